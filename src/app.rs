@@ -62,16 +62,16 @@ pub(crate) async fn run_invocation(
     };
     if let Some(fault) = broken_off {
         flow.stop_throttling();
-        let at = reporter.report().open_stage().unwrap_or(fault.stage);
+        let open_stage = reporter.report().open_stage().unwrap_or(fault.stage);
         let fault = match &run {
             Some(run) => {
                 let stopped = supervisor.run_for(STOP_BUDGET, panics.catch_panic_async(Box::pin(run.stop()))).await;
                 run.with_stop_result(
-                    fault.in_stage(at),
+                    fault.in_stage(open_stage),
                     stopped.map(|done| done.unwrap_or_else(|message| Err(bug_fault(&message)))),
                 )
             }
-            None => fault.in_stage(at),
+            None => fault.in_stage(open_stage),
         };
         events.emit(Event::Fault(fault));
     }
@@ -118,11 +118,11 @@ async fn publish_within_budget(
 ) {
     let (report, mut log) = (reporter.report(), reporter.log());
     let mut publishing = pin!(publish_report(&report, runner, github, &mut log));
-    let written = match supervisor.run(publishing.as_mut()).await {
+    let is_published = match supervisor.run(publishing.as_mut()).await {
         Completion::Done(_) => true,
         Completion::Stopped(_) => supervisor.run_for(REPORT_BUDGET, publishing).await.is_some(),
     };
-    if !written {
+    if !is_published {
         let fault = Fault::new(Code::CommentUnwritten, "the comment could not be written before the step had to end");
         reporter.log().log_event(&Event::Warning(fault), reporter.elapsed());
     }
@@ -177,7 +177,9 @@ impl<'a> Run<'a> {
     async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, sites, .. } = self;
         if settings.command == Command::Tunnel {
-            return run_stage(events, Stage::Image, async { executor.open_tunnel().await.map_err(single_fault) }).await;
+            // A fault of the tunnel's own process has the stage in which it happened there.
+            return report_stage(events, Stage::Image, async { executor.open_tunnel().await.map_err(single_fault) })
+                .await;
         }
         if sites.needs_engine() {
             run_stage(events, Stage::Image, async { sites.prepare_containers().await.map_err(single_fault) }).await?;
@@ -255,13 +257,13 @@ impl<'a> Run<'a> {
     /// Returns the fault of a stopped run, with a detail if the stop itself failed.
     fn with_stop_result(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
         let fault = if fault.code == Code::TimedOut { self.sites.with_timeout_context(fault) } else { fault };
-        let why = match stopped {
+        let cause = match stopped {
             Some(Ok(())) => return fault,
-            Some(Err(why)) => why.cause,
+            Some(Err(cause)) => cause.cause,
             None => format!("no answer within {} s", STOP_BUDGET.as_secs()),
         };
         self.executor.report_in_doubt();
-        fault.detail(self.sites.describe_unstopped(&why))
+        fault.detail(self.sites.describe_unstopped(&cause))
     }
 
     async fn close(self) -> Result<(), Fault> {
@@ -276,9 +278,17 @@ async fn run_stage<T>(
     stage: Stage,
     work: impl Future<Output = Result<T, Vec<Fault>>>,
 ) -> Result<T, Vec<Fault>> {
+    let marked = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.in_stage(stage)).collect();
+    report_stage(events, stage, async { work.await.map_err(marked) }).await
+}
+
+async fn report_stage<T>(
+    events: &Events,
+    stage: Stage,
+    work: impl Future<Output = Result<T, Vec<Fault>>>,
+) -> Result<T, Vec<Fault>> {
     events.emit(Event::StageStarted(stage));
-    let done =
-        work.await.map_err(|faults| faults.into_iter().map(|fault| fault.in_stage(stage)).collect::<Vec<_>>())?;
+    let done = work.await?;
     events.emit(Event::StageDone(stage));
     Ok(done)
 }

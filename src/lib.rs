@@ -83,8 +83,8 @@ pub fn run_program(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitC
     let done = process.panics.catch_panic(|| runtime.block_on(process.dispatch(args, env, &reporter)));
     let code = done.unwrap_or_else(|message| {
         let reporter = reporter.get_or_init(|| process.anonymous_reporter());
-        let told = || runtime.block_on(app::report_crash(&message, reporter, &process.flow, &process.runner));
-        process.panics.catch_panic(told).unwrap_or_else(|_again| Code::Bug.class().exit_code())
+        let report = || runtime.block_on(app::report_crash(&message, reporter, &process.flow, &process.runner));
+        process.panics.catch_panic(report).unwrap_or_else(|_again| Code::Bug.class().exit_code())
     });
     // Dropping the runtime would wait for a name lookup whose result is no longer needed.
     runtime.shutdown_background();

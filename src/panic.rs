@@ -15,11 +15,11 @@ impl PanicHook {
     /// Installs the hook.
     pub(crate) fn install() -> Self {
         let last = Arc::new(Mutex::new(String::new()));
-        let heard = Arc::clone(&last);
+        let recorded = Arc::clone(&last);
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let said = info.payload_as_str().unwrap_or("no message");
-            *heard.lock().unwrap_or_else(PoisonError::into_inner) = format!("{said} ({place})");
+            let message = info.payload_as_str().unwrap_or("no message");
+            *recorded.lock().unwrap_or_else(PoisonError::into_inner) = format!("{message} ({place})");
         }));
         Self(last)
     }

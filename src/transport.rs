@@ -73,13 +73,13 @@ impl Transport {
 
     /// Explains a refused connection to a loopback address: usually the database runs on another machine.
     fn explain_loopback(&self, fault: Fault, host: &str) -> Fault {
-        let (whose, fix) = match self {
+        let (location, fix) = match self {
             Self::Tunnel(_) => ("the bastion itself", LOOPBACK_BEHIND_BASTION),
             Self::Direct => {
                 ("where bastion-migrate itself runs, which in a workflow is the action's own container", LOOPBACK_HERE)
             }
         };
-        Fault { cause: format!("{}; here `{host}` is {whose}", fault.cause), ..fault }.fix(fix)
+        Fault { cause: format!("{}; here `{host}` is {location}", fault.cause), ..fault }.fix(fix)
     }
 
     /// Returns the SSH connection, if there is one.
@@ -122,7 +122,7 @@ impl Transport {
 
 async fn dial_database(host: &str, port: u16) -> Result<TcpStream, Fault> {
     let address = format!("{host}:{port}");
-    let fault = |code, what: &str| Fault::new(code, format!("`{address}` {what}"));
+    let fault = |code, problem: &str| Fault::new(code, format!("`{address}` {problem}"));
     let Ok(addresses) = lookup_host((host, port)).await else {
         return Err(fault(Code::DatabaseUnknown, "has no address here").fix(DIRECT_FIX));
     };

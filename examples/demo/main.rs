@@ -1,8 +1,8 @@
-//! `make demo`: a bastion and a private PostgreSQL behind it, and the built action run against them as a runner would, three
-//! times: with everything pending, with nothing, and with somebody in the way of an index.
-//! Everything is on loopback and gone at the end.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
-#![expect(dead_code, reason = "the demo uses a part of what the suite needs")]
+//! `make demo`: starts a bastion with a private PostgreSQL server and runs the built action against them three times, as a
+//! runner would: with everything pending, with nothing pending, and with a session that blocks an index build.
+//! Everything is on loopback and removed at the end.
+#![expect(clippy::print_stdout, reason = "prints its results")]
+#![expect(dead_code, reason = "uses only a part of the suite's lab")]
 
 #[path = "../../tests/suite/action.rs"]
 mod action;
@@ -31,7 +31,7 @@ fn main() {
     introduce(&lab);
     let migrations = migrations();
     let names = migrations.keys().map(|name| name.trim_end_matches(".sql"));
-    println!("\n(GitHub folds what stands between `::group::` and `::endgroup::`.)");
+    println!("\n(GitHub folds the lines between `::group::` and `::endgroup::`.)");
     show("The first run: everything is pending", step(&lab, &migrations).run().succeeds().applied(names));
     show("The second run: there is nothing to do", step(&lab, &migrations).run().nothing_to_do());
     show("The third run: an index, and a report in its way that was left open", behind_a_report(&lab, &migrations));
@@ -42,7 +42,7 @@ fn main() {
     println!("\nBoth servers are stopped, and their files are removed.");
 }
 
-/// What there is, and the step that is run.
+/// Prints the servers and the step.
 fn introduce(lab: &Lab) {
     let (bastion, server) = (&lab.bastion, lab.database.server());
     heading("What was set up, on this machine alone");
@@ -65,7 +65,7 @@ fn introduce(lab: &Lab) {
     );
 }
 
-/// The SQL files beside this one, by name.
+/// Returns the demo's SQL files, sorted by name.
 fn migrations() -> BTreeMap<String, String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo/migrations");
     let entries = fs::read_dir(directory).expect("the demo has migrations").flatten();
@@ -73,14 +73,14 @@ fn migrations() -> BTreeMap<String, String> {
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), read(&entry.path()))).collect()
 }
 
-/// The step of a workflow that has checked them out.
+/// Returns the step of a workflow that has checked out the SQL files.
 fn step<'a>(lab: &'a Lab, migrations: &BTreeMap<String, String>) -> Action<'a> {
     let step =
         Action::new(lab).input("database-sslmode", "verify-full").input("database-ca", lab.database.server().ca());
     migrations.iter().fold(step, |step, (name, content)| step.file(&format!("migrations/{name}"), content))
 }
 
-/// A file that builds an index while an older transaction is open, which ends once it has been named.
+/// Builds an index while an older transaction is open, which ends once the log has named it.
 fn behind_a_report(lab: &Lab, migrations: &BTreeMap<String, String>) -> Finished {
     let report = Session::open(&lab.database.url().parse().expect("a URL")).expect("a session");
     for statement in ["set application_name = 'monthly report'", "begin", "update customers set email = email"] {
@@ -93,13 +93,13 @@ fn behind_a_report(lab: &Lab, migrations: &BTreeMap<String, String>) -> Finished
     running.finish().succeeds().applied([INDEX])
 }
 
-/// As long as it may take to name who is in the way.
+/// Time limit for the log to name the blocking session.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const INDEX: &str = "0005_customers_by_country";
 const BUILD: &str = "CREATE INDEX CONCURRENTLY customers_by_country ON customers (country);\n";
 
-/// What a reader of the job sees; a run that did not do what the demo says ends it.
+/// Prints the job's log, outputs and summary. An unexpected result ends the demo.
 fn show(title: &str, finished: Finished) {
     heading(&format!("{title}. The log:"));
     println!("{}", Log::read(&finished.log).without_masks.trim_end());

@@ -7,8 +7,8 @@ use tar::{Builder, EntryType, Header};
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o444;
 
-/// Returns an archive of these files, given as (absolute path, content), and of their directories: owned by root, readable
-/// by everybody.
+/// Returns an archive of these files, given as (absolute path, content), and of their directories: owned by root,
+/// readable by everybody.
 ///
 /// # Errors
 ///

@@ -127,8 +127,8 @@ impl RunningContainer {
             FollowOutput::Continue
         })
         .await;
-        let (status, others) = self.wait_for_exit().await?;
-        Ok(ContainerExit { status, usage: self.usage.get(), other_processes: others })
+        let (status, other_processes) = self.wait_for_exit().await?;
+        Ok(ContainerExit { status, usage: self.usage.get(), other_processes })
     }
 
     async fn wait_for_exit(&self) -> Result<(ExitStatus, OtherProcesses), Fault> {
@@ -142,8 +142,8 @@ impl RunningContainer {
             None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => {}
             Some(Err(error)) => return Err(failed(&error)),
         }
-        let known = engine.docker.inspect_container(id, None).await.map_err(|error| failed(&error))?;
-        let state = known.state.unwrap_or_default();
+        let inspection = engine.docker.inspect_container(id, None).await.map_err(|error| failed(&error))?;
+        let state = inspection.state.unwrap_or_default();
         let code = state.exit_code.unwrap_or_default();
         Ok(interpret_exit(code, state.oom_killed.unwrap_or_default()))
     }
@@ -176,11 +176,11 @@ fn start_fault(error: &Error) -> Fault {
     if http_status(error) == Some(404) && engine_message(error).contains("o such container") {
         return removed_fault();
     }
-    let words = engine_message(error);
+    let message = engine_message(error);
     let missing = ["executable file not found", "no such file or directory", "permission denied", "not a directory"];
-    let missing = missing.iter().any(|sign| words.contains(sign));
+    let missing = missing.iter().any(|sign| message.contains(sign));
     let code = if missing { Code::ToolMissing } else { Code::EngineFailed };
-    Fault::new(code, format!("the container's command can't be started: {words}"))
+    Fault::new(code, format!("the container's command can't be started: {message}"))
 }
 
 async fn read_output(
@@ -189,28 +189,28 @@ async fn read_output(
     mut on_output: impl FnMut(Output<'_>) -> FollowOutput,
 ) -> FollowOutput {
     let result = Cell::new(FollowOutput::Continue);
-    let mut more = |output: Output<'_>| {
+    let mut forward = |output: Output<'_>| {
         if on_output(output) == FollowOutput::Stop {
             result.set(FollowOutput::Stop);
         }
     };
     // Output that breaks off has ended, too: the caller asks for the container's status next.
-    while let Some(Ok(piece)) = output.next().await {
-        match piece {
+    while let Some(Ok(chunk)) = output.next().await {
+        match chunk {
             LogOutput::StdErr { message } => {
-                err.push_bytes(&message).iter().for_each(|line| more(Output::Stderr(line)));
+                err.push_bytes(&message).iter().for_each(|line| forward(Output::Stderr(line)));
             }
             LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
-                out.push_bytes(&message).iter().for_each(|line| more(Output::Stdout(line)));
-                out.partial_line().iter().for_each(|begun| more(Output::PartialLine(begun)));
+                out.push_bytes(&message).iter().for_each(|line| forward(Output::Stdout(line)));
+                out.partial_line().iter().for_each(|partial| forward(Output::PartialLine(partial)));
             }
         }
         if result.get() == FollowOutput::Stop {
             return FollowOutput::Stop;
         }
     }
-    out.take_rest().iter().for_each(|line| more(Output::Stdout(line)));
-    err.take_rest().iter().for_each(|line| more(Output::Stderr(line)));
+    out.take_rest().iter().for_each(|line| forward(Output::Stdout(line)));
+    err.take_rest().iter().for_each(|line| forward(Output::Stderr(line)));
     result.get()
 }
 
@@ -229,7 +229,7 @@ async fn measure_usage(container: &Container, usage: &Cell<ResourceUsage>) -> In
 
 /// Returns the peak of memory, without the kernel's cache of files, and the latest CPU time. The names are those of
 /// control groups, version 1 and 2 (docker stats(1) subtracts the same).
-fn peak_usage(so_far: ResourceUsage, figure: &ContainerStatsResponse) -> ResourceUsage {
+fn peak_usage(previous: ResourceUsage, figure: &ContainerStatsResponse) -> ResourceUsage {
     let memory = figure.memory_stats.as_ref();
     let cached = memory.and_then(|memory| {
         let stats = memory.stats.as_ref()?;
@@ -237,7 +237,7 @@ fn peak_usage(so_far: ResourceUsage, figure: &ContainerStatsResponse) -> Resourc
     });
     let used = memory.and_then(|memory| memory.usage).unwrap_or_default().saturating_sub(cached.unwrap_or_default());
     let cpu = figure.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage).unwrap_or_default();
-    ResourceUsage { memory_bytes: so_far.memory_bytes.max(used), cpu_ms: so_far.cpu_ms.max(cpu / 1_000_000) }
+    ResourceUsage { memory_bytes: previous.memory_bytes.max(used), cpu_ms: previous.cpu_ms.max(cpu / 1_000_000) }
 }
 
 #[cfg(test)]
@@ -255,8 +255,9 @@ mod tests {
 
     #[test]
     fn reports_a_missing_container_as_removed() {
-        let gone = |message: &str| Error::DockerResponseServerError { status_code: 404, message: message.to_owned() };
-        let fault = start_fault(&gone("No such container: 4f2c"));
+        let not_found =
+            |message: &str| Error::DockerResponseServerError { status_code: 404, message: message.to_owned() };
+        let fault = start_fault(&not_found("No such container: 4f2c"));
         assert_eq!(fault.code, Code::ToolKilled);
         assert!(fault.cause.contains("was removed while it ran") && !fault.fix.contains("journalctl"), "{fault:?}");
     }

@@ -35,44 +35,44 @@ impl DockerEngine {
     ///
     /// # Errors
     /// `engine-failed`.
-    pub async fn remove_leftovers(&self, left: CleanupScope<'_>) -> Result<Vec<RemovedContainer>, Fault> {
-        let found = match left {
+    pub async fn remove_leftovers(&self, scope: CleanupScope<'_>) -> Result<Vec<RemovedContainer>, Fault> {
+        let containers = match scope {
             CleanupScope::Run(run) => self.list_labelled(format!("{RUN_LABEL}={run}"), None).await?,
             CleanupScope::Expired => {
-                let mut found = self.list_labelled(EXPIRES_LABEL.to_owned(), None).await?;
-                found.retain(|found| found.labels.as_ref().is_some_and(has_expired));
+                let mut containers = self.list_labelled(EXPIRES_LABEL.to_owned(), None).await?;
+                containers.retain(|container| container.labels.as_ref().is_some_and(has_expired));
                 let tunnel = format!("{KIND_LABEL}={}", ContainerKind::Tunnel.name());
-                found.extend(self.list_labelled(tunnel, Some(JOB_GONE)).await?);
-                found
+                containers.extend(self.list_labelled(tunnel, Some(JOB_GONE)).await?);
+                containers
             }
         };
         let mut removed: Vec<RemovedContainer> = Vec::new();
-        for found in found {
-            let labels = found.labels.unwrap_or_default();
-            let Some(id) = found.id.filter(|id| removed.iter().all(|other| other.id != *id)) else { continue };
+        for summary in containers {
+            let labels = summary.labels.unwrap_or_default();
+            let Some(id) = summary.id.filter(|id| removed.iter().all(|entry| entry.id != *id)) else { continue };
             let container = Container::from_id(self, &id);
-            let mut last_words = Vec::new();
+            let mut log_tail = Vec::new();
             if labels.get(KIND_LABEL).is_some_and(|kind| kind == ContainerKind::Tunnel.name()) {
                 container.stop(STOP_GRACE).await?;
-                last_words = container.log_tail().await?;
+                log_tail = container.log_tail().await?;
             }
             container.remove().await?;
-            removed.push(RemovedContainer { id, log_tail: last_words });
+            removed.push(RemovedContainer { id, log_tail });
         }
         Ok(removed)
     }
 
     /// Lists the containers with this label; if an exit code is given, only those that ended with it.
     async fn list_labelled(&self, label: String, exit_code: Option<u8>) -> Result<Vec<ContainerSummary>, Fault> {
-        let ended = exit_code.map(|code| ("exited", vec![code.to_string()]));
-        let filters: HashMap<_, _> = [("label", vec![label])].into_iter().chain(ended).collect();
+        let exit_filter = exit_code.map(|code| ("exited", vec![code.to_string()]));
+        let filters: HashMap<_, _> = [("label", vec![label])].into_iter().chain(exit_filter).collect();
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let found = self.docker.list_containers(Some(options)).await;
-        found.map_err(|error| engine_fault("the containers can't be listed", &error))
+        let containers = self.docker.list_containers(Some(options)).await;
+        containers.map_err(|error| engine_fault("the containers can't be listed", &error))
     }
 }
 
 fn has_expired(labels: &HashMap<String, String>) -> bool {
-    let until = labels.get(EXPIRES_LABEL).and_then(|until| until.parse::<u64>().ok());
-    until.is_some_and(|until| until < unix_now())
+    let expiry = labels.get(EXPIRES_LABEL).and_then(|expiry| expiry.parse::<u64>().ok());
+    expiry.is_some_and(|expiry| expiry < unix_now())
 }

@@ -47,14 +47,14 @@ impl fmt::Debug for DockerEngine {
 
 /// Checks the socket, for clearer faults than the library's errors.
 fn check_socket(socket: &Path) -> Result<(), Fault> {
-    let Ok(there) = fs::metadata(socket) else { return Err(engine_absent_fault(socket, "is not there")) };
-    if there.is_dir() {
+    let Ok(metadata) = fs::metadata(socket) else { return Err(engine_absent_fault(socket, "is not there")) };
+    if metadata.is_dir() {
         // The engine creates a directory if the source of a mount does not exist.
         return Err(engine_absent_fault(socket, "is a directory: the runner's host has no engine socket at that path").detail(
             "this is the case with rootless Docker, with Podman, and if the runner's DOCKER_HOST names another engine",
         ));
     }
-    if !there.file_type().is_socket() {
+    if !metadata.file_type().is_socket() {
         return Err(engine_absent_fault(socket, "is not a socket"));
     }
     match UnixStream::connect(socket) {
@@ -67,8 +67,8 @@ fn check_socket(socket: &Path) -> Result<(), Fault> {
     }
 }
 
-fn engine_absent_fault(socket: &Path, what: &str) -> Fault {
-    Fault::new(Code::EngineAbsent, format!("the Docker engine can't be reached: `{}` {what}", socket.display()))
+fn engine_absent_fault(socket: &Path, problem: &str) -> Fault {
+    Fault::new(Code::EngineAbsent, format!("the Docker engine can't be reached: `{}` {problem}", socket.display()))
 }
 
 /// Returns the engine's own error message, without the library's prefix.
@@ -89,8 +89,8 @@ pub(crate) fn http_status(error: &Error) -> Option<u16> {
 }
 
 /// Returns the fault for a request that usually succeeds.
-pub(crate) fn engine_fault(what: &str, error: &Error) -> Fault {
-    Fault::new(Code::EngineFailed, format!("{what}: {}", engine_message(error)))
+pub(crate) fn engine_fault(problem: &str, error: &Error) -> Fault {
+    Fault::new(Code::EngineFailed, format!("{problem}: {}", engine_message(error)))
 }
 
 #[cfg(test)]
@@ -102,13 +102,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();
-        let dead = home.path().join("dead");
-        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        let abandoned = home.path().join("dead");
+        drop(std::os::unix::net::UnixListener::bind(&abandoned).unwrap());
         for (socket, cause) in [
             (home.path().join("none"), "is not there"),
             (home.path().to_owned(), "is a directory"),
             (file, "is not a socket"),
-            (dead, "has no engine listening on it"),
+            (abandoned, "has no engine listening on it"),
         ] {
             let fault = DockerEngine::connect(&socket).await.unwrap_err();
             assert_eq!(fault.code, Code::EngineAbsent);

@@ -63,12 +63,12 @@ impl Container {
     ///
     /// # Errors
     /// `engine-failed`, with the engine's message.
-    pub async fn create(engine: &DockerEngine, order: &ContainerSpec, tag: &Labels) -> Result<Self, Fault> {
+    pub async fn create(engine: &DockerEngine, spec: &ContainerSpec, labels: &Labels) -> Result<Self, Fault> {
         let options = CreateContainerOptionsBuilder::new().build();
-        let made = engine.docker.create_container(Some(options), create_body(order, tag)).await;
-        let id = made.map_err(|error| engine_fault("the engine did not create the container", &error))?.id;
+        let created = engine.docker.create_container(Some(options), create_body(spec, labels)).await;
+        let id = created.map_err(|error| engine_fault("the engine did not create the container", &error))?.id;
         let container = Self { engine: engine.clone(), id };
-        if let Err(fault) = container.upload_files(&order.files).await {
+        if let Err(fault) = container.upload_files(&spec.files).await {
             container.remove().await?;
             return Err(fault);
         }
@@ -99,9 +99,9 @@ impl Container {
             Fault::new(Code::EngineFailed, "a file could not be put into the archive for the container")
                 .with_causes(&error)
         })?;
-        let put =
+        let uploaded =
             self.engine.docker.upload_to_container(&self.id, Some(options), bollard::body_full(archive.into())).await;
-        put.map_err(|error| engine_fault("a file could not be put into the container", &error))
+        uploaded.map_err(|error| engine_fault("a file could not be put into the container", &error))
     }
 
     /// Stops the container, and kills it after `grace`. A container that does not run is no error.
@@ -139,43 +139,42 @@ impl DockerEngine {
     }
 }
 
-fn create_body(order: &ContainerSpec, tag: &Labels) -> ContainerCreateBody {
-    let once = order.stdin == ContainerStdin::Once;
+fn create_body(spec: &ContainerSpec, labels: &Labels) -> ContainerCreateBody {
+    let stdin_once = spec.stdin == ContainerStdin::Once;
     let port = |port: &u16| format!("{port}/tcp");
     let loopback = || PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
     ContainerCreateBody {
-        image: Some(order.image.clone()),
-        entrypoint: order.entrypoint.clone(),
-        cmd: order.command.clone(),
-        env: Some(order.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
-        labels: Some(tag.labels()),
-        working_dir: order.working_directory.clone(),
-        attach_stdin: Some(once),
+        image: Some(spec.image.clone()),
+        entrypoint: spec.entrypoint.clone(),
+        cmd: spec.command.clone(),
+        env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(labels.labels()),
+        working_dir: spec.working_directory.clone(),
+        attach_stdin: Some(stdin_once),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        open_stdin: Some(once),
-        stdin_once: Some(once),
-        exposed_ports: (!order.ports.is_empty()).then(|| order.ports.iter().map(port).collect()),
+        open_stdin: Some(stdin_once),
+        stdin_once: Some(stdin_once),
+        exposed_ports: (!spec.ports.is_empty()).then(|| spec.ports.iter().map(port).collect()),
         host_config: Some(HostConfig {
-            network_mode: order.network.clone(),
-            binds: Some(order.binds.clone()),
-            memory: order.memory,
+            network_mode: spec.network.clone(),
+            binds: Some(spec.binds.clone()),
+            memory: spec.memory,
             // The same limit for memory with swap, so that no swap is used.
-            memory_swap: order.memory,
-            port_bindings: (!order.ports.is_empty()).then(|| {
-                order.ports.iter().map(|number| (port(number), Some(vec![loopback()]))).collect::<HashMap<_, _>>()
+            memory_swap: spec.memory,
+            port_bindings: (!spec.ports.is_empty()).then(|| {
+                spec.ports.iter().map(|number| (port(number), Some(vec![loopback()]))).collect::<HashMap<_, _>>()
             }),
             ..HostConfig::default()
         }),
-        networking_config: networking_config(order),
+        networking_config: networking_config(spec),
         ..ContainerCreateBody::default()
     }
 }
 
 /// Returns the alias as an endpoint setting. None for the default network, which does not support aliases.
-fn networking_config(order: &ContainerSpec) -> Option<NetworkingConfig> {
-    let network =
-        order.network.as_ref().filter(|network| *network != crate::docker::self_container::DEFAULT_NETWORK)?;
-    let endpoint = EndpointSettings { aliases: Some(vec![order.alias.clone()?]), ..EndpointSettings::default() };
+fn networking_config(spec: &ContainerSpec) -> Option<NetworkingConfig> {
+    let network = spec.network.as_ref().filter(|network| *network != crate::docker::self_container::DEFAULT_NETWORK)?;
+    let endpoint = EndpointSettings { aliases: Some(vec![spec.alias.clone()?]), ..EndpointSettings::default() };
     Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network.clone(), endpoint)])) })
 }

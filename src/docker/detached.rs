@@ -14,8 +14,8 @@ use std::pin::pin;
 const LOG_TAIL_LINES: &str = "20";
 
 impl Container {
-    /// Starts the container, writes `input` to its standard input, and passes its lines to `on_line` until that stops or
-    /// the output ends. The container goes on.
+    /// Starts the container, writes `input` to its standard input, and passes its lines to `on_line` until that stops
+    /// or the output ends. The container goes on.
     ///
     /// # Errors
     /// `engine-failed`.
@@ -39,12 +39,13 @@ impl Container {
     /// # Errors
     /// `engine-failed` if it is not published.
     pub async fn published_port(&self, port: u16) -> Result<u16, Fault> {
-        let known = self.engine.docker.inspect_container(self.id(), None).await;
-        let known = known.map_err(|error| engine_fault("the container can't be inspected", &error))?;
-        let bindings = known.network_settings.and_then(|settings| settings.ports?.remove(&format!("{port}/tcp"))?);
-        let found =
+        let inspection = self.engine.docker.inspect_container(self.id(), None).await;
+        let inspection = inspection.map_err(|error| engine_fault("the container can't be inspected", &error))?;
+        let bindings =
+            inspection.network_settings.and_then(|settings| settings.ports?.remove(&format!("{port}/tcp"))?);
+        let host_port =
             bindings.and_then(|bindings| bindings.into_iter().find_map(|binding| binding.host_port?.parse().ok()));
-        found.ok_or_else(|| {
+        host_port.ok_or_else(|| {
             Fault::new(
                 crate::fault::Code::EngineFailed,
                 format!("the engine did not publish port {port} of the container"),
@@ -58,14 +59,14 @@ impl Container {
     /// `engine-failed`.
     pub(crate) async fn log_tail(&self) -> Result<Vec<String>, Fault> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(LOG_TAIL_LINES).build();
-        let mut pieces = pin!(self.engine.docker.logs(self.id(), Some(options)));
+        let mut chunks = pin!(self.engine.docker.logs(self.id(), Some(options)));
         let mut text = String::new();
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| {
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| {
                 engine_fault(&format!("the log can't be read ({})", engine_message(&error)), &error)
             })?;
             // The engine splits a long line into pieces.
-            text.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
+            text.push_str(&String::from_utf8_lossy(&chunk.into_bytes()));
         }
         Ok(text.lines().map(str::to_owned).collect())
     }

@@ -58,12 +58,12 @@ impl DockerEngine {
         credentials: Option<&RegistryCredentials>,
         events: &Events,
     ) -> Result<Image, Fault> {
-        let there = match self.inspect_image(reference).await {
+        let local = match self.inspect_image(reference).await {
             Ok(image) => Some(image),
             Err(error) if http_status(&error) == Some(404) => None,
             Err(error) => return Err(engine_fault(&format!("the image `{reference}` could not be inspected"), &error)),
         };
-        match (pull, there) {
+        match (pull, local) {
             (PullPolicy::Missing | PullPolicy::Never, Some(image)) => return Ok(image),
             (PullPolicy::Never, None) => {
                 let cause = format!("the engine does not have the image `{reference}`, and `pull` is `never`");
@@ -97,9 +97,9 @@ impl DockerEngine {
     ) -> Result<(), Fault> {
         events.emit(Event::Waiting { what: format!("the image `{reference}`"), why: "it is being pulled".to_owned() });
         let options = CreateImageOptionsBuilder::new().from_image(&with_default_tag(reference)).build();
-        let login = credentials.map(|known| DockerCredentials {
-            username: Some(known.username.clone()),
-            password: Some(known.password.expose().to_owned()),
+        let login = credentials.map(|credentials| DockerCredentials {
+            username: Some(credentials.username.clone()),
+            password: Some(credentials.password.expose().to_owned()),
             serveraddress: registry_host(reference).map(str::to_owned),
             ..DockerCredentials::default()
         });
@@ -132,17 +132,17 @@ fn classify_pull_error(
     message: &str,
     status: Option<u16>,
 ) -> Fault {
-    let has = |words: &[&str]| words.iter().any(|word| message.to_lowercase().contains(word));
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| message.to_lowercase().contains(phrase));
     let fault = if has(&["toomanyrequests", "rate limit", "too many requests"]) {
         Fault::new(Code::ImageRateLimit, format!("the registry's limit for pulls of `{reference}` is reached"))
     } else if has(&["no matching manifest", "does not match the detected", "no match for platform"]) {
         Fault::new(Code::ImagePlatform, format!("the image `{reference}` is not made for this runner's processor"))
     } else if has(&["unauthorized", "authentication required", "denied", "no basic auth", "incorrect username"]) {
-        let who = match credentials {
+        let reason = match credentials {
             Some(_) => "the registry does not accept `registry-username` and `registry-password`, or they may not pull",
             None => "the registry requires a login (or the image does not exist there)",
         };
-        Fault::new(Code::ImageDenied, format!("`{reference}` can't be pulled: {who}"))
+        Fault::new(Code::ImageDenied, format!("`{reference}` can't be pulled: {reason}"))
     } else if has(&["not found", "manifest unknown", "does not exist", "no such image", "name unknown"])
         || status == Some(404)
     {

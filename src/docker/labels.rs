@@ -44,10 +44,10 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Returns the labels for a container of this run. It expires after `life`.
+    /// Returns the labels for a container of this run. It expires after `time_to_live`.
     #[must_use]
-    pub fn new(run: &str, kind: ContainerKind, life: Duration) -> Self {
-        Self { run: run.to_owned(), kind, expires: unix_now().saturating_add(life.as_secs()) }
+    pub fn new(run: &str, kind: ContainerKind, time_to_live: Duration) -> Self {
+        Self { run: run.to_owned(), kind, expires: unix_now().saturating_add(time_to_live.as_secs()) }
     }
 
     /// Returns the name of the run.

@@ -32,19 +32,20 @@ impl SelfContainer {
         let id = container_id(&mountinfo).ok_or_else(|| {
             Fault::new(Code::SelfUnknown, "bastion-migrate does not run in a container of the Docker engine")
         })?;
-        let known = engine.docker.inspect_container(id, None).await.map_err(|error| match http_status(&error) {
-            Some(404) => {
-                let cause = format!("the Docker engine has no container `{}`", id.get(..12).unwrap_or(id));
-                Fault::new(Code::SelfUnknown, cause)
-            }
-            _ => engine_fault("our own container could not be inspected", &error),
-        })?;
-        let networks = known.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        let mounts = known.mounts.unwrap_or_default();
+        let inspection =
+            engine.docker.inspect_container(id, None).await.map_err(|error| match http_status(&error) {
+                Some(404) => {
+                    let cause = format!("the Docker engine has no container `{}`", id.get(..12).unwrap_or(id));
+                    Fault::new(Code::SelfUnknown, cause)
+                }
+                _ => engine_fault("our own container could not be inspected", &error),
+            })?;
+        let networks = inspection.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let mounts = inspection.mounts.unwrap_or_default();
         let pair = |mount: bollard::models::MountPoint| Some((mount.destination?, mount.source.or(mount.name)?));
         Ok(Self {
             id: id.to_owned(),
-            image: known.image.unwrap_or_default(),
+            image: inspection.image.unwrap_or_default(),
             gateway: networks.values().next().and_then(|network| network.gateway.as_ref()?.parse().ok()),
             network: networks.into_keys().next(),
             mounts: mounts.into_iter().filter_map(pair).collect(),
@@ -60,8 +61,8 @@ impl SelfContainer {
 
     /// Returns the source, on the engine's host, of the mount at this path.
     #[must_use]
-    pub fn mount_source(&self, place: &Path) -> Option<&str> {
-        let mount = self.mounts.iter().find(|(destination, _)| Path::new(destination) == place);
+    pub fn mount_source(&self, path: &Path) -> Option<&str> {
+        let mount = self.mounts.iter().find(|(destination, _)| Path::new(destination) == path);
         mount.map(|(_, source)| source.as_str())
     }
 }
@@ -71,8 +72,8 @@ impl SelfContainer {
 fn container_id(mountinfo: &str) -> Option<&str> {
     mountinfo.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
-        let (root, place) = (fields.next()?, fields.next()?);
-        if !matches!(place, "/etc/hostname" | "/etc/resolv.conf" | "/etc/hosts") {
+        let (root, mount_point) = (fields.next()?, fields.next()?);
+        if !matches!(mount_point, "/etc/hostname" | "/etc/resolv.conf" | "/etc/hosts") {
             return None;
         }
         let (_, rest) = root.rsplit_once("/containers/")?;
@@ -90,8 +91,8 @@ mod tests {
         let id = "0123456789abcdef".repeat(4);
         let line = format!("742 735 254:0 /srv/data/containers/{id}/hosts /etc/hosts rw,relatime - ext4 /dev/vda rw");
         assert_eq!(container_id(&format!("1 2 0:1 / / rw - overlay overlay rw\n{line}\n")), Some(id.as_str()));
-        for other in ["", "1 2 0:1 /containers/short/hosts /etc/hosts rw", "1 2 0:1 /etc/hosts /etc/hosts rw"] {
-            assert_eq!(container_id(other), None, "{other}");
+        for mountinfo in ["", "1 2 0:1 /containers/short/hosts /etc/hosts rw", "1 2 0:1 /etc/hosts /etc/hosts rw"] {
+            assert_eq!(container_id(mountinfo), None, "{mountinfo}");
         }
     }
 }

@@ -12,13 +12,13 @@ pub(super) fn leftover_warning(index: &str) -> Fault {
 }
 
 /// Returns the fault of a lock timeout that ended a statement which waits for older transactions by design.
-pub(super) fn lock_limit_fault(fault: Fault, form: &str, said: Option<&str>) -> Fault {
-    let cause = format!("the lock timeout ended {form}, which waits for older transactions: {}", fault.cause);
+pub(super) fn lock_limit_fault(fault: Fault, index_form: &str, blockers: Option<&str>) -> Fault {
+    let cause = format!("the lock timeout ended {index_form}, which waits for older transactions: {}", fault.cause);
     let fix = "run again when those transactions have ended, or let it wait for them: raise `retries`, which adds a \
         try without that limit, or set `lock-timeout: 0`";
     let fault = Fault { cause, ..fault.fix(fix) };
-    match said {
-        Some(said) => fault.detail(said),
+    match blockers {
+        Some(blockers) => fault.detail(blockers),
         None => fault,
     }
 }
@@ -26,11 +26,11 @@ pub(super) fn lock_limit_fault(fault: Fault, form: &str, said: Option<&str>) -> 
 /// Explains a fault that something already exists, if that is an INVALID index: no one may take that for an applied
 /// migration.
 pub(super) fn explain_already_exists(fault: Fault, invalid: &[String]) -> Fault {
-    let said = |index: &&String| {
-        let complaint = format!("\"{}\" already exists", bare_name(index));
-        std::iter::once(&fault.cause).chain(&fault.detail).any(|text| text.contains(&complaint))
+    let is_named = |index: &&String| {
+        let message = format!("\"{}\" already exists", bare_name(index));
+        std::iter::once(&fault.cause).chain(&fault.detail).any(|text| text.contains(&message))
     };
-    let Some(index) = invalid.iter().find(said) else { return fault };
+    let Some(index) = invalid.iter().find(is_named) else { return fault };
     let cause = format!("{}; it is INVALID: an earlier build of it was interrupted", fault.cause);
     let fix = format!(
         "{}, then run again: the migration builds it again; don't record the migration as applied, as the server \
@@ -58,7 +58,7 @@ fn bare_name(index: &str) -> String {
 mod tests {
     use super::*;
 
-    fn told(cause: &str, invalid: &[&str]) -> Fault {
+    fn explained(cause: &str, invalid: &[&str]) -> Fault {
         let invalid: Vec<String> = invalid.iter().map(|&index| index.to_owned()).collect();
         explain_already_exists(Fault::new(Code::ToolFailed, cause).fix("record it as applied"), &invalid)
     }
@@ -72,8 +72,10 @@ mod tests {
             ("\"My app\".\"T id\"", "T id"),
             ("\"T id\"", "T id"),
         ] {
-            let fault =
-                told(&format!("django.db.utils.ProgrammingError: relation \"{name}\" already exists"), &["x", index]);
+            let fault = explained(
+                &format!("django.db.utils.ProgrammingError: relation \"{name}\" already exists"),
+                &["x", index],
+            );
             assert!(
                 fault.fix.starts_with(&format!("`DROP INDEX CONCURRENTLY {index}`, then run again")),
                 "{}",
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn other_objects_that_already_exist_keep_their_fault() {
         for invalid in [&[][..], &["public.t"], &["public.t_id_2"]] {
-            assert_eq!(told("relation \"t_id\" already exists", invalid).fix, "record it as applied");
+            assert_eq!(explained("relation \"t_id\" already exists", invalid).fix, "record it as applied");
         }
     }
 }

@@ -66,7 +66,7 @@ enum MonitorState {
 impl<'a> LockHolder<'a> {
     /// Prepares the holder; connects nothing yet.
     pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
-        let (silent, guard) = (Cell::new(false), RefCell::default());
+        let (is_unresponsive, monitor) = (Cell::new(false), RefCell::default());
         Self {
             settings,
             runner,
@@ -74,8 +74,8 @@ impl<'a> LockHolder<'a> {
             session: None,
             has_lock: false,
             is_alone: false,
-            is_unresponsive: silent,
-            monitor: guard,
+            is_unresponsive,
+            monitor,
             ledger_rows: Vec::new(),
         }
     }
@@ -89,11 +89,12 @@ impl<'a> LockHolder<'a> {
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(transport, target, &self.startup_settings(), wait, &self.events).await?;
         let session = self.session.insert(session);
-        let question = snapshot::ledgers_query(self.settings);
-        let opening = preflight::run_preflight(session, target, lock_attempt(self.settings), question, wait).await?;
-        (self.has_lock, self.is_alone) = (opening.locked, opening.no_tool_active);
-        self.ledger_rows = opening.extra_rows;
-        self.events.emit(Event::Database(opening.facts));
+        let ledgers_query = snapshot::ledgers_query(self.settings);
+        let preflight_result =
+            preflight::run_preflight(session, target, lock_attempt(self.settings), ledgers_query, wait).await?;
+        (self.has_lock, self.is_alone) = (preflight_result.locked, preflight_result.no_tool_active);
+        self.ledger_rows = preflight_result.extra_rows;
+        self.events.emit(Event::Database(preflight_result.facts));
         Ok(())
     }
 
@@ -125,8 +126,8 @@ impl<'a> LockHolder<'a> {
     /// The fault of the query.
     pub(super) async fn find_ledgers_again(&mut self) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
-        let question = snapshot::ledgers_query(self.settings).requiring_lock(self.lock_requirement());
-        self.ledger_rows = self.query_rows(session, &question).await?;
+        let query = snapshot::ledgers_query(self.settings).requiring_lock(self.lock_requirement());
+        self.ledger_rows = self.query_rows(session, &query).await?;
         Ok(())
     }
 
@@ -135,8 +136,8 @@ impl<'a> LockHolder<'a> {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    async fn query_rows(&self, session: &Session, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
-        answer_within(self.settings.wait_timeout, query_rows(&session.client, question)).await
+    async fn query_rows(&self, session: &Session, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        answer_within(self.settings.wait_timeout, query_rows(&session.client, query)).await
     }
 
     /// Returns whether the session is lost, and the lock with it.
@@ -165,18 +166,20 @@ impl<'a> LockHolder<'a> {
         lock_waits: &LockWaits,
     ) -> Fault {
         let Some(session) = &self.session else { return std::future::pending().await };
-        let guarded = async {
+        let monitoring = async {
             match self.connected_monitor(transport).await {
-                Some(guard) => guard.poll_activity(|| self.watched_sessions(pids()), lock_waits, &self.events).await,
+                Some(monitor) => {
+                    monitor.poll_activity(|| self.watched_sessions(pids()), lock_waits, &self.events).await
+                }
                 None => std::future::pending::<Infallible>().await,
             }
         };
-        match select(pin!(keep_alive(session, self.lock_requirement(), self.settings.wait_timeout)), pin!(guarded))
+        match select(pin!(keep_alive(session, self.lock_requirement(), self.settings.wait_timeout)), pin!(monitoring))
             .await
         {
-            Either::Left((silent, _)) if silent.code == Code::DatabaseTimeout => {
+            Either::Left((fault, _)) if fault.code == Code::DatabaseTimeout => {
                 self.is_unresponsive.set(true);
-                silent.code(Code::DatabaseLost).detail("so it is unknown whether this run still holds the run lock")
+                fault.code(Code::DatabaseLost).detail("so it is unknown whether this run still holds the run lock")
             }
             Either::Left((lost, _)) => lost.detail("the run lock was lost with that connection"),
             Either::Right((never, _)) => match never {},
@@ -188,17 +191,17 @@ impl<'a> LockHolder<'a> {
         match &*self.monitor.borrow() {
             MonitorState::NotConnected => {}
             MonitorState::Unavailable => return None,
-            MonitorState::Connected(guard) if guard.is_closed() => {}
-            MonitorState::Connected(guard) => return Some(Rc::clone(guard)),
+            MonitorState::Connected(monitor) if monitor.is_closed() => {}
+            MonitorState::Connected(monitor) => return Some(Rc::clone(monitor)),
         }
         let name = run_lock::monitor_application_name(self.runner);
         // If neither session gets a response any more, the one with the lock decides, and reports it first.
         let wait = self.settings.wait_timeout + KEEPALIVE_INTERVAL * 2;
         match ActivityMonitor::connect(transport, self.settings.database.as_ref()?, &name, wait, &self.events).await {
-            Ok(guard) => {
-                let guard = Rc::new(guard);
-                self.monitor.replace(MonitorState::Connected(Rc::clone(&guard)));
-                Some(guard)
+            Ok(monitor) => {
+                let monitor = Rc::new(monitor);
+                self.monitor.replace(MonitorState::Connected(Rc::clone(&monitor)));
+                Some(monitor)
             }
             Err(fault) => {
                 self.events.emit(Event::Warning(fault.detail("so blocked sessions are not monitored during this run")));
@@ -222,9 +225,9 @@ impl<'a> LockHolder<'a> {
     /// The fault of the query.
     pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
         let Some(session) = &self.session else { return Ok(Vec::new()) };
-        let question = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.lock_requirement());
-        let answer = self.query_rows(session, &question).await?;
-        Ok(answer.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
+        let query = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.lock_requirement());
+        let rows = self.query_rows(session, &query).await?;
+        Ok(rows.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
     }
 
     /// Drops the indexes that a tool's attempt left INVALID. That waits for other transactions, too, without a limit.
@@ -243,7 +246,8 @@ impl<'a> LockHolder<'a> {
             "-c client_connection_check_interval=1000",
             Some(target),
         );
-        let session = wait::wait_for_session(transport, target, &startup, self.settings.wait_timeout, &self.events).await?;
+        let session =
+            wait::wait_for_session(transport, target, &startup, self.settings.wait_timeout, &self.events).await?;
         let work = async {
             session.client.batch_execute("SET lock_timeout TO 0").await?;
             for index in indexes {
@@ -275,7 +279,8 @@ impl<'a> LockHolder<'a> {
         let limit = self.settings.wait_timeout;
         let late = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
         let session = timeout(limit, async {
-            let session = wait::wait_for_session(transport, target, &self.startup_settings(), limit, &self.events).await?;
+            let session =
+                wait::wait_for_session(transport, target, &self.startup_settings(), limit, &self.events).await?;
             let wait = LockWait {
                 limit,
                 input: "wait-timeout",
@@ -299,17 +304,17 @@ impl<'a> LockHolder<'a> {
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
         let Some(session) = &self.session else { return Ok(()) };
         let WatchedSessions { application_name, pids, .. } = self.watched_sessions(pids);
-        let named = crate::postgres::quote_literal(if self.has_lock { &application_name } else { "" });
+        let application_literal = crate::postgres::quote_literal(if self.has_lock { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
-        let question = format!(
+        let sql = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
-             OR (datname = pg_catalog.current_database() AND application_name = {named} AND application_name <> '')",
+             OR (datname = pg_catalog.current_database() AND application_name = {application_literal} AND application_name <> '')",
             pids.join(","),
         );
-        let until = Instant::now() + BACKEND_END_TIMEOUT;
+        let deadline = Instant::now() + BACKEND_END_TIMEOUT;
         loop {
-            let left = self.query_rows(session, &OwnQuery::read_only(&question)).await?;
-            if left.is_empty() || Instant::now() >= until {
+            let remaining_rows = self.query_rows(session, &OwnQuery::read_only(&sql)).await?;
+            if remaining_rows.is_empty() || Instant::now() >= deadline {
                 return Ok(());
             }
             sleep(Duration::from_millis(100)).await;
@@ -318,10 +323,10 @@ impl<'a> LockHolder<'a> {
 
     /// Returns the start-up settings of a session that can only read, so that no change can come from it.
     fn startup_settings(&self) -> StartupSettings {
-        let ours = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
+        let options = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
             -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
         let name = run_lock::application_name(self.runner);
-        let mut startup = StartupSettings::new(name, ours, self.settings.database.as_ref());
+        let mut startup = StartupSettings::new(name, options, self.settings.database.as_ref());
         // After the user's own options, so that none of them can turn it off.
         startup.options += " -c default_transaction_read_only=on";
         startup
@@ -329,10 +334,10 @@ impl<'a> LockHolder<'a> {
 
     /// Closes the session, which releases the lock.
     pub(super) async fn close(self) {
-        if let MonitorState::Connected(guard) = self.monitor.take()
-            && let Some(guard) = Rc::into_inner(guard)
+        if let MonitorState::Connected(monitor) = self.monitor.take()
+            && let Some(monitor) = Rc::into_inner(monitor)
         {
-            guard.close().await;
+            monitor.close().await;
         }
         if let Some(session) = self.session {
             session.close().await;
@@ -342,10 +347,10 @@ impl<'a> LockHolder<'a> {
 
 /// Resolves when the session or only the lock is lost, or when it does not respond within `wait`.
 async fn keep_alive(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fault {
-    let question = OwnQuery::read_only("SELECT").requiring_lock(lock);
+    let query = OwnQuery::read_only("SELECT").requiring_lock(lock);
     loop {
         sleep(KEEPALIVE_INTERVAL).await;
-        if let Err(fault) = answer_within(wait, query_rows(&session.client, &question)).await {
+        if let Err(fault) = answer_within(wait, query_rows(&session.client, &query)).await {
             return fault;
         }
     }

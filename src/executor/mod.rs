@@ -25,9 +25,9 @@ use tool::snapshot::LedgerSnapshot;
 
 /// Reports the tables that were ignored although they have the name of a ledger.
 fn report_ignored_ledgers(tables: &[String], events: &Events) {
-    if let Some((first, more)) = tables.split_first() {
-        let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
-        events.emit_note(format!("ignored: {first}{more}; its content is not read"));
+    if let Some((first, and_more)) = tables.split_first() {
+        let and_more = if and_more.is_empty() { String::new() } else { format!(" (and {} more)", and_more.len()) };
+        events.emit_note(format!("ignored: {first}{and_more}; its content is not read"));
     }
 }
 
@@ -211,7 +211,7 @@ impl<'a> Executor<'a> {
         self.run_steps(sites, StepPhase::After, &[When::Failure]).await
     }
 
-    async fn run_steps(&mut self, sites: &mut Sites<'a>, phase: StepPhase, turns: &[When]) -> Result<(), Fault> {
+    async fn run_steps(&mut self, sites: &mut Sites<'a>, phase: StepPhase, conditions: &[When]) -> Result<(), Fault> {
         let settings = sites.settings;
         let steps = match phase {
             StepPhase::Before => &settings.steps.before,
@@ -225,7 +225,7 @@ impl<'a> Executor<'a> {
             // The session that runs the migration also holds the lock, and notices its loss itself.
             Self::Sql(_) | Self::Tool(_) | Self::Tunnel(_) => &mut no_holder,
         };
-        Box::pin(step::run_steps(sites, lock_holder, (phase, steps), turns)).await
+        Box::pin(step::run_steps(sites, lock_holder, (phase, steps), conditions)).await
     }
 
     /// Replaces the first fault by the cause of the lost connection, if that is what it reports.

@@ -50,9 +50,9 @@ async fn monitor_when_needed(watch: MonitoredBackend<'_>, transport: &Transport,
     )
     .await
     {
-        Ok(guard) => {
+        Ok(monitor) => {
             let watched = || WatchedSessions { pids: vec![pid], owner: WorkOwner::Run, ..WatchedSessions::default() };
-            guard.poll_activity(watched, lock_waits, events).await
+            monitor.poll_activity(watched, lock_waits, events).await
         }
         // The working session notices this loss as well, and reports it.
         Err(fault) if fault.code.ends_session() || fault.code == Code::BastionLost => pending().await,

@@ -354,6 +354,14 @@ impl serde::Serialize for Code {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let code = Self::ALL.iter().find(|code| code.name() == name);
+        code.copied().ok_or_else(|| serde::de::Error::custom(format!("`{name}` is not a fault code")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Class, Code};

@@ -10,7 +10,7 @@ pub use excerpt::Excerpt;
 use std::fmt;
 
 /// A stage of the run, in the order of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Reading and validating the inputs.
@@ -64,7 +64,7 @@ impl fmt::Display for Stage {
 }
 
 /// A position in a migration file.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FilePosition {
     /// The path as the user wrote it, relative to the workspace.
     pub file: String,
@@ -72,7 +72,8 @@ pub struct FilePosition {
     pub line: Option<usize>,
     /// 1-based, in characters.
     pub column: Option<usize>,
-    /// The line itself, shown with a caret under the column.
+    /// The line itself, shown with a caret under the column. It is serialized as it is shown, and not read back.
+    #[serde(skip_deserializing)]
     pub excerpt: Option<Excerpt>,
 }
 
@@ -85,7 +86,7 @@ impl FilePosition {
 }
 
 /// One failure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{cause}")]
 pub struct Fault {
     /// The stage in which it happened.

@@ -4,16 +4,16 @@ use crate::tool::{LedgerRows, ListedMigration, ListingOutcome, Recipe, explain::
 
 /// Parses the output as each tool's listing: it never yields more migrations than lines, nor a name that the output
 /// lacks, and the ledger's meaning contains only names that are in the ledger or listed.
-pub(super) fn check_listings(code: i64, said: &str, rows: &str) {
+pub(super) fn check_listings(code: i64, output: &str, rows: &str) {
     for recipe in Recipe::load_all() {
-        let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+        let lines: Vec<String> = output.lines().map(str::to_owned).collect();
         let fault = explain_failure(&recipe, "it ended", &lines, lines.first().map(String::as_str));
         assert!(!fault.cause.is_empty() && !fault.fix.is_empty(), "{}: {fault:?}", recipe.name);
         let Some(listing) = &recipe.listing else { continue };
-        let listed = listing.read_migrations(said.lines());
-        assert!(listed.len() <= said.lines().count(), "{}: more migrations than lines", recipe.name);
-        listed.iter().for_each(|one| assert_in_output(one, said));
-        match listing.read_outcome(code, said.lines()) {
+        let listed = listing.read_migrations(output.lines());
+        assert!(listed.len() <= output.lines().count(), "{}: more migrations than lines", recipe.name);
+        listed.iter().for_each(|one| assert_in_output(one, output));
+        match listing.read_outcome(code, output.lines()) {
             ListingOutcome::Listed(answer) => assert_eq!(answer, listed, "{}", recipe.name),
             ListingOutcome::NoLedger | ListingOutcome::Failed => assert_ne!(code, 0, "{}", recipe.name),
         }
@@ -27,16 +27,16 @@ pub(super) fn check_listings(code: i64, said: &str, rows: &str) {
     }
 }
 
-fn assert_in_output(one: &ListedMigration, said: &str) {
+fn assert_in_output(one: &ListedMigration, output: &str) {
     let words = || one.name.split_whitespace().chain(one.parents.iter().map(String::as_str));
-    assert!(!one.name.is_empty() && words().all(|word| said.contains(word)), "{one:?} is not in the output");
+    assert!(!one.name.is_empty() && words().all(|word| output.contains(word)), "{one:?} is not in the output");
 }
 
 /// Parses a recipe, and the output with it.
-pub(super) fn check_recipe(text: &str, said: &str) {
+pub(super) fn check_recipe(text: &str, output: &str) {
     if let Ok(recipe) = Recipe::from_yaml(text)
         && let Some(listing) = recipe.listing
     {
-        assert!(listing.read_migrations(said.lines()).len() <= said.lines().count());
+        assert!(listing.read_migrations(output.lines()).len() <= output.lines().count());
     }
 }

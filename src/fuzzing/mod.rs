@@ -76,10 +76,10 @@ pub fn known_hosts(bytes: &[u8]) {
 /// Parses a tool's output, the rows of its ledger, and a recipe.
 pub fn listings(bytes: &[u8]) {
     if let Some((code, rest)) = bytes.split_first()
-        && let [said, rows, recipe, ..] = split_texts(rest).as_slice()
+        && let [output, rows, recipe, ..] = split_texts(rest).as_slice()
     {
-        listings::check_listings(i64::from(*code), said, rows);
-        listings::check_recipe(recipe, said);
+        listings::check_listings(i64::from(*code), output, rows);
+        listings::check_recipe(recipe, output);
     }
 }
 

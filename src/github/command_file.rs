@@ -33,10 +33,10 @@ pub fn append_state(path: &Path, state: &[(&str, String)]) -> Result<(), Fault> 
 
 /// Formats one output between delimiters. A value that contained its delimiter would end early, so another one is
 /// drawn.
-pub(super) fn delimited_entry(name: &str, value: &str, mut draw: impl FnMut() -> String) -> String {
-    let mut delimiter = draw();
+pub(super) fn delimited_entry(name: &str, value: &str, mut next_token: impl FnMut() -> String) -> String {
+    let mut delimiter = next_token();
     while value.contains(&delimiter) || name.contains(&delimiter) {
-        delimiter = draw();
+        delimiter = next_token();
     }
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
 }
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn draws_another_delimiter_for_a_value_that_contains_it() {
-        let mut drawn = ["one", "two"].into_iter().map(ToOwned::to_owned);
-        let written = delimited_entry("name", "value with one inside", || drawn.next().unwrap());
-        assert_eq!(written, "name<<two\nvalue with one inside\ntwo\n");
+        let mut tokens = ["one", "two"].into_iter().map(ToOwned::to_owned);
+        let entry = delimited_entry("name", "value with one inside", || tokens.next().unwrap());
+        assert_eq!(entry, "name<<two\nvalue with one inside\ntwo\n");
     }
 
     #[test]

@@ -56,20 +56,20 @@ impl Conversation {
     /// Writes the comment that begins with this marker, replacing an existing one.
     ///
     /// # Errors
-    /// `comment-unwritten`, also when GitHub does not respond within `patience`.
+    /// `comment-unwritten`, also when GitHub does not respond within `time_limit`.
     pub async fn upsert_comment(
         &self,
         token: &Secret,
         marker: &str,
         text: &str,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<(), Fault> {
         let body = format!("{marker}\n{text}");
-        match tokio::time::timeout(patience, self.send_comment(token, marker, &body)).await {
+        match tokio::time::timeout(time_limit, self.send_comment(token, marker, &body)).await {
             Ok(done) => done.map_err(|error| api_fault(&error)),
             // The error adds nothing to this message.
             Err(_elapsed) => {
-                let seconds = patience.as_secs_f32();
+                let seconds = time_limit.as_secs_f32();
                 let cause = format!("can't write the comment: GitHub's API did not answer within {seconds} s");
                 Err(Fault::new(Code::CommentUnwritten, cause).fix("run again, or set `comment: never`"))
             }
@@ -101,10 +101,10 @@ impl Conversation {
             let (repository, number) = (&self.repository, self.number);
             let route = format!("/repos/{repository}/issues/{number}/comments?per_page={PAGE}&page={page}");
             let comments: Vec<Comment> = github.get(route, None::<&()>).await?;
-            let last = comments.len() < PAGE;
-            let ours = comments.into_iter().rfind(|comment| comment.is_trusted() && comment.begins_with(marker));
-            found = ours.map(|comment| comment.id).or(found);
-            if last {
+            let is_last_page = comments.len() < PAGE;
+            let own_comment = comments.into_iter().rfind(|comment| comment.is_trusted() && comment.begins_with(marker));
+            found = own_comment.map(|comment| comment.id).or(found);
+            if is_last_page {
                 break;
             }
         }
@@ -161,7 +161,7 @@ mod tests {
         github.requests().into_iter().map(|request| request.line).collect()
     }
 
-    fn written() -> String {
+    fn created_response() -> String {
         json!({"id": 1, "body": "x"}).to_string()
     }
 
@@ -169,30 +169,30 @@ mod tests {
     async fn writes_a_comment_where_there_is_none() {
         let github = FakeGithub::start(|request: &RecordedRequest| match request.line.starts_with("GET") {
             true => (200, json!([{"id": 3, "body": "hello", "user": {"type": "User"}}]).to_string()),
-            false => (201, written()),
+            false => (201, created_response()),
         })
         .await;
         put(&github).await.unwrap();
-        let asked = github.requests();
-        assert_eq!(asked[1].line, "POST /api/v3/repos/owner/name/issues/7/comments");
-        assert_eq!(asked[1].body, json!({"body": format!("{MARKER}\ntext")}).to_string());
-        assert!(asked[1].headers.contains("ghs_token"));
+        let requests = github.requests();
+        assert_eq!(requests[1].line, "POST /api/v3/repos/owner/name/issues/7/comments");
+        assert_eq!(requests[1].body, json!({"body": format!("{MARKER}\ntext")}).to_string());
+        assert!(requests[1].headers.contains("ghs_token"));
     }
 
     #[tokio::test]
     async fn updates_its_own_comment_on_the_last_page_and_no_other() {
         let github = FakeGithub::start(|request: &RecordedRequest| {
-            let stranger = json!({"id": 666, "body": format!("{MARKER}\nmine"), "user": {"type": "User"}, "author_association": "NONE"});
+            let foreign = json!({"id": 666, "body": format!("{MARKER}\nmine"), "user": {"type": "User"}, "author_association": "NONE"});
             let quote = json!({"id": 667, "body": format!("> {MARKER}"), "user": {"type": "Bot"}});
             let ours = json!({"id": 42, "body": format!("{MARKER}\nold"), "user": {"type": "Bot"}, "author_association": "NONE"});
-            let answer = if request.line.starts_with("PATCH") {
-                return (200, written());
+            let body = if request.line.starts_with("PATCH") {
+                return (200, created_response());
             } else if request.line.ends_with("&page=1") {
-                json!(vec![stranger; 100])
+                json!(vec![foreign; 100])
             } else {
-                json!([ours, quote, stranger])
+                json!([ours, quote, foreign])
             };
-            (200, answer.to_string())
+            (200, body.to_string())
         })
         .await;
         put(&github).await.unwrap();

@@ -25,18 +25,18 @@ pub(crate) struct FakeGithub {
 
 impl FakeGithub {
     /// Starts a server that responds to each request with a status and a JSON text.
-    pub(crate) async fn start(answer: impl Fn(&RecordedRequest) -> (u16, String) + Send + 'static) -> Self {
+    pub(crate) async fn start(respond: impl Fn(&RecordedRequest) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v3", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
+        let recorded = Arc::clone(&requests);
         let mut server = JoinSet::new();
         server.spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let Some(request) = read_request(&mut stream).await else { continue };
-                let (status, body) = answer(&request);
-                seen.lock().unwrap().push(request);
+                let (status, body) = respond(&request);
+                recorded.lock().unwrap().push(request);
                 let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close");
                 let text = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                 stream.write_all(text.as_bytes()).await.unwrap();

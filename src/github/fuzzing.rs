@@ -32,17 +32,17 @@ pub(super) fn parse_entries(text: &str) -> Option<Vec<(String, String)>> {
     while !rest.is_empty() {
         let (head, after) = rest.split_once('\n')?;
         let (name, delimiter) = head.split_once("<<").filter(|(name, _)| !name.contains('='))?;
-        let (mut lines, mut left) = (Vec::new(), after);
+        let (mut lines, mut remaining) = (Vec::new(), after);
         loop {
-            let (line, next) = left.split_once('\n')?;
-            left = next;
+            let (line, next) = remaining.split_once('\n')?;
+            remaining = next;
             if line == delimiter {
                 break;
             }
             lines.push(line);
         }
         entries.push((name.to_owned(), lines.join("\n")));
-        rest = left;
+        rest = remaining;
     }
     Some(entries)
 }
@@ -67,17 +67,20 @@ pub(crate) fn write_commands(file: &str, title: &str, message: &str) {
         title: title.to_owned(),
         message: message.to_owned(),
     };
-    let written = note.to_string();
-    assert_one_line(&written);
-    let place = [("file", file), ("line", "7"), ("col", "3"), ("title", title.trim_end())];
+    let command = note.to_string();
+    assert_one_line(&command);
+    let given = [("file", file), ("line", "7"), ("col", "3"), ("title", title.trim_end())];
     // The runner trims the list of properties as a whole, and drops an empty one.
-    let place = place.into_iter().filter(|(_, value)| !value.is_empty());
-    let expected: BTreeMap<String, String> = place.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let (name, mut properties, said) = parse_command(&written).unwrap_or_default();
+    let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+    let expected: BTreeMap<String, String> = given.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let (name, mut properties, parsed) = parse_command(&command).unwrap_or_default();
     properties.entry("title".to_owned()).and_modify(|title| title.truncate(title.trim_end().len()));
     properties.retain(|_, value| !value.is_empty());
     assert_eq!((name.as_str(), properties), ("warning", expected));
-    assert!(message.starts_with(&said) && (said == message || said.len() >= 4096 - 3), "{said:?} of {message:?}");
+    assert!(
+        message.starts_with(&parsed) && (parsed == message || parsed.len() >= 4096 - 3),
+        "{parsed:?} of {message:?}"
+    );
     let neutral = without_old_commands(message);
     for line in neutral.split(['\r', '\n']) {
         assert!(!line.contains("##["), "{line:?} is obeyed");
@@ -95,14 +98,15 @@ fn assert_one_line(command: &str) {
 /// # Panics
 /// If it does not.
 pub(crate) fn write_outputs(values: &[String], delimiters: &[String]) {
-    let mut guessed = delimiters.iter().filter(|drawn| !drawn.is_empty() && !drawn.contains(['\n', '\r'])).cloned();
+    let mut guessed =
+        delimiters.iter().filter(|delimiter| !delimiter.is_empty() && !delimiter.contains(['\n', '\r'])).cloned();
     let mut number = 0;
-    let mut draw = || {
+    let mut next_token = || {
         number += 1;
         guessed.next().unwrap_or_else(|| format!("{number:032x}"))
     };
-    let named: Vec<(String, String)> =
+    let outputs: Vec<(String, String)> =
         (0..).zip(values).map(|(index, value)| (format!("output-{index}"), value.clone())).collect();
-    let text: String = named.iter().map(|(name, value)| delimited_entry(name, value, &mut draw)).collect();
-    assert_eq!(parse_entries(&text).as_ref(), Some(&named), "{text:?}");
+    let text: String = outputs.iter().map(|(name, value)| delimited_entry(name, value, &mut next_token)).collect();
+    assert_eq!(parse_entries(&text).as_ref(), Some(&outputs), "{text:?}");
 }

@@ -78,12 +78,12 @@ impl Runner {
     /// github.workspace }}`, which is another directory on the host (`/home/runner/work/r/r`) and in a job's container
     /// (`/__w/r/r`); the same files are in the workspace of this container.
     #[must_use]
-    pub fn resolve_path(&self, written: &str) -> PathBuf {
-        let Some(workspace) = &self.workspace else { return PathBuf::from(written) };
-        let written = Path::new(written);
-        match self.strip_foreign_workspace(written) {
+    pub fn resolve_path(&self, input_path: &str) -> PathBuf {
+        let Some(workspace) = &self.workspace else { return PathBuf::from(input_path) };
+        let input_path = Path::new(input_path);
+        match self.strip_foreign_workspace(input_path) {
             Some(inside) if self.in_actions => workspace.join(inside),
-            _ => workspace.join(written),
+            _ => workspace.join(input_path),
         }
     }
 
@@ -91,18 +91,19 @@ impl Runner {
     #[must_use]
     pub fn display_path(&self, path: &Path) -> String {
         let inside = self.workspace.as_deref().and_then(|workspace| path.strip_prefix(workspace).ok());
-        let shown: PathBuf = inside.unwrap_or(path).components().filter(|part| *part != Component::CurDir).collect();
-        if shown.as_os_str().is_empty() { ".".to_owned() } else { shown.display().to_string() }
+        let displayed: PathBuf =
+            inside.unwrap_or(path).components().filter(|part| *part != Component::CurDir).collect();
+        if displayed.as_os_str().is_empty() { ".".to_owned() } else { displayed.display().to_string() }
     }
 
     /// Returns the part after the workspace in a path that was written for the host or a job's container.
-    fn strip_foreign_workspace(&self, written: &Path) -> Option<PathBuf> {
-        let on_host = self.host_workspace.as_deref().and_then(|host| written.strip_prefix(host).ok());
+    fn strip_foreign_workspace(&self, path: &Path) -> Option<PathBuf> {
+        let on_host = self.host_workspace.as_deref().and_then(|host| path.strip_prefix(host).ok());
         if let Some(inside) = on_host {
             return Some(inside.to_owned());
         }
-        let below = ["/home/runner/work", "/__w"].iter().find_map(|work| written.strip_prefix(work).ok())?;
-        let mut parts = below.components();
+        let relative = ["/home/runner/work", "/__w"].iter().find_map(|work| path.strip_prefix(work).ok())?;
+        let mut parts = relative.components();
         let (_pipeline, _repository) = (parts.next()?, parts.next()?);
         Some(parts.as_path().to_owned())
     }
@@ -156,10 +157,10 @@ mod tests {
     #[test]
     fn resolves_the_workspace_in_every_path_it_is_known_by() {
         let runner = runner(&[("RUNNER_WORKSPACE", "/data/_work/r")]);
-        for written in
+        for path in
             ["db/x", "/github/workspace/db/x", "/home/runner/work/r/r/db/x", "/__w/r/r/db/x", "/data/_work/r/r/db/x"]
         {
-            assert_eq!(runner.resolve_path(written), Path::new("/github/workspace/db/x"), "{written}");
+            assert_eq!(runner.resolve_path(path), Path::new("/github/workspace/db/x"), "{path}");
         }
         assert_eq!(runner.resolve_path("/__w/r/r"), Path::new("/github/workspace"));
         assert_eq!(runner.resolve_path("/opt/db"), Path::new("/opt/db"));
@@ -169,8 +170,8 @@ mod tests {
     #[test]
     fn shows_paths_relative_to_the_workspace() {
         let runner = runner(&[]);
-        for (written, shown) in [("./db/x/", "db/x"), ("/__w/r/r/db", "db"), ("/opt/db", "/opt/db"), (".", ".")] {
-            assert_eq!(runner.display_path(&runner.resolve_path(written)), shown, "{written}");
+        for (path, shown) in [("./db/x/", "db/x"), ("/__w/r/r/db", "db"), ("/opt/db", "/opt/db"), (".", ".")] {
+            assert_eq!(runner.display_path(&runner.resolve_path(path)), shown, "{path}");
         }
         assert_eq!(Runner::default().display_path(Path::new("./db")), "db");
     }

@@ -54,25 +54,25 @@ impl fmt::Display for Annotation {
             ("title", Some(self.title.clone())),
         ];
         // The runner drops a property without a value and trims nothing: no space after the comma.
-        let given: Vec<String> = properties
+        let pairs: Vec<String> = properties
             .into_iter()
             .filter_map(|(key, value)| value.filter(|value| !value.is_empty()).map(|value| (key, value)))
             .map(|(key, value)| format!("{key}={}", escape_property(&value)))
             .collect();
-        let space = if given.is_empty() { "" } else { " " };
+        let space = if pairs.is_empty() { "" } else { " " };
         let message = escape_data(clip_message(&self.message));
-        write!(formatter, "::{}{space}{}::{message}", self.level.name(), given.join(","))
+        write!(formatter, "::{}{space}{}::{message}", self.level.name(), pairs.join(","))
     }
 }
 
 /// Cuts a message to the runner's limit.
 fn clip_message(text: &str) -> &str {
     let mut units = 0;
-    let end = text.char_indices().find(|(_, letter)| {
-        units += letter.len_utf16();
+    let end = text.char_indices().find(|(_, character)| {
+        units += character.len_utf16();
         units > MESSAGE_LIMIT
     });
-    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+    end.and_then(|(index, _)| text.get(..index)).unwrap_or(text)
 }
 
 /// Returns the command that masks a value in the rest of the job's log.
@@ -131,8 +131,9 @@ impl Default for Fence {
 /// not visible ASCII is skipped here, so that the definition of white space does not matter.
 #[must_use]
 pub fn needs_fence(text: &str) -> bool {
-    let begins = |line: &str| line.trim_start_matches(|letter: char| !letter.is_ascii_graphic()).starts_with("::");
-    text.split(['\r', '\n']).any(begins)
+    let is_command =
+        |line: &str| line.trim_start_matches(|character: char| !character.is_ascii_graphic()).starts_with("::");
+    text.split(['\r', '\n']).any(is_command)
 }
 
 /// Breaks commands in their old form, which the runner executes anywhere in a line and, unlike the present form, also
@@ -168,9 +169,9 @@ mod tests {
             let note = Annotation {
                 level: Level::Error, file: Some(file.clone()), line: Some(line), column: Some(7), title: title.clone(), message: message.clone(),
             };
-            let written = note.to_string();
-            prop_assert!(!written.contains(['\r', '\n']));
-            let (name, properties, text) = parse(&written).unwrap();
+            let command = note.to_string();
+            prop_assert!(!command.contains(['\r', '\n']));
+            let (name, properties, text) = parse(&command).unwrap();
             prop_assert_eq!(name, "error");
             prop_assert_eq!(&properties["file"], &file);
             prop_assert_eq!(&properties["line"], &line.to_string());
@@ -237,9 +238,9 @@ mod tests {
 
     #[test]
     fn a_fence_has_a_token_of_its_own() {
-        let (one, other) = (Fence::new(), Fence::new());
-        assert_ne!(one.opening_line(), other.opening_line());
-        let token = one.opening_line().replace("::stop-commands::", "");
-        assert_eq!(one.closing_line(), format!("::{token}::"));
+        let (first, second) = (Fence::new(), Fence::new());
+        assert_ne!(first.opening_line(), second.opening_line());
+        let token = first.opening_line().replace("::stop-commands::", "");
+        assert_eq!(first.closing_line(), format!("::{token}::"));
     }
 }

@@ -25,10 +25,10 @@ pub(super) fn handover_variables(
     settings: Option<&Settings>,
     runner: &Runner,
 ) -> Vec<(String, Secret)> {
-    let counts =
+    let is_handed_over =
         |name: InputName| !NOT_HANDED_OVER.contains(&name) && scope::scope_of(name).0.includes(Command::Tunnel);
-    let given = inputs.given_values().filter(|(name, _)| counts(*name));
-    let given = given.map(|(name, value)| (input_variable(name), value));
+    let values = inputs.given_values().filter(|(name, _)| is_handed_over(*name));
+    let values = values.map(|(name, value)| (input_variable(name), value));
     // A URL may name a CA file in the workspace.
     let ca = settings.and_then(|settings| settings.database.as_ref()?.ca.clone());
     let ca = ca.map(|pem| (input_variable(InputName::DatabaseCa), Secret::new(pem)));
@@ -39,7 +39,7 @@ pub(super) fn handover_variables(
         ("GITHUB_SERVER_URL", &runner.server_url),
     ];
     let facts = facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Secret::new(value.clone()?))));
-    given.chain(ca).chain(facts).collect()
+    values.chain(ca).chain(facts).collect()
 }
 
 fn input_variable(name: InputName) -> String {

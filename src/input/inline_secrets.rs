@@ -20,27 +20,30 @@ const MAX_USER_LENGTH: usize = 15;
 /// Returns whether the value of a variable with this name should be hidden.
 pub(super) fn names_a_secret(name: &str) -> bool {
     let name = name.to_uppercase().replace('-', "_");
-    let word = |word: &str| {
-        let word = word.trim_end_matches(|letter: char| letter.is_ascii_digit());
-        let word = [word, word.strip_suffix('S').unwrap_or(word)];
-        SECRET_ENDINGS.split_whitespace().any(|ending| word.iter().any(|word| word.ends_with(ending)))
+    let has_secret_ending = |has_secret_ending: &str| {
+        let has_secret_ending = has_secret_ending.trim_end_matches(|character: char| character.is_ascii_digit());
+        let has_secret_ending = [has_secret_ending, has_secret_ending.strip_suffix('S').unwrap_or(has_secret_ending)];
+        SECRET_ENDINGS
+            .split_whitespace()
+            .any(|ending| has_secret_ending.iter().any(|has_secret_ending| has_secret_ending.ends_with(ending)))
     };
-    SECRET_WORDS.split_whitespace().any(|telling| name.contains(telling)) || name.split('_').any(word)
+    SECRET_WORDS.split_whitespace().any(|secret_word| name.contains(secret_word))
+        || name.split('_').any(has_secret_ending)
 }
 
 /// Returns whether the value can be a secret: a shorter one can't be hidden.
 pub(super) fn may_be_secret(value: &str) -> bool {
-    let is_said = NOT_SECRET_VALUES.split_whitespace().any(|word| value.trim().eq_ignore_ascii_case(word));
-    !is_said && Secret::new(value).can_be_hidden()
+    let is_description = NOT_SECRET_VALUES.split_whitespace().any(|word| value.trim().eq_ignore_ascii_case(word));
+    !is_description && Secret::new(value).can_be_hidden()
 }
 
 /// Returns the passwords of the URLs in a text, as written and decoded. If the end of a password is ambiguous, returns
 /// all candidates.
 pub(super) fn secrets_in_urls(text: &str) -> Vec<Secret> {
-    let ends = |letter: char| letter.is_whitespace() || "\"'`<>".contains(letter);
-    let urls = text.split("://").skip(1).filter_map(|rest| rest.split(ends).next());
+    let ends_url = |character: char| character.is_whitespace() || "\"'`<>".contains(character);
+    let urls = text.split("://").skip(1).filter_map(|rest| rest.split(ends_url).next());
     urls.flat_map(secrets_in_url)
-        .flat_map(|written| raw_and_decoded(written).into_iter().filter(|text| may_be_secret(text)))
+        .flat_map(|password| raw_and_decoded(password).into_iter().filter(|text| may_be_secret(text)))
         .map(Secret::new)
         .collect()
 }
@@ -64,20 +67,22 @@ fn secrets_in_url(rest: &str) -> Vec<&str> {
     passwords.chain(values.map(|(_, value)| value)).collect()
 }
 
-fn raw_and_decoded(written: &str) -> [String; 2] {
-    [written.to_owned(), percent_decode_str(written).decode_utf8_lossy().into_owned()]
+fn raw_and_decoded(text: &str) -> [String; 2] {
+    [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()]
 }
 
 /// Returns the values that a command line assigns to names that suggest a secret, as in `PGPASSWORD=… psql` and
 /// `--token=…`. A value that a shell still has to expand is not known.
 pub(super) fn secrets_in_commands(text: &str) -> Vec<Secret> {
-    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
-    let values = text.match_indices('=').filter_map(|(at, _)| {
-        let (before, behind) = (text.get(..at)?, text.get(at + 1..)?);
-        let name = before.rsplit(|letter| !is_name(letter)).next().filter(|name| names_a_secret(name))?;
-        let value = match behind.chars().next()? {
-            quote @ ('"' | '\'') => behind.get(1..)?.split(quote).next()?,
-            _ => behind.split(|letter: char| letter.is_whitespace() || ";|&\"'`()<>\\,]}".contains(letter)).next()?,
+    let is_name = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    let values = text.match_indices('=').filter_map(|(index, _)| {
+        let (before, after) = (text.get(..index)?, text.get(index + 1..)?);
+        let name = before.rsplit(|character| !is_name(character)).next().filter(|name| names_a_secret(name))?;
+        let value = match after.chars().next()? {
+            quote @ ('"' | '\'') => after.get(1..)?.split(quote).next()?,
+            _ => after
+                .split(|character: char| character.is_whitespace() || ";|&\"'`()<>\\,]}".contains(character))
+                .next()?,
         };
         (!name.is_empty() && !value.contains(['$', '`'])).then_some(value)
     });
@@ -88,7 +93,7 @@ pub(super) fn secrets_in_commands(text: &str) -> Vec<Secret> {
 mod tests {
     use super::*;
 
-    fn shown(secrets: &[Secret]) -> Vec<&str> {
+    fn exposed(secrets: &[Secret]) -> Vec<&str> {
         secrets.iter().map(Secret::expose).collect()
     }
 
@@ -136,19 +141,19 @@ mod tests {
             ("one redis://:first@a, two redis://:second@b", &["first", "second"]),
         ] {
             let found = secrets_in_urls(text);
-            let mut found = shown(&found);
+            let mut found = exposed(&found);
             found.dedup();
             assert!(expected.iter().all(|secret| found.contains(secret)), "{text}: {found:?}");
         }
         for text in ["postgres://app@db/x", "git@github.com:o/r", "http://h:8080/x", "a://u:x@h", "https://h/a@b"] {
-            assert_eq!(shown(&secrets_in_urls(text)), [""; 0], "{text}");
+            assert_eq!(exposed(&secrets_in_urls(text)), [""; 0], "{text}");
         }
     }
 
     #[test]
     fn finds_values_that_a_command_assigns_to_a_secrets_name() {
         let text = "PGPASSWORD=hunter2 psql; export API_TOKEN='two words' X=1\nrun --auth=\"a'b\" DB_PASS=$PASS KEY_FILE=`id` AUTH=on";
-        assert_eq!(shown(&secrets_in_commands(text)), ["hunter2", "two words", "a'b"]);
-        assert_eq!(shown(&secrets_in_commands("a == b; TOKEN=; =x; PASSENGER=many")), [""; 0]);
+        assert_eq!(exposed(&secrets_in_commands(text)), ["hunter2", "two words", "a'b"]);
+        assert_eq!(exposed(&secrets_in_commands("a == b; TOKEN=; =x; PASSENGER=many")), [""; 0]);
     }
 }

@@ -64,7 +64,7 @@ mod tests {
 
     const DOCS: &str = include_str!("../../docs/inputs.md");
 
-    fn whole() -> ActionFile {
+    fn action_file() -> ActionFile {
         serde_yaml::from_str(ACTION).unwrap()
     }
 
@@ -76,8 +76,8 @@ mod tests {
     /// cell).
     fn rows(title: &str) -> Vec<(String, String)> {
         let section = DOCS.split("\n## ").find(|section| section.starts_with(title)).unwrap();
-        let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
-        let cells = |line: &str| line.split('|').map(bare).collect::<Vec<_>>();
+        let without_backticks = |cell: &str| cell.trim().trim_matches('`').to_owned();
+        let cells = |line: &str| line.split('|').map(without_backticks).collect::<Vec<_>>();
         section
             .lines()
             .filter(|line| line.starts_with("| `"))
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn names_and_action_yml_are_the_same_list_in_the_same_order() {
         let names: Vec<&str> = InputName::ALL.iter().map(|name| name.name()).collect();
-        assert_eq!(keys(&whole().inputs), names);
+        assert_eq!(keys(&action_file().inputs), names);
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_output_and_no_other() {
         let documented: Vec<String> = rows("Outputs").into_iter().map(|(name, _)| name).collect();
-        assert_eq!(documented, keys(&whole().outputs));
+        assert_eq!(documented, keys(&action_file().outputs));
     }
 
     #[test]

@@ -26,38 +26,48 @@ pub(super) fn look_for_hints(
     config: &Config,
 ) -> MissingHints {
     let usual = (!runner.in_actions).then(|| FIX_OUTSIDE_WORKFLOW.to_owned());
-    let own = environment.map(environment_prefixes).unwrap_or_default();
-    let is_own = |name: &str| own.iter().any(|prefix| name.starts_with(prefix.as_str()));
+    let prefixes = environment.map(environment_prefixes).unwrap_or_default();
+    let is_own = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
     if variables.names_with_value().any(|name| is_own(name) && prefixed_part(name).is_some()) {
         return MissingHints { fix_text: usual, elsewhere: Vec::new() };
     }
-    let others = environment_like_variables(variables);
-    let told = |(word, names): (&String, &Vec<&str>)| {
-        let are = if names.len() == 1 { "is" } else { "are" };
-        format!("{} {are} set, but {are} read only with `environment: {}`", list_quoted(names), environment_name(word))
+    let other_prefixes = environment_like_variables(variables);
+    let hint = |(unknown_prefix, names): (&String, &Vec<&str>)| {
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        format!(
+            "{} {verb} set, but {verb} read only with `environment: {}`",
+            list_quoted(names),
+            environment_name(unknown_prefix)
+        )
     };
-    let mut akin = others.keys().filter(|word| environment.is_none_or(|name| is_similar_prefix(word, name)));
-    let only = akin.next().filter(|_| akin.next().is_none());
-    let fix = only.map(|word| environment_fix(word, environment, config));
-    MissingHints { fix_text: fix.or(usual), elsewhere: others.iter().map(told).collect() }
+    let mut similar = other_prefixes
+        .keys()
+        .filter(|unknown_prefix| environment.is_none_or(|name| is_similar_prefix(unknown_prefix, name)));
+    let single = similar.next().filter(|_| similar.next().is_none());
+    let fix = single.map(|unknown_prefix| environment_fix(unknown_prefix, environment, config));
+    MissingHints { fix_text: fix.or(usual), elsewhere: other_prefixes.iter().map(hint).collect() }
 }
 
 /// Returns the fix for variables with another prefix than the environment's: renaming one of the two is enough.
-fn environment_fix(word: &str, environment: Option<&str>, config: &Config) -> String {
-    let set = format!("set `environment: {}`", environment_name(word));
-    let Some(prefix) = environment.and_then(|name| environment_prefixes(name).into_iter().next()) else { return set };
-    let rename = format!("rename the variables so that they begin with `{prefix}` instead of `{word}_`");
+fn environment_fix(unknown_prefix: &str, environment: Option<&str>, config: &Config) -> String {
+    let set = format!("set `environment: {}`", environment_name(unknown_prefix));
+    let Some(own_prefix) = environment.and_then(|name| environment_prefixes(name).into_iter().next()) else {
+        return set;
+    };
+    let rename = format!("rename the variables so that they begin with `{own_prefix}` instead of `{unknown_prefix}_`");
     if config.environments.is_empty() { format!("{set}, or {rename}") } else { rename }
 }
 
-fn environment_name(word: &str) -> String {
-    word.to_lowercase().replace('_', "-")
+fn environment_name(prefix: &str) -> String {
+    prefix.to_lowercase().replace('_', "-")
 }
 
 /// Returns the part after the prefix in the name of a variable that could be an environment's.
 fn prefixed_part(name: &str) -> Option<&'static str> {
-    let parts = InputName::ALL.iter().flat_map(|name| name.prefixed_variables()).copied();
-    parts.filter(|part| name.strip_suffix(part).is_some_and(|rest| rest.ends_with('_'))).max_by_key(|part| part.len())
+    let suffixes = InputName::ALL.iter().flat_map(|name| name.prefixed_variables()).copied();
+    suffixes
+        .filter(|suffix| name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('_')))
+        .max_by_key(|suffix| suffix.len())
 }
 
 /// Returns the variables that look like those of environments, by their prefix. `HOST` and `USER` alone mean something
@@ -65,45 +75,54 @@ fn prefixed_part(name: &str) -> Option<&'static str> {
 fn environment_like_variables(variables: &Variables) -> BTreeMap<String, Vec<&str>> {
     let mut found: BTreeMap<String, (bool, Vec<&str>)> = BTreeMap::new();
     for name in variables.names_with_value() {
-        let Some(part) = prefixed_part(name) else { continue };
-        let word = name.strip_suffix(part).unwrap_or_default().trim_end_matches('_');
-        if word.is_empty()
-            || UNRELATED_PREFIXES.contains(&word)
+        let Some(suffix) = prefixed_part(name) else { continue };
+        let prefix = name.strip_suffix(suffix).unwrap_or_default().trim_end_matches('_');
+        if prefix.is_empty()
+            || UNRELATED_PREFIXES.contains(&prefix)
             || InputName::ALL.iter().any(|input| input.variables().contains(&name))
         {
             continue;
         }
-        let (is_clear, names) = found.entry(word.to_owned()).or_default();
-        *is_clear |= !["HOST", "USER"].contains(&part);
+        let (is_unambiguous, names) = found.entry(prefix.to_owned()).or_default();
+        *is_unambiguous |= !["HOST", "USER"].contains(&suffix);
         names.push(name);
     }
-    found.into_iter().filter(|(_, (is_clear, _))| *is_clear).map(|(word, (_, names))| (word, names)).collect()
+    found
+        .into_iter()
+        .filter(|(_, (is_unambiguous, _))| *is_unambiguous)
+        .map(|(prefix, (_, names))| (prefix, names))
+        .collect()
 }
 
 /// Returns whether a prefix may be meant for the environment: one is the beginning of the other, or they differ by a
 /// typo.
-fn is_similar_prefix(word: &str, environment: &str) -> bool {
-    let own = environment_prefixes(environment);
-    let mut own = own.iter().map(|prefix| prefix.trim_end_matches('_'));
-    own.any(|own| own.starts_with(word) || word.starts_with(own) || strsim::damerau_levenshtein(own, word) == 1)
+fn is_similar_prefix(unknown_prefix: &str, environment: &str) -> bool {
+    let own_prefixes = environment_prefixes(environment);
+    let mut own_prefixes = own_prefixes.iter().map(|prefix| prefix.trim_end_matches('_'));
+    own_prefixes.any(|own_prefix| {
+        own_prefix.starts_with(unknown_prefix)
+            || unknown_prefix.starts_with(own_prefix)
+            || strsim::damerau_levenshtein(own_prefix, unknown_prefix) == 1
+    })
 }
 
 /// Merges the faults of missing inputs into one, because they usually have one reason. Drops faults of inputs in
-/// `told`, which have a fault of their own.
-pub(super) fn merge_missing(faults: Vec<Fault>, told: &[InputName]) -> Vec<Fault> {
-    let is_told = |fault: &Fault| told.iter().any(|name| fault.cause.contains(&format!("`{name}`")));
+/// `reported`, which have a fault of their own.
+pub(super) fn merge_missing(faults: Vec<Fault>, reported: &[InputName]) -> Vec<Fault> {
+    let is_reported = |fault: &Fault| reported.iter().any(|name| fault.cause.contains(&format!("`{name}`")));
     let is_missing = |fault: &Fault| fault.code == Code::InputMissing && fault.place.is_none();
-    let mut kept: Vec<Fault> = Vec::new();
-    for fault in faults.into_iter().filter(|fault| !(is_missing(fault) && is_told(fault))) {
-        let first = kept.iter_mut().find(|first| is_missing(first) && is_missing(&fault) && first.fix == fault.fix);
+    let mut merged: Vec<Fault> = Vec::new();
+    for fault in faults.into_iter().filter(|fault| !(is_missing(fault) && is_reported(fault))) {
+        let first = merged.iter_mut().find(|first| is_missing(first) && is_missing(&fault) && first.fix == fault.fix);
         match first {
             Some(first) => {
                 first.cause = format!("{}; {}", first.cause, fault.cause);
-                let more: Vec<String> = fault.detail.into_iter().filter(|line| !first.detail.contains(line)).collect();
-                first.detail.extend(more);
+                let new_details: Vec<String> =
+                    fault.detail.into_iter().filter(|line| !first.detail.contains(line)).collect();
+                first.detail.extend(new_details);
             }
-            None => kept.push(fault),
+            None => merged.push(fault),
         }
     }
-    kept
+    merged
 }

@@ -130,20 +130,20 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let runner = Runner::from_env(&env);
     let variables = Variables::new(env);
     let mut findings = Findings { faults: std::mem::take(&mut flags.faults), warnings: Vec::new() };
-    let places = source::Sources { manifest, flags: &flags, variables: &variables };
+    let sources = source::Sources { manifest, flags: &flags, variables: &variables };
     findings.faults.extend(synonyms::unknown_input_faults(&variables));
-    let environment = places.explicit_value(InputName::Environment);
-    let file = places.explicit_value(InputName::Config);
+    let environment = sources.explicit_value(InputName::Environment);
+    let file = sources.explicit_value(InputName::Config);
     let mut config = config_file::Config::read_file(&runner, file.as_deref(), environment.as_deref());
     findings.faults.append(&mut config.faults);
     findings.faults.extend(config.unchosen_environment_fault(environment.as_deref()));
-    let (inputs, faults) = Inputs::from_sources(&places, environment.as_deref(), &config);
+    let (inputs, faults) = Inputs::from_sources(&sources, environment.as_deref(), &config);
     let inputs =
         inputs.with_missing_hints(missing::look_for_hints(&runner, &variables, environment.as_deref(), &config));
     findings.faults.extend(faults);
     let settings = resolve::resolve_settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
-    let told = [flags.refused.as_slice(), config.invalid.as_slice()].concat();
-    findings.faults = missing::merge_missing(std::mem::take(&mut findings.faults), &told);
+    let reported = [flags.refused.as_slice(), config.invalid.as_slice()].concat();
+    findings.faults = missing::merge_missing(std::mem::take(&mut findings.faults), &reported);
     let command = resolve_command(&inputs).ok();
     let mut secrets = inputs.secrets();
     secrets.extend(environment::env_secrets(&inputs, &variables));

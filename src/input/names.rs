@@ -182,7 +182,7 @@ names! {
 impl InputName {
     /// Returns the input with this name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|known| known.name() == name)
+        Self::ALL.iter().copied().find(|input| input.name() == name)
     }
 
     /// Returns whether its value must be hidden.
@@ -195,11 +195,11 @@ impl InputName {
         self.kind() == ValueKind::Yaml
     }
 
-    /// Returns the input that `word` misspells, if it is so similar that it can hardly mean anything else: one letter
+    /// Returns the input that `misspelt` misspells, if it is so similar that it can hardly mean anything else: one letter
     /// in four may be wrong.
-    pub(super) fn guess_misspelt(word: &str) -> Option<Self> {
-        let wrong = |name: &Self| strsim::damerau_levenshtein(word, name.name());
-        Self::ALL.iter().copied().filter(|name| (1..=word.len() / 4).contains(&wrong(name))).min_by_key(wrong)
+    pub(super) fn guess_misspelt(misspelt: &str) -> Option<Self> {
+        let distance = |name: &Self| strsim::damerau_levenshtein(misspelt, name.name());
+        Self::ALL.iter().copied().filter(|name| (1..=misspelt.len() / 4).contains(&distance(name))).min_by_key(distance)
     }
 
     /// Returns the input whose name is most similar to a misspelt one.
@@ -218,7 +218,7 @@ impl fmt::Display for InputName {
 pub(super) fn list_quoted(names: &[impl fmt::Display]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
-        [several @ .., last] if !several.is_empty() => format!("{} and {last}", several.join(", ")),
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
         quoted => quoted.concat(),
     }
 }
@@ -228,9 +228,9 @@ const MIN_SIMILARITY: f64 = 0.8;
 
 /// Returns the candidate most similar to a misspelt word, if one is similar enough.
 pub(super) fn nearest_candidate<'a>(misspelt: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let word = misspelt.to_lowercase().replace('_', "-");
+    let normalized = misspelt.to_lowercase().replace('_', "-");
     candidates
-        .map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate))
+        .map(|candidate| (strsim::jaro_winkler(&normalized, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= MIN_SIMILARITY)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, candidate)| candidate)
@@ -249,13 +249,13 @@ mod tests {
 
     #[test]
     fn takes_a_word_as_misspelt_only_if_it_can_hardly_mean_anything_else() {
-        for (word, name) in
+        for (misspelt, name) in
             [("expect-plna", InputName::ExpectPlan), ("taget", InputName::Target), ("time-out", InputName::Timeout)]
         {
-            assert_eq!(InputName::guess_misspelt(word), Some(name), "{word}");
+            assert_eq!(InputName::guess_misspelt(misspelt), Some(name), "{misspelt}");
         }
-        for word in ["", "tag", "gap", "database", "host", "version", "ssh-key", "target"] {
-            assert_eq!(InputName::guess_misspelt(word), None, "{word}");
+        for misspelt in ["", "tag", "gap", "database", "host", "version", "ssh-key", "target"] {
+            assert_eq!(InputName::guess_misspelt(misspelt), None, "{misspelt}");
         }
     }
 
@@ -263,19 +263,19 @@ mod tests {
     fn reads_no_generic_variable_from_the_environment() {
         for name in InputName::ALL {
             for variable in name.variables() {
-                let own = ["SSH_", "DATABASE_", "REGISTRY_", "GITHUB_TOKEN"]
+                let has_own_prefix = ["SSH_", "DATABASE_", "REGISTRY_", "GITHUB_TOKEN"]
                     .iter()
                     .any(|prefix| variable.starts_with(prefix));
-                assert!(own, "{variable}");
+                assert!(has_own_prefix, "{variable}");
             }
         }
     }
 
     #[test]
     fn reads_the_names_of_the_first_users_after_a_prefix() {
-        let known: Vec<&str> = InputName::ALL.iter().flat_map(|name| name.prefixed_variables()).copied().collect();
+        let variables: Vec<&str> = InputName::ALL.iter().flat_map(|name| name.prefixed_variables()).copied().collect();
         for variable in "HOST USER SSH_PASSWORD DB_HOST DB_PORT DB_USER DB_PASSWORD DB_NAME DATABASE_URL".split(' ') {
-            assert!(known.contains(&variable), "{variable}");
+            assert!(variables.contains(&variable), "{variable}");
         }
     }
 }

@@ -130,7 +130,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 14] = [
 pub(super) fn scope_of(name: InputName) -> (CommandScope, PlaceScope) {
     let row = SCOPES.iter().find(|(names, ..)| names.contains(&name));
     // A test demands a row for each.
-    row.map_or((CommandScope::All, PlaceScope::Anywhere), |(_, commands, place)| (*commands, *place))
+    row.map_or((CommandScope::All, PlaceScope::Anywhere), |(_, commands, place_scope)| (*commands, *place_scope))
 }
 
 impl CommandScope {
@@ -147,16 +147,16 @@ impl CommandScope {
 
 impl PlaceScope {
     /// Returns whether the input has an effect in a run with this executor that uses these executors for its commands.
-    fn counts_in(self, own: ExecutorChoice, reached: &[ExecutorChoice]) -> bool {
+    fn counts_in(self, own_executor: ExecutorChoice, executors_in_use: &[ExecutorChoice]) -> bool {
         match self {
             // These have checks of their own.
             Self::Anywhere | Self::Bastion => true,
-            Self::Files => own == ExecutorChoice::Sql,
-            Self::Tool => own != ExecutorChoice::Sql,
-            Self::AnyCommand => reached.iter().any(|executor| *executor != ExecutorChoice::Sql),
-            Self::ToolInImage => own == ExecutorChoice::Image,
-            Self::Image => reached.contains(&ExecutorChoice::Image),
-            Self::Server => reached.contains(&ExecutorChoice::Server),
+            Self::Files => own_executor == ExecutorChoice::Sql,
+            Self::Tool => own_executor != ExecutorChoice::Sql,
+            Self::AnyCommand => executors_in_use.iter().any(|executor| *executor != ExecutorChoice::Sql),
+            Self::ToolInImage => own_executor == ExecutorChoice::Image,
+            Self::Image => executors_in_use.contains(&ExecutorChoice::Image),
+            Self::Server => executors_in_use.contains(&ExecutorChoice::Server),
         }
     }
 }
@@ -170,8 +170,8 @@ pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault>
     if idle.is_empty() {
         return Vec::new();
     }
-    let (names, word) = (list_quoted(&idle), command.name());
-    let (why, fix) = match command {
+    let (names, command_name) = (list_quoted(&idle), command.name());
+    let (reason, fix) = match command {
         Command::Tunnel => (
             "which opens a tunnel and migrates nothing".to_owned(),
             format!("remove {names}, or set `command: migrate`"),
@@ -184,21 +184,21 @@ pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault>
             ("which only reads".to_owned(), format!("remove {names}, or set `command: migrate`"))
         }
     };
-    let cause = format!("{} no effect with `command: {word}`, {why}", subject_with_verb(inputs, &idle));
+    let cause = format!("{} no effect with `command: {command_name}`, {reason}", subject_with_verb(inputs, &idle));
     vec![Fault::new(Code::InputInvalid, cause).fix(fix)]
 }
 
 /// Returns the faults of inputs for places that the run does not use.
-pub(super) fn unused_by_executor(inputs: &Inputs, own: ExecutorChoice) -> Vec<Fault> {
-    let Some(reached) = inputs.parsed_steps().executors_in_use(own) else { return Vec::new() };
+pub(super) fn unused_by_executor(inputs: &Inputs, executor: ExecutorChoice) -> Vec<Fault> {
+    let Some(executors_in_use) = inputs.parsed_steps().executors_in_use(executor) else { return Vec::new() };
     let is_given = |name: &InputName| {
         matches!(inputs.source(*name), Some(ValueSource::Flag | ValueSource::Input | ValueSource::File(_)))
     };
-    let is_idle = |name: &InputName| !scope_of(*name).1.counts_in(own, &reached);
+    let is_idle = |name: &InputName| !scope_of(*name).1.counts_in(executor, &executors_in_use);
     // Steps name their own executors.
     let mut idle: Vec<InputName> = InputName::ALL.iter().copied().filter(is_given).filter(is_idle).collect();
     idle.retain(|name| !name.is_yaml());
-    if own == ExecutorChoice::Sql {
+    if executor == ExecutorChoice::Sql {
         return unused_without_tool(inputs, &idle);
     }
     let rows = [
@@ -207,13 +207,15 @@ pub(super) fn unused_by_executor(inputs: &Inputs, own: ExecutorChoice) -> Vec<Fa
         (PlaceScope::Image, "nothing runs in an image", "`executor: image`, and for steps in an image"),
         (PlaceScope::Server, "nothing runs on a server", "`executor: server`, and for steps on the server"),
     ];
-    let of_row = |place| idle.iter().copied().filter(|name| scope_of(*name).1 == place).collect::<Vec<InputName>>();
-    let rows = rows.into_iter().map(|(place, why, with)| (of_row(place), why, with));
-    let faults = rows.filter(|(names, ..)| !names.is_empty()).map(|(names, why, with)| {
-        let cause = format!("{} no effect with `executor: {}`: {why}", subject_with_verb(inputs, &names), own.name());
-        let (is, listed, apart) =
+    let names_of =
+        |place_scope| idle.iter().copied().filter(|name| scope_of(*name).1 == place_scope).collect::<Vec<InputName>>();
+    let rows = rows.into_iter().map(|(place_scope, reason, user)| (names_of(place_scope), reason, user));
+    let faults = rows.filter(|(names, ..)| !names.is_empty()).map(|(names, reason, user)| {
+        let cause =
+            format!("{} no effect with `executor: {}`: {reason}", subject_with_verb(inputs, &names), executor.name());
+        let (subject, listed, exception) =
             (if names.len() == 1 { "it is" } else { "they are" }, list_quoted(&names), file_hint(inputs, &names));
-        Fault::new(Code::InputInvalid, cause).fix(format!("remove {listed}: {is} for {with}{apart}"))
+        Fault::new(Code::InputInvalid, cause).fix(format!("remove {listed}: {subject} for {user}{exception}"))
     });
     faults.collect()
 }
@@ -244,8 +246,8 @@ pub(super) fn unused_without_bastion(inputs: &Inputs) -> Vec<Fault> {
 
 /// Returns whether an input for a tool, or for its container or server, is given.
 pub(super) fn concerns_a_tool(inputs: &Inputs) -> bool {
-    let places = [PlaceScope::Tool, PlaceScope::ToolInImage, PlaceScope::Image, PlaceScope::Server];
-    InputName::ALL.iter().any(|name| places.contains(&scope_of(*name).1) && inputs.is_given(*name))
+    let scopes = [PlaceScope::Tool, PlaceScope::ToolInImage, PlaceScope::Image, PlaceScope::Server];
+    InputName::ALL.iter().any(|name| scopes.contains(&scope_of(*name).1) && inputs.is_given(*name))
 }
 
 /// Returns the faults of inputs for tools or images in a run that applies plain SQL files.
@@ -258,7 +260,7 @@ fn unused_without_tool(inputs: &Inputs, idle: &[InputName]) -> Vec<Fault> {
         "{} no effect: `executor` is `sql`, which is the default and applies plain SQL files",
         subject_with_verb(inputs, idle)
     );
-    let needs = |place| idle.iter().any(|name| scope_of(*name).1 == place);
+    let needs_scope = |place_scope| idle.iter().any(|name| scope_of(*name).1 == place_scope);
     let image = match inputs.is_given(InputName::Image) {
         true => "`executor: image`".to_owned(),
         false => "`executor: image` and `image` (the app's own image)".to_owned(),
@@ -267,11 +269,13 @@ fn unused_without_tool(inputs: &Inputs, idle: &[InputName]) -> Vec<Fault> {
         true => "`executor: server`".to_owned(),
         false => "`executor: server` and `ssh-host` (the server that has the app)".to_owned(),
     };
-    let executor = match (needs(PlaceScope::Image) || needs(PlaceScope::ToolInImage), needs(PlaceScope::Server)) {
-        (true, false) => image,
-        (false, true) => server,
-        (false, false) | (true, true) => format!("{image}, or {server}"),
-    };
+    let executor =
+        match (needs_scope(PlaceScope::Image) || needs_scope(PlaceScope::ToolInImage), needs_scope(PlaceScope::Server))
+        {
+            (true, false) => image,
+            (false, true) => server,
+            (false, false) | (true, true) => format!("{image}, or {server}"),
+        };
     let is_tooled = [InputName::Tool, InputName::Run, InputName::Steps].into_iter().any(|name| inputs.is_given(name));
     let tool = if is_tooled { "" } else { ", with `tool` or `run`" };
     let names = list_quoted(idle);
@@ -306,8 +310,8 @@ fn file_hint(inputs: &Inputs, names: &[InputName]) -> &'static str {
 pub(super) fn input_implying_bastion(inputs: &Inputs) -> Option<InputName> {
     let is_setting =
         |name: &InputName| matches!(name, InputName::SshPort | InputName::ConnectTimeout | InputName::Keepalive);
-    let counts = |name: &InputName| scope_of(*name).1 == PlaceScope::Bastion && inputs.text(*name).is_some();
-    InputName::ALL.iter().copied().filter(|name| !is_setting(name)).find(counts)
+    let implies_bastion = |name: &InputName| scope_of(*name).1 == PlaceScope::Bastion && inputs.text(*name).is_some();
+    InputName::ALL.iter().copied().filter(|name| !is_setting(name)).find(implies_bastion)
 }
 
 /// Returns whether the run is meant to use a bastion.
@@ -349,18 +353,18 @@ mod tests {
 
     #[test]
     fn every_input_is_in_the_table_once() {
-        let mut told: Vec<InputName> = SCOPES.iter().flat_map(|(names, ..)| names.iter().copied()).collect();
-        told.sort();
+        let mut listed: Vec<InputName> = SCOPES.iter().flat_map(|(names, ..)| names.iter().copied()).collect();
+        listed.sort();
         let mut all = InputName::ALL.to_vec();
         all.sort();
-        assert_eq!(told, all);
+        assert_eq!(listed, all);
     }
 
     #[test]
     fn the_page_of_inputs_shows_the_table() {
-        for (names, commands, place) in SCOPES {
+        for (names, commands, place_scope) in SCOPES {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            let row = format!("| {} | {} | {} |\n", names.join(", "), commands.shown(), place.shown());
+            let row = format!("| {} | {} | {} |\n", names.join(", "), commands.shown(), place_scope.shown());
             assert!(DOCS.contains(&row), "{row}");
         }
     }

@@ -46,14 +46,14 @@ const SYNONYMS: [(&str, InputName); 33] = [
 
 /// Returns the variables in which a workflow's `with:` may hold a value of this input under another or a misspelt name.
 pub(super) fn synonym_variables(name: InputName, variables: &Variables) -> Vec<String> {
-    let meant = |word: &str| {
-        input_for_synonym(word)
-            .or_else(|| InputName::guess_misspelt(word))
-            .filter(|_| InputName::from_name(word).is_none())
+    let intended_input = |input: &str| {
+        input_for_synonym(input)
+            .or_else(|| InputName::guess_misspelt(input))
+            .filter(|_| InputName::from_name(input).is_none())
     };
     variables
         .workflow_inputs()
-        .filter(|(word, _)| meant(word) == Some(name))
+        .filter(|(input, _)| intended_input(input) == Some(name))
         .map(|(_, variable)| variable.to_owned())
         .collect()
 }
@@ -61,38 +61,40 @@ pub(super) fn synonym_variables(name: InputName, variables: &Variables) -> Vec<S
 /// Returns the faults of unknown names in `with:`: one for each misspelt name, because `expect-plna` would apply a plan
 /// that was not approved, and one for all names of other actions. Any other unknown name may belong to another program.
 pub(super) fn unknown_input_faults(variables: &Variables) -> Vec<Fault> {
-    let words: Vec<String> =
-        variables.workflow_inputs().map(|(word, _)| word).filter(|word| InputName::from_name(word).is_none()).collect();
-    let (others, own): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| input_for_synonym(word).is_some());
-    let misspelt = own.into_iter().filter_map(|word| {
-        let name = InputName::guess_misspelt(word)?;
-        let cause = format!("there is no input `{word}`");
+    let unknown_names: Vec<String> =
+        variables.workflow_inputs().map(|(name, _)| name).filter(|name| InputName::from_name(name).is_none()).collect();
+    let (synonyms, not_synonyms): (Vec<&String>, Vec<&String>) =
+        unknown_names.iter().partition(|name| input_for_synonym(name).is_some());
+    let misspelt = not_synonyms.into_iter().filter_map(|unknown| {
+        let name = InputName::guess_misspelt(unknown)?;
+        let cause = format!("there is no input `{unknown}`");
         Some(Fault::new(Code::InputUnknown, cause).fix(format!("did you mean `{name}`?")))
     });
-    synonym_fault(&others).into_iter().chain(misspelt).collect()
+    synonym_fault(&synonyms).into_iter().chain(misspelt).collect()
 }
 
-fn synonym_fault(words: &[&String]) -> Option<Fault> {
-    if words.is_empty() {
+fn synonym_fault(names: &[&String]) -> Option<Fault> {
+    if names.is_empty() {
         return None;
     }
-    let cause = match words {
-        [one] => format!("there is no input `{one}`"),
-        several => format!("there are no inputs {}", list_quoted(several)),
+    let cause = match names {
+        [single] => format!("there is no input `{single}`"),
+        all => format!("there are no inputs {}", list_quoted(all)),
     };
-    let meant = words.iter().filter_map(|word| Some((word, input_for_synonym(word)?)));
-    let pairs: Vec<String> = meant.clone().map(|(word, name)| format!("`{name}` instead of `{word}`")).collect();
-    let run = if meant.clone().any(|(_, name)| name == InputName::Run) {
+    let intended = names.iter().filter_map(|synonym| Some((synonym, input_for_synonym(synonym)?)));
+    let pairs: Vec<String> =
+        intended.clone().map(|(synonym, name)| format!("`{name}` instead of `{synonym}`")).collect();
+    let run_hint = if intended.clone().any(|(_, name)| name == InputName::Run) {
         "; `run` needs `executor: server` to run on the server, or `executor: image` and `image` to run in the app's image"
     } else {
         ""
     };
-    let fix = format!("write {}{run}", pairs.join(", "));
+    let fix = format!("write {}{run_hint}", pairs.join(", "));
     Some(Fault::new(Code::InputUnknown, cause).fix(fix))
 }
 
-fn input_for_synonym(word: &str) -> Option<InputName> {
-    SYNONYMS.iter().find(|(other, _)| *other == word).map(|(_, name)| *name)
+fn input_for_synonym(synonym_name: &str) -> Option<InputName> {
+    SYNONYMS.iter().find(|(synonym, _)| *synonym == synonym_name).map(|(_, name)| *name)
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub(super) fn run(args: &[&str], env: &[&[(&str, &str)]]) -> Invocation {
     // Set by the runner, so that this is not the bare program.
     let env = env.concat().into_iter().chain([("INPUT_SUMMARY", "true")]);
     match read_start_mode(args, env.map(|(name, value)| (name.into(), value.into())).collect()) {
-        StartMode::Run(ask) => *ask,
-        other => panic!("{other:?}"),
+        StartMode::Run(invocation) => *invocation,
+        unexpected => panic!("{unexpected:?}"),
     }
 }
 
@@ -62,8 +62,8 @@ pub(super) fn workspace(config: &str) -> (tempfile::TempDir, String) {
 
 #[test]
 fn a_bastion_and_a_database_are_enough() {
-    let ask = run(&[], &[ENOUGH]);
-    let settings = ask.settings.unwrap();
+    let invocation = run(&[], &[ENOUGH]);
+    let settings = invocation.settings.unwrap();
     assert_eq!(settings.route.clone().unwrap().hops, [hop("ops", "bastion.example.com", 22)]);
     assert_eq!(
         (settings.required_database().unwrap().host.as_str(), settings.required_database().unwrap().port),
@@ -75,7 +75,7 @@ fn a_bastion_and_a_database_are_enough() {
     assert_eq!(settings.safety.timeout, Duration::from_secs(30 * 60));
     assert_eq!(settings.safety.statement_timeout, Duration::ZERO);
     assert_eq!((settings.safety.retries, settings.github.summary), (3, Policy::Allow));
-    assert_eq!(ask.warnings, []);
+    assert_eq!(invocation.warnings, []);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn each_source_takes_precedence_over_the_next() {
     let file = "{ defaults: { ssh-user: f }, environments: { dev: { ssh-user: e }, bare: } }";
     let (_workspace, path) = workspace(file);
     let host = ("SSH_HOST", "h");
-    let places: [(&str, &str); 7] = [
+    let sources: [(&str, &str); 7] = [
         ("INPUT_SSH-USER", "a"),
         ("INPUT_SSH_USER", "b"),
         ("DEV_SSH_USER", "c"),
@@ -97,15 +97,15 @@ fn each_source_takes_precedence_over_the_next() {
         ("USER", "never"),
         ("GITHUB_WORKSPACE", &path),
     ];
-    let user = |args: &[&str], from: usize| {
+    let user = |args: &[&str], first_source: usize| {
         let secret = [host, ("SSH_PASSWORD", "p"), ("INPUT_ENVIRONMENT", "dev")];
-        settings(args, &[DATABASE, &secret, &places[from..]]).route.unwrap().hops[0].user.clone()
+        settings(args, &[DATABASE, &secret, &sources[first_source..]]).route.unwrap().hops[0].user.clone()
     };
     assert_eq!(user(&["--ssh-user", "0"], 0), "0");
-    let found: Vec<String> = (0..6).map(|from| user(&[], from)).collect();
+    let found: Vec<String> = (0..6).map(|first_source| user(&[], first_source)).collect();
     assert_eq!(found, ["a", "b", "c", "c2", "d", "e"]);
     let without_a_section = [host, ("SSH_PASSWORD", "p"), ("INPUT_ENVIRONMENT", "bare")];
-    let settings = settings(&[], &[DATABASE, &without_a_section, &places[5..]]);
+    let settings = settings(&[], &[DATABASE, &without_a_section, &sources[5..]]);
     assert_eq!(settings.route.unwrap().hops[0].user, "f");
 }
 
@@ -229,14 +229,14 @@ fn a_ca_is_a_certificate_and_may_be_a_file_of_the_workspace() {
 
     let (directory, path) = workspace("");
     std::fs::write(directory.path().join("ca.pem"), &pem).unwrap();
-    let at = |file: &str| {
+    let env_for = |file: &str| {
         [
             ("GITHUB_WORKSPACE".to_owned(), path.clone()),
             ("DATABASE_URL".to_owned(), format!("postgres://u@db/d?sslrootcert={file}")),
         ]
     };
     let read = |file: &str| {
-        let env = at(file);
+        let env = env_for(file);
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         run(&[], &[&env]).settings
     };
@@ -247,9 +247,9 @@ fn a_ca_is_a_certificate_and_may_be_a_file_of_the_workspace() {
 
 #[test]
 fn the_bastions_address_may_contain_its_user_and_port() {
-    let at = |host| route(&[("INPUT_SSH-USER", ""), ("INPUT_SSH-HOST", host), ("INPUT_SSH-PORT", "22")]).hops;
-    assert_eq!(at("me@h:2222"), [hop("me", "h", 2222)]);
-    assert_eq!(at("me@[2001:db8::1]"), [hop("me", "2001:db8::1", 22)]);
+    let hops = |host| route(&[("INPUT_SSH-USER", ""), ("INPUT_SSH-HOST", host), ("INPUT_SSH-PORT", "22")]).hops;
+    assert_eq!(hops("me@h:2222"), [hop("me", "h", 2222)]);
+    assert_eq!(hops("me@[2001:db8::1]"), [hop("me", "2001:db8::1", 22)]);
     assert_eq!(route(&[("INPUT_SSH-PORT", "2200")]).hops[0].port, 2200);
     let twice = only_fault(&[], &[ENOUGH, &[("INPUT_SSH-HOST", "h:2222"), ("INPUT_SSH-PORT", "2200")]]);
     assert!(twice.cause.contains("`ssh-port`"), "{}", twice.cause);
@@ -274,18 +274,18 @@ fn secrets_are_known_even_when_the_inputs_are_wrong() {
         ("SSH_PRIVATE_KEY", "s3"),
         ("INPUT_GITHUB-TOKEN", "s4"),
     ];
-    let ask = run(&["--ssh-password", "s5", "--environment", "uat"], &[&env]);
-    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
+    let invocation = run(&["--ssh-password", "s5", "--environment", "uat"], &[&env]);
+    let secrets: Vec<&str> = invocation.secrets.iter().map(Secret::expose).collect();
     for secret in ["postgres://u:s1%40x@h/db?sslmode=nonsense", "s1%40x", "s1@x", "s2", "s3", "s4", "s5"] {
-        assert!(known.contains(&secret), "{secret}: {known:?}");
+        assert!(secrets.contains(&secret), "{secret}: {secrets:?}");
     }
-    for open in ["u", "h", "db"] {
-        assert!(!known.contains(&open), "{open}");
+    for not_secret in ["u", "h", "db"] {
+        assert!(!secrets.contains(&not_secret), "{not_secret}");
     }
-    let faults = ask.settings.unwrap_err();
+    let faults = invocation.settings.unwrap_err();
     assert!(!format!("{faults:?}").contains("s1"), "{faults:?}");
-    assert_eq!(ask.environment.as_deref(), Some("uat"));
-    assert_eq!(ask.command, Some(Command::Migrate));
+    assert_eq!(invocation.environment.as_deref(), Some("uat"));
+    assert_eq!(invocation.command, Some(Command::Migrate));
 }
 
 #[test]
@@ -307,26 +307,28 @@ fn the_token_must_be_evaluated_by_a_runner() {
 
 #[test]
 fn a_comment_without_a_token_is_a_warning() {
-    let ask = run(&["--comment", "always"], &[DATABASE]);
-    assert!(ask.settings.is_ok() && ask.warnings[0].cause.contains("`github-token`"), "{:?}", ask.warnings);
+    let invocation = run(&["--comment", "always"], &[DATABASE]);
+    assert!(
+        invocation.settings.is_ok() && invocation.warnings[0].cause.contains("`github-token`"),
+        "{:?}",
+        invocation.warnings
+    );
 }
 
 #[test]
 fn parameters_of_the_url_without_effect_are_warnings() {
-    let ask = run(&[], &[&[("DATABASE_URL", "postgres://u@h/db?frobnicate=1&pgbouncer=true")]]);
-    assert_eq!(ask.warnings.len(), 1, "{:?}", ask.warnings);
-    assert!(ask.settings.is_ok());
+    let invocation = run(&[], &[&[("DATABASE_URL", "postgres://u@h/db?frobnicate=1&pgbouncer=true")]]);
+    assert_eq!(invocation.warnings.len(), 1, "{:?}", invocation.warnings);
+    assert!(invocation.settings.is_ok());
 }
 
 #[test]
 fn the_migrations_are_found_under_every_path_of_the_workspace() {
     let actions = [("GITHUB_ACTIONS", "true"), ("GITHUB_WORKSPACE", "/github/workspace")];
-    let sql = |written| settings(&["--migrations", written], &[DATABASE, &actions]).sql;
-    for written in
-        ["db/migrations", "./db/migrations/", "/__w/r/r/db/migrations", "/home/runner/work/r/r/db/migrations"]
-    {
-        assert_eq!(sql(written).migrations, "db/migrations", "{written}");
-        assert_eq!(sql(written).directory, Path::new("/github/workspace/db/migrations"), "{written}");
+    let sql = |path| settings(&["--migrations", path], &[DATABASE, &actions]).sql;
+    for path in ["db/migrations", "./db/migrations/", "/__w/r/r/db/migrations", "/home/runner/work/r/r/db/migrations"] {
+        assert_eq!(sql(path).migrations, "db/migrations", "{path}");
+        assert_eq!(sql(path).directory, Path::new("/github/workspace/db/migrations"), "{path}");
     }
 }
 
@@ -358,10 +360,10 @@ fn a_value_that_is_not_utf_8_is_a_fault_and_no_panic() {
         ("DATABASE_PASSWORD".into(), OsString::from_vec(vec![0xe9])),
         ("OTHER".into(), OsString::from_vec(vec![0xe9])),
     ];
-    let StartMode::Run(ask) = read_start_mode(vec!["bastion-migrate".into(), "migrate".into()], env) else {
+    let StartMode::Run(invocation) = read_start_mode(vec!["bastion-migrate".into(), "migrate".into()], env) else {
         panic!("no run")
     };
-    let faults = ask.settings.unwrap_err();
+    let faults = invocation.settings.unwrap_err();
     assert!(faults.len() == 1 && faults[0].cause.contains("`DATABASE_PASSWORD`"), "{faults:?}");
 }
 
@@ -376,7 +378,7 @@ fn help_is_a_text_even_when_nothing_is_configured() {
 
 #[test]
 fn the_bare_program_shows_its_help_unless_a_workflow_or_inputs_exist() {
-    let asked = |env: &[(&str, &str)]| {
+    let is_run = |env: &[(&str, &str)]| {
         let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         match read_start_mode(vec!["bastion-migrate".into()], env) {
             StartMode::Print { text, exit } => {
@@ -386,11 +388,11 @@ fn the_bare_program_shows_its_help_unless_a_workflow_or_inputs_exist() {
             _ => true,
         }
     };
-    assert!(!asked(&[("DATABASE_URL", "postgres://u@db/d"), ("INPUT_TAG", "v1")]));
+    assert!(!is_run(&[("DATABASE_URL", "postgres://u@db/d"), ("INPUT_TAG", "v1")]));
     assert!(
-        asked(&[("GITHUB_ACTIONS", "true")])
-            && asked(&[("INPUT_COMMAND", "plan")])
-            && asked(&[("INPUT_SSH_HOST", "h")])
+        is_run(&[("GITHUB_ACTIONS", "true")])
+            && is_run(&[("INPUT_COMMAND", "plan")])
+            && is_run(&[("INPUT_SSH_HOST", "h")])
     );
 }
 

@@ -57,12 +57,12 @@ fn assert_faults(args: &[&str], env: &[&[(&str, &str)]], parts: &[&str]) -> Vec<
 
 #[test]
 fn a_deployment_server_is_the_last_hop_and_may_know_its_database_alone() {
-    let own = [
+    let inputs = [
         ("INPUT_WORKING-DIRECTORY", "/home/django/shop/backend"),
         ("INPUT_SETUP", "source ../venv/bin/activate\nset -a\n"),
         ("INPUT_ENV", "DEBUG=0"),
     ];
-    let settings = settings(&[], &[SERVER, &own]);
+    let settings = settings(&[], &[SERVER, &inputs]);
     assert_eq!((&settings.database, &settings.image), (&None, &None));
     assert_eq!(settings.route.as_ref().unwrap().hops, [hop("django", "app.example.com", 22)]);
     assert_eq!((&tool(&settings).site, tool(&settings).recipe.name.as_str()), (&Site::Server, "django"));
@@ -85,14 +85,15 @@ fn a_deployment_server_without_a_name_is_one_fault() {
 
 #[test]
 fn a_database_input_makes_the_database_required_as_usual() {
-    let known = settings(&["--environment", "dev"], &[SERVER, &[("DEV_DATABASE_URL", "postgres://u@db/shop")]]);
-    assert_eq!(known.required_database().unwrap().host, "db");
+    let settings_with_database =
+        settings(&["--environment", "dev"], &[SERVER, &[("DEV_DATABASE_URL", "postgres://u@db/shop")]]);
+    assert_eq!(settings_with_database.required_database().unwrap().host, "db");
     for half in [("DATABASE_NAME", "shop"), ("DATABASE_SSLMODE", "require"), ("DATABASE_PASSWORD", "secret")] {
         assert_faults(&[], &[SERVER, &[half]], &["`database-host`"]);
     }
-    let bare = [("INPUT_EXECUTOR", ""), ("INPUT_TOOL", "")];
-    for other in [&[("INPUT_COMMAND", "tunnel"), bare[0], bare[1]][..], IMAGE, &bare] {
-        assert_faults(&[], &[SERVER, other], &["`database-url` has no value"]);
+    let without_tool = [("INPUT_EXECUTOR", ""), ("INPUT_TOOL", "")];
+    for inputs in [&[("INPUT_COMMAND", "tunnel"), without_tool[0], without_tool[1]][..], IMAGE, &without_tool] {
+        assert_faults(&[], &[SERVER, inputs], &["`database-url` has no value"]);
     }
 }
 
@@ -109,9 +110,9 @@ fn a_prefix_is_put_in_front_of_the_recipes_commands() {
 
 #[test]
 fn a_django_without_a_manage_py_is_started_with_the_manage_input() {
-    let own = settings(&["--manage", "python -m pretix"], &[SERVER, &[("INPUT_HEALTH", "{}")]]);
-    let asked = own.steps.health.unwrap().line.display_text();
-    assert_eq!(asked, "python -m pretix check --database default");
+    let with_manage = settings(&["--manage", "python -m pretix"], &[SERVER, &[("INPUT_HEALTH", "{}")]]);
+    let check_command = with_manage.steps.health.unwrap().line.display_text();
+    assert_eq!(check_command, "python -m pretix check --database default");
     let fault = only_fault(&["--manage", "python -m x"], &[SERVER, &[("INPUT_TOOL", "alembic")]]);
     assert_eq!(fault.cause, "`manage` (from the command line) has no effect with `tool: alembic`");
 }
@@ -131,9 +132,9 @@ fn sql_files_can_not_be_rolled_back() {
 
 #[test]
 fn a_tool_rolls_back_to_a_target_in_its_own_notation() {
-    let back = settings(&["rollback", "--target", "orders 0007"], &[SERVER]);
+    let rollback = settings(&["rollback", "--target", "orders 0007"], &[SERVER]);
     assert_eq!(
-        (tool(&back).target.as_deref(), back.command, back.sql.target.as_deref()),
+        (tool(&rollback).target.as_deref(), rollback.command, rollback.sql.target.as_deref()),
         (Some("orders 0007"), Command::Rollback, None)
     );
     let fault = only_fault(&["rollback"], &[SERVER]);
@@ -169,14 +170,14 @@ fn a_tool_may_be_a_recipe_of_the_users_own() {
 fn steps_take_their_defaults_from_the_inputs() {
     let steps =
         "- run: make one\n- { name: Two, run: [two], executor: server, retries: 0, timeout: 1m, optional: true }\n";
-    let own =
+    let inputs =
         [("INPUT_BEFORE", steps), ("INPUT_RETRIES", "7"), ("INPUT_AFTER", "[ { run: x, image: cli, when: pending } ]")];
-    let settings = settings(&[], &[ENOUGH, IMAGE, &own]);
-    let [one, two] = settings.steps.before.as_slice() else { panic!("{:?}", settings.steps) };
-    assert_eq!((one.name.as_str(), one.retries, one.timeout), ("make one", 7, None));
-    assert_eq!((site(one), one.need, one.when), (&image("ghcr.io/acme/shop:1.4"), Need::Required, When::Always));
-    assert_eq!((site(two), two.retries, two.timeout), (&Site::Server, 0, Some(Duration::from_secs(60))));
-    assert_eq!(two.need, Need::Optional);
+    let settings = settings(&[], &[ENOUGH, IMAGE, &inputs]);
+    let [first, second] = settings.steps.before.as_slice() else { panic!("{:?}", settings.steps) };
+    assert_eq!((first.name.as_str(), first.retries, first.timeout), ("make one", 7, None));
+    assert_eq!((site(first), first.need, first.when), (&image("ghcr.io/acme/shop:1.4"), Need::Required, When::Always));
+    assert_eq!((site(second), second.retries, second.timeout), (&Site::Server, 0, Some(Duration::from_secs(60))));
+    assert_eq!(second.need, Need::Optional);
     let after = &settings.steps.after[0];
     assert_eq!((site(after), after.when), (&image("cli"), When::Pending));
     assert_eq!((settings.steps.migrate, settings.steps.health), (Vec::new(), None));
@@ -186,28 +187,28 @@ fn steps_take_their_defaults_from_the_inputs() {
 fn a_site_has_settings_only_if_something_runs_there() {
     const DIRECTORY: &[(&str, &str)] = &[("INPUT_WORKING-DIRECTORY", "/app")];
     const SETUP: &[(&str, &str)] = &[("INPUT_SETUP", "cd /srv")];
-    let of =
+    let settings_of =
         |env: &[&[(&str, &str)]], before| settings(&[], &[&[ENOUGH], env, &[&[("INPUT_BEFORE", before)]]].concat());
-    let begins = |settings: &Settings| {
+    let site_settings = |settings: &Settings| {
         let image = settings.image.as_ref().map(|image| image.working_directory.clone());
         (image, settings.server.as_ref().map(|server| server.working_directory.clone()))
     };
     let app = Some("/app".to_owned());
-    assert_eq!(begins(&of(&[], "[]")), (None, None));
-    assert_eq!(begins(&of(&[SETUP], "[ { run: x, executor: server } ]")), (None, Some(None)));
-    assert_eq!(begins(&of(&[], "[ { run: x, executor: image, image: cli } ]")), (Some(None), None));
-    assert_eq!(begins(&of(&[IMAGE, DIRECTORY], "[]")), (Some(app.clone()), None));
-    let both = of(&[IMAGE, DIRECTORY, SETUP], "[ { run: x, executor: server } ]");
-    assert_eq!(begins(&both), (Some(app.clone()), Some(None)));
+    assert_eq!(site_settings(&settings_of(&[], "[]")), (None, None));
+    assert_eq!(site_settings(&settings_of(&[SETUP], "[ { run: x, executor: server } ]")), (None, Some(None)));
+    assert_eq!(site_settings(&settings_of(&[], "[ { run: x, executor: image, image: cli } ]")), (Some(None), None));
+    assert_eq!(site_settings(&settings_of(&[IMAGE, DIRECTORY], "[]")), (Some(app.clone()), None));
+    let both = settings_of(&[IMAGE, DIRECTORY, SETUP], "[ { run: x, executor: server } ]");
+    assert_eq!(site_settings(&both), (Some(app.clone()), Some(None)));
     assert_eq!(both.server.unwrap().setup, "cd /srv");
-    let server = of(&[SERVER, DIRECTORY, SETUP], "[ { run: x, executor: image, image: cli } ]");
-    assert_eq!(begins(&server), (Some(None), Some(app)));
+    let server = settings_of(&[SERVER, DIRECTORY, SETUP], "[ { run: x, executor: image, image: cli } ]");
+    assert_eq!(site_settings(&server), (Some(None), Some(app)));
 }
 
 #[test]
 fn a_directory_in_an_image_is_an_absolute_one() {
-    for written in ["backend", "./backend"] {
-        let fault = only_fault(&[], &[ENOUGH, IMAGE, &[("INPUT_WORKING-DIRECTORY", written)]]);
+    for path in ["backend", "./backend"] {
+        let fault = only_fault(&[], &[ENOUGH, IMAGE, &[("INPUT_WORKING-DIRECTORY", path)]]);
         assert!(fault.cause.contains("`working-directory`") && fault.cause.contains("absolute"), "{fault:?}");
         assert!(fault.fix.contains("`/app/backend`"), "{fault:?}");
     }
@@ -218,9 +219,9 @@ fn a_directory_in_an_image_is_an_absolute_one() {
 #[test]
 fn an_entrypoint_has_an_effect_only_with_a_tool_in_an_image() {
     const NONE: &[(&str, &str)] = &[("INPUT_IMAGE-ENTRYPOINT", "none")];
-    let of = |env: &[&[(&str, &str)]]| settings(&[], &[&[ENOUGH], env].concat()).image.unwrap().entrypoint;
-    assert_eq!(of(&[IMAGE]), None);
-    assert_eq!(of(&[IMAGE, NONE]), Some(Vec::new()));
+    let entrypoint_of = |env: &[&[(&str, &str)]]| settings(&[], &[&[ENOUGH], env].concat()).image.unwrap().entrypoint;
+    assert_eq!(entrypoint_of(&[IMAGE]), None);
+    assert_eq!(entrypoint_of(&[IMAGE, NONE]), Some(Vec::new()));
     let step = [("INPUT_BEFORE", "[ { run: x, executor: image, image: cli } ]")];
     let fault = only_fault(&[], &[SERVER, NONE, &step]);
     assert!(fault.cause.contains("`image-entrypoint`") && fault.fix.contains("`executor: image`"), "{fault:?}");
@@ -233,14 +234,14 @@ fn an_input_without_effect_is_rejected_with_a_fix() {
         assert!(fault.cause.contains(cause) && fault.fix.contains(fix), "{fault:#?}");
     };
     let tool = ("INPUT_TOOL", "django");
-    let why = "`tool` (from the workflow's `with:`) has no effect: `executor` is `sql`, which is the default";
+    let tool_cause = "`tool` (from the workflow's `with:`) has no effect: `executor` is `sql`, which is the default";
     refused(
         &[&[tool]],
-        why,
+        tool_cause,
         "set `executor: image` and `image` (the app's own image), or `executor: server`; or remove `tool`",
     );
-    let all = [tool, ("INPUT_COMMAND-PREFIX", "uv run"), ("INPUT_IMAGE", "app"), ("INPUT_ENV", "A=b")];
-    refused(&[&all], "`tool`, `command-prefix`, `env` and `image`", "set `executor: image`; or remove");
+    let inputs = [tool, ("INPUT_COMMAND-PREFIX", "uv run"), ("INPUT_IMAGE", "app"), ("INPUT_ENV", "A=b")];
+    refused(&[&inputs], "`tool`, `command-prefix`, `env` and `image`", "set `executor: image`; or remove");
     refused(
         &[&[("INPUT_SETUP", "cd x")]],
         "`setup`",
@@ -256,8 +257,8 @@ fn an_input_without_effect_is_rejected_with_a_fix() {
         "which only reads",
         "remove `expect-plan`",
     );
-    let back = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
-    refused(&[IMAGE, &back], "`run`", "your own recipe in `tool`");
+    let rollback = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
+    refused(&[IMAGE, &rollback], "`run`", "your own recipe in `tool`");
     // The time limit also covers a lost connection to the server.
     settings(&[], &[SERVER, &[("INPUT_WAIT-TIMEOUT", "2m")]]);
     let direct = only_fault(&["--keepalive", "5s"], &[DATABASE]);
@@ -283,12 +284,12 @@ fn an_input_that_a_step_or_another_command_uses_is_accepted() {
 fn an_input_in_the_file_without_effect_is_rejected_too() {
     let (_workspace, path) =
         workspace("{ defaults: { tool: django }, environments: { dev: { executor: image, image: i }, prod: } }");
-    let of = |environment| [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_ENVIRONMENT", environment)];
-    settings(&[], &[ENOUGH, &of("dev")]);
-    let fault = only_fault(&[], &[ENOUGH, &of("prod")]);
+    let env_of = |environment| [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_ENVIRONMENT", environment)];
+    settings(&[], &[ENOUGH, &env_of("dev")]);
+    let fault = only_fault(&[], &[ENOUGH, &env_of("prod")]);
     assert!(fault.cause.contains("`tool` (from `.github/bastion-migrate.yml`)"), "{fault:?}");
     assert!(fault.fix.contains("belong under their names"), "{fault:?}");
-    let fault = only_fault(&[], &[ENOUGH, &of("")]);
+    let fault = only_fault(&[], &[ENOUGH, &env_of("")]);
     assert!(
         fault.cause.contains("`environment` has no value") && fault.cause.contains("`dev` and `prod`"),
         "{fault:?}"
@@ -297,17 +298,17 @@ fn an_input_in_the_file_without_effect_is_rejected_too() {
 
 #[test]
 fn a_name_alone_passes_on_a_variable_that_is_not_secret() {
-    let own = [
+    let inputs = [
         ("INPUT_ENVIRONMENT", "dev"),
         ("INPUT_ENV", "AWS_REGION\nAPI_TOKEN\nHOME_DIR=/app"),
         ("DEV_AWS_REGION", "eu-north-1"),
         ("AWS_REGION", "us-east-1"),
         ("API_TOKEN", "zqxwv-token"),
     ];
-    let ask = run(&[], &[SERVER, &own]);
-    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
-    assert!(known.contains(&"zqxwv-token") && !known.contains(&"eu-north-1"), "{known:?}");
-    let settings = ask.settings.unwrap();
+    let invocation = run(&[], &[SERVER, &inputs]);
+    let secrets: Vec<&str> = invocation.secrets.iter().map(Secret::expose).collect();
+    assert!(secrets.contains(&"zqxwv-token") && !secrets.contains(&"eu-north-1"), "{secrets:?}");
+    let settings = invocation.settings.unwrap();
     assert_eq!(env(&settings), [("HOME_DIR", "/app"), ("AWS_REGION", "eu-north-1"), ("API_TOKEN", "zqxwv-token")]);
     let fault = only_fault(&[], &[SERVER, &[("INPUT_ENV", "AWS_REGION")]]);
     assert!(fault.code == Code::InputMissing && fault.cause.contains("`env`"), "{fault:?}");
@@ -316,9 +317,9 @@ fn a_name_alone_passes_on_a_variable_that_is_not_secret() {
 
 #[test]
 fn a_reference_to_the_database_must_have_a_value() {
-    let of = |env: &'static str| [("INPUT_ENV", env)];
-    let named = settings(&[], &[ENOUGH, IMAGE, &of("DB_HOST=${DATABASE_HOST}\nPRICE=$5\nX=${OTHER}")]);
-    assert_eq!(env(&named)[0], ("DB_HOST", "${DATABASE_HOST}"));
+    let env_input = |env: &'static str| [("INPUT_ENV", env)];
+    let with_reference = settings(&[], &[ENOUGH, IMAGE, &env_input("DB_HOST=${DATABASE_HOST}\nPRICE=$5\nX=${OTHER}")]);
+    assert_eq!(env(&with_reference)[0], ("DB_HOST", "${DATABASE_HOST}"));
     for (text, cause, fix) in [
         (
             "POSTGRES_HOST=$PGHOST",
@@ -327,18 +328,18 @@ fn a_reference_to_the_database_must_have_a_value() {
         ),
         ("X=${DATABASE_HOTS}", "has `${DATABASE_HOTS}`, which does not exist", "`${DATABASE_HOST}`"),
     ] {
-        let fault = only_fault(&[], &[ENOUGH, IMAGE, &of(text)]);
+        let fault = only_fault(&[], &[ENOUGH, IMAGE, &env_input(text)]);
         assert!(fault.cause.contains(cause) && fault.fix.contains(fix), "{fault:?}");
     }
-    let fault = only_fault(&[], &[SERVER, &of("DB_HOST=${DATABASE_HOST}")]);
+    let fault = only_fault(&[], &[SERVER, &env_input("DB_HOST=${DATABASE_HOST}")]);
     assert!(fault.cause.contains("no database is given") && fault.fix.contains("`database-url`"), "{fault:?}");
 }
 
 #[test]
 fn a_variable_that_is_passed_on_must_exist() {
-    let own =
+    let inputs =
         [("INPUT_PASS-ENV", "SECRET_KEY, EMPTY, THERE"), ("EMPTY", ""), ("THERE", "x"), ("INPUT_ENVIRONMENT", "dev")];
-    let fault = only_fault(&[], &[SERVER, &own]);
+    let fault = only_fault(&[], &[SERVER, &inputs]);
     assert_eq!(fault.code, Code::InputMissing);
     assert!(fault.cause.contains("names `SECRET_KEY` and `EMPTY`, which have no value"), "{fault:?}");
     assert!(fault.detail[0].contains("`DEV_SECRET_KEY` and `SECRET_KEY`"), "{fault:?}");
@@ -357,8 +358,8 @@ fn a_step_that_can_not_run_is_rejected() {
     refused(&[], "[ { name: Rights, sql: none.sql } ]", "step 1 (`Rights`): there is no file `none.sql`");
     let on_server = [("INPUT_AFTER", "[ { run: x, executor: server } ]")];
     assert_faults(&[], &[DATABASE, &on_server], &["`ssh-host` has no value, and the step `x` runs on"]);
-    let asked = [("INPUT_HEALTH", "{ run: x, executor: server }")];
-    assert_faults(&[], &[DATABASE, &asked], &["`ssh-host` has no value, and `health` runs on"]);
+    let health = [("INPUT_HEALTH", "{ run: x, executor: server }")];
+    assert_faults(&[], &[DATABASE, &health], &["`ssh-host` has no value, and `health` runs on"]);
     assert_faults(&[], &[DATABASE, &[("INPUT_HEALTH", "{}")]], &["it has no `run`"]);
     assert_faults(
         &[],
@@ -425,9 +426,9 @@ fn a_shell_text_that_hides_failures_is_a_warning() {
 #[test]
 fn lists_are_yaml_in_a_workflow_and_take_precedence_over_the_file() {
     let (_workspace, path) = workspace("before: [ { run: file } ]\nafter: [ { run: file } ]");
-    let with =
+    let inputs =
         [("GITHUB_WORKSPACE", path.as_str()), ("INPUT_BEFORE", "  - run: with\n  - run: |\n      two\n      lines\n")];
-    let steps = settings(&["--after", "[]"], &[SERVER, &with]).steps;
+    let steps = settings(&["--after", "[]"], &[SERVER, &inputs]).steps;
     let names: Vec<&str> = steps.before.iter().map(|step| step.name.as_str()).collect();
     assert_eq!((names, steps.after.len()), (vec!["with", "two"], 0));
     let StepWork::Command { line, .. } = &steps.before[1].work else { panic!("no command") };
@@ -440,7 +441,7 @@ fn lists_are_yaml_in_a_workflow_and_take_precedence_over_the_file() {
 
 #[test]
 fn a_variable_with_the_environments_prefix_is_passed_on_first() {
-    let own = [
+    let inputs = [
         ("INPUT_ENVIRONMENT", "uat2-backend"),
         ("INPUT_PASS-ENV", "SECRET_KEY DJANGO_SETTINGS_MODULE LANG"),
         ("UAT_SECRET_KEY", "uat-secret-key"),
@@ -450,17 +451,17 @@ fn a_variable_with_the_environments_prefix_is_passed_on_first() {
         ("DJANGO_SETTINGS_MODULE", "shop.settings"),
         ("LANG", "C"),
     ];
-    let ask = run(&[], &[SERVER, &own]);
-    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
-    assert!(known.contains(&"uat-secret-key") && !known.contains(&"prod-secret-key"), "{known:?}");
-    let settings = ask.settings.unwrap();
+    let invocation = run(&[], &[SERVER, &inputs]);
+    let secrets: Vec<&str> = invocation.secrets.iter().map(Secret::expose).collect();
+    assert!(secrets.contains(&"uat-secret-key") && !secrets.contains(&"prod-secret-key"), "{secrets:?}");
+    let settings = invocation.settings.unwrap();
     let expected = [("SECRET_KEY", "uat-secret-key"), ("DJANGO_SETTINGS_MODULE", "shop.settings"), ("LANG", "C")];
     assert_eq!(env(&settings), expected);
 }
 
 #[test]
 fn a_variable_that_is_passed_on_is_secret_regardless_of_length_and_name() {
-    let own = [
+    let inputs = [
         ("INPUT_PASS-ENV", "MODE, LANG, CITY"),
         ("MODE", "abc"),
         ("LANG", "C"),
@@ -471,17 +472,17 @@ fn a_variable_that_is_passed_on_is_secret_regardless_of_length_and_name() {
         ),
         ("INPUT_RUN", "MYSQL_PWD=letmein ./migrate --from https://x:tok3n@git.example/r"),
     ];
-    let ask = run(&[], &[SERVER, &own]);
-    let known: Vec<&str> = ask.secrets.iter().map(Secret::expose).collect();
+    let invocation = run(&[], &[SERVER, &inputs]);
+    let secrets: Vec<&str> = invocation.secrets.iter().map(Secret::expose).collect();
     for secret in ["abc", "Oslo", "s3cret", "xyz", "basic-1", "open", "p%40ss", "p@ss", "letmein", "tok3n"] {
-        assert!(known.contains(&secret), "{secret}: {known:?}");
+        assert!(secrets.contains(&secret), "{secret}: {secrets:?}");
     }
-    for plain in ["C", "true", "north"] {
-        assert!(!known.contains(&plain), "{plain}: {known:?}");
+    for not_secret in ["C", "true", "north"] {
+        assert!(!secrets.contains(&not_secret), "{not_secret}: {secrets:?}");
     }
     let short: Vec<&Fault> =
-        ask.warnings.iter().filter(|warning| warning.cause.contains("`LANG` (`pass-env`)")).collect();
-    assert!(short.len() == 1 && short[0].fix.contains("into `env`"), "{:?}", ask.warnings);
+        invocation.warnings.iter().filter(|warning| warning.cause.contains("`LANG` (`pass-env`)")).collect();
+    assert!(short.len() == 1 && short[0].fix.contains("into `env`"), "{:?}", invocation.warnings);
 }
 
 #[test]
@@ -500,13 +501,13 @@ fn no_error_quotes_a_line_that_may_contain_a_secret() {
 
 #[test]
 fn a_numbered_environment_finds_the_secrets_of_its_kind() {
-    let own = [
+    let inputs = [
         ("INPUT_ENVIRONMENT", "uat2-backend"),
         ("UAT_HOST", "u.example.com"),
         ("UAT_USER", "django"),
         ("UAT_SSH_PASSWORD", "p"),
     ];
-    let settings = settings(&[], &[&SERVER[..2], &own]);
+    let settings = settings(&[], &[&SERVER[..2], &inputs]);
     assert_eq!(settings.route.unwrap().hops, [hop("django", "u.example.com", 22)]);
 }
 
@@ -567,8 +568,8 @@ fn the_example_with_steps_and_a_few_secrets_are_enough() {
     std::fs::write(directory.path().join("db/rights.sql"), "select 1;").unwrap();
     let passed = [("SECRET_KEY", "abc"), ("DJANGO_SETTINGS_MODULE", "shop.settings"), ("GITHUB_RUN_ID", "4711")];
     let env = [("GITHUB_WORKSPACE", path.as_str()), ("DATABASE_URL", "postgres://u@db/d")];
-    let of = |environment| settings(&["--environment", environment], &[&SERVER[2..], &env, &passed]);
-    let (dev, prod) = (of("dev"), of("prod"));
+    let settings_of = |environment| settings(&["--environment", environment], &[&SERVER[2..], &env, &passed]);
+    let (dev, prod) = (settings_of("dev"), settings_of("prod"));
     let names = |list: &[Step]| list.iter().map(|step| step.name.clone()).collect::<Vec<_>>().join(", ");
     assert_eq!(names(&dev.steps.migrate), "Shared schema, Super tenant, Tenant schemas");
     assert_eq!((names(&dev.steps.before), names(&dev.steps.after)), (String::new(), "Fixtures".to_owned()));
@@ -587,10 +588,10 @@ fn the_sidecar_gets_no_inputs_for_migrations() {
     let file =
         "{ before: [ { run: x } ], defaults: { executor: server, tool: django, command-prefix: uv run, target: 7 } }";
     let (_workspace, path) = workspace(file);
-    let ask = run(&["tunnel"], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
-    assert!(ask.settings.is_ok(), "{:?}", ask.settings);
+    let invocation = run(&["tunnel"], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
+    assert!(invocation.settings.is_ok(), "{:?}", invocation.settings);
     let inputs: BTreeMap<String, String> =
-        ask.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        invocation.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     for name in ["INPUT_EXECUTOR", "INPUT_TOOL", "INPUT_BEFORE", "INPUT_COMMAND-PREFIX", "INPUT_TARGET"] {
         assert!(!inputs.contains_key(name), "{name}");
     }

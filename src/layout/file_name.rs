@@ -56,15 +56,15 @@ impl FileName {
 }
 
 /// Returns a number without leading zeros, as a `bigint` column has it.
-pub(super) fn canonical_number(written: &str) -> Option<String> {
-    let number: u64 = written.parse().ok().filter(|number| *number <= LARGEST)?;
-    written.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_string())
+pub(super) fn canonical_number(version: &str) -> Option<String> {
+    let number: u64 = version.parse().ok().filter(|number| *number <= LARGEST)?;
+    version.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_string())
 }
 
 /// Compares versions as numbers. Another tool's ledger may contain versions that are not numbers, which come first.
-pub(super) fn compare_numbers(one: &str, other: &str) -> Ordering {
+pub(super) fn compare_numbers(left: &str, right: &str) -> Ordering {
     let number = |version: &str| version.parse::<u64>().ok();
-    number(one).cmp(&number(other)).then_with(|| one.cmp(other))
+    number(left).cmp(&number(right)).then_with(|| left.cmp(right))
 }
 
 /// Returns the first number that is left out between two neighbours of a consecutive numbering.
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn explains_why_a_name_is_unreadable() {
-        for (name, why) in [
+        for (name, reason) in [
             ("V1__x.sql", "does not begin"),
             ("create.sql", "has no `_`"),
             ("0001-x.sql", "has no `_`"),
@@ -109,14 +109,14 @@ mod tests {
             ("9223372036854775808_x.sql", "above"),
             ("99999999999999999999_x.sql", "above"),
         ] {
-            assert!(FileName::read_numbered(name).unwrap_err().contains(why), "{name}");
+            assert!(FileName::read_numbered(name).unwrap_err().contains(reason), "{name}");
         }
     }
 
     #[test]
     fn compares_versions_as_numbers() {
         let mut versions = ["10", "9", "20240131120000", "-1", "0"];
-        versions.sort_by(|one, other| compare_numbers(one, other));
+        versions.sort_by(|left, right| compare_numbers(left, right));
         assert_eq!(versions, ["-1", "0", "9", "10", "20240131120000"]);
     }
 

@@ -100,13 +100,13 @@ pub trait LayoutRules: Sync {
     fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)>;
 
     /// Returns a version as the ledger has it, from the form in which a file's name or `target` has it.
-    fn canonical_version(&self, written: &str) -> Option<String> {
-        file_name::canonical_number(written)
+    fn canonical_version(&self, version: &str) -> Option<String> {
+        file_name::canonical_number(version)
     }
 
     /// Compares two versions of the ledger's form, in the order in which they are applied.
-    fn compare_versions(&self, one: &str, other: &str) -> Ordering {
-        file_name::compare_numbers(one, other)
+    fn compare_versions(&self, left: &str, right: &str) -> Ordering {
+        file_name::compare_numbers(left, right)
     }
 
     /// Returns the first version that is left out between two neighbours, where versions are numbered one by one.
@@ -148,7 +148,7 @@ pub trait LayoutRules: Sync {
 
     /// Finds a file which shows that an application beside the files applies them with the layout's own tool. `written`
     /// is the directory of the migrations as the user wrote it, `directory` the same as a path that can be opened.
-    fn find_application(&self, _written: &Path, _directory: &Path) -> Option<String> {
+    fn find_application(&self, _given_path: &Path, _directory: &Path) -> Option<String> {
         None
     }
 }

@@ -85,14 +85,14 @@ impl LayoutRules for Sqlx {
 
     /// Looks between the files and the root of the workspace for sqlx's configuration, the files of
     /// `cargo sqlx prepare`, or a package that depends on sqlx (sqlx 0.9, README).
-    fn find_application(&self, written: &Path, directory: &Path) -> Option<String> {
+    fn find_application(&self, given_path: &Path, directory: &Path) -> Option<String> {
         // A path from the root of the machine does not show where a project begins.
-        let above = if written.is_absolute() { 2 } else { written.components().count() + 1 };
-        let mut directories = directory.ancestors().zip(written.ancestors()).take(above);
-        directories.find_map(|(directory, written)| {
-            let shown = |name: &str| written.join(name).to_string_lossy().into_owned();
-            let marks = ["sqlx.toml", ".sqlx"].into_iter().find(|name| directory.join(name).exists());
-            marks.or_else(|| depends_on_sqlx(directory).then_some("Cargo.toml")).map(shown)
+        let depth = if given_path.is_absolute() { 2 } else { given_path.components().count() + 1 };
+        let mut directories = directory.ancestors().zip(given_path.ancestors()).take(depth);
+        directories.find_map(|(directory, given_path)| {
+            let display = |name: &str| given_path.join(name).to_string_lossy().into_owned();
+            let marker = ["sqlx.toml", ".sqlx"].into_iter().find(|name| directory.join(name).exists());
+            marker.or_else(|| depends_on_sqlx(directory).then_some("Cargo.toml")).map(display)
         })
     }
 }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use tempfile::TempDir;
 
-    fn found(files: &[(&str, &str)]) -> Option<String> {
+    fn found_marker(files: &[(&str, &str)]) -> Option<String> {
         let workspace = TempDir::new().unwrap();
         for (name, text) in files {
             let path = workspace.path().join(name);
@@ -132,7 +132,7 @@ mod tests {
             ("backend/.sqlx/query-1.json", "{}"),
         ] {
             assert_eq!(
-                found(&[("backend/migrations/1_a.sql", ""), (file, text)]).as_deref(),
+                found_marker(&[("backend/migrations/1_a.sql", ""), (file, text)]).as_deref(),
                 Some(file.split("/query").next().unwrap()),
                 "{text}"
             );
@@ -142,7 +142,11 @@ mod tests {
     #[test]
     fn another_package_shows_nothing() {
         for text in ["[dependencies]\nsqlx-core = \"1\"\n", "[dependencies]\ndiesel = \"2\"\n", "# sqlx\n"] {
-            assert_eq!(found(&[("backend/migrations/1_a.sql", ""), ("backend/Cargo.toml", text)]), None, "{text}");
+            assert_eq!(
+                found_marker(&[("backend/migrations/1_a.sql", ""), ("backend/Cargo.toml", text)]),
+                None,
+                "{text}"
+            );
         }
     }
 

@@ -69,7 +69,9 @@ impl NewRow<'_> {
             "EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp())";
         match self.took {
             None => format!("pg_catalog.round({units} * {TRANSACTION})::bigint"),
-            Some(took) => format!("pg_catalog.round({units} * {}.{:09})::bigint", took.as_secs(), took.subsec_nanos()),
+            Some(duration) => {
+                format!("pg_catalog.round({units} * {}.{:09})::bigint", duration.as_secs(), duration.subsec_nanos())
+            }
         }
     }
 

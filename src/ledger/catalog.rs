@@ -90,8 +90,8 @@ pub(super) fn schemas_sql(tag: &str, schemas: &str) -> String {
 
 /// Reads the rows with this tag; the response may contain others.
 #[must_use]
-pub fn parse_tables(answer: &[Vec<Option<String>>], tag: &str) -> Vec<CatalogTable> {
-    answer.iter().filter(|row| text_at(row, 0) == Some(tag)).filter_map(|row| CatalogTable::from_row(row)).collect()
+pub fn parse_tables(rows: &[Vec<Option<String>>], tag: &str) -> Vec<CatalogTable> {
+    rows.iter().filter(|row| text_at(row, 0) == Some(tag)).filter_map(|row| CatalogTable::from_row(row)).collect()
 }
 
 pub(super) fn text_at(row: &CatalogRow, index: usize) -> Option<&str> {
@@ -101,7 +101,7 @@ pub(super) fn text_at(row: &CatalogRow, index: usize) -> Option<&str> {
 impl CatalogTable {
     fn from_row(row: &CatalogRow) -> Option<Self> {
         let owned = |index| text_at(row, index).filter(|name| !name.is_empty()).map(str::to_owned);
-        let doubts = [
+        let issues = [
             (text_at(row, 4) != Some("t")).then_some(TrustIssue::NotATable),
             (text_at(row, 5) != Some("t")).then_some(TrustIssue::Unreadable),
             (text_at(row, 6) == Some("t")).then_some(TrustIssue::RowSecurity),
@@ -112,14 +112,14 @@ impl CatalogTable {
         Some(Self {
             table: Table { schema: owned(1)?, name: owned(2)? },
             columns: serde_json::from_str(text_at(row, 3).unwrap_or("[]")).ok()?,
-            issues: doubts.into_iter().flatten().collect(),
+            issues: issues.into_iter().flatten().collect(),
         })
     }
 
     /// Reports whether it has all these columns.
     #[must_use]
     pub fn has_columns(&self, columns: &[&str]) -> bool {
-        columns.iter().all(|column| self.columns.iter().any(|there| there == column))
+        columns.iter().all(|column| self.columns.iter().any(|own_column| own_column == column))
     }
 
     /// Reports whether it has these columns and no others.
@@ -137,7 +137,7 @@ impl CatalogTable {
     /// Returns the table and the reason why it is ignored, for a message.
     #[must_use]
     pub fn describe_issue(&self) -> String {
-        let why = match self.issues.first() {
+        let issue = match self.issues.first() {
             Some(TrustIssue::NotATable) => "is not an ordinary table".to_owned(),
             Some(TrustIssue::Unreadable) => "may not be read".to_owned(),
             Some(TrustIssue::RowSecurity) => "hides rows by row-level security".to_owned(),
@@ -146,7 +146,7 @@ impl CatalogTable {
             Some(TrustIssue::Rule(name)) => format!("has the rule `{name}`"),
             None => "is trusted".to_owned(),
         };
-        format!("`{}` {why}", self.table)
+        format!("`{}` {issue}", self.table)
     }
 
     /// Refuses a ledger that this run needs and must not use; `role` is our own.
@@ -182,13 +182,13 @@ impl CatalogTable {
             }
         };
         let code = if hidden { Code::LedgerHidden } else { Code::LedgerUntrusted };
-        let fixes: Vec<String> = self.issues.iter().map(|doubt| self.fix_for(doubt, role)).collect();
+        let fixes: Vec<String> = self.issues.iter().map(|issue| self.fix_for(issue, role)).collect();
         Err(Fault::new(code, cause).fix(fixes.join("; and ")))
     }
 
-    fn fix_for(&self, doubt: &TrustIssue, role: &str) -> String {
+    fn fix_for(&self, issue: &TrustIssue, role: &str) -> String {
         let (table, role) = (self.table.to_sql(), quote_identifier(role));
-        match doubt {
+        match issue {
             TrustIssue::NotATable => {
                 "put an ordinary table in its place, or with SQL files name another one in `ledger-table`".to_owned()
             }

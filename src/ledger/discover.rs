@@ -51,10 +51,10 @@ pub struct LedgerHints<'a> {
 /// Returns the query whose response [`Survey::read`] reads.
 #[must_use]
 pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
-    let own = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
-    let places: Vec<&str> = ledger_table.map_or_else(own, |table| vec![table]);
+    let default_tables = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
+    let tables: Vec<&str> = ledger_table.map_or_else(default_tables, |table| vec![table]);
     let names =
-        places.iter().flat_map(|place| [table_name_of(place).to_owned(), format!("{}_progress", table_name_of(place))]);
+        tables.iter().flat_map(|table| [table_name_of(table).to_owned(), format!("{}_progress", table_name_of(table))]);
     let names: Vec<String> =
         names.chain(known_tools::table_names().map(str::to_owned)).map(|name| quote_literal(&name)).collect();
     // The second half finds the ledgers of the layouts under any name, by a column that no other tool's table has.
@@ -65,7 +65,7 @@ pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
         layout::ALL.map(|layout| quote_literal(layout.unique_column())).join(", ")
     );
     let schemas: Vec<String> =
-        places.iter().filter_map(|place| place.split_once('.')).map(|(schema, _)| quote_literal(schema)).collect();
+        tables.iter().filter_map(|table| table.split_once('.')).map(|(schema, _)| quote_literal(schema)).collect();
     let schemas = if schemas.is_empty() { quote_literal("") } else { schemas.join(", ") };
     OwnQuery::read_only("SELECT 'role', current_user")
         .with_appended(&catalog::tables_sql("table", &condition))
@@ -73,16 +73,16 @@ pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
         .preceded_by("SELECT 'path', s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s")
 }
 
-fn table_name_of(place: &str) -> &str {
-    place.split_once('.').map_or(place, |(_, name)| name)
+fn table_name_of(table: &str) -> &str {
+    table.split_once('.').map_or(table, |(_, name)| name)
 }
 
 impl Survey {
     /// Reads the response, which may contain other rows.
     #[must_use]
-    pub fn from_rows(answer: &[Vec<Option<String>>]) -> Self {
-        let mut survey = Self { tables: catalog::parse_tables(answer, "table"), ..Self::default() };
-        for row in answer {
+    pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
+        let mut survey = Self { tables: catalog::parse_tables(rows, "table"), ..Self::default() };
+        for row in rows {
             let value = text_at(row, 1).unwrap_or_default().to_owned();
             match text_at(row, 0) {
                 Some("role") => survey.role = value,
@@ -98,51 +98,51 @@ impl Survey {
     ///
     /// # Errors
     /// The reason why no ledger can be trusted, or why several are possible.
-    pub fn choose_ledger(&self, wanted: &LedgerHints<'_>) -> Result<LedgerChoice, Fault> {
-        let layout = self.choose_layout(wanted)?;
-        let place = wanted.table.unwrap_or(layout.default_table());
-        let ledger = match self.table_at(place) {
+    pub fn choose_ledger(&self, hints: &LedgerHints<'_>) -> Result<LedgerChoice, Fault> {
+        let layout = self.choose_layout(hints)?;
+        let table_name = hints.table.unwrap_or(layout.default_table());
+        let ledger = match self.table_at(table_name) {
             Some(found) => self.existing_ledger(layout, found)?,
-            None => self.new_ledger(layout, place, wanted.table)?,
+            None => self.new_ledger(layout, table_name, hints.table)?,
         };
-        let beside = self.tables.iter().filter(|found| found.table != ledger.table);
-        let (left_alone, others) = beside.partition::<Vec<&CatalogTable>, _>(|found| !found.is_trusted());
+        let remaining = self.tables.iter().filter(|found| found.table != ledger.table);
+        let (ignored, others) = remaining.partition::<Vec<&CatalogTable>, _>(|found| !found.is_trusted());
         let others = known_tools::ledgers_among(&others.into_iter().cloned().collect::<Vec<_>>());
         Ok(LedgerChoice {
             ledger,
-            other_ledgers: if wanted.table.is_some() { Vec::new() } else { others },
-            ignored: left_alone.into_iter().map(CatalogTable::describe_issue).collect(),
+            other_ledgers: if hints.table.is_some() { Vec::new() } else { others },
+            ignored: ignored.into_iter().map(CatalogTable::describe_issue).collect(),
         })
     }
 
     /// Chooses among the layouts that the files fit: by the columns of the table that the user named, else by the
     /// ledger that exists.
-    fn choose_layout(&self, wanted: &LedgerHints<'_>) -> Result<Layout, Fault> {
-        let [preferred, others @ ..] = wanted.layouts else {
+    fn choose_layout(&self, hints: &LedgerHints<'_>) -> Result<Layout, Fault> {
+        let [preferred, others @ ..] = hints.layouts else {
             return Err(Fault::new(Code::Bug, "the files were read without a layout"));
         };
-        let is_there = |layout: &&Layout| match wanted.table {
-            Some(place) => self.table_at(place).is_some_and(|found| found.has_columns(layout.columns())),
+        let has_ledger = |layout: &&Layout| match hints.table {
+            Some(table_name) => self.table_at(table_name).is_some_and(|found| found.has_columns(layout.columns())),
             None => self.table_at(layout.default_table()).is_some(),
         };
-        let is_named = || wanted.table.is_some_and(|place| self.table_at(place).is_some());
-        match (wanted.layouts.iter().find(is_there), wanted.application) {
+        let table_exists = || hints.table.is_some_and(|table_name| self.table_at(table_name).is_some());
+        match (hints.layouts.iter().find(has_ledger), hints.application) {
             (Some(layout), _) => Ok(*layout),
-            (None, Some(application)) if !others.is_empty() && !is_named() => {
-                Err(ambiguous_layout_fault(wanted.layouts, application))
+            (None, Some(application)) if !others.is_empty() && !table_exists() => {
+                Err(ambiguous_layout_fault(hints.layouts, application))
             }
             (None, _) => Ok(*preferred),
         }
     }
 
     /// Returns the table with this name; without a schema, the first on the search path.
-    fn table_at(&self, place: &str) -> Option<&CatalogTable> {
-        let named = |schema: &str, name: &str| {
+    fn table_at(&self, table_name: &str) -> Option<&CatalogTable> {
+        let find_table = |schema: &str, name: &str| {
             self.tables.iter().find(|found| found.table.schema == schema && found.table.name == name)
         };
-        match place.split_once('.') {
-            Some((schema, name)) => named(schema, name),
-            None => self.path.iter().find_map(|schema| named(schema, place)),
+        match table_name.split_once('.') {
+            Some((schema, name)) => find_table(schema, name),
+            None => self.path.iter().find_map(|schema| find_table(schema, table_name)),
         }
     }
 
@@ -164,19 +164,19 @@ impl Survey {
         self.with_progress(ledger)
     }
 
-    fn new_ledger(&self, layout: Layout, place: &str, written: Option<&str>) -> Result<Ledger, Fault> {
-        let table = match (place.split_once('.'), self.path.first()) {
+    fn new_ledger(&self, layout: Layout, table_name: &str, given_table: Option<&str>) -> Result<Ledger, Fault> {
+        let table = match (table_name.split_once('.'), self.path.first()) {
             (Some((schema, name)), _) => Table { schema: schema.to_owned(), name: name.to_owned() },
-            (None, Some(schema)) => Table { schema: schema.clone(), name: place.to_owned() },
+            (None, Some(schema)) => Table { schema: schema.clone(), name: table_name.to_owned() },
             (None, None) => {
                 return Err(Fault::new(
                     Code::LedgerShape,
-                    format!("there is no schema in which `{place}` could be created"),
+                    format!("there is no schema in which `{table_name}` could be created"),
                 )
                 .fix("name the schema in `ledger-table`, as in `app.migrations`"));
             }
         };
-        if let Some(elsewhere) = self.find_elsewhere(layout, &table.name, written) {
+        if let Some(elsewhere) = self.find_elsewhere(layout, &table.name, given_table) {
             return Err(ledger_moved_fault(&elsewhere.table, &table));
         }
         let schema = self.schemas.iter().find(|(schema, _)| *schema == table.schema);
@@ -196,10 +196,10 @@ impl Survey {
 
     /// Finds a ledger of this layout in another place than the expected one. A user who names the schema knows where it
     /// is; one who names only the table knows its name, and it is searched for in other schemas.
-    fn find_elsewhere(&self, layout: Layout, name: &str, written: Option<&str>) -> Option<&CatalogTable> {
+    fn find_elsewhere(&self, layout: Layout, name: &str, given_table: Option<&str>) -> Option<&CatalogTable> {
         let mut trusted = self.tables.iter().filter(|found| found.is_trusted());
-        match written {
-            Some(place) if place.contains('.') => None,
+        match given_table {
+            Some(table) if table.contains('.') => None,
             Some(_) => trusted.find(|found| found.table.name == name && found.has_columns(layout.columns())),
             None => trusted.find(|found| found.has_only_columns(layout.columns())),
         }
@@ -213,13 +213,13 @@ impl Survey {
     }
 }
 
-fn ledger_moved_fault(there: &Table, here: &Table) -> Fault {
+fn ledger_moved_fault(existing: &Table, expected: &Table) -> Fault {
     Fault::new(
         Code::LedgerElsewhere,
-        format!("there is no ledger `{here}`, and there is one at `{there}`: a new one would count everything as not applied"),
+        format!("there is no ledger `{expected}`, and there is one at `{existing}`: a new one would count everything as not applied"),
     )
     .fix(format!(
-        "set `ledger-table: {there}` to go on with that one, or `ledger-table: {here}` if these files were never applied here"
+        "set `ledger-table: {existing}` to go on with that one, or `ledger-table: {expected}` if these files were never applied here"
     ))
 }
 
@@ -244,21 +244,23 @@ fn ambiguous_layout_fault(layouts: &[Layout], application: &Application) -> Faul
 
 /// Returns the fault for an empty ledger in a database where another ledger has rows.
 #[must_use]
-pub fn refuse_foreign(ledger: &Ledger, tool: &str, other: &Table) -> Fault {
-    let own = &ledger.table;
+pub fn refuse_foreign(ledger: &Ledger, tool: &str, foreign_table: &Table) -> Fault {
+    let own_table = &ledger.table;
     let fault = Fault::new(
         Code::LedgerForeign,
         format!(
-            "the ledger `{own}` has no rows, and `{other}`, the ledger of {tool}, has some: the objects that these files create may exist already"
+            "the ledger `{own_table}` has no rows, and `{foreign_table}`, the ledger of {tool}, has some: the objects that these files create may exist already"
         ),
     );
     let go_on = match tool {
-        "sqlx" => format!("set `layout: sqlx` and `ledger-table: {other}` to go on with that ledger"),
-        "bastion-migrate" => format!("set `layout: plain` and `ledger-table: {other}` to go on with that ledger"),
+        "sqlx" => format!("set `layout: sqlx` and `ledger-table: {foreign_table}` to go on with that ledger"),
+        "bastion-migrate" => {
+            format!("set `layout: plain` and `ledger-table: {foreign_table}` to go on with that ledger")
+        }
         _ => format!("go on with {tool} if it is what applies these files"),
     };
     fault.fix(format!(
-        "{go_on}; if that ledger belongs to other migrations than these, set `layout: {}` and `ledger-table: {own}`",
+        "{go_on}; if that ledger belongs to other migrations than these, set `layout: {}` and `ledger-table: {own_table}`",
         ledger.layout.name()
     ))
 }
@@ -269,8 +271,8 @@ mod tests {
 
     fn table(schema: &str, name: &str, columns: &[&str], owner: Option<&str>) -> Vec<Option<String>> {
         let columns = serde_json::to_string(columns).unwrap();
-        let known = ["table", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
-        known.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
+        let fixed = ["table", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
+        fixed.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
     }
 
     fn survey_query(tables: &[Vec<Option<String>>]) -> Survey {
@@ -283,76 +285,79 @@ mod tests {
     const SQLX_TABLE: &str = "_sqlx_migrations";
     const AUTO: LedgerHints<'_> = LedgerHints { layouts: &layout::ALL, table: None, application: None };
 
-    fn named(name: &str) -> Layout {
+    fn layout_named(name: &str) -> Layout {
         Layout::by_name(name).unwrap()
     }
 
-    fn own() -> Vec<Option<String>> {
-        table("bastion_migrate", "ledger", named("plain").columns(), None)
+    fn own_ledger() -> Vec<Option<String>> {
+        table("bastion_migrate", "ledger", layout_named("plain").columns(), None)
     }
 
-    fn theirs(schema: &str) -> Vec<Option<String>> {
-        table(schema, SQLX_TABLE, named("sqlx").columns(), None)
+    fn sqlx_ledger(schema: &str) -> Vec<Option<String>> {
+        table(schema, SQLX_TABLE, layout_named("sqlx").columns(), None)
     }
 
-    fn ledger(tables: &[Vec<Option<String>>], wanted: &LedgerHints<'_>) -> Ledger {
-        survey_query(tables).choose_ledger(wanted).expect("a ledger").ledger
+    fn ledger(tables: &[Vec<Option<String>>], hints: &LedgerHints<'_>) -> Ledger {
+        survey_query(tables).choose_ledger(hints).expect("a ledger").ledger
     }
 
-    fn code(tables: &[Vec<Option<String>>], wanted: &LedgerHints<'_>) -> Code {
-        survey_query(tables).choose_ledger(wanted).expect_err("a fault").code
+    fn code(tables: &[Vec<Option<String>>], hints: &LedgerHints<'_>) -> Code {
+        survey_query(tables).choose_ledger(hints).expect_err("a fault").code
     }
 
     #[test]
     fn an_empty_database_gets_our_own_ledger_and_its_schema() {
         let ledger = ledger(&[], &AUTO);
-        assert_eq!((ledger.layout, ledger.exists, ledger.schema_exists), (named("plain"), false, false));
+        assert_eq!((ledger.layout, ledger.exists, ledger.schema_exists), (layout_named("plain"), false, false));
         let sql = ledger.create_sql().expect("something to make");
         assert!(sql.contains(r#"CREATE SCHEMA IF NOT EXISTS "bastion_migrate"; CREATE TABLE"#), "{sql}");
     }
 
     #[test]
     fn a_ledger_of_sqlx_is_kept() {
-        let ledger = ledger(&[theirs("public")], &AUTO);
-        assert_eq!((ledger.layout, ledger.exists), (named("sqlx"), true));
+        let ledger = ledger(&[sqlx_ledger("public")], &AUTO);
+        assert_eq!((ledger.layout, ledger.exists), (layout_named("sqlx"), true));
         assert_eq!(ledger.create_sql(), None);
     }
 
     #[test]
     fn our_own_ledger_wins_over_one_of_sqlx_which_is_looked_at() {
-        let choice = survey_query(&[own(), theirs("public")]).choose_ledger(&AUTO).unwrap();
-        assert_eq!(choice.ledger.layout, named("plain"));
+        let choice = survey_query(&[own_ledger(), sqlx_ledger("public")]).choose_ledger(&AUTO).unwrap();
+        assert_eq!(choice.ledger.layout, layout_named("plain"));
         assert_eq!(choice.other_ledgers.iter().map(ToolLedger::tool_name).collect::<Vec<_>>(), ["sqlx"]);
     }
 
     #[test]
     fn names_decide_and_then_the_ledger_and_then_the_project() {
-        let reversible = LedgerHints { layouts: &[named("sqlx")], ..AUTO };
-        assert_eq!(ledger(&[], &reversible).layout, named("sqlx"));
-        assert_eq!(ledger(&[own()], &reversible).layout, named("sqlx"));
-        let application = Application { layout: named("sqlx"), file: "Cargo.toml".to_owned() };
+        let reversible = LedgerHints { layouts: &[layout_named("sqlx")], ..AUTO };
+        assert_eq!(ledger(&[], &reversible).layout, layout_named("sqlx"));
+        assert_eq!(ledger(&[own_ledger()], &reversible).layout, layout_named("sqlx"));
+        let application = Application { layout: layout_named("sqlx"), file: "Cargo.toml".to_owned() };
         let project = LedgerHints { application: Some(&application), ..AUTO };
         assert_eq!(code(&[], &project), Code::LayoutAmbiguous);
-        assert_eq!(ledger(&[own()], &project).layout, named("plain"));
-        assert_eq!(ledger(&[theirs("app")], &project).layout, named("sqlx"));
+        assert_eq!(ledger(&[own_ledger()], &project).layout, layout_named("plain"));
+        assert_eq!(ledger(&[sqlx_ledger("app")], &project).layout, layout_named("sqlx"));
     }
 
     #[test]
     fn a_ledger_that_the_path_does_not_lead_to_is_not_taken_for_none() {
-        let sqlx = LedgerHints { layouts: &[named("sqlx")], ..AUTO };
-        assert_eq!(code(&[theirs("hello")], &sqlx), Code::LedgerElsewhere);
-        let fault = survey_query(&[theirs("hello")]).choose_ledger(&sqlx).unwrap_err();
+        let sqlx = LedgerHints { layouts: &[layout_named("sqlx")], ..AUTO };
+        assert_eq!(code(&[sqlx_ledger("hello")], &sqlx), Code::LedgerElsewhere);
+        let fault = survey_query(&[sqlx_ledger("hello")]).choose_ledger(&sqlx).unwrap_err();
         assert!(fault.fix.contains("`ledger-table: hello._sqlx_migrations`"), "{}", fault.fix);
         let moved = LedgerHints { table: Some(OWN_TABLE), ..AUTO };
-        assert_eq!(ledger(&[table("x", "migs", named("plain").columns(), None)], &moved).table.to_string(), OWN_TABLE);
+        assert_eq!(
+            ledger(&[table("x", "migs", layout_named("plain").columns(), None)], &moved).table.to_string(),
+            OWN_TABLE
+        );
         for table in ["hello._sqlx_migrations", "app._sqlx_migrations"] {
             assert_eq!(
-                ledger(&[theirs("hello")], &LedgerHints { table: Some(table), ..sqlx }).table.to_string(),
+                ledger(&[sqlx_ledger("hello")], &LedgerHints { table: Some(table), ..sqlx }).table.to_string(),
                 table
             );
         }
-        assert_eq!(code(&[table("x", "migs", named("plain").columns(), None)], &AUTO), Code::LedgerElsewhere);
-        assert_eq!(ledger(&[theirs("hello"), theirs("app")], &sqlx).table.schema, "app");
+        assert_eq!(code(&[table("x", "migs", layout_named("plain").columns(), None)], &AUTO), Code::LedgerElsewhere);
+        assert_eq!(ledger(&[sqlx_ledger("hello"), sqlx_ledger("app")], &sqlx).table.schema, "app");
     }
 
     #[test]
@@ -367,12 +372,17 @@ mod tests {
 
     #[test]
     fn a_ledger_of_another_role_is_a_fault_where_it_is_ours_and_left_alone_elsewhere() {
-        let evil = |schema, name, columns| table(schema, name, columns, Some("evil"));
-        assert_eq!(code(&[evil("bastion_migrate", "ledger", named("plain").columns())], &AUTO), Code::LedgerUntrusted);
-        let progress = evil("bastion_migrate", "ledger_progress", &["version"]);
-        assert_eq!(code(&[own(), progress], &AUTO), Code::LedgerUntrusted);
-        let choice = survey_query(&[evil("evil", SQLX_TABLE, named("sqlx").columns())]).choose_ledger(&AUTO).unwrap();
-        assert_eq!((choice.ledger.layout, choice.other_ledgers.len()), (named("plain"), 0));
+        let foreign_table = |schema, name, columns| table(schema, name, columns, Some("evil"));
+        assert_eq!(
+            code(&[foreign_table("bastion_migrate", "ledger", layout_named("plain").columns())], &AUTO),
+            Code::LedgerUntrusted
+        );
+        let progress = foreign_table("bastion_migrate", "ledger_progress", &["version"]);
+        assert_eq!(code(&[own_ledger(), progress], &AUTO), Code::LedgerUntrusted);
+        let choice = survey_query(&[foreign_table("evil", SQLX_TABLE, layout_named("sqlx").columns())])
+            .choose_ledger(&AUTO)
+            .unwrap();
+        assert_eq!((choice.ledger.layout, choice.other_ledgers.len()), (layout_named("plain"), 0));
         assert_eq!(choice.ignored, ["`evil._sqlx_migrations` belongs to `evil`"]);
     }
 }

@@ -219,14 +219,14 @@ pub struct ToolLedgers {
 ///
 /// # Errors
 /// The reason why the known tool's ledger may not be read, if there is no other one that may be.
-pub fn parse_ledgers(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Result<ToolLedgers, Fault> {
-    let tables = catalog::parse_tables(answer, "ledger");
+pub fn parse_ledgers(rows: &[Vec<Option<String>>], tool: Option<&str>) -> Result<ToolLedgers, Fault> {
+    let tables = catalog::parse_tables(rows, "ledger");
     let (trusted, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(CatalogTable::is_trusted);
     let ledgers = tool_ledgers_among(&trusted, tool);
     let others_of_tool = tool_ledgers_among(&others, tool);
     let left_alone = others.iter().filter(|table| others_of_tool.iter().any(|ledger| ledger.table == table.table));
     if let (Some(_), true, Some(first)) = (tool, ledgers.is_empty(), left_alone.clone().next()) {
-        let role = answer.iter().find(|row| text_at(row, 0) == Some("role"));
+        let role = rows.iter().find(|row| text_at(row, 0) == Some("role"));
         first.refuse_untrusted(role.and_then(|row| text_at(row, 1)).unwrap_or_default())?;
     }
     let left_alone = left_alone.map(CatalogTable::describe_issue).collect();
@@ -235,9 +235,9 @@ pub fn parse_ledgers(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Resu
 
 /// Returns the ledgers among these tables, those of all tools and our own.
 pub(super) fn ledgers_among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
-    let own = tables.iter().filter(|table| table.has_only_columns(plain::COLUMNS));
-    let own = own.map(|table| ToolLedger { shape: &OWN_SHAPE, table: table.table.clone() });
-    own.chain(tool_ledgers_among(tables, None)).collect()
+    let own_ledgers = tables.iter().filter(|table| table.has_only_columns(plain::COLUMNS));
+    let own_ledgers = own_ledgers.map(|table| ToolLedger { shape: &OWN_SHAPE, table: table.table.clone() });
+    own_ledgers.chain(tool_ledgers_among(tables, None)).collect()
 }
 
 fn tool_ledgers_among(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
@@ -250,7 +250,7 @@ fn tool_ledgers_among(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLe
                 && found.has_columns(shape.columns)
                 && match tool {
                     Some(tool) => tool == shape.tool,
-                    None => shape.companion.is_none_or(|beside| has(&found.table.schema, beside)),
+                    None => shape.companion.is_none_or(|companion| has(&found.table.schema, companion)),
                 }
         })?;
         Some(ToolLedger { shape, table: found.table.clone() })
@@ -269,7 +269,7 @@ impl ToolLedger {
 /// Returns one query for the rows of all these ledgers.
 #[must_use]
 pub fn read_sql(ledgers: &[ToolLedger]) -> String {
-    let each = ledgers.iter().map(|ToolLedger { shape, table }| {
+    let selects = ledgers.iter().map(|ToolLedger { shape, table }| {
         let schema = quote_literal(&table.schema);
         format!(
             "(SELECT 'row', {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
@@ -280,37 +280,37 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
             shape.order
         )
     });
-    each.collect::<Vec<_>>().join(" UNION ALL ")
+    selects.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
 /// Returns the query for those of these ledgers that have any row. Any row counts, applied or not: it shows that the
 /// tool has been used.
 #[must_use]
 pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
-    let each = ledgers.iter().map(|ToolLedger { shape, table }| {
+    let conditions = ledgers.iter().map(|ToolLedger { shape, table }| {
         let (tool, schema, name) =
             (quote_literal(shape.tool), quote_literal(&table.schema), quote_literal(&table.name));
         format!("SELECT 'in use', {tool}, {schema}, {name} WHERE EXISTS (SELECT FROM {}); ", table.to_sql())
     });
-    each.collect()
+    conditions.collect()
 }
 
 /// Reads the response to [`read_sql`].
 #[must_use]
-pub fn parse_rows(answer: &[Vec<Option<String>>]) -> Vec<ToolMigration> {
+pub fn parse_rows(rows: &[Vec<Option<String>>]) -> Vec<ToolMigration> {
     let read = |row: &Vec<Option<String>>| {
         let field = |index: usize| row.get(index).cloned().flatten();
         (field(0)? == "row").then(|| Some(ToolMigration { schema: field(1)?, name: field(2)? })).flatten()
     };
-    answer.iter().filter_map(read).collect()
+    rows.iter().filter_map(read).collect()
 }
 
 /// Returns the durations of migrations, as far as the ledger has them.
 #[must_use]
-pub fn times(answer: &[Vec<Option<String>>]) -> BTreeMap<ToolMigration, Duration> {
-    let took = |row: &Vec<Option<String>>| row.get(3).cloned().flatten()?.parse().ok().map(Duration::from_millis);
-    let read = |row| parse_rows(std::slice::from_ref(row)).pop().zip(took(row));
-    answer.iter().filter_map(read).collect()
+pub fn times(rows: &[Vec<Option<String>>]) -> BTreeMap<ToolMigration, Duration> {
+    let duration = |row: &Vec<Option<String>>| row.get(3).cloned().flatten()?.parse().ok().map(Duration::from_millis);
+    let read = |row| parse_rows(std::slice::from_ref(row)).pop().zip(duration(row));
+    rows.iter().filter_map(read).collect()
 }
 
 #[cfg(test)]
@@ -319,16 +319,16 @@ mod tests {
 
     fn row(schema: &str, name: &str, columns: &str, owner: Option<&str>) -> Vec<Option<String>> {
         let columns = serde_json::to_string(&columns.split(',').collect::<Vec<_>>()).unwrap();
-        let known = ["ledger", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
-        known.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
+        let fixed = ["ledger", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
+        fixed.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
     }
 
     fn table(schema: &str, name: &str, columns: &str) -> Vec<Option<String>> {
         row(schema, name, columns, None)
     }
 
-    fn ledgers(answer: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
-        parse_ledgers(answer, tool).unwrap().ledgers
+    fn ledgers(rows: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
+        parse_ledgers(rows, tool).unwrap().ledgers
     }
 
     #[test]
@@ -352,22 +352,22 @@ mod tests {
     #[test]
     fn rails_is_recognised_by_its_second_table_or_by_the_tool_input() {
         let ledger = table("a", "schema_migrations", "version");
-        let tool = |answer: &[Vec<Option<String>>], tool| ledgers(answer, tool).first().map(ToolLedger::tool_name);
-        let beside = |schema| [ledger.clone(), table(schema, "ar_internal_metadata", "key,value")];
-        assert_eq!(tool(&beside("a"), None), Some("rails"));
-        assert_eq!(tool(&beside("b"), None), Some("dbmate"));
+        let tool = |rows: &[Vec<Option<String>>], tool| ledgers(rows, tool).first().map(ToolLedger::tool_name);
+        let with_metadata = |schema| [ledger.clone(), table(schema, "ar_internal_metadata", "key,value")];
+        assert_eq!(tool(&with_metadata("a"), None), Some("rails"));
+        assert_eq!(tool(&with_metadata("b"), None), Some("dbmate"));
         assert_eq!(tool(std::slice::from_ref(&ledger), Some("rails")), Some("rails"));
-        assert_eq!(ledgers(&beside("a"), None).len(), 1);
+        assert_eq!(ledgers(&with_metadata("a"), None).len(), 1);
     }
 
     #[test]
     fn a_known_tool_has_only_its_own_ledgers_and_one_in_each_schema() {
-        let answer = [
+        let rows = [
             table("a", "django_migrations", "id,app,name,applied"),
             table("b", "django_migrations", "id,app,name,applied"),
             table("a", "alembic_version", "version_num"),
         ];
-        let ledgers = ledgers(&answer, Some("django"));
+        let ledgers = ledgers(&rows, Some("django"));
         assert_eq!(ledgers.len(), 2);
         let sql = read_sql(&ledgers);
         assert!(
@@ -385,13 +385,13 @@ mod tests {
     #[test]
     fn an_untrusted_ledger_is_ignored_and_a_fault_if_it_is_the_only_one() {
         let columns = "id,app,name,applied";
-        let theirs = row("evil", "django_migrations", columns, Some("evil"));
-        let both =
-            parse_ledgers(&[theirs.clone(), table("public", "django_migrations", columns)], Some("django")).unwrap();
-        assert_eq!(both.ledgers.iter().map(|ledger| ledger.table.schema.as_str()).collect::<Vec<_>>(), ["public"]);
-        assert_eq!(both.ignored, ["`evil.django_migrations` belongs to `evil`"]);
-        assert_eq!(parse_ledgers(std::slice::from_ref(&theirs), None).unwrap().ledgers, []);
-        let fault = parse_ledgers(&[theirs], Some("django")).unwrap_err();
+        let foreign = row("evil", "django_migrations", columns, Some("evil"));
+        let parsed =
+            parse_ledgers(&[foreign.clone(), table("public", "django_migrations", columns)], Some("django")).unwrap();
+        assert_eq!(parsed.ledgers.iter().map(|ledger| ledger.table.schema.as_str()).collect::<Vec<_>>(), ["public"]);
+        assert_eq!(parsed.ignored, ["`evil.django_migrations` belongs to `evil`"]);
+        assert_eq!(parse_ledgers(std::slice::from_ref(&foreign), None).unwrap().ledgers, []);
+        let fault = parse_ledgers(&[foreign], Some("django")).unwrap_err();
         assert_eq!(fault.code, crate::fault::Code::LedgerUntrusted);
     }
 }

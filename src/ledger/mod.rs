@@ -116,9 +116,9 @@ pub struct LedgerState {
 impl LedgerState {
     /// Reads the response to [`Ledger::read`].
     #[must_use]
-    pub fn from_rows(answer: &[Vec<Option<String>>]) -> Self {
+    pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
         let mut content = Self::default();
-        for row in answer {
+        for row in rows {
             let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
             match field(0) {
                 "ledger" => content.recorded.push(RecordedMigration {

@@ -22,13 +22,13 @@ pub fn since_sql(tables: &[String]) -> Option<String> {
         )
     };
     let ages: Vec<String> = tables.iter().map(age).collect();
-    let youngest =
+    let newer_than_tables =
         format!(" AND pg_catalog.age(x.xid) < (SELECT pg_catalog.min(y.age) FROM ({}) y)", ages.join(" UNION ALL "));
-    (!tables.is_empty()).then(|| filtered_sql(&youngest))
+    (!tables.is_empty()).then(|| filtered_sql(&newer_than_tables))
 }
 
-fn filtered_sql(which: &str) -> String {
-    format!("{OBJECTS_SQL}{which}")
+fn filtered_sql(condition: &str) -> String {
+    format!("{OBJECTS_SQL}{condition}")
 }
 
 const OBJECTS_SQL: &str = "SELECT 'schema', x.what FROM ( \
@@ -56,18 +56,18 @@ pub struct SchemaSnapshot(BTreeSet<String>);
 impl SchemaSnapshot {
     /// Reads the response to [`sql`] or [`since_sql`], which may contain other rows.
     #[must_use]
-    pub fn from_rows(answer: &[Vec<Option<String>>]) -> Self {
+    pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
         let read = |row: &Vec<Option<String>>| {
             let field = |index: usize| row.get(index).cloned().flatten();
             (field(0)? == "schema").then(|| field(1)).flatten()
         };
-        Self(answer.iter().filter_map(read).collect())
+        Self(rows.iter().filter_map(read).collect())
     }
 
     /// Reports whether it contains this object.
     #[must_use]
-    pub fn contains(&self, what: &str) -> bool {
-        self.0.contains(what)
+    pub fn contains(&self, change: &str) -> bool {
+        self.0.contains(change)
     }
 
     /// Returns the objects that `before` doesn't have.

@@ -25,8 +25,8 @@ pub fn find_sql(column: &str) -> String {
 
 /// Reads the tables that may be used from the response to [`find_sql`], which may contain other rows.
 #[must_use]
-pub fn parse_tables(answer: &[Vec<Option<String>>]) -> Vec<Table> {
-    let tables = catalog::parse_tables(answer, "tenants");
+pub fn parse_tables(rows: &[Vec<Option<String>>]) -> Vec<Table> {
+    let tables = catalog::parse_tables(rows, "tenants");
     tables.into_iter().filter(CatalogTable::is_trusted).map(|found| found.table).collect()
 }
 
@@ -34,22 +34,22 @@ pub fn parse_tables(answer: &[Vec<Option<String>>]) -> Vec<Table> {
 #[must_use]
 pub fn read_sql(tables: &[Table], column: &str) -> String {
     let column = quote_identifier(column);
-    let each = tables.iter().map(|table| {
+    let selects = tables.iter().map(|table| {
         format!(
             "SELECT 'tenant', t.{column} FROM {} t JOIN pg_catalog.pg_namespace n ON n.nspname = t.{column} \
              WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
             table.to_sql()
         )
     });
-    each.collect::<Vec<_>>().join(" UNION ")
+    selects.collect::<Vec<_>>().join(" UNION ")
 }
 
 /// Reads the schemas from the response to [`read_sql`], which may contain other rows.
 #[must_use]
-pub fn parse_schemas(answer: &[Vec<Option<String>>]) -> Vec<String> {
+pub fn parse_schemas(rows: &[Vec<Option<String>>]) -> Vec<String> {
     let read = |row: &Vec<Option<String>>| {
         let field = |index: usize| row.get(index).cloned().flatten();
         (field(0)? == "tenant").then(|| field(1)).flatten()
     };
-    answer.iter().filter_map(read).collect()
+    rows.iter().filter_map(read).collect()
 }

@@ -89,11 +89,11 @@ impl Pipeline<'_> {
         commit: Commit,
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
-        let open = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
+        let opening_sql = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
         let close = close_sql(self.ledger, migration.id.index, &self.new_ledger_row(migration), commit);
         // `simple_query_raw` returns after sending, before the response.
         Ok(InFlight {
-            open: Box::pin(self.client.simple_query_raw(&open).await?),
+            open: Box::pin(self.client.simple_query_raw(&opening_sql).await?),
             body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
             close: Box::pin(self.send_close(&close).await?),
         })
@@ -112,10 +112,10 @@ impl Pipeline<'_> {
     ///
     /// # Errors
     /// The reason why it was rolled back.
-    pub(super) async fn read_responses(&self, migration: &Migration, flight: InFlight) -> Result<(), Fault> {
-        let began = self.check_opened(migration, read_control_response(flight.open).await)?;
-        let body = read_body_response(flight.body).await;
-        let closed = read_control_response(flight.close).await;
+    pub(super) async fn read_responses(&self, migration: &Migration, in_flight: InFlight) -> Result<(), Fault> {
+        let began = self.check_opened(migration, read_control_response(in_flight.open).await)?;
+        let body = read_body_response(in_flight.body).await;
+        let closed = read_control_response(in_flight.close).await;
         let Some(error) = body.error else { return self.check_recorded(migration, closed, began) };
         let fault = error_location::body_fault(&error, migration, Span::whole(&migration.body), body.completed);
         Err(match closed.error {
@@ -133,8 +133,8 @@ impl Pipeline<'_> {
         }
         self.commits.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
         self.events.emit(Event::Started(migration.id.clone()));
-        if let Some(remark) = &migration.note {
-            self.events.emit_note(remark.clone());
+        if let Some(note) = &migration.note {
+            self.events.emit_note(note.clone());
         }
         Ok(Instant::now())
     }
@@ -150,9 +150,10 @@ impl Pipeline<'_> {
             return Err(error_location::closing_fault(&error, migration));
         }
         let mut rows = closed.rows.iter();
-        let took = rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
+        let duration =
+            rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
         self.commits.record_commit(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
-        self.events.emit(Event::Applied { index: migration.id.index, took });
+        self.events.emit(Event::Applied { index: migration.id.index, took: duration });
         Ok(())
     }
 

@@ -47,7 +47,7 @@ struct NamedIndex {
 
 impl NamedIndex {
     fn from_row(row: &[Option<String>]) -> Option<Self> {
-        let field = |at: usize| row.get(at).and_then(Option::as_deref);
+        let field = |index: usize| row.get(index).and_then(Option::as_deref);
         if field(0)? != "index" {
             return None;
         }
@@ -75,11 +75,11 @@ async fn find_index(client: &Client, index: &QualifiedName) -> Result<Option<Nam
          coalesce(pg_catalog.to_regclass({})::pg_catalog.oid::pg_catalog.text, '0'), true)",
         quote_literal(&index.to_sql())
     );
-    let question = format!(
+    let sql = format!(
         "SELECT 'index', i.indisvalid, {INDEX_BUILD_RUNNING}, n.nspname, c.relname \
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE i.indexrelid = current_setting('bastion_migrate.index')::oid"
     );
-    let answer = query_rows(client, &OwnQuery::read_only(question).preceded_by(found)).await?;
-    Ok(answer.iter().find_map(|row| NamedIndex::from_row(row)))
+    let rows = query_rows(client, &OwnQuery::read_only(sql).preceded_by(found)).await?;
+    Ok(rows.iter().find_map(|row| NamedIndex::from_row(row)))
 }

@@ -23,10 +23,10 @@ const COPY_DATA_BYTES: usize = 64 << 10;
 pub(super) async fn apply_in_chunks(
     apply: &Pipeline<'_>,
     migration: &Migration,
-    pieces: &[SqlChunk],
+    chunks: &[SqlChunk],
     previous: Option<&str>,
 ) -> Result<(), Fault> {
-    match run_transaction(apply, migration, pieces, previous).await {
+    match run_transaction(apply, migration, chunks, previous).await {
         Ok(()) => Ok(()),
         Err(fault) => Err(apply.roll_back_after(fault).await),
     }
@@ -35,15 +35,15 @@ pub(super) async fn apply_in_chunks(
 async fn run_transaction(
     apply: &Pipeline<'_>,
     migration: &Migration,
-    pieces: &[SqlChunk],
+    chunks: &[SqlChunk],
     previous: Option<&str>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement_fault(&error).in_file(migration.source().whole_file());
     let limit = apply.lock_timeout_of(migration, apply.attempt.get());
-    let open = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
-    let stream = apply.client.simple_query_raw(&open).await.map_err(plainly)?;
+    let opening_sql = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
+    let stream = apply.client.simple_query_raw(&opening_sql).await.map_err(plainly)?;
     let began = apply.check_opened(migration, read_control_response(Box::pin(stream)).await)?;
-    send_chunks(apply, migration, pieces).await?;
+    send_chunks(apply, migration, chunks).await?;
     apply.commits.sent.set(apply.commits.committed.get() + 1);
     let close = close_sql(apply.ledger, migration.id.index, &apply.new_ledger_row(migration), Commit::Flushed);
     let stream = apply.send_close(&close).await.map_err(plainly)?;
@@ -51,9 +51,9 @@ async fn run_transaction(
 }
 
 /// Sends the chunks one after the other; each waits for the previous one to complete.
-pub(super) async fn send_chunks(apply: &Pipeline<'_>, migration: &Migration, pieces: &[SqlChunk]) -> Result<(), Fault> {
-    for piece in pieces {
-        match piece {
+pub(super) async fn send_chunks(apply: &Pipeline<'_>, migration: &Migration, chunks: &[SqlChunk]) -> Result<(), Fault> {
+    for chunk in chunks {
+        match chunk {
             SqlChunk::Query(span) => {
                 let sent = apply.client.simple_query_raw(span.slice_of(&migration.body)).await;
                 let stream = sent.map_err(|error| statement_fault(&error).in_file(migration.source().whole_file()))?;

@@ -24,8 +24,8 @@ use std::{
 /// Every fault of the directory, the names and the files.
 pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Fault>> {
     let listing = list_directory(settings).map_err(|fault| vec![fault])?;
-    if let Some(foreign) = refuse_directory_layout(settings, &listing) {
-        return Err(vec![foreign]);
+    if let Some(layout_fault) = refuse_directory_layout(settings, &listing) {
+        return Err(vec![layout_fault]);
     }
     let NameReading { layouts, first, mut entries, mut faults } = read_names(settings, &listing.files);
     entries.retain(|entry| entry.name.direction != Direction::Down);
@@ -38,21 +38,17 @@ pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Faul
     if settings.gaps == Policy::Refuse {
         faults.extend(version_gaps(first, &ids));
     }
-    let doubts =
+    let warnings =
         unread_subdirectories(settings, &listing.directories).into_iter().chain(text_order_warning(&entries)).collect();
     let mut found = Vec::new();
     for (entry, id) in entries.iter().zip(ids) {
-        found.extend(entry.load_file(id, &layouts).map_err(|more| faults.extend(more)));
+        found.extend(entry.load_file(id, &layouts).map_err(|file_faults| faults.extend(file_faults)));
     }
     let application = layouts.iter().find_map(|layout| {
         let file = layout.find_application(Path::new(&settings.migrations), &settings.directory)?;
         Some(Application { layout: *layout, file })
     });
-    if faults.is_empty() {
-        Ok(MigrationFiles { layouts, application, files: found, warnings: doubts })
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(MigrationFiles { layouts, application, files: found, warnings }) } else { Err(faults) }
 }
 
 /// The file names, parsed by the layouts that they fit.
@@ -103,8 +99,8 @@ impl NameReading {
 
 /// Returns a fault for each pair of files with one version. `ids` are in the order of their versions.
 fn duplicate_versions(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
-    let neighbours = ids.iter().zip(ids.iter().skip(1));
-    neighbours.filter(|(first, second)| first.version == second.version).map(|(first, second)| {
+    let pairs = ids.iter().zip(ids.iter().skip(1));
+    pairs.filter(|(first, second)| first.version == second.version).map(|(first, second)| {
         let cause = format!("`{}` and `{}` both have version {}", first.file, second.file, first.version);
         Fault::new(Code::VersionDuplicate, cause).in_file(FilePosition::of_file(&second.file))
     })
@@ -140,22 +136,22 @@ const DIRECTORY_LAYOUTS: [(&str, &str, &str); 2] = [
 /// tool's own.
 fn refuse_directory_layout(settings: &SqlSettings, listing: &DirectoryListing) -> Option<Fault> {
     let has = |directory: &Path, file: &str| directory.join(file).is_file();
-    let below = |directory: &PathBuf| directories_of(directory).unwrap_or_default();
-    DIRECTORY_LAYOUTS.into_iter().find_map(|(file, whose, fix)| {
-        let hit = |directories: &[PathBuf]| directories.iter().find(|directory| has(directory, file)).cloned();
-        let alone = || has(&settings.directory, file).then(|| settings.directory.join(file));
-        let inside = || listing.directories.iter().find_map(|directory| hit(&below(directory)));
+    let subdirectories = |directory: &PathBuf| directories_of(directory).unwrap_or_default();
+    DIRECTORY_LAYOUTS.into_iter().find_map(|(file, tool, fix)| {
+        let find_in = |directories: &[PathBuf]| directories.iter().find(|directory| has(directory, file)).cloned();
+        let in_directory = || has(&settings.directory, file).then(|| settings.directory.join(file));
+        let in_subdirectory = || listing.directories.iter().find_map(|directory| find_in(&subdirectories(directory)));
         let example = if listing.files.is_empty() {
-            hit(&listing.directories).or_else(inside).map(|directory| directory.join(file))
+            find_in(&listing.directories).or_else(in_subdirectory).map(|directory| directory.join(file))
         } else {
-            alone()
+            in_directory()
         }?;
-        let shown = example.strip_prefix(&settings.directory).unwrap_or(&example).to_string_lossy().into_owned();
+        let relative_path = example.strip_prefix(&settings.directory).unwrap_or(&example).to_string_lossy().into_owned();
         let cause = format!(
-            "the layout of `{}` is {whose}: each migration is a directory with a file `{file}`, and this layout is not supported",
+            "the layout of `{}` is {tool}: each migration is a directory with a file `{file}`, and this layout is not supported",
             settings.migrations
         );
-        Some(Fault::new(Code::FilesEmpty, cause).detail(format!("as in `{}`", written_path(settings, &shown))).fix(fix))
+        Some(Fault::new(Code::FilesEmpty, cause).detail(format!("as in `{}`", written_path(settings, &relative_path))).fix(fix))
     })
 }
 
@@ -167,7 +163,7 @@ fn unread_subdirectories(settings: &SqlSettings, directories: &[PathBuf]) -> Vec
         let cause = match files {
             0 => return None,
             1 => format!("`{path}` has a SQL file in it that is not read"),
-            several => format!("`{path}` has {several} SQL files in it that are not read"),
+            count => format!("`{path}` has {count} SQL files in it that are not read"),
         };
         Some(Fault::new(Code::FilesLeftOut, cause))
     };
@@ -181,19 +177,20 @@ fn text_order_warning(entries: &[NamedFile]) -> Option<Fault> {
         entries.iter().filter_map(|entry| Some((entry.date_digits()?, entry.file_name()))).collect();
     let mut by_text = dated.clone();
     by_text.sort_by_key(|(_, name)| *name);
-    let ((number, name), (other_number, other)) = dated.iter().zip(&by_text).find(|(one, other)| one != other)?;
-    let order = |dated: &[(&str, &str)]| {
+    let ((number, name), (other_number, other_name)) =
+        dated.iter().zip(&by_text).find(|(by_number, by_text)| by_number != by_text)?;
+    let join_names = |dated: &[(&str, &str)]| {
         let names: Vec<String> = dated.iter().take(SHOWN_NAMES).map(|(_, name)| format!("`{name}`")).collect();
         format!("{}{}", names.join(", "), if dated.len() > SHOWN_NAMES { ", …" } else { "" })
     };
     let cause = format!(
-        "`{name}` has a number of {} digits and `{other}` one of {}: sorted by number `{name}` comes first, and sorted by text, \
-         as Prisma, dbmate and Rails do, `{other}`",
+        "`{name}` has a number of {} digits and `{other_name}` one of {}: sorted by number `{name}` comes first, and sorted by text, \
+         as Prisma, dbmate and Rails do, `{other_name}`",
         number.len(),
         other_number.len()
     );
-    let fault = Fault::new(Code::VersionOrder, cause).detail(format!("by number, as here: {}", order(&dated)));
-    Some(fault.detail(format!("by text: {}", order(&by_text))))
+    let fault = Fault::new(Code::VersionOrder, cause).detail(format!("by number, as here: {}", join_names(&dated)));
+    Some(fault.detail(format!("by text: {}", join_names(&by_text))))
 }
 
 /// Number of names of an order that are shown.
@@ -207,15 +204,17 @@ struct DirectoryListing {
 }
 
 fn list_directory(settings: &SqlSettings) -> Result<DirectoryListing, Fault> {
-    let written = &settings.migrations;
+    let given_path = &settings.migrations;
     let fault = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
-            Fault::new(Code::FilesMissing, format!("the directory `{written}` named by `migrations` does not exist"))
+            Fault::new(Code::FilesMissing, format!("the directory `{given_path}` named by `migrations` does not exist"))
         }
         io::ErrorKind::NotADirectory => {
-            Fault::new(Code::FilesMissing, format!("`{written}` named by `migrations` is not a directory"))
+            Fault::new(Code::FilesMissing, format!("`{given_path}` named by `migrations` is not a directory"))
         }
-        _ => Fault::new(Code::FileUnreadable, format!("the directory `{written}` can't be read")).with_causes(&error),
+        _ => {
+            Fault::new(Code::FileUnreadable, format!("the directory `{given_path}` can't be read")).with_causes(&error)
+        }
     };
     let mut listing = DirectoryListing::default();
     for entry in fs::read_dir(&settings.directory).map_err(fault)? {
@@ -287,8 +286,8 @@ impl NamedFile {
         let name = file_name.to_str().ok_or_else(|| "is not UTF-8".to_owned());
         match name.and_then(|name| layout.read_file_name(name)) {
             Ok(name) => Ok(Self { path: path.to_owned(), file, name }),
-            Err(why) => {
-                let fault = Fault::new(Code::FileName, format!("the name of `{file}` {why}"));
+            Err(reason) => {
+                let fault = Fault::new(Code::FileName, format!("the name of `{file}` {reason}"));
                 Err(fault.in_file(FilePosition::of_file(&file)))
             }
         }
@@ -357,7 +356,7 @@ mod tests {
         (directory, settings)
     }
 
-    fn named(layout: &str) -> Layout {
+    fn layout_named(layout: &str) -> Layout {
         Layout::by_name(layout).unwrap()
     }
 
@@ -376,11 +375,11 @@ mod tests {
         ]);
         let files = read_directory(&settings).unwrap();
         assert_eq!(files.layouts(), layout::ALL);
-        let migrations = files.into_migrations(named("plain")).unwrap();
+        let migrations = files.into_migrations(layout_named("plain")).unwrap();
         let ids: Vec<_> =
             migrations.iter().map(|m| (m.id.version.as_str(), m.id.name.as_str(), m.id.file.as_str())).collect();
         assert_eq!(ids, [("2", "a_c", "db/migrations/0002_a_c.sql"), ("10", "b", "db/migrations/10_b.sql")]);
-        assert_eq!(migrations[0].checksum, named("plain").checksum(b"SELECT 1;"));
+        assert_eq!(migrations[0].checksum, layout_named("plain").checksum(b"SELECT 1;"));
         assert_eq!(migrations[0].sqlx_description(), "a c");
     }
 
@@ -389,17 +388,17 @@ mod tests {
         let (_kept, settings) =
             directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "'"), ("2_b.sql", "SELECT 2;")]);
         let files = read_directory(&settings).unwrap();
-        assert_eq!(files.layouts(), [named("sqlx")]);
-        let migrations = files.into_migrations(named("sqlx")).unwrap();
+        assert_eq!(files.layouts(), [layout_named("sqlx")]);
+        let migrations = files.into_migrations(layout_named("sqlx")).unwrap();
         let names: Vec<_> = migrations.iter().map(|m| m.id.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(migrations[0].checksum, named("sqlx").checksum(b"SELECT 1;"));
+        assert_eq!(migrations[0].checksum, layout_named("sqlx").checksum(b"SELECT 1;"));
     }
 
     #[test]
     fn never_runs_a_down_file_as_a_plain_file() {
         let (_kept, mut settings) = directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "DROP TABLE t;")]);
-        settings.layout = LayoutChoice::Named(named("plain"));
+        settings.layout = LayoutChoice::Named(layout_named("plain"));
         let expected = [
             (Code::FileName, "`db/migrations/1_a.down.sql` ends in `.down.sql`, which plain files don't".to_owned()),
             (Code::FileName, "`db/migrations/1_a.up.sql` ends in `.up.sql`, which plain files don't".to_owned()),
@@ -415,11 +414,11 @@ mod tests {
 
     #[test]
     fn reports_all_faults_at_once() {
-        let (kept, mut settings) =
+        let (temp_dir, mut settings) =
             directory(&[("V1__x.sql", ""), ("1_a.sql", "COMMIT;"), ("01_b.sql", "SELECT '"), ("4_c.sql", "\\i x")]);
         settings.gaps = Policy::Refuse;
-        fs::write(kept.path().join("5_d.sql"), b"\xff").unwrap();
-        std::os::unix::fs::symlink("/nowhere/at/all", kept.path().join("6_e.sql")).unwrap();
+        fs::write(temp_dir.path().join("5_d.sql"), b"\xff").unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", temp_dir.path().join("6_e.sql")).unwrap();
         let codes: Vec<_> = causes(&settings).into_iter().map(|(code, _)| code).collect();
         let expected = [
             Code::FileName,
@@ -436,19 +435,22 @@ mod tests {
 
     #[test]
     fn reads_a_file_behind_a_link() {
-        let (kept, settings) = directory(&[]);
+        let (temp_dir, settings) = directory(&[]);
         let elsewhere = TempDir::new().unwrap();
         fs::write(elsewhere.path().join("x"), "SELECT 1;").unwrap();
-        std::os::unix::fs::symlink(elsewhere.path().join("x"), kept.path().join("1_a.sql")).unwrap();
-        assert_eq!(read_directory(&settings).unwrap().into_migrations(named("plain")).unwrap()[0].body, "SELECT 1;");
+        std::os::unix::fs::symlink(elsewhere.path().join("x"), temp_dir.path().join("1_a.sql")).unwrap();
+        assert_eq!(
+            read_directory(&settings).unwrap().into_migrations(layout_named("plain")).unwrap()[0].body,
+            "SELECT 1;"
+        );
     }
 
     #[test]
     fn reports_a_missing_directory() {
-        let (kept, mut settings) = directory(&[("file", "")]);
-        settings.directory = kept.path().join("missing");
+        let (temp_dir, mut settings) = directory(&[("file", "")]);
+        settings.directory = temp_dir.path().join("missing");
         assert_eq!(causes(&settings)[0].0, Code::FilesMissing);
-        settings.directory = kept.path().join("file");
+        settings.directory = temp_dir.path().join("file");
         let (code, cause) = causes(&settings).remove(0);
         assert_eq!(code, Code::FilesMissing);
         assert!(cause.contains("not a directory"), "{cause}");
@@ -456,7 +458,7 @@ mod tests {
 
     #[test]
     fn names_the_layout_in_which_each_migration_is_a_directory() {
-        for (files, whose, tool) in [
+        for (files, owner, tool) in [
             (["0001_a/up.sql", "0001_a/down.sql"], "Diesel's", "`run: diesel migration run`"),
             (["20230518191501_init/migration.sql", "migration_lock.toml"], "Prisma's", "`tool: prisma`"),
             (["migrations/20230518191501_init/migration.sql", "schema.prisma"], "Prisma's", "`tool: prisma`"),
@@ -467,7 +469,7 @@ mod tests {
             let faults = read_directory(&settings).unwrap_err();
             let [fault] = faults.as_slice() else { panic!("{faults:?}") };
             assert_eq!(fault.code, Code::FilesEmpty);
-            assert!(fault.cause.contains(whose) && fault.fix.contains(tool), "{fault:?}");
+            assert!(fault.cause.contains(owner) && fault.fix.contains(tool), "{fault:?}");
             assert!(!fault.fix.contains("migrations:"), "{}", fault.fix);
         }
     }
@@ -486,7 +488,7 @@ mod tests {
     #[test]
     fn names_every_gap_of_a_consecutive_numbering() {
         let ids = numbered(&["3", "4", "6", "9", "20240101", "20240301"]);
-        let causes: Vec<_> = version_gaps(named("plain"), &ids).map(|fault| fault.cause).collect();
+        let causes: Vec<_> = version_gaps(layout_named("plain"), &ids).map(|fault| fault.cause).collect();
         assert_eq!(
             causes,
             [
@@ -504,7 +506,7 @@ mod tests {
         assert_eq!(causes, ["`2_a.sql` and `0002_b.sql` both have version 2"]);
     }
 
-    fn doubts(files: &[&str]) -> Vec<Fault> {
+    fn warnings_of(files: &[&str]) -> Vec<Fault> {
         let files: Vec<(&str, &str)> = files.iter().map(|file| (*file, "select 1;")).collect();
         let (_kept, settings) = directory(&files);
         read_directory(&settings).unwrap().warnings().to_vec()
@@ -512,8 +514,9 @@ mod tests {
 
     #[test]
     fn warns_about_sql_files_in_a_subdirectory() {
-        let said = doubts(&["1_a.sql", "old/2_b.sql", "old/3_c.SQL", "one/4_d.sql", "notes/x.md", ".git/5_e.sql"]);
-        let causes: Vec<_> = said.iter().map(|fault| (fault.code, fault.cause.as_str())).collect();
+        let found_faults =
+            warnings_of(&["1_a.sql", "old/2_b.sql", "old/3_c.SQL", "one/4_d.sql", "notes/x.md", ".git/5_e.sql"]);
+        let causes: Vec<_> = found_faults.iter().map(|fault| (fault.code, fault.cause.as_str())).collect();
         let expected = [
             (Code::FilesLeftOut, "`db/migrations/old` has 2 SQL files in it that are not read"),
             (Code::FilesLeftOut, "`db/migrations/one` has a SQL file in it that is not read"),
@@ -523,11 +526,11 @@ mod tests {
 
     #[test]
     fn warns_about_dates_of_different_lengths_that_sort_differently_as_text() {
-        let said = doubts(&["20250624000000_a.sql", "20250625_b.sql", "20250626000000_c.sql"]);
-        let [fault] = said.as_slice() else { panic!("{said:?}") };
+        let found_faults = warnings_of(&["20250624000000_a.sql", "20250625_b.sql", "20250626000000_c.sql"]);
+        let [fault] = found_faults.as_slice() else { panic!("{found_faults:?}") };
         assert_eq!(fault.code, Code::VersionOrder);
-        let both = ["`20250625_b.sql` has a number of 8 digits", "`20250624000000_a.sql` one of 14"];
-        assert!(both.iter().all(|words| fault.cause.contains(words)), "{}", fault.cause);
+        let phrases = ["`20250625_b.sql` has a number of 8 digits", "`20250624000000_a.sql` one of 14"];
+        assert!(phrases.iter().all(|phrase| fault.cause.contains(phrase)), "{}", fault.cause);
         let orders = [
             "by number, as here: `20250625_b.sql`, `20250624000000_a.sql`, `20250626000000_c.sql`",
             "by text: `20250624000000_a.sql`, `20250625_b.sql`, `20250626000000_c.sql`",
@@ -539,7 +542,7 @@ mod tests {
             ["2_a.sql", "10_b.sql"],
             ["0009_a.sql", "20250625_b.sql"],
         ] {
-            assert_eq!(doubts(&fine), [], "{fine:?}");
+            assert_eq!(warnings_of(&fine), [], "{fine:?}");
         }
     }
 

@@ -72,8 +72,8 @@ pub(super) fn error_place(server: &DbError, source: SqlSource<'_>, sent: Span, f
 }
 
 /// Returns the fix for an error about transactions, which depends on how the file is sent.
-fn transaction_fix(server: &DbError, work: &Execution, failing: Option<&str>) -> Option<&'static str> {
-    let one_by_one = matches!(work, Execution::PerStatement { .. });
+fn transaction_fix(server: &DbError, execution: &Execution, failing: Option<&str>) -> Option<&'static str> {
+    let one_by_one = matches!(execution, Execution::PerStatement { .. });
     match server.code().code() {
         "2D000" if one_by_one => Some(
             "COMMIT and ROLLBACK work in a DO block, or in a procedure that the file itself calls, but not between BEGIN and COMMIT, \
@@ -96,8 +96,8 @@ fn transaction_fix(server: &DbError, work: &Execution, failing: Option<&str>) ->
 
 /// Reports whether the statement may run the code of a function or of a block.
 fn runs_code(statement: &str) -> bool {
-    let words = ["do", "call", "select", "with", "insert", "update", "delete", "merge", "execute", "values"];
-    words.into_iter().any(|word| Phrase::new(statement).eat(word))
+    let keywords = ["do", "call", "select", "with", "insert", "update", "delete", "merge", "execute", "values"];
+    keywords.into_iter().any(|keyword| Phrase::new(statement).eat(keyword))
 }
 
 fn sets_transaction_modes(statement: &str) -> bool {

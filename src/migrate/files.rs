@@ -58,9 +58,10 @@ impl MigrationFiles {
 impl LoadedFile {
     fn into_migration(self, layout: Layout) -> Result<Migration, Fault> {
         let Self { id, content, checksums } = self;
-        let (_, checksum) = checksums.into_iter().find(|(of, _)| *of == layout).ok_or_else(|| {
-            Fault::new(Code::Bug, format!("`{}` was not read as a file of the layout `{}`", id.file, layout.name()))
-        })?;
+        let (_, checksum) =
+            checksums.into_iter().find(|(checksum_layout, _)| *checksum_layout == layout).ok_or_else(|| {
+                Fault::new(Code::Bug, format!("`{}` was not read as a file of the layout `{}`", id.file, layout.name()))
+            })?;
         Ok(Migration {
             id,
             body: content.body,

@@ -72,8 +72,8 @@ impl ParsedFile {
             (Err(fault), Ok(_)) => return Err(vec![fault]),
             (Err(fault), Err(faults)) => return Err([fault].into_iter().chain(faults).collect()),
         };
-        let ours = decision.replaced.iter().flat_map(|span| word_spans(&body, *span));
-        let blanks: Vec<Span> = script.ignored.iter().copied().chain(ours).collect();
+        let replaced = decision.replaced.iter().flat_map(|span| word_spans(&body, *span));
+        let blanks: Vec<Span> = script.ignored.iter().copied().chain(replaced).collect();
         let body = blank_spans(body, &blanks);
         let leaves_traces = leaves_traces(&body);
         Ok(Self { body, execution: decision.execution, modes: decision.modes, note: decision.note, leaves_traces })
@@ -83,10 +83,10 @@ impl ParsedFile {
 /// Returns the text of a file. NUL bytes are refused: PostgreSQL can't receive them in a query, and UTF-16 is full of
 /// them.
 fn decode_text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
-    let fault = |before: &[u8], what: &str| {
+    let fault = |before: &[u8], problem: &str| {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let place = FilePosition { file: file.to_owned(), line: Some(line), column: None, excerpt: None };
-        Fault::new(Code::FileNotUtf8, format!("`{file}` is not UTF-8 text: {what} on line {line}")).in_file(place)
+        let position = FilePosition { file: file.to_owned(), line: Some(line), column: None, excerpt: None };
+        Fault::new(Code::FileNotUtf8, format!("`{file}` is not UTF-8 text: {problem} on line {line}")).in_file(position)
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(fault(&[], "it begins with the mark of UTF-16"));
@@ -106,9 +106,9 @@ fn decode_text(file: &str, bytes: Vec<u8>) -> Result<String, Fault> {
 
 /// Returns the spans of a statement's tokens, without the comments between them.
 fn word_spans(text: &str, statement: Span) -> Vec<Span> {
-    let moved = |span: Span| Span { start: statement.start + span.start, end: statement.start + span.end };
-    let words = Tokens::new(statement.slice_of(text)).filter(|token| token.is_significant());
-    words.map(|token| moved(token.span)).collect()
+    let shifted = |span: Span| Span { start: statement.start + span.start, end: statement.start + span.end };
+    let tokens = Tokens::new(statement.slice_of(text)).filter(|token| token.is_significant());
+    tokens.map(|token| shifted(token.span)).collect()
 }
 
 /// Overwrites these spans with spaces. They are all ASCII, so the number of characters stays the same.
@@ -152,7 +152,7 @@ mod tests {
     fn blanks_statements_that_our_own_sql_replaces() {
         let text = "-- é\nBEGIN /* é */ ISOLATION LEVEL SERIALIZABLE;\nSET TRANSACTION READ WRITE; SELECT 'é';\nCOMMIT";
         let content = ParsedFile::from_bytes("0001_a.sql", text.as_bytes()).unwrap();
-        let gone = |said: &str| " ".repeat(said.len());
+        let gone = |removed: &str| " ".repeat(removed.len());
         let (level, write) = (gone(" ISOLATION LEVEL SERIALIZABLE;"), gone("SET TRANSACTION READ WRITE;"));
         let expected = format!("-- é\n      /* é */{level}\n{write} SELECT 'é';\n      ");
         assert_eq!(content.body, expected);

@@ -46,39 +46,39 @@ impl Pipeline<'_> {
     /// # Errors
     /// The migration that failed, and the reason. Every migration before it is committed and recorded; no later one has
     /// started.
-    pub async fn apply_all(&self, pending: &[&Migration], from: usize) -> Result<SessionOutcome, StoppedAt> {
-        let mut at = from;
+    pub async fn apply_all(&self, pending: &[&Migration], first_index: usize) -> Result<SessionOutcome, StoppedAt> {
+        let mut index = first_index;
         self.start_attempt(0);
-        let mut first = Some(self.create_ledger_and_apply_first(pending, from).await?);
-        while at < pending.len() {
-            if at > from && pending.get(at - 1).is_some_and(|before| before.leaves_traces) {
-                return Ok(SessionOutcome::NeedsNewSession(at));
+        let mut first = Some(self.create_ledger_and_apply_first(pending, first_index).await?);
+        while index < pending.len() {
+            if index > first_index && pending.get(index - 1).is_some_and(|before| before.leaves_traces) {
+                return Ok(SessionOutcome::NeedsNewSession(index));
             }
-            let some = match first.take() {
-                Some(some) => some,
-                None => self.apply_next_batch(pending, at).await,
+            let result = match first.take() {
+                Some(result) => result,
+                None => self.apply_next_batch(pending, index).await,
             };
-            let stopped = match some {
+            let stopped = match result {
                 Ok(done) => {
-                    at = done;
+                    index = done;
                     self.start_attempt(0);
                     continue;
                 }
                 Err(stopped) => stopped,
             };
-            if stopped.at > at {
+            if stopped.at > index {
                 self.attempt.set(0);
             }
-            at = stopped.at;
+            index = stopped.at;
             if needs_new_session(&stopped.fault) {
-                self.commits.sent.set(at);
-                return Ok(SessionOutcome::NeedsNewSession(at));
+                self.commits.sent.set(index);
+                return Ok(SessionOutcome::NeedsNewSession(index));
             }
             let attempt = self.attempt.get();
             let Some(pause) = self.lock_retries.pause_after(attempt).filter(|_| is_retryable(&stopped.fault)) else {
-                return Err(StoppedAt { at, fault: self.with_obstacles(stopped.fault) });
+                return Err(StoppedAt { at: index, fault: self.with_obstacles(stopped.fault) });
             };
-            let file = pending.get(at).map_or_else(String::new, |migration| migration.id.file.clone());
+            let file = pending.get(index).map_or_else(String::new, |migration| migration.id.file.clone());
             self.pause_before_retry(&file, stopped.fault, pause).await;
             self.start_attempt(attempt + 1);
         }
@@ -93,10 +93,10 @@ impl Pipeline<'_> {
     /// Pauses before the next attempt, or until the session in the way is gone.
     async fn pause_before_retry(&self, file: &str, fault: Fault, pause: Duration) {
         let (retries, number, seconds) = (self.lock_retries.retries, self.attempt.get() + 1, pause.as_secs());
-        let said = self.lock_waits.describe_blockers();
-        let most = if said.is_some() { "at most " } else { "" };
-        let why = [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        let what = format!("another try of {file} ({number} of {retries}, in {most}{seconds} s)");
+        let blockers = self.lock_waits.describe_blockers();
+        let at_most = if blockers.is_some() { "at most " } else { "" };
+        let why = [Some(fault.cause), blockers].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let what = format!("another try of {file} ({number} of {retries}, in {at_most}{seconds} s)");
         self.events.emit(Event::Waiting { what, why });
         self.lock_waits.pause_while_blocked(pause).await;
     }
@@ -104,7 +104,7 @@ impl Pipeline<'_> {
     /// Adds the sessions that were in the way to the fault of a lock timeout.
     fn with_obstacles(&self, fault: Fault) -> Fault {
         match self.lock_waits.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
-            Some(said) => fault.detail(said),
+            Some(blockers) => fault.detail(blockers),
             None => fault,
         }
     }
@@ -114,46 +114,53 @@ impl Pipeline<'_> {
     async fn create_ledger_and_apply_first(
         &self,
         pending: &[&Migration],
-        from: usize,
+        first_index: usize,
     ) -> Result<Result<usize, StoppedAt>, StoppedAt> {
-        let unmade = |fault| StoppedAt { at: from, fault };
-        if from > 0 {
-            return Ok(self.apply_next_batch(pending, from).await);
+        let stopped = |fault| StoppedAt { at: first_index, fault };
+        if first_index > 0 {
+            return Ok(self.apply_next_batch(pending, first_index).await);
         }
         if !pending.first().is_some_and(|migration| migration.execution == Execution::SingleQuery) {
-            self.create_ledger().await.map_err(unmade)?;
+            self.create_ledger().await.map_err(stopped)?;
             return Ok(self.apply_next_batch(pending, 0).await);
         }
-        let (made, some) = join(self.create_ledger(), self.apply_next_batch(pending, 0)).await;
-        made.map_err(unmade).map(|()| some)
+        let (created, applied) = join(self.create_ledger(), self.apply_next_batch(pending, 0)).await;
+        created.map_err(stopped).map(|()| applied)
     }
 
-    /// Applies the migration at `at` and, if they can be pipelined with it, those after it. Returns the index of the
+    /// Applies the migration at `index` and, if they can be pipelined with it, those after it. Returns the index of the
     /// next one.
-    async fn apply_next_batch(&self, pending: &[&Migration], at: usize) -> Result<usize, StoppedAt> {
-        let Some(rest) = pending.get(at..) else { return Ok(at) };
-        let previous =
-            at.checked_sub(1).and_then(|before| pending.get(before)).map(|before| before.id.version.as_str());
-        let whole = rest.iter().take_while(|migration| matches!(migration.execution, Execution::SingleQuery)).count();
+    async fn apply_next_batch(&self, pending: &[&Migration], index: usize) -> Result<usize, StoppedAt> {
+        let Some(rest) = pending.get(index..) else { return Ok(index) };
+        let previous = index
+            .checked_sub(1)
+            .and_then(|previous_index| pending.get(previous_index))
+            .map(|previous_index| previous_index.id.version.as_str());
+        let batch_length =
+            rest.iter().take_while(|migration| matches!(migration.execution, Execution::SingleQuery)).count();
         // The files after one that leaves traces wait for a new session.
-        let whole = rest.iter().take(whole).position(|migration| migration.leaves_traces).map_or(whole, |at| at + 1);
-        let alone = |fault| StoppedAt { at, fault };
+        let batch_length = rest
+            .iter()
+            .take(batch_length)
+            .position(|migration| migration.leaves_traces)
+            .map_or(batch_length, |index| index + 1);
+        let stopped = |fault| StoppedAt { at: index, fault };
         match rest.first().map(|migration| (migration, &migration.execution)) {
-            None => Ok(at),
+            None => Ok(index),
             Some((_, Execution::SingleQuery)) => {
-                let batch = rest.get(..whole).unwrap_or(rest);
-                self.apply_batch(batch, at, previous).await?;
-                Ok(at + whole)
+                let batch = rest.get(..batch_length).unwrap_or(rest);
+                self.apply_batch(batch, index, previous).await?;
+                Ok(index + batch_length)
             }
-            Some((migration, Execution::Chunked(pieces))) => {
-                copy::apply_in_chunks(self, migration, pieces, previous).await.map_err(alone)?;
-                Ok(at + 1)
+            Some((migration, Execution::Chunked(chunks))) => {
+                copy::apply_in_chunks(self, migration, chunks, previous).await.map_err(stopped)?;
+                Ok(index + 1)
             }
             Some((migration, Execution::PerStatement { statements: list, .. })) => {
-                self.commits.sent.set(at + 1);
+                self.commits.sent.set(index + 1);
                 self.commits.xid.set(None);
-                resumable::apply_resumable(self, migration, list).await.map_err(alone)?;
-                Ok(at + 1)
+                resumable::apply_resumable(self, migration, list).await.map_err(stopped)?;
+                Ok(index + 1)
             }
         }
     }
@@ -166,28 +173,28 @@ impl Pipeline<'_> {
         first: usize,
         mut previous: Option<&str>,
     ) -> Result<(), StoppedAt> {
-        let mut flight: VecDeque<InFlight> = VecDeque::new();
+        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let (mut sent, mut bytes) = (0, 0);
         for (index, migration) in batch.iter().enumerate() {
-            let at = first + index;
+            let index = first + index;
             while let Some(next) = batch.get(sent)
-                && (flight.is_empty() || (flight.len() < WINDOW_FILES && bytes < WINDOW_BYTES))
+                && (in_flight.is_empty() || (in_flight.len() < WINDOW_FILES && bytes < WINDOW_BYTES))
             {
                 self.commits.sent.set(first + sent + 1);
                 let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
                 // Only the first of them is retried.
                 let limit = self.lock_timeout_of(next, if sent == 0 { self.attempt.get() } else { 0 });
                 let answer = self.send_migration(next, previous, commit, limit).await;
-                flight.push_back(answer.map_err(|error| StoppedAt { at, fault: statement_fault(&error) })?);
+                in_flight.push_back(answer.map_err(|error| StoppedAt { at: index, fault: statement_fault(&error) })?);
                 previous = Some(&next.id.version);
                 bytes += next.body.len();
                 sent += 1;
             }
-            let Some(answer) = flight.pop_front() else { break };
+            let Some(answer) = in_flight.pop_front() else { break };
             bytes -= migration.body.len();
             if let Err(fault) = self.read_responses(migration, answer).await {
-                drop(flight);
-                return Err(StoppedAt { at, fault: self.roll_back_after(fault).await });
+                drop(in_flight);
+                return Err(StoppedAt { at: index, fault: self.roll_back_after(fault).await });
             }
         }
         Ok(())
@@ -196,8 +203,8 @@ impl Pipeline<'_> {
     /// Creates the ledger if it does not exist.
     async fn create_ledger(&self) -> Result<(), Fault> {
         let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
-        let made = self.client.batch_execute(&OwnQuery::read_write(sql).to_string()).await;
-        made.map_err(|error| {
+        let created = self.client.batch_execute(&OwnQuery::read_write(sql).to_string()).await;
+        created.map_err(|error| {
             let table = &self.ledger.table;
             let fault = statement_fault(&error);
             match fault.code {

@@ -25,18 +25,18 @@ const MAX_ROWS: usize = 2;
 
 /// Reads the whole response to one of our own messages. Only rows with a single column are kept: those of our queries.
 pub(super) async fn read_control_response(mut messages: Pin<Box<SimpleQueryStream>>) -> ControlResponse {
-    let mut answer = ControlResponse { rows: Vec::new(), error: None };
+    let mut response = ControlResponse { rows: Vec::new(), error: None };
     while let Some(message) = messages.next().await {
         match message.and_then(|message| first_column(&message)) {
-            Ok(row) if answer.rows.len() < MAX_ROWS => answer.rows.extend(row),
+            Ok(row) if response.rows.len() < MAX_ROWS => response.rows.extend(row),
             Ok(_) => {}
             Err(error) => {
-                answer.error = Some(error);
+                response.error = Some(error);
                 break;
             }
         }
     }
-    answer
+    response
 }
 
 fn first_column(message: &SimpleQueryMessage) -> Result<Option<String>, Error> {

@@ -36,9 +36,9 @@ pub(super) async fn apply_resumable(
     let table = apply.ledger.progress_table();
     let progress =
         ProgressRecord { table: &table, exists: apply.ledger.progress_exists, version: &migration.id.version };
-    let walk =
+    let run =
         ResumableRun { pipeline: apply, migration, statements: list, progress, digest_so_far: RefCell::default() };
-    let result = walk.run_all().await;
+    let result = run.run_all().await;
     if result.is_err() {
         // The file's settings must not affect the next attempt.
         drop(apply.client.batch_execute(RESET_SESSION).await);
@@ -86,31 +86,31 @@ impl ResumableRun<'_> {
                 self.repeat_session_setup(next, done).await?;
             }
         }
-        let took = began.elapsed();
-        let row = NewRow { took: Some(took), ..self.pipeline.new_ledger_row(self.migration) };
+        let duration = began.elapsed();
+        let row = NewRow { took: Some(duration), ..self.pipeline.new_ledger_row(self.migration) };
         // One message is one transaction.
         let record = self.pipeline.ledger.insert_sql(&row);
-        let mark = origin_comment::last_message_comment(self.migration.id.index);
-        let record = format!("{mark} {RESET_SESSION}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
+        let comment = origin_comment::last_message_comment(self.migration.id.index);
+        let record = format!("{comment} {RESET_SESSION}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
             self.execute_own(OWN_ENCODING).await?;
         }
         self.execute_own(&record).await?;
         self.pipeline.commits.record_commit(Commit::Flushed);
-        self.pipeline.events.emit(Event::Applied { index: self.migration.id.index, took });
+        self.pipeline.events.emit(Event::Applied { index: self.migration.id.index, took: duration });
         Ok(())
     }
 
     /// Reads where an earlier attempt stopped. Each attempt reads it anew, as the plan's value is out of date after the
     /// first.
     async fn find_progress(&self) -> Result<Option<ProgressRow>, Fault> {
-        let open =
+        let opening_sql =
             open_without_transaction_sql(self.pipeline.fresh, self.pipeline.lock_timeout(self.pipeline.attempt.get()));
-        let mark = origin_comment::first_message_comment(self.migration.id.index);
-        let question = OwnQuery::read_write(open).with_appended(&self.progress.find_sql()).preceded_by(mark);
-        let answer = query_rows(self.pipeline.client, &question).await;
-        let answer = answer.map_err(|fault| fault.in_file(self.migration.source().whole_file()))?;
-        Ok(LedgerState::from_rows(&answer).progress.into_iter().next())
+        let comment = origin_comment::first_message_comment(self.migration.id.index);
+        let query = OwnQuery::read_write(opening_sql).with_appended(&self.progress.find_sql()).preceded_by(comment);
+        let rows = query_rows(self.pipeline.client, &query).await;
+        let rows = rows.map_err(|fault| fault.in_file(self.migration.source().whole_file()))?;
+        Ok(LedgerState::from_rows(&rows).progress.into_iter().next())
     }
 
     /// Returns how many statements are done, after settling the one that was started and not recorded as done.
@@ -135,8 +135,8 @@ impl ResumableRun<'_> {
         if row.started == row.done {
             return Ok(row.done);
         }
-        let Some(doubtful) = self.statements.get(row.done) else { return Ok(row.done) };
-        let took_effect = match &doubtful.kind {
+        let Some(in_doubt) = self.statements.get(row.done) else { return Ok(row.done) };
+        let took_effect = match &in_doubt.kind {
             StatementKind::CreateIndex { index, .. } => {
                 concurrent_index::is_index_valid(self.pipeline.client, index).await?
             }
@@ -166,14 +166,14 @@ impl ResumableRun<'_> {
             Err(fault) if fault.sqlstate.is_some() && !fault.code.ends_session() => {
                 Err(self.record_no_effect(number, next, fault).await)
             }
-            other => other,
+            response => response,
         }
     }
 
     /// Repeats the session changes of a statement that is already done, if later statements need them.
     async fn repeat_session_setup(&self, before: &Statement, done: usize) -> Result<(), Fault> {
-        for again in before.session_setup.iter().filter(|again| again.needed_until.is_none_or(|until| until > done)) {
-            copy::send_chunks(self.pipeline, self.migration, &[SqlChunk::Query(again.span)]).await?;
+        for setup in before.session_setup.iter().filter(|setup| setup.needed_until.is_none_or(|until| until > done)) {
+            copy::send_chunks(self.pipeline, self.migration, &[SqlChunk::Query(setup.span)]).await?;
         }
         Ok(())
     }
@@ -210,9 +210,9 @@ impl ResumableRun<'_> {
         makes: Option<&QualifiedName>,
     ) -> Result<(), Fault> {
         let is_patient = self.waits_without_limit(number, next);
-        let (patient, again) =
+        let (wait_sql, restore_sql) =
             if is_patient { (NO_LOCK_TIMEOUT, self.restore_lock_timeout_sql()) } else { ("", String::new()) };
-        self.save_progress(&self.progress.save_sql(number, number - 1, checksum), patient).await?;
+        self.save_progress(&self.progress.save_sql(number, number - 1, checksum), wait_sql).await?;
         if let Some(index) = makes {
             let dropped = concurrent_index::drop_if_invalid(self.pipeline.client, index).await;
             if dropped.map_err(|fault| fault.in_file(self.place_of(next)))? {
@@ -222,15 +222,18 @@ impl ResumableRun<'_> {
             }
         }
         self.send_statement(next).await?;
-        self.save_progress(&self.progress.save_sql(number, number, checksum), &again).await
+        self.save_progress(&self.progress.save_sql(number, number, checksum), &restore_sql).await
     }
 
     /// Reports whether a statement waits for other transactions without a limit, because of its kind and unless the
     /// file sets `lock_timeout` itself.
     fn waits_without_limit(&self, number: usize, next: &Statement) -> bool {
-        let before =
-            self.statements.iter().take(number.saturating_sub(1)).filter(|one| one.kind == StatementKind::Session);
-        let mut texts = before.map(|one| one.span.slice_of(&self.migration.body).to_ascii_lowercase());
+        let before = self
+            .statements
+            .iter()
+            .take(number.saturating_sub(1))
+            .filter(|statement| statement.kind == StatementKind::Session);
+        let mut texts = before.map(|statement| statement.span.slice_of(&self.migration.body).to_ascii_lowercase());
         waits_for_transactions(next.span.slice_of(&self.migration.body)).is_some()
             && !texts.any(|text| text.contains("lock_timeout"))
     }
@@ -255,13 +258,13 @@ impl ResumableRun<'_> {
     }
 
     /// Saves the progress, together with a setting for later statements. One message is one transaction.
-    async fn save_progress(&self, place: &str, setting: &str) -> Result<(), Fault> {
-        let place = format!("{OWN_ROLE_LOCAL}; {PIN_SEARCH_PATH}; {place}; {setting}");
-        if place.is_ascii() {
-            return self.execute_own(&place).await;
+    async fn save_progress(&self, progress_sql: &str, setting: &str) -> Result<(), Fault> {
+        let progress_sql = format!("{OWN_ROLE_LOCAL}; {PIN_SEARCH_PATH}; {progress_sql}; {setting}");
+        if progress_sql.is_ascii() {
+            return self.execute_own(&progress_sql).await;
         }
         self.execute_own(&format!("BEGIN; {OWN_ENCODING_LOCAL}")).await?;
-        self.execute_own(&format!("{place}; COMMIT")).await
+        self.execute_own(&format!("{progress_sql}; COMMIT")).await
     }
 
     fn place_of(&self, statement: &Statement) -> FilePosition {
@@ -284,10 +287,10 @@ impl ResumableRun<'_> {
     fn in_doubt_fault(&self, row: &ProgressRow) -> Fault {
         let table = self.progress.table.to_sql();
         let version = quote_literal(&row.version);
-        let place = self
+        let position = self
             .statements
             .get(row.done)
-            .map_or_else(|| self.migration.source().whole_file(), |doubtful| self.place_of(doubtful));
+            .map_or_else(|| self.migration.source().whole_file(), |in_doubt| self.place_of(in_doubt));
         Fault::new(
             Code::StatementInDoubt,
             format!(
@@ -300,31 +303,32 @@ impl ResumableRun<'_> {
             "if it did not: UPDATE {table} SET started = done, checksum = '{}' WHERE version = {version};",
             self.digest_of_first(row.done)
         ))
-        .in_file(place)
+        .in_file(position)
     }
 
     /// Records that a statement had no effect, as an error reported by the server means. Nothing is in doubt then,
     /// except for an INVALID index, which the next attempt handles.
     async fn record_no_effect(&self, number: usize, next: &Statement, fault: Fault) -> Fault {
         let before = number - 1;
-        let place = self.progress.save_sql(before, before, &self.digest_of_first(before));
-        let kept = self.save_progress(&place, "").await;
-        let of = self.statements.len();
-        let what = match next.kind {
+        let progress_sql = self.progress.save_sql(before, before, &self.digest_of_first(before));
+        let saved = self.save_progress(&progress_sql, "").await;
+        let total = self.statements.len();
+        let outcome = match next.kind {
             StatementKind::Transactional | StatementKind::Session => {
-                format!("statement {number} of {of} was rolled back")
+                format!("statement {number} of {total} was rolled back")
             }
-            StatementKind::Opaque => format!("anything that statement {number} of {of} committed by itself stays"),
-            _ => format!("statement {number} of {of} was not done"),
+            StatementKind::Opaque => format!("anything that statement {number} of {total} committed by itself stays"),
+            _ => format!("statement {number} of {total} was not done"),
         };
-        let fault = fault.detail(format!("{what}; the {before} before it stay done, and the next run resumes with it"));
+        let fault =
+            fault.detail(format!("{outcome}; the {before} before it stay done, and the next run resumes with it"));
         // The usual fix is about a file that was rolled back.
         let fault = if fault.fix == Code::StatementFailed.fix() {
             fault.fix("correct the statement and run again: the run resumes with this statement")
         } else {
             fault
         };
-        match kept {
+        match saved {
             Ok(()) => fault,
             Err(lost) => fault.detail(format!("its progress could not be recorded: {}", lost.cause)),
         }

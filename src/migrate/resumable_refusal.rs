@@ -7,11 +7,12 @@ use crate::{
     postgres::quote_literal,
     sql::{Execution, UnrecoverableObject},
 };
+
 /// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
 /// Also refuses files whose session objects a resumed run could not restore.
 #[must_use]
 pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &Ledger) -> Vec<Fault> {
-    let begun = |migration: &&Migration| {
+    let is_half_done = |migration: &&Migration| {
         let row = content.progress.iter().find(|row| row.version == migration.id.version);
         row.is_some_and(|row| row.started > 0) && !matches!(migration.execution, Execution::PerStatement { .. })
     };
@@ -27,7 +28,7 @@ pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &L
     };
     pending
         .iter()
-        .filter(begun)
+        .filter(is_half_done)
         .map(fault)
         .chain(pending.iter().flat_map(|migration| refuse_unrecoverable(migration, ledger)))
         .collect()

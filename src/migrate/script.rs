@@ -20,10 +20,10 @@ pub async fn run_script(client: &Client, source: SqlSource<'_>) -> Result<(), Fa
     let stream = client.simple_query_raw(source.text).await.map_err(fault)?;
     let BodyResponse { completed, error } = read_body_response(Box::pin(stream)).await;
     let Some(error) = error else { return Ok(()) };
-    let whole = Span::whole(source.text);
-    let place = error.as_db_error().map(|server| {
-        let failing = statement_spans(source, whole).nth(completed);
-        error_location::error_place(server, source, whole, failing)
+    let whole_text = Span::whole(source.text);
+    let position = error.as_db_error().map(|server| {
+        let failing = statement_spans(source, whole_text).nth(completed);
+        error_location::error_place(server, source, whole_text, failing)
     });
-    Err(statement_fault(&error).in_file(place.unwrap_or_else(|| source.whole_file())))
+    Err(statement_fault(&error).in_file(position.unwrap_or_else(|| source.whole_file())))
 }

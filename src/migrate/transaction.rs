@@ -60,8 +60,8 @@ pub struct FreshState {
 
 impl FreshState {
     fn guard_sql(&self) -> String {
-        let same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, quote_literal(&self.state));
-        raise_unless(&same, SESSION_CHANGED, "bastion-migrate: a new session would begin in another state")
+        let is_same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, quote_literal(&self.state));
+        raise_unless(&is_same, SESSION_CHANGED, "bastion-migrate: a new session would begin in another state")
     }
 }
 
@@ -98,9 +98,9 @@ pub(super) fn open_sql(
     let guard =
         lock_check_sql(&format!("{}{}{DISABLE_TRANSACTION_TIMEOUT}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
-    let (mark, limit) = (origin_comment::first_message_comment(index), lock_timeout_sql(limit));
+    let (comment, limit) = (origin_comment::first_message_comment(index), lock_timeout_sql(limit));
     format!(
-        "{mark} {begin}; {PIN_SEARCH_PATH}; {guard}; SELECT pg_current_xact_id()::text; {RESTORE_SEARCH_PATH}; {limit}{savepoint}"
+        "{comment} {begin}; {PIN_SEARCH_PATH}; {guard}; SELECT pg_current_xact_id()::text; {RESTORE_SEARCH_PATH}; {limit}{savepoint}"
     )
 }
 
@@ -122,8 +122,8 @@ pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
 /// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
 /// commit is flushed later.
 pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit: Commit) -> String {
-    let (record, mark) = (ledger.insert_sql(row), origin_comment::last_message_comment(index));
-    let later = match commit {
+    let (record, comment) = (ledger.insert_sql(row), origin_comment::last_message_comment(index));
+    let constraints_sql = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
             "SELECT pg_catalog.set_config('synchronous_commit', 'off', true) \
@@ -131,7 +131,7 @@ pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit:
         ),
     };
     format!(
-        "{mark} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {RESET_SESSION}; {PIN_SEARCH_PATH}; {record}; {later}COMMIT"
+        "{comment} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {RESET_SESSION}; {PIN_SEARCH_PATH}; {record}; {constraints_sql}COMMIT"
     )
 }
 

@@ -47,7 +47,7 @@ pub fn compare_with_ledger<'a>(
     let layout = rules.layout;
     let by_version: HashMap<&str, &Migration> = files.iter().map(|file| (file.id.version.as_str(), file)).collect();
     let mut ledger: Vec<&RecordedMigration> = recorded.iter().collect();
-    ledger.sort_by(|one, other| layout.compare_versions(&one.version, &other.version));
+    ledger.sort_by(|left, right| layout.compare_versions(&left.version, &right.version));
     let applied: HashSet<&str> = ledger.iter().map(|row| row.version.as_str()).collect();
     let newest = ledger.last().map(|row| row.version.as_str());
     let target =
@@ -56,7 +56,7 @@ pub fn compare_with_ledger<'a>(
         target.as_deref().is_none_or(|target| layout.compare_versions(version, target) != Ordering::Greater)
     };
     let mut files: Vec<&Migration> = files.iter().collect();
-    files.sort_by(|one, other| layout.compare_versions(&one.id.version, &other.id.version));
+    files.sort_by(|left, right| layout.compare_versions(&left.id.version, &right.id.version));
     let pending: Vec<&Migration> = files
         .iter()
         .filter(|file| is_wanted(&file.id.version) && !applied.contains(file.id.version.as_str()))
@@ -142,15 +142,15 @@ fn short_checksum(checksum: &[u8]) -> String {
 /// different plans never give the same input.
 fn plan_digest(ledger: &[&RecordedMigration], pending: &[&Migration]) -> String {
     let mut hash = Sha256::new();
-    let mut add = |part: &[u8]| {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
+    let mut add = |bytes: &[u8]| {
+        hash.update(bytes.len().to_be_bytes());
+        hash.update(bytes);
     };
     add(b"bastion-migrate plan 2");
     add(&ledger.len().to_be_bytes());
-    if let Some(head) = ledger.last() {
-        add(head.version.as_bytes());
-        add(&head.checksum);
+    if let Some(last_row) = ledger.last() {
+        add(last_row.version.as_bytes());
+        add(&last_row.checksum);
     }
     add(&pending.len().to_be_bytes());
     for Migration { id, checksum, .. } in pending {
@@ -240,9 +240,9 @@ mod tests {
         let files = files(&[1, 2, 3]);
         let rules = PlanRules { target: Some("2".to_owned()), ..RULES };
         assert_eq!(versions(&compare_with_ledger(&files, &[row(&files[0])], &rules).unwrap()), [2]);
-        let all: Vec<_> = files.iter().map(row).collect();
+        let all_rows: Vec<_> = files.iter().map(row).collect();
         assert!(
-            compare_with_ledger(&files, &all, &rules).unwrap().pending.is_empty(),
+            compare_with_ledger(&files, &all_rows, &rules).unwrap().pending.is_empty(),
             "a target in the past undoes nothing"
         );
     }
@@ -325,11 +325,11 @@ mod tests {
     fn refuses_a_plan_other_than_the_approved_one() {
         let files = files(&[1, 2]);
         let digest = compare_with_ledger(&files, &[], &RULES).unwrap().digest;
-        let other = compare_with_ledger(&files, &[row(&files[0])], &RULES).unwrap().digest;
+        let other_digest = compare_with_ledger(&files, &[row(&files[0])], &RULES).unwrap().digest;
         assert_eq!((check_approved(&digest, Some(&digest)), check_approved(&digest, None)), (Ok(()), Ok(())));
-        let fault = check_approved(&other, Some(&digest)).unwrap_err();
+        let fault = check_approved(&other_digest, Some(&digest)).unwrap_err();
         assert_eq!(fault.code, Code::PlanChanged);
-        assert!(fault.cause.contains(&digest) && fault.cause.contains(&other), "{}", fault.cause);
+        assert!(fault.cause.contains(&digest) && fault.cause.contains(&other_digest), "{}", fault.cause);
     }
 
     #[test]
@@ -363,7 +363,7 @@ mod tests {
 
     fn recorded(files: &[Migration], count: usize) -> Vec<RecordedMigration> {
         let mut rows: Vec<_> = files.iter().map(row).collect();
-        rows.sort_by(|one, other| RULES.layout.compare_versions(&one.version, &other.version));
+        rows.sort_by(|left, right| RULES.layout.compare_versions(&left.version, &right.version));
         rows.truncate(count);
         rows
     }
@@ -407,10 +407,10 @@ mod tests {
             let files = files(&on_disk);
             let ledger = recorded(&files, count);
             let target = *pick.get(&on_disk);
-            let whole = versions(&compare_with_ledger(&files, &ledger, &RULES).unwrap());
-            let part = versions(&compare_with_ledger(&files, &ledger, &PlanRules { target: Some(target.to_string()), ..RULES }).unwrap());
-            prop_assert!(whole.starts_with(&part));
-            prop_assert!(part.iter().all(|version| *version <= target));
+            let all_versions = versions(&compare_with_ledger(&files, &ledger, &RULES).unwrap());
+            let up_to_target = versions(&compare_with_ledger(&files, &ledger, &PlanRules { target: Some(target.to_string()), ..RULES }).unwrap());
+            prop_assert!(all_versions.starts_with(&up_to_target));
+            prop_assert!(up_to_target.iter().all(|version| *version <= target));
         }
     }
 }

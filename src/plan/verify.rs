@@ -28,7 +28,7 @@ pub fn missing_after_run(applied: &[Migration], before: &LedgerState, after: &Le
 pub fn still_pending(pending: &[Migration], content: &LedgerState) -> Vec<Fault> {
     let pending = match pending {
         [] => None,
-        [one] => Some(format!("`{}` is not applied", one.id.file)),
+        [migration] => Some(format!("`{}` is not applied", migration.id.file)),
         [first, .., last] => {
             Some(format!("{} files are not applied, `{}` to `{}`", pending.len(), first.id.file, last.id.file))
         }

@@ -52,15 +52,15 @@ impl ActivityMonitor {
         wait: Duration,
         events: &Events,
     ) -> Result<Self, Fault> {
-        let ours = "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
+        let options = "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
                 -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
-        let startup = StartupSettings::new(application_name.to_owned(), ours, None);
+        let startup = StartupSettings::new(application_name.to_owned(), options, None);
         let session = answer_within(wait, Session::connect(transport, target, &startup, events)).await?;
         Ok(Self { session, response_timeout: wait })
     }
 
     /// Polls once a second, or more often while lock timeouts are short, and reports new observations until it is
-    /// dropped. `ward` is called before each poll.
+    /// dropped. `watched` is called before each poll.
     pub async fn poll_activity(
         &self,
         watched: impl Fn() -> WatchedSessions,
@@ -68,12 +68,12 @@ impl ActivityMonitor {
         events: &Events,
     ) -> Infallible {
         let now = Instant::now();
-        let mut told = ReportedActivity { last_keys: Vec::new(), last_report: now };
-        let mut next_look = now;
+        let mut reported = ReportedActivity { last_keys: Vec::new(), last_report: now };
+        let mut next_poll = now;
         loop {
             let watched = watched();
-            let (phase, is_due) = (lock_waits.phase(), Instant::now() >= next_look);
-            let (question, pace) = match phase {
+            let (phase, is_due) = (lock_waits.phase(), Instant::now() >= next_poll);
+            let (query, pace) = match phase {
                 AttemptPhase::Paused => {
                     (activity_query::still_blocking_sql(&lock_waits.current_blockers()), POLL_INTERVAL)
                 }
@@ -82,24 +82,24 @@ impl ActivityMonitor {
                 }
                 AttemptPhase::Running(limit) => (Some(activity_query::activity_sql(&watched)), poll_interval(limit)),
             };
-            if let Some(question) = question {
+            if let Some(query) = query {
                 match answer_within(
                     self.response_timeout,
-                    query_rows(&self.session.client, &OwnQuery::read_only(question)),
+                    query_rows(&self.session.client, &OwnQuery::read_only(query)),
                 )
                 .await
                 {
-                    Ok(answer) if phase == AttemptPhase::Paused => {
-                        if answer.is_empty() {
+                    Ok(rows) if phase == AttemptPhase::Paused => {
+                        if rows.is_empty() {
                             lock_waits.notify_unblocked();
                         }
                     }
-                    Ok(answer) => {
-                        told.report_new(&answer, watched.owner, lock_waits, events);
+                    Ok(rows) => {
+                        reported.report_new(&rows, watched.owner, lock_waits, events);
                         self.cancel_waiters(&lock_waits.take_overdue_waiters()).await;
                     }
-                    Err(silent) if silent.code == Code::DatabaseTimeout => {
-                        events.emit(Event::Warning(silent.detail("so lock waits are no longer reported")));
+                    Err(fault) if fault.code == Code::DatabaseTimeout => {
+                        events.emit(Event::Warning(fault.detail("so lock waits are no longer reported")));
                         return std::future::pending().await;
                     }
                     // A failed poll is not reported: the work itself fails if there is a real problem.
@@ -107,7 +107,7 @@ impl ActivityMonitor {
                 }
             }
             if is_due {
-                next_look = Instant::now() + POLL_INTERVAL;
+                next_poll = Instant::now() + POLL_INTERVAL;
             }
             lock_waits.wait_for_phase_change(pace).await;
         }
@@ -150,31 +150,33 @@ struct ReportedActivity {
 }
 
 impl ReportedActivity {
-    fn report_new(&mut self, answer: &[Vec<Option<String>>], whose: WorkOwner, lock_waits: &LockWaits, events: &Events) {
-        let seen: Vec<Observation> = answer.iter().filter_map(|row| activity_query::parse_row(row)).collect();
-        for one in &seen {
-            if one.is_reportable() && !self.last_keys.contains(&one.key) {
+    fn report_new(&mut self, rows: &[Vec<Option<String>>], owner: WorkOwner, lock_waits: &LockWaits, events: &Events) {
+        let observations: Vec<Observation> = rows.iter().filter_map(|row| activity_query::parse_row(row)).collect();
+        for observation in &observations {
+            if observation.is_reportable() && !self.last_keys.contains(&observation.key) {
                 self.last_report = Instant::now();
-                events.emit(one.event.clone());
+                events.emit(observation.event.clone());
             }
         }
-        for obstacle in seen.iter().filter_map(|one| one.blocker.clone()) {
-            lock_waits.record_blocker(obstacle);
+        for blocker in observations.iter().filter_map(|observation| observation.blocker.clone()) {
+            lock_waits.record_blocker(blocker);
         }
         if self.last_report.elapsed() >= HEARTBEAT {
-            let waits = seen.iter().find(|one| one.blocker.is_some());
-            let is_due =
-                |one: &&Observation| !one.is_reportable() && (whose == WorkOwner::Tool || one.age >= HEARTBEAT);
-            if let Some(life) = waits.or_else(|| seen.iter().find(is_due)) {
+            let waits = observations.iter().find(|observation| observation.blocker.is_some());
+            let is_due = |observation: &&Observation| {
+                !observation.is_reportable() && (owner == WorkOwner::Tool || observation.age >= HEARTBEAT)
+            };
+            if let Some(heartbeat) = waits.or_else(|| observations.iter().find(is_due)) {
                 self.last_report = Instant::now();
-                events.emit(life.as_heartbeat());
+                events.emit(heartbeat.as_heartbeat());
             }
         }
         // A quick poll looks only for blockers: keys of other kinds stay reported.
-        let is_whole = seen.iter().any(|one| !one.is_reportable());
+        let is_whole = observations.iter().any(|observation| !observation.is_reportable());
         let is_quick = |key: &String| !is_whole && !key.starts_with(activity_query::BLOCKED_KEY_PREFIX);
-        let kept: Vec<String> = self.last_keys.drain(..).filter(is_quick).collect();
-        self.last_keys = kept.into_iter().chain(seen.into_iter().map(|one| one.key)).collect();
+        let still_reported: Vec<String> = self.last_keys.drain(..).filter(is_quick).collect();
+        self.last_keys =
+            still_reported.into_iter().chain(observations.into_iter().map(|observation| observation.key)).collect();
     }
 }
 
@@ -207,41 +209,44 @@ mod tests {
         row(&["work", "7", "active", age, "ALTER TABLE big ADD note text DEFAULT 'Ada'", age])
     }
 
-    fn told() -> ReportedActivity {
+    fn no_reports() -> ReportedActivity {
         ReportedActivity { last_keys: Vec::new(), last_report: Instant::now() }
     }
 
     #[test]
     fn reports_a_blocker_once() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lock_waits) = (told(), LockWaits::default());
-        for look in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
+        let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
+        for rows in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
         {
-            told.report_new(&look, WorkOwner::Tool, &lock_waits, &events);
+            reported.report_new(&rows, WorkOwner::Tool, &lock_waits, &events);
         }
-        let who = "pid 9 `psql` (role `app`, idle in transaction, begun 63 s ago: UPDATE big)";
-        let text = format!("pid 7 has waited 1 s for AccessExclusiveLock on big, held up by {who}");
+        let holder = "pid 9 `psql` (role `app`, idle in transaction, begun 63 s ago: UPDATE big)";
+        let text = format!("pid 7 has waited 1 s for AccessExclusiveLock on big, held up by {holder}");
         assert_eq!(receiver.try_recv().ok(), Some(Event::Blocked { text }));
         assert_eq!(
             receiver.try_recv().ok(),
             Some(Event::Blocked {
-                text: format!("pid 7 has waited 2 s for AccessExclusiveLock on big, held up by {who}")
+                text: format!("pid 7 has waited 2 s for AccessExclusiveLock on big, held up by {holder}")
             }),
             "it was gone in between"
         );
         assert!(receiver.try_recv().is_err());
-        assert_eq!(lock_waits.describe_blockers().unwrap(), format!("in the way of AccessExclusiveLock on big: {who}"));
+        assert_eq!(
+            lock_waits.describe_blockers().unwrap(),
+            format!("in the way of AccessExclusiveLock on big: {holder}")
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn reports_a_sign_of_life_when_nothing_else_is_new() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lock_waits) = (told(), LockWaits::default());
-        let look = [work("16.1")];
-        told.report_new(&look, WorkOwner::Tool, &lock_waits, &events);
+        let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
+        let rows = [work("16.1")];
+        reported.report_new(&rows, WorkOwner::Tool, &lock_waits, &events);
         assert!(receiver.try_recv().is_err());
         tokio::time::advance(HEARTBEAT).await;
-        told.report_new(&look, WorkOwner::Tool, &lock_waits, &events);
+        reported.report_new(&rows, WorkOwner::Tool, &lock_waits, &events);
         let text = "still at work: pid 7 has been active for 16 s (ALTER TABLE big)";
         assert_eq!(receiver.try_recv().ok(), Some(Event::Note(text.to_owned())));
     }
@@ -249,22 +254,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn reports_a_sign_of_life_of_our_own_work_only_if_it_takes_long() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lock_waits) = (told(), LockWaits::default());
+        let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
         tokio::time::advance(HEARTBEAT).await;
-        told.report_new(&[work("14.9")], WorkOwner::Run, &lock_waits, &events);
+        reported.report_new(&[work("14.9")], WorkOwner::Run, &lock_waits, &events);
         assert!(receiver.try_recv().is_err());
-        told.report_new(&[work("15.1")], WorkOwner::Run, &lock_waits, &events);
+        reported.report_new(&[work("15.1")], WorkOwner::Run, &lock_waits, &events);
         assert!(matches!(receiver.try_recv(), Ok(Event::Note(_))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn repeats_a_blocker_as_a_sign_of_life() {
         let (events, mut receiver) = Events::channel();
-        let (mut told, lock_waits) = (told(), LockWaits::default());
-        told.report_new(&[blocked("1.0"), work("1.0")], WorkOwner::Run, &lock_waits, &events);
+        let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
+        reported.report_new(&[blocked("1.0"), work("1.0")], WorkOwner::Run, &lock_waits, &events);
         assert!(receiver.try_recv().is_ok());
         tokio::time::advance(HEARTBEAT).await;
-        told.report_new(&[blocked("16.0"), work("16.0")], WorkOwner::Run, &lock_waits, &events);
+        reported.report_new(&[blocked("16.0"), work("16.0")], WorkOwner::Run, &lock_waits, &events);
         let Ok(Event::Note(text)) = receiver.try_recv() else { panic!("there is no sign of life") };
         assert!(text.starts_with("pid 7 has waited 16 s for AccessExclusiveLock on big"), "{text}");
     }

@@ -48,8 +48,8 @@ pub(super) fn parse_row(row: &[Option<String>]) -> Option<Observation> {
     Some(match field(0) {
         "blocked" => parse_blocked_row(field),
         "blocking" => {
-            let who = describe_session([2, 3, 4].map(field), "active", field(5), "");
-            let text = format!("pid {} is in the way of {who}", field(1));
+            let session = describe_session([2, 3, 4].map(field), "active", field(5), "");
+            let text = format!("pid {} is in the way of {session}", field(1));
             Observation::with_key(format!("blocking {} {}", field(1), field(2)), Event::Blocked { text })
         }
         "progress" => {
@@ -73,10 +73,10 @@ pub(super) fn parse_row(row: &[Option<String>]) -> Option<Observation> {
 }
 
 fn parse_blocked_row<'r>(field: impl Fn(usize) -> &'r str) -> Observation {
-    let who = describe_session([4, 5, 6].map(&field), field(7), field(8), field(9));
+    let holder = describe_session([4, 5, 6].map(&field), field(7), field(8), field(9));
     let form = waits_for_transactions(field(11));
     // A wait for a transaction shows only the lock on its number, which means nothing to a reader.
-    let what = match field(2).rsplit_once(" on ") {
+    let waited_for = match field(2).rsplit_once(" on ") {
         Some((_, "virtualxid" | "transactionid")) => "an older transaction to end".to_owned(),
         _ => field(2).to_owned(),
     };
@@ -84,38 +84,38 @@ fn parse_blocked_row<'r>(field: impl Fn(usize) -> &'r str) -> Observation {
         Some(form) => format!("{form}, pid {}, has waited {}", field(1), format_seconds(field(3))),
         None => format!("pid {} has waited {}", field(1), format_seconds(field(3))),
     };
-    let obstacle = Blocker {
+    let blocker = Blocker {
         pid: field(4).parse().unwrap_or_default(),
         waiter_pid: field(1).parse().unwrap_or_default(),
         waited: parse_seconds(field(3)),
         relation: field(10).parse().ok(),
-        description: who.clone(),
-        waited_for: what.clone(),
+        description: holder.clone(),
+        waited_for: waited_for.clone(),
         form,
     };
-    let event = Event::Blocked { text: format!("{waits} for {what}, held up by {who}") };
+    let event = Event::Blocked { text: format!("{waits} for {waited_for}, held up by {holder}") };
     let key = format!("{BLOCKED_KEY_PREFIX}{} {} {}", field(1), field(2), field(4));
-    Observation { blocker: Some(obstacle), ..Observation::with_key(key, event) }
+    Observation { blocker: Some(blocker), ..Observation::with_key(key, event) }
 }
 
-fn describe_session([pid, name, role]: [&str; 3], state: &str, query: &str, begun: &str) -> String {
+fn describe_session([pid, name, role]: [&str; 3], state: &str, query: &str, age: &str) -> String {
     if pid == "0" {
         return "a prepared transaction".to_owned();
     }
-    let called = if name.is_empty() { String::new() } else { format!(" `{name}`") };
-    let begun = if begun.is_empty() { String::new() } else { format!(", begun {} ago", format_seconds(begun)) };
+    let label = if name.is_empty() { String::new() } else { format!(" `{name}`") };
+    let age = if age.is_empty() { String::new() } else { format!(", begun {} ago", format_seconds(age)) };
     // Of a session of another role, the server shows no more than this unless our role may see all.
-    let doing = match (state, query) {
+    let activity = match (state, query) {
         ("", _) | (_, "") => String::new(),
-        (state, query) => format!(", {state}{begun}: {}", summarize_query(query)),
+        (state, query) => format!(", {state}{age}: {}", summarize_query(query)),
     };
-    format!("pid {pid}{called} (role `{role}`{doing})")
+    format!("pid {pid}{label} (role `{role}`{activity})")
 }
 
 fn format_seconds(text: &str) -> String {
     match text.split('.').next().unwrap_or_default() {
         "" | "-0" => "0 s".to_owned(),
-        whole => format!("{whole} s"),
+        seconds => format!("{seconds} s"),
     }
 }
 
@@ -158,35 +158,35 @@ pub(super) fn blocked_sql(watched: &WatchedSessions) -> String {
             (SELECT pg_catalog.min(l.relation::bigint) FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted), \
             {waiter} \
          FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
-         LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid WHERE w.wait_event_type = 'Lock' AND w.pid IN ({ours})",
+         LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid WHERE w.wait_event_type = 'Lock' AND w.pid IN ({pids})",
         blocker = query_text_sql("a"),
         waiter = query_text_sql("w"),
-        ours = watched_pids_sql(watched),
+        pids = watched_pids_sql(watched),
     )
 }
 
 /// Returns SQL for the blockers in both directions, the progress of index builds and the state of each watched session.
 pub(super) fn activity_sql(watched: &WatchedSessions) -> String {
-    let ours = watched_pids_sql(watched);
+    let pids = watched_pids_sql(watched);
     format!(
         "{blocked}; \
          SELECT 'blocking', b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
          CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
-         WHERE w.wait_event_type = 'Lock' AND b.pid IN ({ours}) AND w.pid NOT IN ({ours}); \
+         WHERE w.wait_event_type = 'Lock' AND b.pid IN ({pids}) AND w.pid NOT IN ({pids}); \
          SELECT 'progress', p.command, coalesce(nullif(p.index_relid, 0), nullif(p.relid, 0))::pg_catalog.regclass::text, p.phase, \
             CASE WHEN p.blocks_total > 0 THEN 100 * p.blocks_done / p.blocks_total \
                  WHEN p.tuples_total > 0 THEN 100 * p.tuples_done / p.tuples_total END / 10 * 10, \
             CASE WHEN p.lockers_total > 0 THEN p.lockers_done || ' of ' || p.lockers_total || ' have ended' END \
-         FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid IN ({ours}); \
+         FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid IN ({pids}); \
          SELECT 'progress', p.command, p.relid::pg_catalog.regclass::text, p.phase, \
             CASE WHEN p.heap_blks_total > 0 THEN 100 * p.heap_blks_scanned / p.heap_blks_total END / 10 * 10, NULL \
-         FROM pg_catalog.pg_stat_progress_cluster p WHERE p.pid IN ({ours}); \
+         FROM pg_catalog.pg_stat_progress_cluster p WHERE p.pid IN ({pids}); \
          SELECT 'progress', 'VACUUM', p.relid::pg_catalog.regclass::text, p.phase, \
             CASE WHEN p.heap_blks_total > 0 THEN 100 * p.heap_blks_scanned / p.heap_blks_total END / 10 * 10, NULL \
-         FROM pg_catalog.pg_stat_progress_vacuum p WHERE p.pid IN ({ours}); \
+         FROM pg_catalog.pg_stat_progress_vacuum p WHERE p.pid IN ({pids}); \
          SELECT 'work', s.pid, s.state, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.state_change), {work}, \
             EXTRACT(epoch FROM pg_catalog.clock_timestamp() - coalesce(s.xact_start, s.state_change)) \
-         FROM pg_catalog.pg_stat_activity s WHERE s.pid IN ({ours})",
+         FROM pg_catalog.pg_stat_activity s WHERE s.pid IN ({pids})",
         blocked = blocked_sql(watched),
         waiter = query_text_sql("w"),
         work = query_text_sql("s"),
@@ -196,19 +196,19 @@ pub(super) fn activity_sql(watched: &WatchedSessions) -> String {
 /// Returns SQL that cancels the statements of these backends. Without the right to do so the query fails, and they go
 /// on waiting.
 pub(super) fn cancel_sql(waiters: &[i32]) -> String {
-    let ended: Vec<String> = waiters.iter().map(|pid| format!("pg_catalog.pg_cancel_backend({pid})")).collect();
-    format!("SELECT {}", ended.join(", "))
+    let cancellations: Vec<String> = waiters.iter().map(|pid| format!("pg_catalog.pg_cancel_backend({pid})")).collect();
+    format!("SELECT {}", cancellations.join(", "))
 }
 
 /// Returns SQL with one row for each blocker that still holds its lock; `None` if no blocker was seen, or if one is a
 /// prepared transaction, which has no session.
-pub(super) fn still_blocking_sql(obstacles: &[Blocker]) -> Option<String> {
-    if obstacles.is_empty() || obstacles.iter().any(|obstacle| obstacle.pid == 0) {
+pub(super) fn still_blocking_sql(blockers: &[Blocker]) -> Option<String> {
+    if blockers.is_empty() || blockers.iter().any(|blocker| blocker.pid == 0) {
         return None;
     }
-    let has = obstacles.iter().map(|obstacle| match obstacle.relation {
-        Some(relation) => format!("(l.pid = {} AND l.relation = {relation}::oid)", obstacle.pid),
-        None => format!("l.pid = {}", obstacle.pid),
+    let has = blockers.iter().map(|blocker| match blocker.relation {
+        Some(relation) => format!("(l.pid = {} AND l.relation = {relation}::oid)", blocker.pid),
+        None => format!("l.pid = {}", blocker.pid),
     });
     let has: Vec<String> = has.collect();
     Some(format!(
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn does_not_check_blockers_without_a_session() {
-        let obstacle = |pid| Blocker {
+        let blocker = |pid| Blocker {
             pid,
             waiter_pid: 1,
             waited: Duration::ZERO,
@@ -291,7 +291,7 @@ mod tests {
             form: None,
         };
         assert_eq!(still_blocking_sql(&[]), None);
-        assert_eq!(still_blocking_sql(&[obstacle(7), obstacle(0)]), None);
-        assert!(still_blocking_sql(&[obstacle(7)]).unwrap().contains("l.pid = 7"));
+        assert_eq!(still_blocking_sql(&[blocker(7), blocker(0)]), None);
+        assert!(still_blocking_sql(&[blocker(7)]).unwrap().contains("l.pid = 7"));
     }
 }

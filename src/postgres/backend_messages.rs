@@ -77,10 +77,10 @@ impl BackendMessages {
                     self.state = ParseState::Unparsed;
                 }
             }
-            ParseState::Startup(held) => {
-                let mut waiting = std::mem::take(held);
-                waiting.extend_from_slice(bytes);
-                let (passed, phase) = parse_startup(&waiting, self.tls, on_event);
+            ParseState::Startup(held_back) => {
+                let mut pending = std::mem::take(held_back);
+                pending.extend_from_slice(bytes);
+                let (passed, phase) = parse_startup(&pending, self.tls, on_event);
                 self.state = phase;
                 return Cow::Owned(passed);
             }
@@ -89,14 +89,14 @@ impl BackendMessages {
     }
 
     /// Returns whether the stream can be parsed.
-    pub(crate) fn sees(&self) -> bool {
+    pub(crate) fn is_parsing(&self) -> bool {
         !matches!(self.state, ParseState::Unparsed)
     }
 
     /// Returns the bytes that were held back of an incomplete message.
     pub(crate) fn into_held_back(self) -> Vec<u8> {
         match self.state {
-            ParseState::Startup(held) => held,
+            ParseState::Startup(held_back) => held_back,
             ParseState::Ready(_) | ParseState::Unparsed => Vec::new(),
         }
     }
@@ -169,18 +169,18 @@ fn split_startup_message(bytes: &[u8]) -> StartupMessage<'_> {
 /// has no such mechanism or no other one.
 fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
     let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
-    let (mut kept, mut found) = (vec![0, 0, 0, 10], false);
+    let (mut mechanisms, mut found) = (vec![0, 0, 0, 10], false);
     loop {
         let (name, after) = wire_format::split_c_string(names)?;
         if name.is_empty() {
-            kept.push(0);
-            return (found && kept.len() > 5 && after.is_empty()).then(|| encode_message(b'R', &kept));
+            mechanisms.push(0);
+            return (found && mechanisms.len() > 5 && after.is_empty()).then(|| encode_message(b'R', &mechanisms));
         }
         if name.ends_with(b"-PLUS") {
             found = true;
         } else {
-            kept.extend_from_slice(name);
-            kept.push(0);
+            mechanisms.extend_from_slice(name);
+            mechanisms.push(0);
         }
         names = after;
     }
@@ -221,9 +221,9 @@ impl ErrorScanner {
         while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
                 FramePart::Header(kind, _) => self.kind = kind,
-                FramePart::Body(piece) if self.kind == b'E' => self.append_error(piece),
-                FramePart::BodyEnd(piece) if self.kind == b'E' => {
-                    self.append_error(piece);
+                FramePart::Body(chunk) if self.kind == b'E' => self.append_error(chunk),
+                FramePart::BodyEnd(chunk) if self.kind == b'E' => {
+                    self.append_error(chunk);
                     parse_error_response(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *on_event);
                 }
                 FramePart::Body(_) | FramePart::BodyEnd(_) => {}
@@ -233,9 +233,9 @@ impl ErrorScanner {
         Some(())
     }
 
-    fn append_error(&mut self, piece: &[u8]) {
+    fn append_error(&mut self, chunk: &[u8]) {
         let room = MAX_KEPT - self.error.len();
-        self.error.extend(piece.iter().take(room));
+        self.error.extend(chunk.iter().take(room));
     }
 }
 
@@ -248,11 +248,11 @@ mod tests {
     /// Returns the output and the events for bytes that come in these pieces.
     fn passed<'a>(
         tls: UpstreamTls,
-        pieces: impl IntoIterator<Item = &'a [u8]>,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
     ) -> (Vec<u8>, Vec<BackendEvent>, BackendMessages) {
         let (mut messages, mut out, mut events) = (BackendMessages::new(tls), Vec::new(), Vec::new());
-        for piece in pieces {
-            out.extend_from_slice(&messages.pass_through(piece, &mut |what| events.push(what)));
+        for chunk in chunks {
+            out.extend_from_slice(&messages.pass_through(chunk, &mut |event| events.push(event)));
         }
         (out, events, messages)
     }
@@ -272,20 +272,20 @@ mod tests {
         .concat()
     }
 
-    fn complaint(sqlstate: &str, message: &str) -> (Vec<u8>, BackendEvent) {
+    fn error_response(sqlstate: &str, message: &str) -> (Vec<u8>, BackendEvent) {
         let events = BackendEvent::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
         (startup_packet::fatal_error(sqlstate, message, "", ""), events)
     }
 
     #[test]
     fn reports_the_same_events_for_any_split_of_the_bytes() {
-        let (wrong, event) = complaint("42P01", "no such table");
+        let (error, event) = error_response("42P01", "no such table");
         let session =
-            [greeting(), encode_message(b'T', &[7; 300]), wrong, encode_message(b'Z', b"I"), encode_message(b'1', b"")]
+            [greeting(), encode_message(b'T', &[7; 300]), error, encode_message(b'Z', b"I"), encode_message(b'1', b"")]
                 .concat();
         for cut in 0..session.len() {
-            let (one, other) = session.split_at(cut);
-            let (out, events, messages) = passed(UpstreamTls::Off, [one, other]);
+            let (first, second) = session.split_at(cut);
+            let (out, events, messages) = passed(UpstreamTls::Off, [first, second]);
             assert_eq!(out, session);
             assert_eq!(events, [BackendEvent::Started(1234), event.clone()]);
             assert!(messages.is_at_boundary());
@@ -296,8 +296,8 @@ mod tests {
     fn removes_channel_binding_when_the_proxy_terminates_tls() {
         let offer = sasl(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
         for cut in 0..offer.len() {
-            let (one, other) = offer.split_at(cut);
-            let (out, ..) = passed(UpstreamTls::Terminated, [one, other, greeting().as_slice()]);
+            let (first, second) = offer.split_at(cut);
+            let (out, ..) = passed(UpstreamTls::Terminated, [first, second, greeting().as_slice()]);
             assert_eq!(out, [sasl(&["SCRAM-SHA-256"]), greeting()].concat());
         }
         assert_eq!(passed(UpstreamTls::Off, [offer.as_slice()]).0, offer);
@@ -313,22 +313,22 @@ mod tests {
 
     #[test]
     fn reports_a_refused_login() {
-        let (wrong, event) = complaint("28P01", "password authentication failed");
-        let (out, events, _) = passed(UpstreamTls::Terminated, [wrong.as_slice()]);
-        assert_eq!((out, events), (wrong, vec![event]));
+        let (error, event) = error_response("28P01", "password authentication failed");
+        let (out, events, _) = passed(UpstreamTls::Terminated, [error.as_slice()]);
+        assert_eq!((out, events), (error, vec![event]));
     }
 
     #[test]
     fn passes_bytes_that_are_no_messages_at_once() {
-        for strange in
+        for invalid in
             [b"HTTP/1.1 400".as_slice(), b"R\0\0\0\x03", b"E\xff\xff\xff\xff", b"could not fork", b"S\x7f\0\0\0"]
         {
-            let (out, events, messages) = passed(UpstreamTls::Terminated, [strange, b"more"]);
-            assert_eq!(out, [strange, b"more"].concat());
+            let (out, events, messages) = passed(UpstreamTls::Terminated, [invalid, b"more"]);
+            assert_eq!(out, [invalid, b"more"].concat());
             assert!(events.is_empty() && !messages.is_at_boundary());
         }
         let (out, _, messages) =
-            passed(UpstreamTls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &complaint("0", "").0]);
+            passed(UpstreamTls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &error_response("0", "").0]);
         assert!(out.starts_with(&greeting()) && !messages.is_at_boundary());
     }
 
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn keeps_only_the_beginning_of_an_endless_error() {
-        let (long, _) = complaint("XX000", &"x".repeat(10 * MAX_KEPT));
+        let (long, _) = error_response("XX000", &"x".repeat(10 * MAX_KEPT));
         let (out, events, messages) = passed(UpstreamTls::Off, [greeting(), long].concat().chunks(1000));
         assert!(out.len() > 10 * MAX_KEPT && messages.is_at_boundary());
         let Some(BackendEvent::Error { sqlstate, message }) = events.last() else { panic!("{events:?}") };
@@ -358,37 +358,37 @@ mod tests {
     }
 
     fn message() -> impl Strategy<Value = Vec<u8>> {
-        let anything = prop::collection::vec(any::<u8>(), 0..60);
-        let real = (any::<prop::sample::Index>(), anything.clone()).prop_map(|(kind, body)| {
+        let any_bytes = prop::collection::vec(any::<u8>(), 0..60);
+        let valid = (any::<prop::sample::Index>(), any_bytes.clone()).prop_map(|(kind, body)| {
             let kinds = b"RKSNEvZDTC123";
             encode_message(kinds[kind.index(kinds.len())], &body)
         });
-        prop_oneof![8 => real, 1 => anything]
+        prop_oneof![8 => valid, 1 => any_bytes]
     }
 
     proptest! {
         #[test]
         fn passes_any_bytes_unchanged_for_any_split(
-            pieces in prop::collection::vec(message(), 0..12),
+            sent_messages in prop::collection::vec(message(), 0..12),
             ready in any::<bool>(),
-            cuts in prop::collection::vec(1_usize..40, 1..30),
+            lengths in prop::collection::vec(1_usize..40, 1..30),
         ) {
             let begin = if ready { greeting() } else { Vec::new() };
-            let bytes = [begin, pieces.concat()].concat();
-            let (mut rest, mut cut) = (bytes.as_slice(), Vec::new());
-            for length in cuts.into_iter().cycle() {
-                let (piece, after) = rest.split_at(length.min(rest.len()));
-                cut.push(piece);
+            let bytes = [begin, sent_messages.concat()].concat();
+            let (mut rest, mut chunks) = (bytes.as_slice(), Vec::new());
+            for length in lengths.into_iter().cycle() {
+                let (chunk, after) = rest.split_at(length.min(rest.len()));
+                chunks.push(chunk);
                 rest = after;
                 if rest.is_empty() {
                     break;
                 }
             }
-            let (mut out, events, messages) = passed(UpstreamTls::Off, cut);
+            let (mut out, events, messages) = passed(UpstreamTls::Off, chunks);
             out.extend(messages.into_held_back());
             prop_assert_eq!(&out, &bytes);
-            let (_, at_once, _) = passed(UpstreamTls::Off, [bytes.as_slice()]);
-            prop_assert_eq!(events, at_once);
+            let (_, events_at_once, _) = passed(UpstreamTls::Off, [bytes.as_slice()]);
+            prop_assert_eq!(events, events_at_once);
         }
     }
 }

@@ -40,9 +40,10 @@ pub(crate) fn waits_for_transactions(statement: &str) -> Option<&'static str> {
         return reindex;
     }
     let form = FORMS.iter().find(|(begins, ends, _)| {
-        let begins_so = begins.split(' ').zip(words.iter().map(Some).chain(std::iter::repeat(None)));
-        let begins_so = { begins_so }.all(|(word, said)| said.is_some_and(|said| said.eq_ignore_ascii_case(word)));
-        begins_so && ends.is_none_or(|end| is_detach(&words, end))
+        let matches_start = begins.split(' ').zip(words.iter().map(Some).chain(std::iter::repeat(None)));
+        let matches_start = { matches_start }
+            .all(|(expected, actual)| actual.is_some_and(|actual| actual.eq_ignore_ascii_case(expected)));
+        matches_start && ends.is_none_or(|end| is_detach(&words, end))
     });
     form.map(|(_, _, name)| *name)
 }
@@ -66,8 +67,9 @@ fn reindex_with_options(words: &[&str]) -> Option<Option<&'static str>> {
         return None;
     }
     // `CONCURRENTLY false` is not written in practice. If it is, the run's own time limit bounds its waits.
-    let says = |word: &&&str| word.trim_matches(|sign| "(),".contains(sign)).eq_ignore_ascii_case(CONCURRENTLY);
-    Some(rest.iter().take(8).find(says).map(|_| "REINDEX CONCURRENTLY"))
+    let is_concurrently =
+        |word: &&&str| word.trim_matches(|sign| "(),".contains(sign)).eq_ignore_ascii_case(CONCURRENTLY);
+    Some(rest.iter().take(8).find(is_concurrently).map(|_| "REINDEX CONCURRENTLY"))
 }
 
 /// Splits a text into words without comments; a quoted name is one word, with its quotes, and so no keyword.
@@ -76,12 +78,12 @@ fn split_words(text: &str) -> Vec<&str> {
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let end = match rest.split_at_checked(1) {
-            Some(("\"", inside)) => inside.find('"').map_or(rest.len(), |end| end + 2),
+            Some(("\"", quoted)) => quoted.find('"').map_or(rest.len(), |end| end + 2),
             _ => rest.find(char::is_whitespace).unwrap_or(rest.len()),
         };
-        let (word, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let (word, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
         words.push(word);
-        rest = skip_leading_comments(behind);
+        rest = skip_leading_comments(after);
     }
     words
 }

@@ -19,13 +19,13 @@ pub(super) fn connection_fault(error: &Error, target: &DatabaseTarget) -> Fault 
     if let Some(fault) = find_source(error).map(|error: &rustls::Error| tls::tls_fault(error, target)) {
         return fault;
     }
-    let at = format!("`{}:{}`", target.host, target.port);
-    if let Some(ProtocolViolation::PlainText(words)) = find_source(error) {
-        return Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now: {words}"));
+    let address = format!("`{}:{}`", target.host, target.port);
+    if let Some(ProtocolViolation::PlainText(message)) = find_source(error) {
+        return Fault::new(Code::DatabaseUnready, format!("{address} can't take a connection now: {message}"));
     }
     let text = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
     if text.contains("password missing") {
-        Fault::new(Code::DatabaseLogin, format!("{at} asks for a password and none is given"))
+        Fault::new(Code::DatabaseLogin, format!("{address} asks for a password and none is given"))
             .fix("set `database-password`, or put the password into `database-url`")
     } else if find_source::<ProtocolViolation>(error).is_some()
         || text.contains("unexpected message")
@@ -33,7 +33,8 @@ pub(super) fn connection_fault(error: &Error, target: &DatabaseTarget) -> Fault 
     {
         tls::not_postgres_fault(target).with_causes(error)
     } else {
-        Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).with_causes(error)
+        Fault::new(Code::DatabaseUnready, format!("{address} closed the connection before it was ready"))
+            .with_causes(error)
     }
 }
 
@@ -147,8 +148,8 @@ const COPY_FIX: &str = "write it as `COPY table (columns) FROM stdin;` at the be
 
 /// Returns the fault for a query without a response, or with an unreadable one.
 fn no_answer_fault(error: &Error) -> Fault {
-    if let Some(breach) = find_source::<ProtocolViolation>(error) {
-        return Fault::new(Code::DatabaseProtocol, breach.to_string());
+    if let Some(violation) = find_source::<ProtocolViolation>(error) {
+        return Fault::new(Code::DatabaseProtocol, violation.to_string());
     }
     let text = error.to_string();
     if text.contains("deserializing column") {

@@ -35,14 +35,8 @@ pub(super) struct FilteredStream<S> {
 
 impl<S> FilteredStream<S> {
     pub(super) fn new(inner: S, pid: BackendPid) -> Self {
-        let piece = vec![0; READ_SIZE].into_boxed_slice();
-        Self {
-            inner,
-            filter: MessageFilter::new(pid),
-            requests: SentRequests::new(),
-            read_buffer: piece,
-            violation: None,
-        }
+        let read_buffer = vec![0; READ_SIZE].into_boxed_slice();
+        Self { inner, filter: MessageFilter::new(pid), requests: SentRequests::new(), read_buffer, violation: None }
     }
 
     /// Copies filtered bytes into `buffer` and returns whether there were any.
@@ -57,9 +51,9 @@ impl<S> FilteredStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> FilteredStream<S> {
-    /// Sends until no more than `left` bytes wait to be sent.
-    fn poll_send(&mut self, context: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
-        while self.requests.outgoing().len() > left {
+    /// Sends until no more than `max_unsent` bytes wait to be sent.
+    fn poll_send(&mut self, context: &mut Context<'_>, max_unsent: usize) -> Poll<io::Result<()>> {
+        while self.requests.outgoing().len() > max_unsent {
             let sent = ready!(Pin::new(&mut self.inner).poll_write(context, self.requests.outgoing()))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -81,19 +75,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FilteredStream<S> {
             if this.copy_output(buffer) {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(breach) = &this.violation {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, breach.clone())));
+            if let Some(violation) = &this.violation {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, violation.clone())));
             }
-            let mut piece = ReadBuf::new(&mut this.read_buffer);
-            ready!(Pin::new(&mut this.inner).poll_read(context, &mut piece))?;
-            if piece.filled().is_empty() {
+            let mut chunk = ReadBuf::new(&mut this.read_buffer);
+            ready!(Pin::new(&mut this.inner).poll_read(context, &mut chunk))?;
+            if chunk.filled().is_empty() {
                 this.violation = this.filter.violation_at_end();
                 if this.violation.is_none() {
                     return Poll::Ready(Ok(()));
                 }
                 continue;
             }
-            this.violation = this.filter.filter_bytes(piece.filled(), &mut this.requests).err();
+            this.violation = this.filter.filter_bytes(chunk.filled(), &mut this.requests).err();
             // The filter may have queued a response. Bytes that can't be sent now go with the next flush.
             if let Poll::Ready(Err(error)) = this.poll_send(context, 0) {
                 return Poll::Ready(Err(error));

@@ -53,12 +53,12 @@ impl MessageFramer {
     pub(crate) fn next_part<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<FramePart<'a>> {
         match self.position {
             FramePosition::Header(filled) => {
-                let (more, rest) = bytes.split_at(bytes.len().min(HEADER_LENGTH - filled));
-                for (place, byte) in self.header.iter_mut().skip(filled).zip(more) {
-                    *place = *byte;
+                let (header_bytes, rest) = bytes.split_at(bytes.len().min(HEADER_LENGTH - filled));
+                for (slot, byte) in self.header.iter_mut().skip(filled).zip(header_bytes) {
+                    *slot = *byte;
                 }
                 *bytes = rest;
-                let filled = filled + more.len();
+                let filled = filled + header_bytes.len();
                 if filled < HEADER_LENGTH {
                     self.position = FramePosition::Header(filled);
                     return None;
@@ -70,16 +70,16 @@ impl MessageFramer {
                 self.position = FramePosition::Body(length);
                 Some(FramePart::Header(kind, length))
             }
-            FramePosition::Body(left) if left > bytes.len() => {
-                let piece = std::mem::take(bytes);
-                self.position = FramePosition::Body(left - piece.len());
-                (!piece.is_empty()).then_some(FramePart::Body(piece))
+            FramePosition::Body(remaining) if remaining > bytes.len() => {
+                let chunk = std::mem::take(bytes);
+                self.position = FramePosition::Body(remaining - chunk.len());
+                (!chunk.is_empty()).then_some(FramePart::Body(chunk))
             }
-            FramePosition::Body(left) => {
-                let (piece, rest) = bytes.split_at(left);
+            FramePosition::Body(remaining) => {
+                let (chunk, rest) = bytes.split_at(remaining);
                 *bytes = rest;
                 self.position = FramePosition::Header(0);
-                Some(FramePart::BodyEnd(piece))
+                Some(FramePart::BodyEnd(chunk))
             }
         }
     }
@@ -100,23 +100,23 @@ mod tests {
     use super::*;
 
     /// Returns the messages in bytes that come in these pieces.
-    fn messages<'a>(mut frames: MessageFramer, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(u8, Vec<u8>)> {
-        let (mut whole, mut kind, mut body) = (Vec::new(), 0, Vec::new());
-        for mut piece in pieces {
-            while let Some(step) = frames.next_part(&mut piece) {
+    fn messages<'a>(mut frames: MessageFramer, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<(u8, Vec<u8>)> {
+        let (mut complete, mut kind, mut body) = (Vec::new(), 0, Vec::new());
+        for mut chunk in chunks {
+            while let Some(step) = frames.next_part(&mut chunk) {
                 match step {
-                    FramePart::Header(begun, _) => kind = begun,
-                    FramePart::Body(piece) => body.extend_from_slice(piece),
-                    FramePart::BodyEnd(piece) => {
-                        body.extend_from_slice(piece);
-                        whole.push((kind, std::mem::take(&mut body)));
+                    FramePart::Header(message_kind, _) => kind = message_kind,
+                    FramePart::Body(chunk) => body.extend_from_slice(chunk),
+                    FramePart::BodyEnd(chunk) => {
+                        body.extend_from_slice(chunk);
+                        complete.push((kind, std::mem::take(&mut body)));
                     }
                     FramePart::Invalid => panic!("they are messages"),
                 }
             }
         }
         assert!(frames.is_at_boundary());
-        whole
+        complete
     }
 
     #[test]
@@ -125,8 +125,8 @@ mod tests {
             [encode_message(b'Q', b"select 1\0"), encode_message(b'S', b""), encode_message(b'Z', b"I")].concat();
         let expected = [(b'Q', b"select 1\0".to_vec()), (b'S', Vec::new()), (b'Z', b"I".to_vec())];
         for cut in 0..=bytes.len() {
-            let (one, other) = bytes.split_at(cut);
-            assert_eq!(messages(MessageFramer::new(), [one, other]), expected, "{cut}");
+            let (first, second) = bytes.split_at(cut);
+            assert_eq!(messages(MessageFramer::new(), [first, second]), expected, "{cut}");
         }
         assert_eq!(messages(MessageFramer::new(), bytes.chunks(1)), expected);
     }
@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn rejects_an_invalid_length_or_type() {
-        for strange in [b"R\0\0\0\x03".as_slice(), b"E\xff\xff\xff\xff", b"\0\0\0\0\x04"] {
-            let mut bytes = strange;
+        for invalid in [b"R\0\0\0\x03".as_slice(), b"E\xff\xff\xff\xff", b"\0\0\0\0\x04"] {
+            let mut bytes = invalid;
             assert_eq!(MessageFramer::new().next_part(&mut bytes), Some(FramePart::Invalid));
         }
     }

@@ -13,52 +13,52 @@ use super::{
 ///
 /// # Panics
 /// If the property does not hold.
-pub(crate) fn check_pass_through(bytes: &[u8], pieces: &[u8]) {
+pub(crate) fn check_pass_through(bytes: &[u8], lengths: &[u8]) {
     for tls in [UpstreamTls::Off, UpstreamTls::Terminated] {
-        let (at_once, events) = pass_pieces(tls, [bytes].into_iter());
-        let (in_pieces, events_in_pieces) = pass_pieces(tls, cut_into_pieces(bytes, pieces).into_iter());
-        assert_eq!(in_pieces, at_once, "{tls:?}");
-        assert_eq!(events_in_pieces, events, "{tls:?}");
+        let (at_once, events) = pass_chunks(tls, [bytes].into_iter());
+        let (in_chunks, events_in_chunks) = pass_chunks(tls, cut_into_chunks(bytes, lengths).into_iter());
+        assert_eq!(in_chunks, at_once, "{tls:?}");
+        assert_eq!(events_in_chunks, events, "{tls:?}");
         assert!(tls == UpstreamTls::Terminated || at_once == bytes, "something else arrived");
         assert!(at_once.len() <= bytes.len() && events.len() <= bytes.len() / 5, "more than was sent");
     }
-    let (at_once, pid, is_understood) = filter_pieces([bytes].into_iter());
+    let (at_once, pid, is_understood) = filter_chunks([bytes].into_iter());
     if is_understood {
-        assert_eq!(filter_pieces(cut_into_pieces(bytes, pieces).into_iter()), (at_once, pid, true));
+        assert_eq!(filter_chunks(cut_into_chunks(bytes, lengths).into_iter()), (at_once, pid, true));
     } else {
-        assert!(!filter_pieces(cut_into_pieces(bytes, pieces).into_iter()).2, "a breach is one however it arrives");
+        assert!(!filter_chunks(cut_into_chunks(bytes, lengths).into_iter()).2, "a breach is one however it arrives");
     }
 }
 
-fn cut_into_pieces<'a>(bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
-    let (mut cut, mut rest) = (Vec::new(), bytes);
-    for length in pieces.iter().cycle().take(bytes.len()) {
-        let (piece, after) = rest.split_at(rest.len().min(usize::from(*length) + 1));
-        cut.push(piece);
+fn cut_into_chunks<'a>(bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
+    let (mut chunks, mut rest) = (Vec::new(), bytes);
+    for length in lengths.iter().cycle().take(bytes.len()) {
+        let (chunk, after) = rest.split_at(rest.len().min(usize::from(*length) + 1));
+        chunks.push(chunk);
         rest = after;
     }
-    cut.push(rest);
-    cut
+    chunks.push(rest);
+    chunks
 }
 
-fn pass_pieces<'a>(tls: UpstreamTls, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<BackendEvent>) {
+fn pass_chunks<'a>(tls: UpstreamTls, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<BackendEvent>) {
     let (mut messages, mut out, mut events) = (BackendMessages::new(tls), Vec::new(), Vec::new());
-    for piece in pieces {
-        out.extend_from_slice(&messages.pass_through(piece, &mut |what| events.push(what)));
+    for chunk in chunks {
+        out.extend_from_slice(&messages.pass_through(chunk, &mut |event| events.push(event)));
     }
     out.extend(messages.into_held_back());
     (out, events)
 }
 
 /// Returns the filtered bytes, the announced pid, and whether the filter accepted all of them.
-fn filter_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
+fn filter_chunks<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, i32, bool) {
     let pid = BackendPid::default();
-    let (mut sieve, mut asked, mut out) = (MessageFilter::new(pid.clone()), SentRequests::new(), Vec::new());
+    let (mut filter, mut requests, mut out) = (MessageFilter::new(pid.clone()), SentRequests::new(), Vec::new());
     let mut is_understood = true;
-    for piece in pieces {
-        is_understood = is_understood && sieve.filter_bytes(piece, &mut asked).is_ok();
-        let passed = sieve.output().to_vec();
-        sieve.consume_output(passed.len());
+    for chunk in chunks {
+        is_understood = is_understood && filter.filter_bytes(chunk, &mut requests).is_ok();
+        let passed = filter.output().to_vec();
+        filter.consume_output(passed.len());
         out.extend(passed);
     }
     (out, pid.get(), is_understood)

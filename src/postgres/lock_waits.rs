@@ -82,9 +82,9 @@ impl LockWaits {
     /// Returns the pids whose statements must be cancelled now, and counts them as cancelled.
     pub(super) fn take_overdue_waiters(&self) -> Vec<i32> {
         let Some(limit) = self.wait_limit.get() else { return Vec::new() };
-        let obstacles = self.blockers.borrow();
-        let overdue = obstacles.iter().filter(|one| one.form.is_none() && one.waited >= limit);
-        let waiters: Vec<i32> = overdue.map(|one| one.waiter_pid).collect();
+        let blockers = self.blockers.borrow();
+        let overdue = blockers.iter().filter(|blocker| blocker.form.is_none() && blocker.waited >= limit);
+        let waiters: Vec<i32> = overdue.map(|blocker| blocker.waiter_pid).collect();
         self.has_cancelled.set(self.has_cancelled.get() || !waiters.is_empty());
         waiters
     }
@@ -105,8 +105,8 @@ impl LockWaits {
     /// Describes the blockers for a fault; none if no blocker was seen.
     #[must_use]
     pub fn describe_blockers(&self) -> Option<String> {
-        let obstacles = self.blockers.borrow();
-        let (last, more) = (obstacles.last()?, obstacles.len() - 1);
+        let blockers = self.blockers.borrow();
+        let (last, more) = (blockers.last()?, blockers.len() - 1);
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
         Some(format!("in the way of {}: {}{more}", last.waited_for, last.description))
     }
@@ -120,10 +120,10 @@ impl LockWaits {
         self.phase.get()
     }
 
-    pub(super) fn record_blocker(&self, seen: Blocker) {
-        let mut obstacles = self.blockers.borrow_mut();
-        obstacles.retain(|known| (known.pid, known.relation) != (seen.pid, seen.relation));
-        obstacles.push(seen);
+    pub(super) fn record_blocker(&self, blocker: Blocker) {
+        let mut blockers = self.blockers.borrow_mut();
+        blockers.retain(|entry| (entry.pid, entry.relation) != (blocker.pid, blocker.relation));
+        blockers.push(blocker);
     }
 
     pub(super) fn notify_unblocked(&self) {
@@ -145,15 +145,15 @@ mod tests {
     use futures_util::future::join;
     use tokio::time::Instant;
 
-    fn obstacle(pid: i32, relation: Option<u32>, who: &str) -> Blocker {
-        let what = "a lock on big".to_owned();
+    fn blocker(pid: i32, relation: Option<u32>, description: &str) -> Blocker {
+        let waited_for = "a lock on big".to_owned();
         Blocker {
             pid,
             waiter_pid: 5,
             waited: Duration::from_secs(3),
             relation,
-            description: who.to_owned(),
-            waited_for: what,
+            description: description.to_owned(),
+            waited_for,
             form: None,
         }
     }
@@ -161,11 +161,11 @@ mod tests {
     #[test]
     fn cancels_overdue_waits_except_those_by_design() {
         let lock_waits = LockWaits::default();
-        let builds = Blocker { waiter_pid: 6, form: Some("CREATE INDEX CONCURRENTLY"), ..obstacle(8, None, "pid 8") };
+        let builds = Blocker { waiter_pid: 6, form: Some("CREATE INDEX CONCURRENTLY"), ..blocker(8, None, "pid 8") };
         let overdue = |limit| {
             lock_waits.begin_monitored_attempt(Duration::from_secs(limit));
             lock_waits.record_blocker(builds.clone());
-            lock_waits.record_blocker(obstacle(7, Some(1), "pid 7"));
+            lock_waits.record_blocker(blocker(7, Some(1), "pid 7"));
             (lock_waits.take_overdue_waiters(), lock_waits.has_cancelled_a_wait())
         };
         assert_eq!(overdue(3), (vec![5], true));
@@ -177,8 +177,8 @@ mod tests {
     fn describes_each_blocker_once_and_forgets_it_with_the_next_attempt() {
         let lock_waits = LockWaits::default();
         assert_eq!(lock_waits.describe_blockers(), None);
-        for (pid, who) in [(7, "pid 7, 1 s"), (8, "pid 8"), (7, "pid 7, 2 s")] {
-            lock_waits.record_blocker(obstacle(pid, Some(1), who));
+        for (pid, description) in [(7, "pid 7, 1 s"), (8, "pid 8"), (7, "pid 7, 2 s")] {
+            lock_waits.record_blocker(blocker(pid, Some(1), description));
         }
         assert_eq!(lock_waits.describe_blockers().unwrap(), "in the way of a lock on big: pid 7, 2 s (and 1 more)");
         lock_waits.begin_attempt(Duration::ZERO);
@@ -187,14 +187,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_ends_as_soon_as_no_blocker_is_left() {
-        let (lock_waits, began) = (LockWaits::default(), Instant::now());
+        let (lock_waits, start) = (LockWaits::default(), Instant::now());
         lock_waits.pause_while_blocked(Duration::from_secs(3)).await;
-        assert_eq!(began.elapsed(), Duration::from_secs(3));
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
         let freed = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             lock_waits.notify_unblocked();
         };
         join(lock_waits.pause_while_blocked(Duration::from_secs(60)), freed).await;
-        assert_eq!(began.elapsed(), Duration::from_secs(4));
+        assert_eq!(start.elapsed(), Duration::from_secs(4));
     }
 }

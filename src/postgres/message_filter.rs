@@ -100,15 +100,15 @@ impl MessageFilter {
     ///
     /// # Errors
     /// A violation after which the stream can't be read; the messages before it have passed.
-    pub(super) fn filter_bytes(&mut self, bytes: &[u8], asked: &mut SentRequests) -> Result<(), ProtocolViolation> {
+    pub(super) fn filter_bytes(&mut self, bytes: &[u8], requests: &mut SentRequests) -> Result<(), ProtocolViolation> {
         let mut rest = bytes;
         while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
-                FramePart::Header(kind, length) => self.begin_message(kind, length, asked)?,
-                FramePart::Body(piece) => self.take_body(piece)?,
-                FramePart::BodyEnd(piece) => {
-                    self.take_body(piece)?;
-                    self.end_message(asked);
+                FramePart::Header(kind, length) => self.begin_message(kind, length, requests)?,
+                FramePart::Body(chunk) => self.take_body(chunk)?,
+                FramePart::BodyEnd(chunk) => {
+                    self.take_body(chunk)?;
+                    self.end_message(requests);
                 }
                 FramePart::Invalid => return Err(malformed("the server sent bytes that are not a PostgreSQL message")),
             }
@@ -119,7 +119,7 @@ impl MessageFilter {
     /// Returns the violation if the stream ends within plain text.
     pub(super) fn violation_at_end(&self) -> Option<ProtocolViolation> {
         match &self.action {
-            MessageAction::PlainText(words) => Some(plain_text(words)),
+            MessageAction::PlainText(text) => Some(plain_text(text)),
             _ => None,
         }
     }
@@ -137,7 +137,7 @@ impl MessageFilter {
         }
     }
 
-    fn begin_message(&mut self, kind: u8, length: usize, asked: &mut SentRequests) -> Result<(), ProtocolViolation> {
+    fn begin_message(&mut self, kind: u8, length: usize, requests: &mut SentRequests) -> Result<(), ProtocolViolation> {
         if self.phase == StartupPhase::NothingReceived && !FIRST_TYPES.contains(&kind) {
             return Err(malformed("the first byte of the response does not begin a PostgreSQL message"));
         }
@@ -160,12 +160,12 @@ impl MessageFilter {
             _ if length > MAX_BUFFERED => return Err(message_too_long(kind, length)),
             // Nothing here uses notifications, the server's settings or the rows of a COPY.
             b'A' | b'S' | b'H' | b'c' => MessageAction::Drop,
-            b'G' if asked.is_query_next() => {
-                asked.refuse_copy_rows();
+            b'G' if requests.is_query_next() => {
+                requests.refuse_copy_rows();
                 MessageAction::Drop
             }
             b'G' => {
-                asked.expect_copy_rows();
+                requests.expect_copy_rows();
                 self.pass_header(kind, length);
                 MessageAction::Pass
             }
@@ -180,42 +180,42 @@ impl MessageFilter {
     }
 
     fn count_startup_bytes(&mut self, length: usize) -> Result<(), ProtocolViolation> {
-        let said = match self.phase {
+        let received = match self.phase {
             StartupPhase::Ready => return Ok(()),
             StartupPhase::NothingReceived => 0,
-            StartupPhase::Starting(said) => said,
+            StartupPhase::Starting(received) => received,
         };
-        self.phase = StartupPhase::Starting(said + length.min(MAX_BUFFERED));
-        if said > MAX_STARTUP {
+        self.phase = StartupPhase::Starting(received + length.min(MAX_BUFFERED));
+        if received > MAX_STARTUP {
             return Err(malformed("the server sends too much without becoming ready for a query"));
         }
         Ok(())
     }
 
-    fn take_body(&mut self, piece: &[u8]) -> Result<(), ProtocolViolation> {
+    fn take_body(&mut self, chunk: &[u8]) -> Result<(), ProtocolViolation> {
         match &mut self.action {
             MessageAction::Drop => {}
-            MessageAction::Pass => self.out.extend_from_slice(piece),
-            MessageAction::Buffer(body) => body.extend_from_slice(piece),
-            MessageAction::ErrorOrNotice(complaint) => complaint.push_bytes(piece),
+            MessageAction::Pass => self.out.extend_from_slice(chunk),
+            MessageAction::Buffer(body) => body.extend_from_slice(chunk),
+            MessageAction::ErrorOrNotice(message) => message.push_bytes(chunk),
             MessageAction::OversizedRow(beginning) => {
-                beginning.extend(piece.iter().take(readable_row::COLUMN_COUNT_LENGTH - beginning.len()));
+                beginning.extend(chunk.iter().take(readable_row::COLUMN_COUNT_LENGTH - beginning.len()));
             }
-            MessageAction::PlainText(words) => {
-                words.extend(piece.iter().take(MAX_PLAIN_TEXT - words.len()));
-                if words.len() == MAX_PLAIN_TEXT || words.contains(&0) {
-                    return Err(plain_text(words));
+            MessageAction::PlainText(text) => {
+                text.extend(chunk.iter().take(MAX_PLAIN_TEXT - text.len()));
+                if text.len() == MAX_PLAIN_TEXT || text.contains(&0) {
+                    return Err(plain_text(text));
                 }
             }
         }
         Ok(())
     }
 
-    fn end_message(&mut self, asked: &mut SentRequests) {
+    fn end_message(&mut self, requests: &mut SentRequests) {
         match (self.kind, std::mem::replace(&mut self.action, MessageAction::Drop)) {
             (b'Z', MessageAction::Pass) => {
                 self.phase = StartupPhase::Ready;
-                asked.complete_request();
+                requests.complete_request();
             }
             (b'K', MessageAction::Buffer(body)) => {
                 if let [a, b, c, d, ..] = body.as_slice() {
@@ -229,10 +229,10 @@ impl MessageFilter {
             }
             (b'T', MessageAction::Buffer(body)) => self.pass_message(b'T', &readable_row::readable_column_names(&body)),
             (kind, MessageAction::Buffer(body)) => self.pass_message(kind, String::from_utf8_lossy(&body).as_bytes()),
-            (b'N', MessageAction::ErrorOrNotice(complaint)) => {
-                self.pass_message(b'N', &complaint.into_notice_body(asked.answered_migration()));
+            (b'N', MessageAction::ErrorOrNotice(message)) => {
+                self.pass_message(b'N', &message.into_notice_body(requests.answered_migration()));
             }
-            (kind, MessageAction::ErrorOrNotice(complaint)) => self.pass_message(kind, &complaint.into_body()),
+            (kind, MessageAction::ErrorOrNotice(message)) => self.pass_message(kind, &message.into_body()),
             (_, MessageAction::OversizedRow(beginning)) => {
                 self.pass_message(b'D', &readable_row::unreadable_row(&beginning));
             }
@@ -252,15 +252,15 @@ impl MessageFilter {
 
     /// Returns an empty buffer for a body; one row after the other uses the same memory.
     fn take_row_buffer(&mut self, length: usize) -> Vec<u8> {
-        let mut room = std::mem::take(&mut self.row_buffer);
-        room.clear();
-        room.reserve_exact(length);
-        room
+        let mut buffer = std::mem::take(&mut self.row_buffer);
+        buffer.clear();
+        buffer.reserve_exact(length);
+        buffer
     }
 }
 
-fn malformed(what: impl Into<String>) -> ProtocolViolation {
-    ProtocolViolation::Malformed(what.into())
+fn malformed(problem: impl Into<String>) -> ProtocolViolation {
+    ProtocolViolation::Malformed(problem.into())
 }
 
 fn message_too_long(kind: u8, length: usize) -> ProtocolViolation {
@@ -270,9 +270,9 @@ fn message_too_long(kind: u8, length: usize) -> ProtocolViolation {
     ))
 }
 
-fn plain_text(words: &[u8]) -> ProtocolViolation {
-    let words = words.split(|byte| *byte == 0).next().unwrap_or_default();
-    ProtocolViolation::PlainText(String::from_utf8_lossy(words).trim().to_owned())
+fn plain_text(text: &[u8]) -> ProtocolViolation {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    ProtocolViolation::PlainText(String::from_utf8_lossy(text).trim().to_owned())
 }
 
 #[cfg(test)]
@@ -284,27 +284,27 @@ mod tests {
     use proptest::prelude::*;
 
     /// Returns the output for bytes that come in these pieces, and the violation that ended it.
-    fn sifted<'a>(
-        asked: &mut SentRequests,
-        pieces: impl IntoIterator<Item = &'a [u8]>,
+    fn filter_chunks<'a>(
+        requests: &mut SentRequests,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
     ) -> (Vec<u8>, Option<ProtocolViolation>) {
-        let mut sieve = MessageFilter::new(BackendPid::default());
-        let breach = pieces.into_iter().find_map(|piece| sieve.filter_bytes(piece, asked).err());
-        (sieve.output().to_vec(), breach)
+        let mut filter = MessageFilter::new(BackendPid::default());
+        let violation = chunks.into_iter().find_map(|chunk| filter.filter_bytes(chunk, requests).err());
+        (filter.output().to_vec(), violation)
     }
 
     fn passed(bytes: &[u8]) -> (Vec<u8>, Option<ProtocolViolation>) {
-        sifted(&mut asking(b'Q'), [bytes])
+        filter_chunks(&mut sent_request(b'Q'), [bytes])
     }
 
     /// Two requests that begin with a message of this type.
-    fn asking(kind: u8) -> SentRequests {
-        let mut asked = SentRequests::new();
+    fn sent_request(kind: u8) -> SentRequests {
+        let mut requests = SentRequests::new();
         let sync = encode_message(b'S', b"");
         let request =
             if kind == b'Q' { encode_message(kind, b"\0") } else { [encode_message(kind, b""), sync].concat() };
-        asked.push_bytes(&[b"\0\0\0\x08abcd", request.as_slice(), &request].concat()).unwrap();
-        asked
+        requests.push_bytes(&[b"\0\0\0\x08abcd", request.as_slice(), &request].concat()).unwrap();
+        requests
     }
 
     fn greeting() -> Vec<u8> {
@@ -351,10 +351,10 @@ mod tests {
     fn passes_the_same_for_any_split_of_the_bytes() {
         let (sent, expected) = session();
         for cut in 0..=sent.len() {
-            let (one, other) = sent.split_at(cut);
-            assert_eq!(sifted(&mut asking(b'Q'), [one, other]), (expected.clone(), None), "{cut}");
+            let (first, second) = sent.split_at(cut);
+            assert_eq!(filter_chunks(&mut sent_request(b'Q'), [first, second]), (expected.clone(), None), "{cut}");
         }
-        assert_eq!(sifted(&mut asking(b'Q'), sent.chunks(1)), (expected, None));
+        assert_eq!(filter_chunks(&mut sent_request(b'Q'), sent.chunks(1)), (expected, None));
     }
 
     #[test]
@@ -366,25 +366,25 @@ mod tests {
 
     #[test]
     fn rejects_a_server_by_its_first_byte() {
-        for strange in [b"HTTP/1.1 400".as_slice(), b"SSH-2.0-x", &row(b"1")] {
-            assert!(matches!(passed(strange).1, Some(ProtocolViolation::Malformed(_))));
+        for invalid in [b"HTTP/1.1 400".as_slice(), b"SSH-2.0-x", &row(b"1")] {
+            assert!(matches!(passed(invalid).1, Some(ProtocolViolation::Malformed(_))));
         }
         assert_eq!(passed(b"").1, None);
     }
 
     #[test]
     fn reports_plain_text_instead_of_messages() {
-        let words = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
-        let told = ProtocolViolation::PlainText(
+        let response = b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0";
+        let violation = ProtocolViolation::PlainText(
             "could not fork new process for connection: Resource temporarily unavailable".to_owned(),
         );
-        for cut in 0..=words.len() {
-            let (one, other) = words.split_at(cut);
-            assert_eq!(sifted(&mut SentRequests::new(), [one, other]).1, Some(told.clone()), "{cut}");
+        for cut in 0..=response.len() {
+            let (first, second) = response.split_at(cut);
+            assert_eq!(filter_chunks(&mut SentRequests::new(), [first, second]).1, Some(violation.clone()), "{cut}");
         }
-        let mut sieve = MessageFilter::new(BackendPid::default());
-        sieve.filter_bytes(b"Ecould not fork", &mut SentRequests::new()).unwrap();
-        assert_eq!(sieve.violation_at_end(), Some(ProtocolViolation::PlainText("could not fork".to_owned())));
+        let mut filter = MessageFilter::new(BackendPid::default());
+        filter.filter_bytes(b"Ecould not fork", &mut SentRequests::new()).unwrap();
+        assert_eq!(filter.violation_at_end(), Some(ProtocolViolation::PlainText("could not fork".to_owned())));
     }
 
     #[test]
@@ -393,19 +393,19 @@ mod tests {
             [(b'D', 0x7fff_ffff), (b'N', 0x7fff_ffff), (b'd', 0x4000_0005), (b'C', 1 << 29), (b'T', 2 << 20)]
         {
             let bytes = [greeting(), claimed(kind, length)].concat();
-            let (out, breach) = passed(&bytes);
+            let (out, violation) = passed(&bytes);
             assert_eq!(out, greeting());
-            let Some(ProtocolViolation::Malformed(told)) = breach else { panic!("{breach:?}") };
-            assert!(told.contains(&format!("a message of {} bytes", length - 4)), "{told}");
+            let Some(ProtocolViolation::Malformed(problem)) = violation else { panic!("{violation:?}") };
+            assert!(problem.contains(&format!("a message of {} bytes", length - 4)), "{problem}");
         }
         assert!(matches!(passed(&claimed(b'R', 0x7fff_ffff)).1, Some(ProtocolViolation::Malformed(_))));
     }
 
     #[test]
     fn rejects_messages_that_postgresql_does_not_have() {
-        for strange in [claimed(b'W', 8), claimed(b'x', 8), vec![0, 0, 0, 0, 4], claimed(b'D', 3)] {
-            let (out, breach) = passed(&[greeting(), strange].concat());
-            assert!(out == greeting() && matches!(breach, Some(ProtocolViolation::Malformed(_))), "{breach:?}");
+        for invalid in [claimed(b'W', 8), claimed(b'x', 8), vec![0, 0, 0, 0, 4], claimed(b'D', 3)] {
+            let (out, violation) = passed(&[greeting(), invalid].concat());
+            assert!(out == greeting() && matches!(violation, Some(ProtocolViolation::Malformed(_))), "{violation:?}");
         }
     }
 
@@ -413,40 +413,40 @@ mod tests {
     fn gives_up_a_server_that_never_becomes_ready() {
         let notice = encode_message(b'N', &[b"SNOTICE\0C00000\0M", [b'x'; 4000].as_slice(), b"\0\0"].concat());
         let greeting = encode_message(b'R', &[0; 4]);
-        let pieces = std::iter::once(greeting.as_slice()).chain(std::iter::repeat_n(notice.as_slice(), 10_000));
-        let (out, breach) = sifted(&mut SentRequests::new(), pieces);
-        assert!(out.len() < 2 * MAX_STARTUP && breach.is_some());
+        let chunks = std::iter::once(greeting.as_slice()).chain(std::iter::repeat_n(notice.as_slice(), 10_000));
+        let (out, violation) = filter_chunks(&mut SentRequests::new(), chunks);
+        assert!(out.len() < 2 * MAX_STARTUP && violation.is_some());
     }
 
     #[test]
     fn replaces_a_row_that_is_too_long() {
         let long = row(&vec![b'x'; MAX_ROW]);
         let bytes = [greeting(), long, encode_message(b'C', b"SELECT 1\0")].concat();
-        let (out, breach) = sifted(&mut asking(b'Q'), bytes.chunks(5000));
-        assert_eq!((out, breach), ([greeting(), row(b"\xff"), encode_message(b'C', b"SELECT 1\0")].concat(), None));
+        let (out, violation) = filter_chunks(&mut sent_request(b'Q'), bytes.chunks(5000));
+        assert_eq!((out, violation), ([greeting(), row(b"\xff"), encode_message(b'C', b"SELECT 1\0")].concat(), None));
     }
 
     #[test]
     fn refuses_copy_rows_unless_the_driver_sends_them() {
         let bytes = [greeting(), encode_message(b'G', &[0, 0, 1, 0, 0])].concat();
         let refusal = encode_message(b'f', format!("{NO_COPY_ROWS}\0").as_bytes());
-        let mut asked = asking(b'Q');
-        let before = asked.outgoing().len();
-        assert_eq!(sifted(&mut asked, [bytes.as_slice()]), (greeting(), None));
-        assert_eq!(&asked.outgoing()[before..], refusal);
-        let mut asked = asking(b'P');
-        let before = asked.outgoing().len();
-        assert_eq!(sifted(&mut asked, [bytes.as_slice()]), (bytes, None));
-        assert_eq!(asked.outgoing().len(), before);
+        let mut requests = sent_request(b'Q');
+        let before = requests.outgoing().len();
+        assert_eq!(filter_chunks(&mut requests, [bytes.as_slice()]), (greeting(), None));
+        assert_eq!(&requests.outgoing()[before..], refusal);
+        let mut requests = sent_request(b'P');
+        let before = requests.outgoing().len();
+        assert_eq!(filter_chunks(&mut requests, [bytes.as_slice()]), (bytes, None));
+        assert_eq!(requests.outgoing().len(), before);
     }
 
     fn message() -> impl Strategy<Value = Vec<u8>> {
-        let anything = prop::collection::vec(any::<u8>(), 0..60);
-        let real = (any::<prop::sample::Index>(), anything.clone()).prop_map(|(kind, body)| {
+        let any_bytes = prop::collection::vec(any::<u8>(), 0..60);
+        let valid = (any::<prop::sample::Index>(), any_bytes.clone()).prop_map(|(kind, body)| {
             let kinds = b"RKSNEZTDCIGHdcA123nst";
             encode_message(kinds[kind.index(kinds.len())], &body)
         });
-        prop_oneof![8 => real, 1 => anything]
+        prop_oneof![8 => valid, 1 => any_bytes]
     }
 
     proptest! {
@@ -454,22 +454,22 @@ mod tests {
         fn passes_any_bytes_the_same_for_any_split(
             messages in prop::collection::vec(message(), 0..12),
             ready in any::<bool>(),
-            cuts in prop::collection::vec(1_usize..40, 1..30),
+            lengths in prop::collection::vec(1_usize..40, 1..30),
         ) {
             let begin = if ready { greeting() } else { Vec::new() };
             let bytes = [begin, messages.concat()].concat();
-            let (mut rest, mut pieces) = (bytes.as_slice(), Vec::new());
-            for length in cuts.into_iter().cycle() {
-                let (piece, after) = rest.split_at(length.min(rest.len()));
-                pieces.push(piece);
+            let (mut rest, mut chunks) = (bytes.as_slice(), Vec::new());
+            for length in lengths.into_iter().cycle() {
+                let (chunk, after) = rest.split_at(length.min(rest.len()));
+                chunks.push(chunk);
                 rest = after;
                 if rest.is_empty() {
                     break;
                 }
             }
-            let (mut one, mut other) = (asking(b'Q'), asking(b'Q'));
-            prop_assert_eq!(sifted(&mut one, pieces), sifted(&mut other, [bytes.as_slice()]));
-            prop_assert_eq!(one.outgoing(), other.outgoing());
+            let (mut in_chunks, mut at_once) = (sent_request(b'Q'), sent_request(b'Q'));
+            prop_assert_eq!(filter_chunks(&mut in_chunks, chunks), filter_chunks(&mut at_once, [bytes.as_slice()]));
+            prop_assert_eq!(in_chunks.outgoing(), at_once.outgoing());
         }
     }
 }

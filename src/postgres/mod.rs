@@ -59,19 +59,19 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 ///
 /// # Errors
 /// The server's error or the lost connection; `ledger-hidden` if row security would leave rows out.
-pub async fn query_rows(client: &Client, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
-    run_query(client, question).await.map_err(|error| fault::query_fault(&error))
+pub async fn query_rows(client: &Client, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    run_query(client, query).await.map_err(|error| fault::query_fault(&error))
 }
 
-async fn run_query(client: &Client, question: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Error> {
-    let answer = client.simple_query(&question.to_string()).await?;
+async fn run_query(client: &Client, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Error> {
+    let messages = client.simple_query(&query.to_string()).await?;
     let row = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
             Some((0..row.len()).map(|index| Ok(row.try_get(index)?.map(str::to_owned))).collect())
         }
         _ => None,
     };
-    answer.iter().filter_map(row).collect()
+    messages.iter().filter_map(row).collect()
 }
 
 /// An SQL condition on `pg_index i`: a session is building the index at this moment. For a session of another role,

@@ -55,8 +55,8 @@ mod tests {
             assert_eq!(parse_comment(last_message_comment(index).as_bytes()), Some(OriginComment::Ends(index)));
             assert!(last_message_comment(index).len() <= MAX_LENGTH);
         }
-        for other in ["", "BEGIN", "/* bastion-migrate: x */", "/* bastion-migrate: 1", " /* bastion-migrate: 1 */"] {
-            assert_eq!(parse_comment(other.as_bytes()), None, "{other}");
+        for text in ["", "BEGIN", "/* bastion-migrate: x */", "/* bastion-migrate: 1", " /* bastion-migrate: 1 */"] {
+            assert_eq!(parse_comment(text.as_bytes()), None, "{text}");
         }
     }
 }

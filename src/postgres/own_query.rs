@@ -100,13 +100,13 @@ impl Display for OwnQuery {
     }
 }
 
-/// Returns a statement that fails unless this session can take the run lock, and then runs `more`. The check is
-/// harmless: a session that holds an advisory lock always gets it again (PostgreSQL manual, 13.3.5), and all its
+/// Returns a statement that fails unless this session can take the run lock, and then runs `further_checks`. The check
+/// is harmless: a session that holds an advisory lock always gets it again (PostgreSQL manual, 13.3.5), and all its
 /// holds end with the session.
-pub(crate) fn lock_check_sql(more: &str) -> String {
+pub(crate) fn lock_check_sql(further_checks: &str) -> String {
     let locked = format!("pg_catalog.pg_try_advisory_lock({})", bastion_migrate_key());
-    let held = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
-    format!("DO $bastion_migrate$ BEGIN {held}{more} END $bastion_migrate$")
+    let lock_check = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
+    format!("DO $bastion_migrate$ BEGIN {lock_check}{further_checks} END $bastion_migrate$")
 }
 
 /// Returns a PL/pgSQL statement that raises this error unless the condition holds.
@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn a_reading_query_is_read_only_and_uses_the_catalog_alone() {
-        let question = OwnQuery::read_only("SELECT 1")
+        let query = OwnQuery::read_only("SELECT 1")
             .with_appended("SELECT 2")
             .preceded_by("SELECT pg_catalog.current_schemas(false)");
         assert_eq!(
-            question.to_string(),
+            query.to_string(),
             "SET TRANSACTION READ ONLY; SELECT pg_catalog.current_schemas(false); \
              SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL row_security TO off; SELECT 1; SELECT 2"
         );
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_query_that_requires_the_lock_checks_it_first() {
-        let question = OwnQuery::read_only("SELECT 1").requiring_lock(RunLockRequirement::Held).to_string();
-        assert!(question.contains("pg_try_advisory_lock") && question.ends_with("; SELECT 1"), "{question}");
+        let query = OwnQuery::read_only("SELECT 1").requiring_lock(RunLockRequirement::Held).to_string();
+        assert!(query.contains("pg_try_advisory_lock") && query.ends_with("; SELECT 1"), "{query}");
     }
 }

@@ -37,14 +37,18 @@ impl DatabasePlaceholder {
     /// Returns the placeholders in a text.
     #[must_use]
     pub fn find_all(text: &str) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|(_, name, _)| text.contains(&in_braces(name))).map(|(fact, ..)| fact).collect()
+        Self::ALL
+            .into_iter()
+            .filter(|(_, name, _)| text.contains(&in_braces(name)))
+            .map(|(placeholder, ..)| placeholder)
+            .collect()
     }
 
     /// Returns the placeholder as it is written in a text.
     #[must_use]
     pub fn braced_name(self) -> String {
-        let found = Self::ALL.into_iter().find(|(fact, ..)| *fact == self);
-        in_braces(found.map(|(_, name, _)| name).unwrap_or_default())
+        let entry = Self::ALL.into_iter().find(|(placeholder, ..)| *placeholder == self);
+        in_braces(entry.map(|(_, name, _)| name).unwrap_or_default())
     }
 
     /// Finds a shell variable that nothing will expand, with the placeholder to use instead, or a placeholder that
@@ -52,17 +56,17 @@ impl DatabasePlaceholder {
     #[must_use]
     pub fn find_mistake(text: &str) -> Option<(String, Option<Self>)> {
         let mut rest = text;
-        while let Some((_, behind)) = rest.split_once('$') {
-            rest = behind;
-            let (name, braced) = match behind.strip_prefix('{') {
+        while let Some((_, after)) = rest.split_once('$') {
+            rest = after;
+            let (name, braced) = match after.strip_prefix('{') {
                 Some(inner) => (inner.split_once('}').map_or("", |(name, _)| name), true),
-                None => (leading_name(behind), false),
+                None => (leading_name(after), false),
             };
-            let known = Self::ALL.into_iter().find(|(_, own, libpq)| *own == name || *libpq == Some(name));
-            match known {
-                Some((_, own, _)) if braced && own == name => {}
+            let entry = Self::ALL.into_iter().find(|(_, full_name, libpq)| *full_name == name || *libpq == Some(name));
+            match entry {
+                Some((_, full_name, _)) if braced && full_name == name => {}
                 Some(_) if text.contains(char::is_whitespace) => {}
-                Some((fact, ..)) => return Some((as_found(name, braced), Some(fact))),
+                Some((placeholder, ..)) => return Some((as_found(name, braced), Some(placeholder))),
                 None if braced && name.starts_with("DATABASE_") => return Some((as_found(name, braced), None)),
                 None => {}
             }
@@ -72,24 +76,24 @@ impl DatabasePlaceholder {
 
     /// Replaces each placeholder in the text with its value.
     #[must_use]
-    pub fn fill_in(text: &str, fact: impl Fn(Self) -> String) -> String {
+    pub fn fill_in(text: &str, value_of: impl Fn(Self) -> String) -> String {
         // One pass: inserted values are not searched again.
         let mut filled = String::new();
         let mut rest = text;
-        while let Some((before, behind)) = rest.split_once("${") {
+        while let Some((before, rest_of_text)) = rest.split_once("${") {
             filled.push_str(before);
-            let named = behind.split_once('}').and_then(|(name, after)| {
-                let (known, ..) = Self::ALL.into_iter().find(|(_, own, _)| *own == name)?;
-                Some((known, after))
+            let named = rest_of_text.split_once('}').and_then(|(name, after)| {
+                let (placeholder, ..) = Self::ALL.into_iter().find(|(_, full_name, _)| *full_name == name)?;
+                Some((placeholder, after))
             });
             rest = match named {
-                Some((known, after)) => {
-                    filled.push_str(&fact(known));
+                Some((placeholder, after)) => {
+                    filled.push_str(&value_of(placeholder));
                     after
                 }
                 None => {
                     filled.push_str("${");
-                    behind
+                    rest_of_text
                 }
             };
         }
@@ -116,7 +120,7 @@ mod tests {
 
     #[test]
     fn replaces_each_placeholder_once() {
-        let fact = |fact: DatabasePlaceholder| match fact {
+        let value_of = |placeholder: DatabasePlaceholder| match placeholder {
             DatabasePlaceholder::Host => "db".to_owned(),
             DatabasePlaceholder::Password => "${DATABASE_HOST}".to_owned(),
             other => format!("<{other:?}>"),
@@ -127,7 +131,7 @@ mod tests {
             ("${OTHER} ${ $DATABASE_HOST", "${OTHER} ${ $DATABASE_HOST"),
             ("", ""),
         ] {
-            assert_eq!(DatabasePlaceholder::fill_in(text, fact), filled, "{text}");
+            assert_eq!(DatabasePlaceholder::fill_in(text, value_of), filled, "{text}");
         }
         assert_eq!(
             DatabasePlaceholder::find_all("${DATABASE_HOST} ${DATABASE_NAME}"),

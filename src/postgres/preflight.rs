@@ -49,14 +49,14 @@ pub enum LockAttempt {
 pub async fn run_preflight(
     session: &Session,
     target: &DatabaseTarget,
-    opens: LockAttempt,
+    lock_attempt: LockAttempt,
     extra: OwnQuery,
     wait: Duration,
 ) -> Result<Preflight, Fault> {
     let pid = session.announced_pid;
     // Behind a pooler the lock would stay with a backend that is not ours, so it is tried only on the announced
     // backend.
-    let lock = match opens {
+    let lock = match lock_attempt {
         LockAttempt::Skip => "NULL".to_owned(),
         LockAttempt::TryRunLock => format!(
             "CASE WHEN pg_catalog.pg_backend_pid() = {pid} AND NOT pg_catalog.pg_is_in_recovery() \
@@ -69,9 +69,9 @@ pub async fn run_preflight(
          pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}, {}",
         run_lock::ACTIVE_TOOL_COUNT
     );
-    let mut answer = answer_within(wait, query_rows(&session.client, &extra.with_prepended(&sql))).await?;
+    let mut rows = answer_within(wait, query_rows(&session.client, &extra.with_prepended(&sql))).await?;
     let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
-    let Some(first) = answer.iter().position(is_first).map(|at| answer.remove(at)) else {
+    let Some(first) = rows.iter().position(is_first).map(|at| rows.remove(at)) else {
         return Err(Fault::new(Code::DatabaseNotPostgres, "the server does not report its version"));
     };
     let field = |index: usize| first.get(index).and_then(Option::as_deref).unwrap_or_default();
@@ -97,7 +97,7 @@ pub async fn run_preflight(
             mode => mode.name().to_owned(),
         },
     };
-    Ok(Preflight { facts, locked: field(6) == "t", no_tool_active: field(7) == "0", extra_rows: answer })
+    Ok(Preflight { facts, locked: field(6) == "t", no_tool_active: field(7) == "0", extra_rows: rows })
 }
 
 fn refuse_unsupported(number: &str, version: &str, in_recovery: &str, target: &DatabaseTarget) -> Result<(), Fault> {

@@ -15,19 +15,19 @@ const BEFORE_NAMES: &str = "CLUSTER CONCURRENTLY COPY EXISTS EXTENSION FROM FUNC
 /// Summarizes a query by its command, and by its object if the name follows at once, as in `UPDATE orders`. The rest
 /// may be other people's data.
 pub(super) fn summarize_query(query: &str) -> String {
-    let is_in = |list: &str, word: &str| list.split_whitespace().any(|known| known.eq_ignore_ascii_case(word));
+    let is_in = |list: &str, word: &str| list.split_whitespace().any(|entry| entry.eq_ignore_ascii_case(word));
     let words = skip_leading_comments(query).split_whitespace().map(|word| word.trim_end_matches([';', '(']));
-    let mut told: Vec<&str> = Vec::new();
+    let mut summary: Vec<&str> = Vec::new();
     for word in words {
         if is_in(KEYWORDS, word) {
-            told.push(word);
+            summary.push(word);
             continue;
         }
-        let follows = told.last().is_some_and(|last| is_in(BEFORE_NAMES, last));
-        told.extend(Some(word).filter(|word| follows && is_plain_name(word)));
+        let follows = summary.last().is_some_and(|last| is_in(BEFORE_NAMES, last));
+        summary.extend(Some(word).filter(|word| follows && is_plain_name(word)));
         break;
     }
-    if told.is_empty() { "another command".to_owned() } else { told.join(" ") }
+    if summary.is_empty() { "another command".to_owned() } else { summary.join(" ") }
 }
 
 /// Reports whether the word is an unquoted name, with or without a schema, and so no literal.
@@ -40,12 +40,12 @@ fn is_plain_name(word: &str) -> bool {
 pub(super) fn skip_leading_comments(query: &str) -> &str {
     let mut rest = query.trim_start();
     loop {
-        let behind = match rest.get(..2) {
-            Some("--") => rest.split_once('\n').map(|(_, behind)| behind),
-            Some("/*") => rest.split_once("*/").map(|(_, behind)| behind),
+        let after = match rest.get(..2) {
+            Some("--") => rest.split_once('\n').map(|(_, after)| after),
+            Some("/*") => rest.split_once("*/").map(|(_, after)| after),
             _ => return rest,
         };
-        rest = behind.unwrap_or_default().trim_start();
+        rest = after.unwrap_or_default().trim_start();
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn summarizes_a_query_by_its_command_and_object() {
-        for (query, told) in [
+        for (query, summary) in [
             ("UPDATE big SET name = 'Ada'", "UPDATE big"),
             ("update only public.big set x = 1", "update only public.big"),
             ("INSERT INTO users (name) VALUES ('Ada')", "INSERT INTO users"),
@@ -81,7 +81,7 @@ mod tests {
             ("TRUNCATE 'Ada'", "TRUNCATE"),
             ("", "another command"),
         ] {
-            assert_eq!(summarize_query(query), told, "{query}");
+            assert_eq!(summarize_query(query), summary, "{query}");
         }
     }
 }

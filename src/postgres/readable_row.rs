@@ -62,10 +62,10 @@ fn rewrite_column_names(body: &[u8]) -> Option<Vec<u8>> {
     let mut description = count.to_vec();
     while !rest.is_empty() {
         let (name, after) = crate::postgres::wire_format::split_c_string(rest)?;
-        let (about, after) = after.split_at_checked(COLUMN_DETAILS_LENGTH)?;
+        let (details, after) = after.split_at_checked(COLUMN_DETAILS_LENGTH)?;
         description.extend_from_slice(String::from_utf8_lossy(name).as_bytes());
         description.push(0);
-        description.extend_from_slice(about);
+        description.extend_from_slice(details);
         rest = after;
     }
     Some(description)

@@ -132,36 +132,35 @@ pub async fn acquire_lock(
     events: &Events,
 ) -> Result<(), Fault> {
     let AdvisoryLock { key, tool } = lock;
-    let what = tool.map_or_else(|| "the run lock".to_owned(), |tool| format!("{tool}'s own lock"));
-    let began = Instant::now();
-    let mut said = None;
+    let lock_name = tool.map_or_else(|| "the run lock".to_owned(), |tool| format!("{tool}'s own lock"));
+    let start = Instant::now();
+    let mut reported = None;
     loop {
-        let answer =
-            query_within(session, &OwnQuery::read_only(try_lock_sql(key)).with_appended(&holder_sql(key)), wait)
-                .await?;
-        if answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")) {
+        let rows = query_within(session, &OwnQuery::read_only(try_lock_sql(key)).with_appended(&holder_sql(key)), wait)
+            .await?;
+        if rows.first().and_then(|row| row.first()).is_some_and(|value| value.as_deref() == Some("t")) {
             return Ok(());
         }
-        let own = answer.get(1).and_then(|row| previous_session_pid(row, wait));
-        let holder = match (own, answer.get(1)) {
+        let previous_pid = rows.get(1).and_then(|row| previous_session_pid(row, wait));
+        let holder = match (previous_pid, rows.get(1)) {
             (Some(pid), _) => {
                 format!("this run's own previous session (pid {pid}), which the server has not ended yet")
             }
             (None, Some(row)) => describe_holder(row, wait.server_url),
             (None, None) => "another session".to_owned(),
         };
-        let pause = if own.is_some() { SHORT_RETRY_PAUSE } else { RETRY_PAUSE };
-        if began.elapsed() + pause > wait.limit {
-            return Err(Fault::new(Code::LockHeld, format!("{what} is held by {holder}")).detail(format!(
+        let pause = if previous_pid.is_some() { SHORT_RETRY_PAUSE } else { RETRY_PAUSE };
+        if start.elapsed() + pause > wait.limit {
+            return Err(Fault::new(Code::LockHeld, format!("{lock_name} is held by {holder}")).detail(format!(
                 "waited {} s for it (`{}`)",
                 wait.limit.as_secs(),
                 wait.input
             )));
         }
-        if said.as_ref() != Some(&holder) {
-            events.emit(Event::Waiting { what: what.clone(), why: format!("held by {holder}") });
-            said = Some(holder);
-            if let Some(pid) = own {
+        if reported.as_ref() != Some(&holder) {
+            events.emit(Event::Waiting { what: lock_name.clone(), why: format!("held by {holder}") });
+            reported = Some(holder);
+            if let Some(pid) = previous_pid {
                 query_within(session, &OwnQuery::read_only(terminate_sql(pid)), wait).await?;
             }
         }
@@ -171,10 +170,10 @@ pub async fn acquire_lock(
 
 async fn query_within(
     session: &Session,
-    question: &OwnQuery,
+    query: &OwnQuery,
     wait: &LockWait<'_>,
 ) -> Result<Vec<Vec<Option<String>>>, Fault> {
-    answer_within(wait.response_timeout, query_rows(&session.client, question)).await
+    answer_within(wait.response_timeout, query_rows(&session.client, query)).await
 }
 
 /// Returns the holder's pid if it is this run's previous session.
@@ -204,23 +203,23 @@ fn terminate_sql(pid: i32) -> String {
 pub async fn hand_over_lock(from: &Session, to: &Session, lock: AdvisoryLock) -> Result<bool, Fault> {
     let key = lock.key;
     // An unlock for each time it was taken; the last one raises a warning because nothing is left to unlock.
-    let share = format!(
+    let share_sql = format!(
         "SET client_min_messages = error; SELECT pg_catalog.pg_try_advisory_lock_shared({key}); \
          DO $bastion_migrate$ BEGIN WHILE pg_catalog.pg_advisory_unlock({key}) LOOP END LOOP; END $bastion_migrate$"
     );
-    if !is_granted(from, &share).await?
+    if !is_granted(from, &share_sql).await?
         || !is_granted(to, &format!("SELECT pg_catalog.pg_try_advisory_lock_shared({key})")).await?
     {
         return Ok(false);
     }
     query_rows(&from.client, &OwnQuery::read_only(format!("SELECT pg_advisory_unlock_shared({key})"))).await?;
-    let take = format!("{}; SELECT pg_catalog.pg_advisory_unlock_shared({key})", try_lock_sql(key));
-    is_granted(to, &take).await
+    let take_sql = format!("{}; SELECT pg_catalog.pg_advisory_unlock_shared({key})", try_lock_sql(key));
+    is_granted(to, &take_sql).await
 }
 
 async fn is_granted(session: &Session, sql: &str) -> Result<bool, Fault> {
-    let answer = query_rows(&session.client, &OwnQuery::read_only(sql)).await?;
-    Ok(answer.first().and_then(|row| row.first()).is_some_and(|got| got.as_deref() == Some("t")))
+    let rows = query_rows(&session.client, &OwnQuery::read_only(sql)).await?;
+    Ok(rows.first().and_then(|row| row.first()).is_some_and(|value| value.as_deref() == Some("t")))
 }
 
 /// SQL expression for the number of tool sessions that may write.
@@ -233,27 +232,27 @@ pub(super) const ACTIVE_TOOL_COUNT: &str = "(SELECT pg_catalog.count(*) FROM pg_
 /// # Errors
 /// `lock-held`, naming the tool's session.
 pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events: &Events) -> Result<(), Fault> {
-    let question = OwnQuery::read_only(
+    let query = OwnQuery::read_only(
         "SELECT a.pid, replace(a.application_name, '-tool', ''), a.usename, date_trunc('second', a.backend_start) \
          FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name LIKE 'bastion-migrate-tool%' \
          ORDER BY a.pid",
     );
-    let began = Instant::now();
-    let mut said = None;
+    let start = Instant::now();
+    let mut reported = None;
     loop {
-        let answer = query_within(session, &question, wait).await?;
-        let Some(first) = answer.first() else { return Ok(()) };
+        let rows = query_within(session, &query, wait).await?;
+        let Some(first) = rows.first() else { return Ok(()) };
         let worker = describe_holder(first, wait.server_url);
-        if began.elapsed() + RETRY_PAUSE > wait.limit {
+        if start.elapsed() + RETRY_PAUSE > wait.limit {
             let cause = format!("a tool is still at work in the database although its run has ended: {worker}");
             return Err(Fault::new(Code::LockHeld, cause)
                 .detail(format!("waited {} s for it (`lock-wait`)", wait.limit.as_millis().div_ceil(1_000)))
                 .fix("wait until it has ended, or end it (its container, or `SELECT pg_terminate_backend(PID)`), and run again"));
         }
-        if said.as_ref() != Some(&worker) {
+        if reported.as_ref() != Some(&worker) {
             let why = format!("its run has ended, but it is still active: {worker}");
             events.emit(Event::Waiting { what: "the tool of another run".to_owned(), why });
-            said = Some(worker);
+            reported = Some(worker);
         }
         sleep(RETRY_PAUSE).await;
     }
@@ -275,12 +274,12 @@ fn describe_holder(row: &[Option<String>], server_url: Option<&str>) -> String {
     let (pid, name, role) = (field(0).unwrap_or("?"), field(1).unwrap_or_default(), field(2).unwrap_or("?"));
     // The server shows it only to the holder's role and to roles that may see all sessions.
     let since = field(3).map(|since| format!(", connected since {since}")).unwrap_or_default();
-    let who = match (run_page_url(name, server_url), name) {
+    let session = match (run_page_url(name, server_url), name) {
         (Some(page), _) => format!("the run {page}"),
         (None, "") => "a session without a name".to_owned(),
         (None, name) => format!("`{name}`"),
     };
-    format!("{who} (pid {pid}, role `{role}`{since})")
+    format!("{session} (pid {pid}, role `{role}`{since})")
 }
 
 /// Returns the page of the run that is named by a session, unless the name was cut.
@@ -288,8 +287,8 @@ fn run_page_url(name: &str, server_url: Option<&str>) -> Option<String> {
     let (run, repository) = name.strip_prefix("bastion-migrate#")?.split_once(' ')?;
     let (run, attempt) = run.split_once('.')?;
     let numbers = [run, attempt].iter().all(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-    let whole = name.len() < MAX_NAME_LENGTH && numbers;
-    whole.then(|| {
+    let is_complete = name.len() < MAX_NAME_LENGTH && numbers;
+    is_complete.then(|| {
         let server = server_url.unwrap_or("https://github.com");
         format!("{server}/{repository}/actions/runs/{run}/attempts/{attempt}")
     })

@@ -1,9 +1,9 @@
 //! Tracks the requests of our session on their way to the server.
 //!
 //! The server responds in order, so each response can be matched to its request. A query may contain an unrecognized
-//! `COPY … FROM STDIN`, for which the server waits for rows. There are none, so a `CopyFail` follows each query: a server
-//! that does not wait for rows ignores it (PostgreSQL manual, 55.2.6), one that does ends the statement with an error.
-//! Without it, the server would treat the next query as a protocol violation and end the session (PostgreSQL,
+//! `COPY … FROM STDIN`, for which the server waits for rows. There are none, so a `CopyFail` follows each query: a
+//! server that does not wait for rows ignores it (PostgreSQL manual, 55.2.6), one that does ends the statement with an
+//! error. Without it, the server would treat the next query as a protocol violation and end the session (PostgreSQL,
 //! `CopyGetData`). No `CopyFail` follows the last query until the next message is sent, because any message resets the
 //! server's timeouts for idle sessions (`PostgresMain`).
 
@@ -86,9 +86,9 @@ impl SentRequests {
         while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
                 FramePart::Header(kind, length) => self.begin_message(kind, length),
-                FramePart::Body(piece) => self.append_body(piece),
-                FramePart::BodyEnd(piece) => {
-                    self.append_body(piece);
+                FramePart::Body(chunk) => self.append_body(chunk),
+                FramePart::BodyEnd(chunk) => {
+                    self.append_body(chunk);
                     self.read_origin_comment();
                     self.after_query = self.kind == b'Q';
                 }
@@ -98,21 +98,21 @@ impl SentRequests {
         Ok(())
     }
 
-    fn append_body(&mut self, piece: &[u8]) {
+    fn append_body(&mut self, chunk: &[u8]) {
         if self.kind == b'Q' {
-            self.query_start.extend(piece.iter().take(origin_comment::MAX_LENGTH - self.query_start.len()));
+            self.query_start.extend(chunk.iter().take(origin_comment::MAX_LENGTH - self.query_start.len()));
         }
-        self.out.extend_from_slice(piece);
+        self.out.extend_from_slice(chunk);
     }
 
     /// Assigns the request to the migration in its comment. The request can't have a response yet, because it ends
     /// only now.
     fn read_origin_comment(&mut self) {
-        let said = origin_comment::parse_comment(&std::mem::take(&mut self.query_start));
-        let (Some(said), Some((_, migration))) = (said, self.unanswered.back_mut()) else { return };
-        let (OriginComment::Begins(index) | OriginComment::Ends(index)) = said;
+        let comment = origin_comment::parse_comment(&std::mem::take(&mut self.query_start));
+        let (Some(comment), Some((_, migration))) = (comment, self.unanswered.back_mut()) else { return };
+        let (OriginComment::Begins(index) | OriginComment::Ends(index)) = comment;
         *migration = Some(index);
-        self.migration = (said == OriginComment::Begins(index)).then_some(index);
+        self.migration = (comment == OriginComment::Begins(index)).then_some(index);
     }
 
     fn begin_message(&mut self, kind: u8, length: usize) {
@@ -189,12 +189,12 @@ mod tests {
 
     const FIRST_PACKET: &[u8] = b"\0\0\0\x08abcd";
 
-    fn sent<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, SentRequests) {
-        let mut asked = SentRequests::new();
-        for piece in pieces {
-            asked.push_bytes(piece).unwrap();
+    fn sent<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, SentRequests) {
+        let mut requests = SentRequests::new();
+        for chunk in chunks {
+            requests.push_bytes(chunk).unwrap();
         }
-        (asked.outgoing().to_vec(), asked)
+        (requests.outgoing().to_vec(), requests)
     }
 
     fn refusal() -> Vec<u8> {
@@ -203,15 +203,15 @@ mod tests {
 
     #[test]
     fn sends_a_copy_fail_before_the_next_message_for_any_split_of_the_bytes() {
-        let (one, other) = (encode_message(b'Q', b"one\0"), encode_message(b'Q', b"other\0"));
+        let (first, second) = (encode_message(b'Q', b"one\0"), encode_message(b'Q', b"other\0"));
         let session =
-            [FIRST_PACKET, &encode_message(b'p', b"secret\0"), &one, &other, &encode_message(b'X', b"")].concat();
+            [FIRST_PACKET, &encode_message(b'p', b"secret\0"), &first, &second, &encode_message(b'X', b"")].concat();
         let expected = [
             FIRST_PACKET,
             &encode_message(b'p', b"secret\0"),
-            &one,
+            &first,
             &refusal(),
-            &other,
+            &second,
             &refusal(),
             &encode_message(b'X', b""),
         ]
@@ -226,11 +226,11 @@ mod tests {
     #[test]
     fn sends_nothing_after_a_query_on_its_own() {
         let session = [FIRST_PACKET, &encode_message(b'Q', b"one\0")].concat();
-        let (out, mut asked) = sent([session.as_slice()]);
+        let (out, mut requests) = sent([session.as_slice()]);
         assert_eq!(out, session);
-        asked.refuse_copy_rows();
-        asked.refuse_copy_rows();
-        assert_eq!(asked.outgoing(), [session, refusal()].concat());
+        requests.refuse_copy_rows();
+        requests.refuse_copy_rows();
+        assert_eq!(requests.outgoing(), [session, refusal()].concat());
     }
 
     #[test]
@@ -243,31 +243,31 @@ mod tests {
             encode_message(b'S', b""),
         ];
         let session = [FIRST_PACKET, &rows.concat()].concat();
-        let (out, mut asked) = sent([session.as_slice()]);
+        let (out, mut requests) = sent([session.as_slice()]);
         assert_eq!(out, session);
-        assert!(!asked.is_query_next() && asked.unanswered.len() == 1);
-        asked.refuse_copy_rows();
-        assert_eq!(asked.outgoing(), session);
+        assert!(!requests.is_query_next() && requests.unanswered.len() == 1);
+        requests.refuse_copy_rows();
+        assert_eq!(requests.outgoing(), session);
     }
 
     /// The driver sends a Sync behind the COPY and one behind its rows.
     #[test]
     fn a_copy_has_one_response_and_the_next_request_its_own() {
-        let mut asked = SentRequests::new();
-        asked.push_bytes(FIRST_PACKET).unwrap();
+        let mut requests = SentRequests::new();
+        requests.push_bytes(FIRST_PACKET).unwrap();
         for _ in 0..3 {
             for kind in *b"QBES" {
-                asked.push_bytes(&encode_message(kind, b"")).unwrap();
+                requests.push_bytes(&encode_message(kind, b"")).unwrap();
             }
-            assert!(asked.is_query_next());
-            asked.complete_request();
-            assert!(!asked.is_query_next());
-            asked.expect_copy_rows();
+            assert!(requests.is_query_next());
+            requests.complete_request();
+            assert!(!requests.is_query_next());
+            requests.expect_copy_rows();
             for kind in *b"ddcS" {
-                asked.push_bytes(&encode_message(kind, b"")).unwrap();
+                requests.push_bytes(&encode_message(kind, b"")).unwrap();
             }
-            asked.complete_request();
-            assert!(asked.unanswered.is_empty());
+            requests.complete_request();
+            assert!(requests.unanswered.is_empty());
         }
     }
 
@@ -285,16 +285,16 @@ mod tests {
         let session = [session.concat(), query("ask again".to_owned())].concat();
         for cut in 0..=session.len() {
             let (begin, end) = session.split_at(cut);
-            let mut asked = sent([begin, end]).1;
-            let whose: Vec<Option<usize>> = (0..10)
+            let mut requests = sent([begin, end]).1;
+            let migrations: Vec<Option<usize>> = (0..10)
                 .map(|_| {
-                    let migration = asked.answered_migration();
-                    asked.complete_request();
+                    let migration = requests.answered_migration();
+                    requests.complete_request();
                     migration
                 })
                 .collect();
-            let (one, two) = (Some(1), Some(2));
-            assert_eq!(whose, [None, one, one, one, two, two, two, two, None, None], "{cut}");
+            let (first, second) = (Some(1), Some(2));
+            assert_eq!(migrations, [None, first, first, first, second, second, second, second, None, None], "{cut}");
         }
     }
 
@@ -307,11 +307,11 @@ mod tests {
             &encode_message(b'S', b""),
             &encode_message(b'S', b""),
         ];
-        let (_, mut asked) = sent([session.concat().as_slice(), &encode_message(b'Q', b"")]);
+        let (_, mut requests) = sent([session.concat().as_slice(), &encode_message(b'Q', b"")]);
         let queries: Vec<bool> = (0..5)
             .map(|_| {
-                let is_query = asked.is_query_next();
-                asked.complete_request();
+                let is_query = requests.is_query_next();
+                requests.complete_request();
                 is_query
             })
             .collect();

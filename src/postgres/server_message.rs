@@ -30,8 +30,8 @@ enum FieldPosition {
 
 impl ServerMessage {
     /// Takes a piece of the message's body.
-    pub(super) fn push_bytes(&mut self, piece: &[u8]) {
-        let mut rest = piece;
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
         while let Some((first, after)) = rest.split_first() {
             match self.position {
                 FieldPosition::Type => {
@@ -80,16 +80,16 @@ impl ServerMessage {
     }
 
     fn append_text(&mut self, text: &[u8]) {
-        let (kept, more) = text.split_at(text.len().min(MAX_FIELD - self.text.len()));
-        self.text.extend_from_slice(kept);
-        self.dropped += more.len();
+        let (head, excess) = text.split_at(text.len().min(MAX_FIELD - self.text.len()));
+        self.text.extend_from_slice(head);
+        self.dropped += excess.len();
     }
 
     fn finish_field(&mut self, kind: u8) {
-        let (mut text, mut more) = (std::mem::take(&mut self.text), std::mem::take(&mut self.dropped));
-        if more > 0 {
+        let (mut text, mut dropped) = (std::mem::take(&mut self.text), std::mem::take(&mut self.dropped));
+        if dropped > 0 {
             let end = end_of_word(&text);
-            more += text.len() - end;
+            dropped += text.len() - end;
             text.truncate(end);
         }
         self.position = FieldPosition::Type;
@@ -98,8 +98,8 @@ impl ServerMessage {
         }
         self.body.push(kind);
         self.body.extend_from_slice(String::from_utf8_lossy(&text).as_bytes());
-        if more > 0 {
-            self.body.extend_from_slice(format!(" … and {more} more bytes").as_bytes());
+        if dropped > 0 {
+            self.body.extend_from_slice(format!(" … and {dropped} more bytes").as_bytes());
         }
         self.body.push(0);
     }
@@ -125,32 +125,32 @@ mod tests {
         body
     }
 
-    fn kept<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-        let mut complaint = ServerMessage::default();
-        pieces.into_iter().for_each(|piece| complaint.push_bytes(piece));
-        complaint.into_body()
+    fn filtered_body<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut message = ServerMessage::default();
+        chunks.into_iter().for_each(|chunk| message.push_bytes(chunk));
+        message.into_body()
     }
 
     #[test]
     fn keeps_a_short_message_unchanged_for_any_split_of_the_bytes() {
         let body = fields(&[(b'S', b"ERROR"), (b'C', b"42P01"), (b'M', "kein größerer".as_bytes()), (b'H', b"")]);
         for cut in 0..=body.len() {
-            let (one, other) = body.split_at(cut);
-            assert_eq!(kept([one, other]), body, "{cut}");
+            let (first, second) = body.split_at(cut);
+            assert_eq!(filtered_body([first, second]), body, "{cut}");
         }
     }
 
     #[test]
     fn replaces_invalid_bytes() {
         let body = fields(&[(b'M', b"Tabelle \xbbgr\xf6\xdfe\xab")]);
-        assert_eq!(kept([body.as_slice()]), fields(&[(b'M', "Tabelle �gr��e�".as_bytes())]));
+        assert_eq!(filtered_body([body.as_slice()]), fields(&[(b'M', "Tabelle �gr��e�".as_bytes())]));
     }
 
     #[test]
     fn keeps_the_beginning_of_a_long_field_and_counts_the_rest() {
         let long = "some words ".repeat(20_000);
         let body = fields(&[(b'M', long.as_bytes()), (b'C', b"00000")]);
-        let text = String::from_utf8(kept(body.chunks(1000))).unwrap();
+        let text = String::from_utf8(filtered_body(body.chunks(1000))).unwrap();
         let (message, after) = text.split_once('\0').unwrap();
         let (beginning, count) = message.split_once(" … and ").unwrap();
         assert!(beginning.ends_with("words") || beginning.ends_with("some"));
@@ -162,15 +162,15 @@ mod tests {
     #[test]
     fn does_not_cut_a_field_within_a_character() {
         let body = fields(&[(b'M', &[b"x".as_slice(), "ö".repeat(MAX_FIELD).as_bytes()].concat())]);
-        assert!(!String::from_utf8(kept([body.as_slice()])).unwrap().contains('\u{fffd}'));
+        assert!(!String::from_utf8(filtered_body([body.as_slice()])).unwrap().contains('\u{fffd}'));
     }
 
     #[test]
     fn a_notice_contains_its_migration() {
         let notice = |migration| {
-            let mut complaint = ServerMessage::default();
-            complaint.push_bytes(&fields(&[(b'M', b"x"), (b'F', b"9")]));
-            complaint.into_notice_body(migration)
+            let mut message = ServerMessage::default();
+            message.push_bytes(&fields(&[(b'M', b"x"), (b'F', b"9")]));
+            message.into_notice_body(migration)
         };
         assert_eq!(notice(Some(7)), fields(&[(b'M', b"x"), (b'F', b"9"), (b'F', b"7")]));
         assert_eq!(notice(None), fields(&[(b'M', b"x"), (b'F', b"9"), (b'F', b"")]));
@@ -179,12 +179,12 @@ mod tests {
     #[test]
     fn limits_the_length_of_all_fields() {
         let field = [b"W".as_slice(), &[b'x'; 1000], &[0]].concat();
-        assert!(kept(std::iter::repeat_n(field.as_slice(), 2000)).len() <= MAX_MESSAGE_BODY + 2000);
+        assert!(filtered_body(std::iter::repeat_n(field.as_slice(), 2000)).len() <= MAX_MESSAGE_BODY + 2000);
     }
 
     #[test]
     fn keeps_the_part_of_a_message_that_breaks_off() {
-        assert_eq!(kept([b"SERROR\0Mhal".as_slice()]), b"SERROR\0Mhal\0\0");
-        assert_eq!(kept([b"".as_slice()]), b"\0");
+        assert_eq!(filtered_body([b"SERROR\0Mhal".as_slice()]), b"SERROR\0Mhal\0\0");
+        assert_eq!(filtered_body([b"".as_slice()]), b"\0");
     }
 }

@@ -48,10 +48,13 @@ pub struct StartupSettings {
 impl StartupSettings {
     /// Combines our settings with those of the user's URL, which come later and so win.
     #[must_use]
-    pub fn new(application_name: String, ours: &str, target: Option<&DatabaseTarget>) -> Self {
-        let own = target.and_then(|target| target.options.as_deref()).unwrap_or_default();
-        let options =
-            [NO_IDLE_TIMEOUT, ours, own].into_iter().filter(|some| !some.is_empty()).collect::<Vec<_>>().join(" ");
+    pub fn new(application_name: String, own_options: &str, target: Option<&DatabaseTarget>) -> Self {
+        let target_options = target.and_then(|target| target.options.as_deref()).unwrap_or_default();
+        let options = [NO_IDLE_TIMEOUT, own_options, target_options]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
         Self { application_name, options }
     }
 }
@@ -71,7 +74,7 @@ pub struct Session {
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Connects over a new stream of `reach`.
+    /// Connects over a new stream of `transport`.
     ///
     /// # Errors
     /// A fault of the tunnel if there is one, otherwise the reason why the database refused the session.
@@ -87,19 +90,18 @@ impl Session {
         let config = driver_config(target, startup);
         let (client, driver) = match &connector {
             None => {
-                let (client, connection) = config
-                    .connect_raw(FilteredStream::new(stream, pid.clone()), NoTls)
-                    .await
-                    .map_err(|error| transport.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
+                let (client, connection) =
+                    config.connect_raw(FilteredStream::new(stream, pid.clone()), NoTls).await.map_err(|error| {
+                        transport.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target))
+                    })?;
                 (client, spawn_driver(connection, events.clone()))
             }
             Some(connector) => {
                 tls::request_tls(&mut stream, target).await.map_err(|fault| transport.loss_fault().unwrap_or(fault))?;
                 let connect = FilteredTlsConnect { connect: tls_for_stream(connector, target)?, pid: pid.clone() };
-                let (client, connection) = config
-                    .connect_raw(stream, connect)
-                    .await
-                    .map_err(|error| transport.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target)))?;
+                let (client, connection) = config.connect_raw(stream, connect).await.map_err(|error| {
+                    transport.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target))
+                })?;
                 (client, spawn_driver(connection, events.clone()))
             }
         };

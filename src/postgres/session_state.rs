@@ -11,11 +11,11 @@ pub const CURRENT_DATABASE_OID: &str = "(SELECT d.oid FROM pg_catalog.pg_databas
     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())";
 
 /// Returns an SQL expression of type text that changes with the initial settings of sessions and with the advisory
-/// locks that files keep. `ours` are the locks that belong to no file. `database` is the database's `oid` as SQL,
+/// locks that files keep. `locks` are those that belong to no file. `database` is the database's `oid` as SQL,
 /// because the expression is planned with every file, and each further table costs 0.1 ms.
 #[must_use]
-pub fn session_state_sql(ours: &[AdvisoryLock], database: &str) -> String {
-    let ours: Vec<String> = ours
+pub fn session_state_sql(locks: &[AdvisoryLock], database: &str) -> String {
+    let conditions: Vec<String> = locks
         .iter()
         .map(|lock| {
             let (class, object) = lock.pg_locks_key();
@@ -33,6 +33,6 @@ pub fn session_state_sql(ours: &[AdvisoryLock], database: &str) -> String {
              pg_catalog.to_regrole(pg_catalog.quote_ident(session_user))::pg_catalog.oid])), \
          (SELECT pg_catalog.count(*) FROM pg_catalog.pg_lock_status() l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' \
            AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND NOT ({})))",
-        ours.join(" OR ")
+        conditions.join(" OR ")
     )
 }

@@ -19,8 +19,8 @@ impl SslRequest {
 
     /// Parses libpq's values.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
             "disable" => Some(Self::Mode(SslMode::Disable)),
             "allow" | "prefer" => Some(Self::Prefer),
             "require" => Some(Self::Mode(SslMode::Require)),
@@ -47,12 +47,12 @@ mod tests {
 
     #[test]
     fn prefer_does_not_fall_back_to_plain_text_over_a_network() {
-        for word in ["prefer", "allow"] {
-            let wish = SslRequest::parse(word).unwrap();
-            assert_eq!(wish.mode_for_host("db.internal"), SslMode::Require);
-            assert_eq!(wish.mode_for_host("localhost.example.com"), SslMode::Require);
+        for text in ["prefer", "allow"] {
+            let request = SslRequest::parse(text).unwrap();
+            assert_eq!(request.mode_for_host("db.internal"), SslMode::Require);
+            assert_eq!(request.mode_for_host("localhost.example.com"), SslMode::Require);
             for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1"] {
-                assert_eq!(wish.mode_for_host(host), SslMode::Disable, "{host}");
+                assert_eq!(request.mode_for_host(host), SslMode::Disable, "{host}");
             }
         }
     }
@@ -60,8 +60,8 @@ mod tests {
     #[test]
     fn every_other_mode_is_the_same_for_every_host() {
         for mode in [SslMode::Disable, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull] {
-            let wish = SslRequest::parse(mode.name()).unwrap();
-            assert_eq!((wish.mode_for_host("localhost"), wish.mode_for_host("db")), (mode, mode));
+            let request = SslRequest::parse(mode.name()).unwrap();
+            assert_eq!((request.mode_for_host("localhost"), request.mode_for_host("db")), (mode, mode));
         }
         assert_eq!(SslRequest::parse("Require"), None);
     }

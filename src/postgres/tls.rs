@@ -55,13 +55,13 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// as a server without TLS, even the `H` of a web server.
 pub(crate) async fn request_tls(stream: &mut TransportStream, target: &DatabaseTarget) -> Result<(), Fault> {
     let at = format!("`{}:{}`", target.host, target.port);
-    let cut = |error: std::io::Error| {
+    let connection_closed = |error: std::io::Error| {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).with_causes(&error)
     };
-    let mut answer = [0];
-    stream.write_all(&SSL_REQUEST).await.map_err(cut)?;
-    stream.read_exact(&mut answer).await.map_err(cut)?;
-    match &answer {
+    let mut response = [0];
+    stream.write_all(&SSL_REQUEST).await.map_err(connection_closed)?;
+    stream.read_exact(&mut response).await.map_err(connection_closed)?;
+    match &response {
         b"S" => Ok(()),
         // `E` begins the message of a server that could not fork a backend.
         b"E" => Err(Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now"))),

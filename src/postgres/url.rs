@@ -95,8 +95,8 @@ fn split_scheme(url: &str) -> Result<(UrlForm, &str), Fault> {
     if url.starts_with(['"', '\'']) {
         return Err(invalid_url("begins with a quotation mark").fix("write the URL without quotation marks around it"));
     }
-    if let Some(surplus) = pasted_prefix_fault(url) {
-        return Err(surplus);
+    if let Some(fault) = pasted_prefix_fault(url) {
+        return Err(fault);
     }
     let (form, uri) = match url.strip_prefix("jdbc:") {
         Some(uri) => (UrlForm::Jdbc, uri),
@@ -116,27 +116,28 @@ fn split_scheme(url: &str) -> Result<(UrlForm, &str), Fault> {
 /// repeated in the message because it is no part of a secret.
 fn pasted_prefix_fault(url: &str) -> Option<Fault> {
     let (before, _) = url.split_once("://")?;
-    let (front, quoted) = before.rsplit_once(['=', ' '])?;
+    let (prefix, quoted) = before.rsplit_once(['=', ' '])?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_ -".contains(letter);
     let is_url = SCHEMES.contains(&quoted.trim_start_matches(['"', '\'']));
-    if !is_url || front.is_empty() || !front.chars().all(is_plain) {
+    if !is_url || prefix.is_empty() || !prefix.chars().all(is_plain) {
         return None;
     }
-    let mark = before.chars().nth(front.chars().count()).map(String::from).unwrap_or_default();
+    let separator = before.chars().nth(prefix.chars().count()).map(String::from).unwrap_or_default();
     let fix = "paste the URL alone, from `postgres` to its end, without the text before it and without quotation marks";
-    Some(invalid_url(&format!("begins with `{}`", format!("{front}{mark}").trim_end())).fix(fix))
+    Some(invalid_url(&format!("begins with `{}`", format!("{prefix}{separator}").trim_end())).fix(fix))
 }
 
 /// Refuses a URL with an unclear end of the password. Everything before the last `@` is user and password, so a
 /// delimiter in front of it either belongs to the password, or the `@` is no separator.
 fn refuse_ambiguity(rest: &str) -> Result<(), Fault> {
-    if let Some(blank) = rest.chars().find(|letter| letter.is_whitespace() || letter.is_control()) {
-        return Err(must_be_encoded_fault("a space or a line break", &encoded_form(blank)));
+    if let Some(character) = rest.chars().find(|letter| letter.is_whitespace() || letter.is_control()) {
+        return Err(must_be_encoded_fault("a space or a line break", &encoded_form(character)));
     }
     let userinfo = rest.rfind('@').and_then(|end| rest.get(..end)).unwrap_or_default();
-    if let Some(found) = userinfo.chars().find(|letter| "@/?#".contains(*letter)) {
-        let what = if found == '@' { "more than one `@`".to_owned() } else { format!("`{found}` before an `@`") };
-        return Err(must_be_encoded_fault(&what, &encoded_form(found)));
+    if let Some(character) = userinfo.chars().find(|letter| "@/?#".contains(*letter)) {
+        let problem =
+            if character == '@' { "more than one `@`".to_owned() } else { format!("`{character}` before an `@`") };
+        return Err(must_be_encoded_fault(&problem, &encoded_form(character)));
     }
     if rest.contains('#') {
         return Err(must_be_encoded_fault("`#`", "%23"));
@@ -154,9 +155,9 @@ fn encoded_form(letter: char) -> String {
         .to_string()
 }
 
-fn must_be_encoded_fault(what: &str, encoded: &str) -> Fault {
+fn must_be_encoded_fault(problem: &str, encoded: &str) -> Fault {
     let also = if encoded == "%40" { "" } else { " (and an `@` as `%40`)" };
-    invalid_url(&format!("has {what}, so it is unclear where the password ends")).fix(format!(
+    invalid_url(&format!("has {problem}, so it is unclear where the password ends")).fix(format!(
         "where the character belongs to the user, the password or a parameter, write it as `{encoded}`{also}; or give \
          `database-host`, `database-user`, `database-password` and `database-name` instead of `database-url`: they need no \
          encoding"
@@ -181,11 +182,11 @@ fn parse_server(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
 }
 
 /// Returns the value of a part that can be in the address or in the parameters, or in both with the same value.
-fn agreed_value<T: PartialEq>(what: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
+fn agreed_value<T: PartialEq>(name: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
     match (address, parameter) {
         (Some(address), Some(parameter)) if address != parameter => {
-            Err(invalid_url(&format!("has one value in its address and another in its parameter `{what}`"))
-                .fix(format!("remove the parameter `{what}`")))
+            Err(invalid_url(&format!("has one value in its address and another in its parameter `{name}`"))
+                .fix(format!("remove the parameter `{name}`")))
         }
         (address, parameter) => Ok(address.or(parameter)),
     }
@@ -371,15 +372,15 @@ mod tests {
 
     #[test]
     fn masks_the_password_encoded_and_decoded_even_if_the_url_is_refused() {
-        let found = |url: &str| -> Vec<String> {
+        let passwords = |url: &str| -> Vec<String> {
             possible_passwords(&Secret::new(url)).iter().map(|password| password.expose().to_owned()).collect()
         };
-        assert_eq!(found("postgres://u:p%40w@h/db"), ["p%40w", "p@w"]);
-        assert_eq!(found("postgres://u:a@b#c@h/db"), ["a@b#c", "a@b#c"]);
-        assert_eq!(found("jdbc:postgresql://h/db?user=u&password=p%40w"), ["p%40w", "p@w"]);
-        let words = found("jdbc:postgresql://h/db?user=u&password=correct+horse%2B");
-        assert!(words.contains(&"correct horse+".to_owned()), "{words:?}");
-        assert!(found("postgres://u@h/db").is_empty());
-        assert!(found("hunter2").is_empty());
+        assert_eq!(passwords("postgres://u:p%40w@h/db"), ["p%40w", "p@w"]);
+        assert_eq!(passwords("postgres://u:a@b#c@h/db"), ["a@b#c", "a@b#c"]);
+        assert_eq!(passwords("jdbc:postgresql://h/db?user=u&password=p%40w"), ["p%40w", "p@w"]);
+        let decoded = passwords("jdbc:postgresql://h/db?user=u&password=correct+horse%2B");
+        assert!(decoded.contains(&"correct horse+".to_owned()), "{decoded:?}");
+        assert!(passwords("postgres://u@h/db").is_empty());
+        assert!(passwords("hunter2").is_empty());
     }
 }

@@ -171,7 +171,7 @@ impl UrlParameters {
         let name = name.to_ascii_lowercase();
         let present = self.settings.iter().find(|(present, _)| *present == name);
         match present {
-            Some((_, other)) if *other != value => {
+            Some((_, earlier)) if *earlier != value => {
                 Err(invalid_url(&format!("sets `{name}` twice, with different values"))
                     .fix(format!("set `{name}` once")))
             }
@@ -209,11 +209,11 @@ impl UrlParameters {
                 .fix("write `&` in the password as `%26` and `?` as `%3F`, or remove the parameter"));
         }
         let plain = key.to_lowercase().replace(['_', '-'], "");
-        if let Some(meant) = SUPPORTED
+        if let Some(suggestion) = SUPPORTED
             .iter()
-            .find(|known| strsim::damerau_levenshtein(&plain, known) <= MAX_MISSPELLING && key.len() > 3)
+            .find(|supported| strsim::damerau_levenshtein(&plain, supported) <= MAX_MISSPELLING && key.len() > 3)
         {
-            return Err(invalid_url("has a parameter that looks misspelt").fix(format!("did you mean `{meant}`?")));
+            return Err(invalid_url("has a parameter that looks misspelt").fix(format!("did you mean `{suggestion}`?")));
         }
         if plain.starts_with("ssl") {
             return Err(invalid_url("has a parameter of TLS that does not exist")
@@ -237,13 +237,13 @@ fn escape_option(value: &str) -> String {
     value.replace('\\', "\\\\").replace(' ', "\\ ")
 }
 
-fn set_once<T: PartialEq>(place: &mut Option<T>, key: &str, value: T) -> Result<(), Fault> {
-    if place.as_ref().is_some_and(|present| *present != value) {
+fn set_once<T: PartialEq>(slot: &mut Option<T>, key: &str, value: T) -> Result<(), Fault> {
+    if slot.as_ref().is_some_and(|present| *present != value) {
         return Err(
             invalid_url(&format!("has `{key}` twice, with different values")).fix(format!("write `{key}` once"))
         );
     }
-    *place = Some(value);
+    *slot = Some(value);
     Ok(())
 }
 
@@ -324,13 +324,13 @@ mod tests {
 
     #[test]
     fn reads_tls_in_every_dialect() {
-        let wish = |query, form| UrlParameters::parse(query, form).unwrap().sslmode;
-        assert_eq!(wish("sslmode=prefer", UrlForm::Uri), Some(SslRequest::Prefer));
-        assert_eq!(wish("sslmode=verify-ca", UrlForm::Uri), Some(SslRequest::Mode(SslMode::VerifyCa)));
-        assert_eq!(wish("ssl=true", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Require)));
-        assert_eq!(wish("ssl=true", UrlForm::Jdbc), Some(SslRequest::Mode(SslMode::VerifyFull)));
-        assert_eq!(wish("ssl=require", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Require)));
-        assert_eq!(wish("ssl=false", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Disable)));
+        let sslmode = |query, form| UrlParameters::parse(query, form).unwrap().sslmode;
+        assert_eq!(sslmode("sslmode=prefer", UrlForm::Uri), Some(SslRequest::Prefer));
+        assert_eq!(sslmode("sslmode=verify-ca", UrlForm::Uri), Some(SslRequest::Mode(SslMode::VerifyCa)));
+        assert_eq!(sslmode("ssl=true", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Require)));
+        assert_eq!(sslmode("ssl=true", UrlForm::Jdbc), Some(SslRequest::Mode(SslMode::VerifyFull)));
+        assert_eq!(sslmode("ssl=require", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Require)));
+        assert_eq!(sslmode("ssl=false", UrlForm::Uri), Some(SslRequest::Mode(SslMode::Disable)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::fault::{Code, Fault};
 use percent_encoding::percent_decode_str;
 use std::net::Ipv6Addr;
+
 /// The dialect of the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UrlForm {

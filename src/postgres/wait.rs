@@ -55,8 +55,8 @@ pub async fn wait_for_session(
 ///
 /// # Errors
 /// The response's own fault; `database-timeout`, after which the session is no longer usable.
-pub async fn answer_within<T>(wait: Duration, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    timeout(wait, answer).await.unwrap_or_else(|_| Err(no_answer_fault(wait)))
+pub async fn answer_within<T>(wait: Duration, response: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(wait, response).await.unwrap_or_else(|_| Err(no_answer_fault(wait)))
 }
 
 /// Returns the fault for a database that no longer responds.

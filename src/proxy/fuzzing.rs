@@ -1,6 +1,8 @@
-//! Properties of every first packet of a client, for `make fuzz` and the tests. Each function panics if one does not hold.
+//! Properties of every first packet of a client, for `make fuzz` and the tests. Each function panics if one does not
+//! hold.
 
 use super::startup_packet::{self, InjectedOptions};
+
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`).
 const MAX_PACKET_LENGTH: usize = 10_000;
 
@@ -16,9 +18,9 @@ pub(crate) fn check_first_packet(packet: &[u8]) {
             startup_packet::FirstPacket::Startup | startup_packet::FirstPacket::Replication
         )
     };
-    let settled = startup_packet::with_injected_options(packet, "we", &options_before("-c a=1"));
-    let Some((version, said)) = parse_startup_packet(packet) else {
-        assert!(settled.is_none() && !is_startup(packet), "it is no start-up packet");
+    let rewritten = startup_packet::with_injected_options(packet, "we", &options_before("-c a=1"));
+    let Some((version, parameters)) = parse_startup_packet(packet) else {
+        assert!(rewritten.is_none() && !is_startup(packet), "it is no start-up packet");
         return;
     };
     assert_eq!(is_startup(packet), version >> 16 == 3);
@@ -32,10 +34,11 @@ pub(crate) fn check_first_packet(packet: &[u8]) {
         "a byte more than it says"
     );
     let is_ours = |name: &[u8]| name == b"options" || name.eq_ignore_ascii_case(b"application_name");
-    let own = said.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value).unwrap_or_default();
-    let options = if own.is_empty() { b"-c a=1".to_vec() } else { [b"-c a=1 ", own].concat() };
-    let mut expected: PacketParameters<'_> = said.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
-    if expected.len() == said.len() {
+    let client_options =
+        parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value).unwrap_or_default();
+    let options = if client_options.is_empty() { b"-c a=1".to_vec() } else { [b"-c a=1 ", client_options].concat() };
+    let mut expected: PacketParameters<'_> = parameters.iter().copied().filter(|(name, _)| !is_ours(name)).collect();
+    if expected.len() == parameters.len() {
         assert_eq!(
             startup_packet::with_injected_options(packet, "", &InjectedOptions::default()).as_deref(),
             Some(packet),
@@ -43,8 +46,8 @@ pub(crate) fn check_first_packet(packet: &[u8]) {
         );
     }
     expected.extend([(b"options".as_slice(), options.as_slice()), (b"application_name", b"we")]);
-    match &settled {
-        Some(settled) => assert_eq!(parse_startup_packet(settled), Some((version, expected))),
+    match &rewritten {
+        Some(rewritten) => assert_eq!(parse_startup_packet(rewritten), Some((version, expected))),
         None => {
             assert!(
                 packet.len() + b"options\0-c a=1 \0application_name\0we\0".len() > MAX_PACKET_LENGTH + 4,
@@ -65,8 +68,9 @@ fn options_before(options: &str) -> InjectedOptions {
 fn parse_startup_packet(packet: &[u8]) -> Option<(u32, PacketParameters<'_>)> {
     let (length, body) = packet.split_first_chunk::<4>()?;
     let (version, text) = body.split_first_chunk::<4>()?;
-    let fits = usize::try_from(u32::from_be_bytes(*length)) == Ok(packet.len()) && body.len() <= MAX_PACKET_LENGTH;
-    let text = text.strip_suffix(&[0]).filter(|_| fits)?;
+    let is_valid_length =
+        usize::try_from(u32::from_be_bytes(*length)) == Ok(packet.len()) && body.len() <= MAX_PACKET_LENGTH;
+    let text = text.strip_suffix(&[0]).filter(|_| is_valid_length)?;
     let texts: Vec<&[u8]> = match text.strip_suffix(&[0]) {
         Some(text) => text.split(|byte| *byte == 0).collect(),
         None if text.is_empty() => Vec::new(),
@@ -119,16 +123,16 @@ pub(crate) fn check_written_packets(texts: &[String]) {
 /// Splits `options` as the server does (`pg_split_opts` in `postinit.c`).
 fn split_options(options: &str) -> Vec<String> {
     let is_blank = |letter: char| letter.is_ascii_whitespace() || letter == '\x0b';
-    let (mut words, mut letters) = (Vec::new(), options.chars().peekable());
+    let (mut arguments, mut letters) = (Vec::new(), options.chars().peekable());
     loop {
         while letters.next_if(|letter| is_blank(*letter)).is_some() {}
         if letters.peek().is_none() {
-            return words;
+            return arguments;
         }
-        let mut word = String::new();
+        let mut argument = String::new();
         while let Some(letter) = letters.next_if(|letter| !is_blank(*letter)) {
-            word.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+            argument.extend(if letter == '\\' { letters.next() } else { Some(letter) });
         }
-        words.push(word);
+        arguments.push(argument);
     }
 }

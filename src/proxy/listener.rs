@@ -77,16 +77,16 @@ impl ClientSessionSettings {
     fn encode_settings(self) -> io::Result<EncodedSettings> {
         let lock_timeout = self.defaults.iter().find(|(name, _)| name == "lock_timeout");
         let lock_timeout = lock_timeout.and_then(|(_, millis)| millis.parse().ok()).map(Duration::from_millis);
-        let around = InjectedOptions {
+        let options = InjectedOptions {
             before: startup_packet::encode_options(&self.defaults),
             after: startup_packet::encode_options(&self.enforced),
         };
-        if [&self.application_name, &around.before, &around.after].iter().any(|text| text.contains('\0')) {
+        if [&self.application_name, &options.before, &options.after].iter().any(|text| text.contains('\0')) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a setting contains a NUL"));
         }
         Ok(EncodedSettings {
             application_name: self.application_name,
-            options: around,
+            options,
             lock_timeout: lock_timeout.unwrap_or_default(),
         })
     }
@@ -116,17 +116,11 @@ impl ProxyListener {
     ///
     /// # Errors
     /// If the address can't be bound, or a setting contains a NUL, which the protocol can't transmit.
-    pub async fn bind(address: SocketAddr, passage: ClientTls, injected: ClientSessionSettings) -> io::Result<Self> {
-        let packed = Mutex::new(injected.encode_settings()?);
+    pub async fn bind(address: SocketAddr, client_tls: ClientTls, injected: ClientSessionSettings) -> io::Result<Self> {
+        let session_settings = Mutex::new(injected.encode_settings()?);
         let socket = TcpListener::bind(address).await?;
-        let passage = Mutex::new(passage);
-        Ok(Self {
-            socket,
-            client_tls: passage,
-            session_settings: packed,
-            allowed_address: None,
-            stats: ProxyStats::default(),
-        })
+        let client_tls = Mutex::new(client_tls);
+        Ok(Self { socket, client_tls, session_settings, allowed_address: None, stats: ProxyStats::default() })
     }
 
     /// Accepts only clients from this address; without one, all clients.
@@ -194,7 +188,7 @@ impl ProxyListener {
     /// Returns the time at which the server last responded to a client; `None` if only encrypted streams passed.
     #[must_use]
     pub fn answered(&self) -> Option<Instant> {
-        self.stats.answered()
+        self.stats.last_response()
     }
 
     /// Returns the last error that the server sent to a client over an unencrypted stream.
@@ -225,23 +219,23 @@ impl ProxyListener {
         self.stats.update_traffic(|traffic| traffic.connections += 1);
         // Small queries must not wait for the previous acknowledgement; without the option the socket still works.
         drop(client.set_nodelay(true));
-        if let Err(farewell) = self.handle_first_packets(&mut client, upstream).await {
-            send_error_and_close(&mut client, &farewell).await;
+        if let Err(error_packet) = self.handle_first_packets(&mut client, upstream).await {
+            send_error_and_close(&mut client, &error_packet).await;
         }
     }
 
     /// Handles the client's first packets and its session. The error is the last message to the client.
     async fn handle_first_packets(&self, client: &mut TcpStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
-        let mut told_plain = 0;
+        let mut declined = 0;
         for _ in 0..MAX_FIRST_PACKETS {
             let Ok(Ok(packet)) = timeout(FIRST_PACKET_TIMEOUT, read_first_packet(client)).await else { return Ok(()) };
             // A client that sends a further packet accepts plain text. A declined request is counted at once, so that a
             // client that disconnects while we wait is counted, too.
-            self.stats.update_traffic(|traffic| traffic.declined -= std::mem::take(&mut told_plain));
+            self.stats.update_traffic(|traffic| traffic.declined -= std::mem::take(&mut declined));
             match (startup_packet::classify_packet(&packet), self.passage()) {
                 (FirstPacket::TlsRequest, ClientTls::Terminated) => {
-                    told_plain = 1;
-                    self.stats.update_traffic(|traffic| traffic.declined += told_plain);
+                    declined = 1;
+                    self.stats.update_traffic(|traffic| traffic.declined += declined);
                     decline_encryption(client).await;
                 }
                 (FirstPacket::GssRequest, _) => decline_encryption(client).await,
@@ -259,8 +253,10 @@ impl ProxyListener {
                     let EncodedSettings { application_name, options, lock_timeout } = self.current_settings();
                     let packet = startup_packet::with_injected_options(&packet, &application_name, &options);
                     let packet = packet.ok_or_else(startup_packet::protocol_violation)?;
-                    let lift = LockTimeoutSwitch::new(lock_timeout);
-                    return self.relay_session(client, (&packet, lift), upstream, |traffic| traffic.settled += 1).await;
+                    let switch = LockTimeoutSwitch::new(lock_timeout);
+                    return self
+                        .relay_session(client, (&packet, switch), upstream, |traffic| traffic.settled += 1)
+                        .await;
                 }
                 // A replication client is known by its own name, and runs no statement of a migration.
                 (FirstPacket::Replication, _) => {
@@ -279,28 +275,28 @@ impl ProxyListener {
     async fn relay_session(
         &self,
         client: &mut TcpStream,
-        (packet, lift): (&[u8], LockTimeoutSwitch),
+        (packet, switch): (&[u8], LockTimeoutSwitch),
         upstream: &Upstream<'_>,
         count: impl FnOnce(&mut Traffic),
     ) -> Result<(), Vec<u8>> {
         let (server, tls) = upstream.open_secured(packet).await.map_err(|fault| self.record_failure(fault))?;
         self.stats.update_traffic(count);
-        relay_streams(client, server, (BackendMessages::new(tls), lift), &self.stats, || upstream.transport_fault())
+        relay_streams(client, server, (BackendMessages::new(tls), switch), &self.stats, || upstream.transport_fault())
             .await;
         Ok(())
     }
 
-    /// Relays a session in the client's own TLS; `answer` is the response that the client waits for.
+    /// Relays a session in the client's own TLS; `reply` is the response that the client waits for.
     async fn relay_client_tls(
         &self,
         client: &mut TcpStream,
         server: TransportStream,
-        answer: &[u8],
+        reply: &[u8],
         upstream: &Upstream<'_>,
     ) -> Result<(), Vec<u8>> {
         self.stats.update_traffic(|traffic| traffic.untouched += 1);
         // If the client has gone meanwhile, the relay notices it.
-        drop(client.write_all(answer).await);
+        drop(client.write_all(reply).await);
         relay_streams(
             client,
             server,
@@ -327,9 +323,9 @@ impl ProxyListener {
     }
 
     fn record_failure(&self, fault: Fault) -> Vec<u8> {
-        let farewell = startup_packet::connection_failure(&fault);
+        let error_packet = startup_packet::connection_failure(&fault);
         self.stats.record_fault(fault);
-        farewell
+        error_packet
     }
 }
 
@@ -352,9 +348,9 @@ async fn decline_encryption(client: &mut TcpStream) {
 
 /// Sends the last message and closes. It reads to the end first, because the system would discard the message if
 /// bytes were left unread.
-async fn send_error_and_close(client: &mut TcpStream, farewell: &[u8]) {
+async fn send_error_and_close(client: &mut TcpStream, error_packet: &[u8]) {
     let drain = async {
-        client.write_all(farewell).await?;
+        client.write_all(error_packet).await?;
         client.shutdown().await?;
         copy(client, &mut sink()).await
     };
@@ -366,10 +362,10 @@ mod tests {
     use super::*;
     use crate::postgres::SslMode;
 
-    async fn listener(passage: ClientTls) -> ProxyListener {
+    async fn listener(client_tls: ClientTls) -> ProxyListener {
         let injected =
             ClientSessionSettings { application_name: "we".to_owned(), defaults: Vec::new(), enforced: Vec::new() };
-        ProxyListener::bind(([127, 0, 0, 1], 0).into(), passage, injected).await.unwrap()
+        ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, injected).await.unwrap()
     }
 
     async fn client(listener: &ProxyListener, sent: &[u8]) -> TcpStream {
@@ -434,22 +430,22 @@ mod tests {
     async fn passes_direct_tls_through() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (listener, target) = (listener(ClientTls::PassThrough).await, target(&server));
-        let hello: Vec<u8> = [0x16, 3, 1].into_iter().chain(0..200).collect();
-        let mut client = client(&listener, &hello).await;
-        let talk = async {
+        let handshake: Vec<u8> = [0x16, 3, 1].into_iter().chain(0..200).collect();
+        let mut client = client(&listener, &handshake).await;
+        let exchange = async {
             let (mut server, _) = server.accept().await.unwrap();
-            let mut arrived = vec![0; hello.len()];
+            let mut arrived = vec![0; handshake.len()];
             server.read_exact(&mut arrived).await.unwrap();
-            assert_eq!(arrived, hello);
-            server.write_all(&hello).await.unwrap();
+            assert_eq!(arrived, handshake);
+            server.write_all(&handshake).await.unwrap();
             drop(server);
-            let mut answer = Vec::new();
-            client.read_to_end(&mut answer).await.unwrap();
-            assert_eq!(answer, hello);
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).await.unwrap();
+            assert_eq!(received, handshake);
         };
         tokio::select! {
             _ = listener.serve(&Transport::Direct, &target) => {}
-            () = talk => {}
+            () = exchange => {}
         }
         let traffic = listener.traffic();
         assert_eq!((traffic.connections, traffic.settled, traffic.untouched), (1, 0, 1));

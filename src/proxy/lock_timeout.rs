@@ -90,12 +90,12 @@ impl LockTimeoutSwitch {
         while let Some(step) = self.client_frames.next_part(&mut rest) {
             match step {
                 FramePart::Header(kind, length) => self.begin_client_message(kind, length, &mut out),
-                FramePart::Body(piece) | FramePart::BodyEnd(piece) if self.held.is_none() => {
-                    out.extend_from_slice(piece);
+                FramePart::Body(chunk) | FramePart::BodyEnd(chunk) if self.held.is_none() => {
+                    out.extend_from_slice(chunk);
                 }
-                FramePart::Body(piece) => self.hold_back(piece, limit, &mut out),
-                FramePart::BodyEnd(piece) => {
-                    self.hold_back(piece, limit, &mut out);
+                FramePart::Body(chunk) => self.hold_back(chunk, limit, &mut out),
+                FramePart::BodyEnd(chunk) => {
+                    self.hold_back(chunk, limit, &mut out);
                     self.release_held(limit, &mut out);
                 }
                 FramePart::Invalid => {
@@ -111,7 +111,10 @@ impl LockTimeoutSwitch {
 
     /// Returns the held-back beginning of a statement that never ended.
     pub(crate) fn take_held(&mut self) -> Vec<u8> {
-        self.held.take().map(|held| [encode_header(held.kind, held.length), held.body].concat()).unwrap_or_default()
+        self.held
+            .take()
+            .map(|message| [encode_header(message.kind, message.length), message.body].concat())
+            .unwrap_or_default()
     }
 
     fn begin_client_message(&mut self, kind: u8, length: usize, out: &mut Vec<u8>) {
@@ -150,10 +153,10 @@ impl LockTimeoutSwitch {
         }
     }
 
-    fn hold_back(&mut self, piece: &[u8], limit: Duration, out: &mut Vec<u8>) {
-        let Some(held) = &mut self.held else { return };
-        held.body.extend_from_slice(piece);
-        if held.body.len() >= MAX_HELD {
+    fn hold_back(&mut self, chunk: &[u8], limit: Duration, out: &mut Vec<u8>) {
+        let Some(message) = &mut self.held else { return };
+        message.body.extend_from_slice(chunk);
+        if message.body.len() >= MAX_HELD {
             self.release_held(limit, out);
         }
     }
@@ -161,14 +164,14 @@ impl LockTimeoutSwitch {
     /// Sends the held-back statement, with a query of our own before it if one is needed.
     fn release_held(&mut self, limit: Duration, out: &mut Vec<u8>) {
         let Some(HeldStatement { kind, length, body }) = self.held.take() else { return };
-        let is_patient = statement_text(kind, &body).is_some_and(|text| waits_for_transactions(text).is_some());
+        let waits_long = statement_text(kind, &body).is_some_and(|text| waits_for_transactions(text).is_some());
         // In the middle of a message from the server, the response to our query could not be removed.
-        let is_possible = self.server_frames.is_at_boundary() && (self.is_disabled || self.is_idle());
-        if is_patient != self.is_disabled && is_possible {
-            let query = if is_patient { disable_sql(limit) } else { restore_sql(limit) };
+        let can_insert = self.server_frames.is_at_boundary() && (self.is_disabled || self.is_idle());
+        if waits_long != self.is_disabled && can_insert {
+            let query = if waits_long { disable_sql(limit) } else { restore_sql(limit) };
             out.extend(encode_message(b'Q', format!("{query}\0").as_bytes()));
             self.pending.push_back(QueryOrigin::Proxy);
-            (self.is_disabled, self.is_rewriting) = (is_patient, true);
+            (self.is_disabled, self.is_rewriting) = (waits_long, true);
         }
         self.record_client_message(kind);
         out.extend(encode_header(kind, length));
@@ -193,9 +196,9 @@ impl LockTimeoutSwitch {
                         out.extend(encode_header(kind, length));
                     }
                 }
-                FramePart::Body(piece) => self.take_server_body(piece, &mut out),
-                FramePart::BodyEnd(piece) => {
-                    self.take_server_body(piece, &mut out);
+                FramePart::Body(chunk) => self.take_server_body(chunk, &mut out),
+                FramePart::BodyEnd(chunk) => {
+                    self.take_server_body(chunk, &mut out);
                     if self.server_kind == b'Z' {
                         self.pending.pop_front();
                     }
@@ -215,12 +218,12 @@ impl LockTimeoutSwitch {
         Cow::Borrowed(bytes)
     }
 
-    fn take_server_body(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+    fn take_server_body(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         if self.server_kind == b'Z' {
-            self.status = piece.first().copied().or(self.status);
+            self.status = chunk.first().copied().or(self.status);
         }
         if !self.is_dropped {
-            out.extend_from_slice(piece);
+            out.extend_from_slice(chunk);
         }
     }
 }
@@ -232,7 +235,7 @@ fn statement_text(kind: u8, body: &[u8]) -> Option<&str> {
     // A text cut within a character is read up to that character.
     match std::str::from_utf8(text) {
         Ok(text) => Some(text),
-        Err(cut) => std::str::from_utf8(text.split_at_checked(cut.valid_up_to())?.0).ok(),
+        Err(error) => std::str::from_utf8(text.split_at_checked(error.valid_up_to())?.0).ok(),
     }
 }
 
@@ -281,170 +284,182 @@ mod tests {
         encode_message(b'Z', status)
     }
 
-    fn answer() -> Vec<u8> {
+    fn query_response() -> Vec<u8> {
         [encode_message(b'T', b"columns"), encode_message(b'D', b"row"), encode_message(b'C', b"SELECT 1\0")].concat()
     }
 
     /// A session in which the server is ready for the first query.
     fn session() -> LockTimeoutSwitch {
-        let mut lift = LockTimeoutSwitch::new(LIMIT);
+        let mut switch = LockTimeoutSwitch::new(LIMIT);
         let greeting = [encode_message(b'R', &[0; 4]), encode_message(b'K', &[0; 8]), ready(b"I")].concat();
-        assert_eq!(lift.pass_to_server(&encode_message(b'p', b"secret")).into_owned(), encode_message(b'p', b"secret"));
-        assert_eq!(lift.pass_to_client(&greeting).into_owned(), greeting);
-        lift
+        assert_eq!(
+            switch.pass_to_server(&encode_message(b'p', b"secret")).into_owned(),
+            encode_message(b'p', b"secret")
+        );
+        assert_eq!(switch.pass_to_client(&greeting).into_owned(), greeting);
+        switch
     }
 
     const BUILD: &str = "CREATE INDEX CONCURRENTLY i ON t (x)";
 
     #[test]
     fn disables_the_timeout_for_an_index_build_and_restores_it_before_the_next_statement() {
-        let mut lift = session();
+        let mut switch = session();
         assert_eq!(
-            lift.pass_to_server(&query(BUILD)).into_owned(),
+            switch.pass_to_server(&query(BUILD)).into_owned(),
             [query(&disable_sql(LIMIT)), query(BUILD)].concat()
         );
         let built = [encode_message(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
-        let said = [answer(), ready(b"I"), built.clone()].concat();
-        assert_eq!(lift.pass_to_client(&said).into_owned(), built);
-        assert_eq!(lift.pass_to_server(&query(BUILD)).into_owned(), query(BUILD), "it still is lifted");
-        assert_eq!(lift.pass_to_client(&built).into_owned(), built);
+        let received = [query_response(), ready(b"I"), built.clone()].concat();
+        assert_eq!(switch.pass_to_client(&received).into_owned(), built);
+        assert_eq!(switch.pass_to_server(&query(BUILD)).into_owned(), query(BUILD), "it still is lifted");
+        assert_eq!(switch.pass_to_client(&built).into_owned(), built);
         let next = [query("SELECT 1"), query("SELECT 2")].concat();
-        assert_eq!(lift.pass_to_server(&next).into_owned(), [query(&restore_sql(LIMIT)), next.clone()].concat());
-        let answered = [answer(), ready(b"I"), answer(), ready(b"I")].concat();
-        assert_eq!(lift.pass_to_client(&[answer(), ready(b"I"), answered.clone()].concat()).into_owned(), answered);
+        assert_eq!(switch.pass_to_server(&next).into_owned(), [query(&restore_sql(LIMIT)), next.clone()].concat());
+        let responses = [query_response(), ready(b"I"), query_response(), ready(b"I")].concat();
+        assert_eq!(
+            switch.pass_to_client(&[query_response(), ready(b"I"), responses.clone()].concat()).into_owned(),
+            responses
+        );
     }
 
     #[test]
     fn disables_the_timeout_for_a_prepared_statement_until_it_has_run() {
-        let mut lift = session();
+        let mut switch = session();
         let prepared = [prepare(BUILD), encode_message(b'D', b"S"), encode_message(b'S', b"")].concat();
         assert_eq!(
-            lift.pass_to_server(&prepared).into_owned(),
+            switch.pass_to_server(&prepared).into_owned(),
             [query(&disable_sql(LIMIT)), prepared.clone()].concat()
         );
         let parsed = [encode_message(b'1', b""), encode_message(b'n', b""), ready(b"I")].concat();
-        assert_eq!(lift.pass_to_client(&[answer(), ready(b"I"), parsed.clone()].concat()).into_owned(), parsed);
+        assert_eq!(
+            switch.pass_to_client(&[query_response(), ready(b"I"), parsed.clone()].concat()).into_owned(),
+            parsed
+        );
         let run = [encode_message(b'B', b"name"), encode_message(b'E', b""), encode_message(b'S', b"")].concat();
-        assert_eq!(lift.pass_to_server(&run).into_owned(), run);
+        assert_eq!(switch.pass_to_server(&run).into_owned(), run);
         let done = [encode_message(b'2', b""), encode_message(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
-        assert_eq!(lift.pass_to_client(&done).into_owned(), done);
+        assert_eq!(switch.pass_to_client(&done).into_owned(), done);
     }
 
     #[test]
     fn passes_messages_for_the_client_meanwhile() {
-        let mut lift = session();
-        drop(lift.pass_to_server(&query(BUILD)));
+        let mut switch = session();
+        drop(switch.pass_to_server(&query(BUILD)));
         let notice = encode_message(b'N', b"a notice");
         let built = [encode_message(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
-        let said = [answer(), notice.clone(), ready(b"I"), built.clone()].concat();
-        for cut in 1..said.len() {
-            let mut lift = session();
-            drop(lift.pass_to_server(&query(BUILD)));
-            let (one, other) = said.split_at(cut);
-            let passed = [lift.pass_to_client(one).into_owned(), lift.pass_to_client(other).into_owned()].concat();
+        let received = [query_response(), notice.clone(), ready(b"I"), built.clone()].concat();
+        for cut in 1..received.len() {
+            let mut switch = session();
+            drop(switch.pass_to_server(&query(BUILD)));
+            let (first, second) = received.split_at(cut);
+            let passed =
+                [switch.pass_to_client(first).into_owned(), switch.pass_to_client(second).into_owned()].concat();
             assert_eq!(passed, [notice.clone(), built.clone()].concat(), "{cut}");
         }
     }
 
     #[test]
     fn sends_no_query_while_a_request_of_the_client_is_pending() {
-        let mut lift = session();
+        let mut switch = session();
         let both = [query("SELECT 1"), query(BUILD)].concat();
-        assert_eq!(lift.pass_to_server(&both).into_owned(), both);
-        let mut lift = session();
+        assert_eq!(switch.pass_to_server(&both).into_owned(), both);
+        let mut switch = session();
         let open = [prepare("SELECT 1"), encode_message(b'H', b"")].concat();
-        assert_eq!(lift.pass_to_server(&open).into_owned(), open);
-        assert_eq!(lift.pass_to_server(&prepare(BUILD)).into_owned(), prepare(BUILD), "there is no Sync yet");
-        let mut lift = session();
-        drop(lift.pass_to_server(&query("BEGIN")));
-        drop(lift.pass_to_client(&[encode_message(b'C', b"BEGIN\0"), ready(b"T")].concat()));
-        assert_eq!(lift.pass_to_server(&query(BUILD)).into_owned(), query(BUILD), "it fails in a transaction anyway");
+        assert_eq!(switch.pass_to_server(&open).into_owned(), open);
+        assert_eq!(switch.pass_to_server(&prepare(BUILD)).into_owned(), prepare(BUILD), "there is no Sync yet");
+        let mut switch = session();
+        drop(switch.pass_to_server(&query("BEGIN")));
+        drop(switch.pass_to_client(&[encode_message(b'C', b"BEGIN\0"), ready(b"T")].concat()));
+        assert_eq!(switch.pass_to_server(&query(BUILD)).into_owned(), query(BUILD), "it fails in a transaction anyway");
     }
 
     #[test]
     fn restores_the_timeout_even_while_a_request_of_the_client_is_pending() {
-        let mut lift = session();
-        drop(lift.pass_to_server(&query(BUILD)));
+        let mut switch = session();
+        drop(switch.pass_to_server(&query(BUILD)));
         let built = [encode_message(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
-        drop(lift.pass_to_client(&[answer(), ready(b"I"), built].concat()));
+        drop(switch.pass_to_client(&[query_response(), ready(b"I"), built].concat()));
         let closed = [encode_message(b'C', b"Sname\0"), encode_message(b'S', b"")].concat();
-        assert_eq!(lift.pass_to_server(&closed).into_owned(), closed);
+        assert_eq!(switch.pass_to_server(&closed).into_owned(), closed);
         assert_eq!(
-            lift.pass_to_server(&query("SELECT 1")).into_owned(),
+            switch.pass_to_server(&query("SELECT 1")).into_owned(),
             [query(&restore_sql(LIMIT)), query("SELECT 1")].concat()
         );
         let close = [encode_message(b'3', b""), ready(b"I")].concat();
-        let one = [answer(), ready(b"I")].concat();
-        let passed = lift.pass_to_client(&[close.clone(), answer(), ready(b"I"), one.clone()].concat()).into_owned();
-        assert_eq!(passed, [close, one].concat());
+        let response = [query_response(), ready(b"I")].concat();
+        let passed = switch
+            .pass_to_client(&[close.clone(), query_response(), ready(b"I"), response.clone()].concat())
+            .into_owned();
+        assert_eq!(passed, [close, response].concat());
     }
 
     #[test]
     fn the_rows_of_a_copy_have_one_response_despite_two_syncs() {
-        let mut lift = session();
-        drop(lift.pass_to_server(
+        let mut switch = session();
+        drop(switch.pass_to_server(
             &[prepare("COPY t FROM STDIN"), encode_message(b'E', b""), encode_message(b'S', b"")].concat(),
         ));
-        drop(lift.pass_to_client(&encode_message(b'G', b"")));
-        drop(lift.pass_to_server(
+        drop(switch.pass_to_client(&encode_message(b'G', b"")));
+        drop(switch.pass_to_server(
             &[encode_message(b'd', b"1"), encode_message(b'c', b""), encode_message(b'S', b"")].concat(),
         ));
-        drop(lift.pass_to_client(&[encode_message(b'C', b"COPY 1\0"), ready(b"I")].concat()));
+        drop(switch.pass_to_client(&[encode_message(b'C', b"COPY 1\0"), ready(b"I")].concat()));
         assert_eq!(
-            lift.pass_to_server(&query(BUILD)).into_owned(),
+            switch.pass_to_server(&query(BUILD)).into_owned(),
             [query(&disable_sql(LIMIT)), query(BUILD)].concat()
         );
     }
 
     #[test]
     fn does_nothing_without_a_timeout() {
-        for mut lift in [LockTimeoutSwitch::new(Duration::ZERO), LockTimeoutSwitch::inactive()] {
-            drop(lift.pass_to_client(&ready(b"I")));
-            assert_eq!(lift.pass_to_server(&query(BUILD)).into_owned(), query(BUILD));
+        for mut switch in [LockTimeoutSwitch::new(Duration::ZERO), LockTimeoutSwitch::inactive()] {
+            drop(switch.pass_to_client(&ready(b"I")));
+            assert_eq!(switch.pass_to_server(&query(BUILD)).into_owned(), query(BUILD));
         }
     }
 
     #[test]
     fn releases_an_incomplete_statement_at_the_end() {
-        let mut lift = session();
-        let whole = query("SELECT 1");
-        let (part, _) = whole.split_at(9);
-        assert_eq!(lift.pass_to_server(part).into_owned(), b"");
-        assert_eq!(lift.take_held(), part);
-        assert_eq!(lift.take_held(), b"");
+        let mut switch = session();
+        let message = query("SELECT 1");
+        let (part, _) = message.split_at(9);
+        assert_eq!(switch.pass_to_server(part).into_owned(), b"");
+        assert_eq!(switch.take_held(), part);
+        assert_eq!(switch.take_held(), b"");
     }
 
     proptest! {
         #[test]
         fn passes_a_clients_messages_unchanged_for_any_split(
             texts in prop::collection::vec(("[QPBDESFXdcp]", "[a-z ]{0,20}|CREATE INDEX a"), 0..12),
-            cuts in prop::collection::vec(1_usize..40, 1..30),
+            lengths in prop::collection::vec(1_usize..40, 1..30),
         ) {
             let messages = texts.iter().map(|(kind, text)| encode_message(kind.as_bytes()[0], format!("{text}\0").as_bytes()));
             let bytes = messages.collect::<Vec<_>>().concat();
-            let (mut lift, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
-            for length in cuts.into_iter().cycle() {
-                let (piece, after) = rest.split_at(length.min(rest.len()));
-                out.extend_from_slice(&lift.pass_to_server(piece));
+            let (mut switch, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
+            for length in lengths.into_iter().cycle() {
+                let (chunk, after) = rest.split_at(length.min(rest.len()));
+                out.extend_from_slice(&switch.pass_to_server(chunk));
                 rest = after;
                 if rest.is_empty() {
                     break;
                 }
             }
-            out.extend(lift.take_held());
+            out.extend(switch.take_held());
             prop_assert_eq!(out, bytes);
         }
 
         #[test]
         fn passes_a_servers_messages_unchanged_for_any_split(
             kinds in prop::collection::vec(("[TDCEIZNAS123]", prop::collection::vec(any::<u8>(), 0..30)), 0..12),
-            cuts in prop::collection::vec(1_usize..40, 1..30),
+            lengths in prop::collection::vec(1_usize..40, 1..30),
         ) {
             let bytes = kinds.iter().map(|(kind, body)| encode_message(kind.as_bytes()[0], body)).collect::<Vec<_>>().concat();
-            let (mut lift, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
-            for length in cuts.into_iter().cycle() {
-                let (piece, after) = rest.split_at(length.min(rest.len()));
-                out.extend_from_slice(&lift.pass_to_client(piece));
+            let (mut switch, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
+            for length in lengths.into_iter().cycle() {
+                let (chunk, after) = rest.split_at(length.min(rest.len()));
+                out.extend_from_slice(&switch.pass_to_client(chunk));
                 rest = after;
                 if rest.is_empty() {
                     break;

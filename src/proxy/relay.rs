@@ -16,36 +16,37 @@ use tokio::{
 /// Bytes copied at once, as many as the pipe to an SSH channel holds.
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// Relays until both sides have ended, or the client is gone. `lost` returns the fault of the broken transport, if any.
+/// Relays until both sides have ended, or the client is gone. `loss_fault` returns the fault of the broken transport,
+/// if any.
 pub(crate) async fn relay_streams(
     client: &mut TcpStream,
     server: impl AsyncRead + AsyncWrite,
-    (messages, lift): (BackendMessages, LockTimeoutSwitch),
-    record: &ProxyStats,
-    lost: impl Fn() -> Option<Fault>,
+    (messages, switch): (BackendMessages, LockTimeoutSwitch),
+    stats: &ProxyStats,
+    loss_fault: impl Fn() -> Option<Fault>,
 ) {
-    let lift = Mutex::new(lift);
+    let switch = Mutex::new(switch);
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = split(server);
-    let up = copy_to_server(from_client, to_server, &lift, record);
-    let down = copy_to_client(from_server, to_client, ServerSide { messages, lift: &lift, record, lost });
+    let up = copy_to_server(from_client, to_server, &switch, stats);
+    let down = copy_to_client(from_server, to_client, ServerSide { messages, switch: &switch, stats, loss_fault });
     // The error means that the client is gone: nothing is left to report to, and dropping the stream ends its backend.
     drop(try_join!(up, down));
 }
 
 struct ServerSide<'a, L> {
     messages: BackendMessages,
-    lift: &'a Mutex<LockTimeoutSwitch>,
-    record: &'a ProxyStats,
-    lost: L,
+    switch: &'a Mutex<LockTimeoutSwitch>,
+    stats: &'a ProxyStats,
+    loss_fault: L,
 }
 
 /// Fails if the client is gone, but not if the server is: its last bytes must still be read.
 async fn copy_to_server(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    lift: &Mutex<LockTimeoutSwitch>,
-    record: &ProxyStats,
+    switch: &Mutex<LockTimeoutSwitch>,
+    stats: &ProxyStats,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_SIZE];
     let mut is_open = true;
@@ -56,14 +57,14 @@ async fn copy_to_server(
             break;
         }
         if is_open {
-            record.update_traffic(|traffic| traffic.sent += bytes.len() as u64);
-            let passed = lock_switch(lift).pass_to_server(bytes);
+            stats.update_traffic(|traffic| traffic.sent += bytes.len() as u64);
+            let passed = lock_switch(switch).pass_to_server(bytes);
             is_open = write_and_flush(&mut to, &passed).await.is_ok();
         }
     }
-    let held = lock_switch(lift).take_held();
-    if is_open && !held.is_empty() {
-        drop(write_and_flush(&mut to, &held).await);
+    let held_back = lock_switch(switch).take_held();
+    if is_open && !held_back.is_empty() {
+        drop(write_and_flush(&mut to, &held_back).await);
     }
     // A server that is gone needs no shutdown.
     drop(to.shutdown().await);
@@ -75,7 +76,7 @@ async fn copy_to_client<L: Fn() -> Option<Fault>>(
     mut to: impl AsyncWrite + Unpin,
     session: ServerSide<'_, L>,
 ) -> io::Result<()> {
-    let ServerSide { mut messages, lift, record, lost } = session;
+    let ServerSide { mut messages, switch, stats, loss_fault } = session;
     let mut backend = None;
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
@@ -85,30 +86,30 @@ async fn copy_to_client<L: Fn() -> Option<Fault>>(
         if bytes.is_empty() {
             break;
         }
-        record.update_traffic(|traffic| traffic.received += bytes.len() as u64);
+        stats.update_traffic(|traffic| traffic.received += bytes.len() as u64);
         // The last bytes of a client's own TLS are its good-bye, whenever that is.
-        if messages.sees() {
-            record.answer();
+        if messages.is_parsing() {
+            stats.record_response();
         }
-        let passed = messages.pass_through(bytes, &mut |event| record.record_event(event, &mut backend));
-        let passed = lock_switch(lift).pass_to_client(&passed);
+        let passed = messages.pass_through(bytes, &mut |event| stats.record_event(event, &mut backend));
+        let passed = lock_switch(switch).pass_to_client(&passed);
         write_and_flush(&mut to, &passed).await?;
     }
     drop(backend);
-    match lost() {
+    match loss_fault() {
         None => write_and_flush(&mut to, &messages.into_held_back()).await?,
         Some(fault) => {
-            let farewell =
+            let error_packet =
                 if messages.is_at_boundary() { startup_packet::connection_failure(&fault) } else { Vec::new() };
-            record.record_fault(fault);
-            write_and_flush(&mut to, &farewell).await?;
+            stats.record_fault(fault);
+            write_and_flush(&mut to, &error_packet).await?;
         }
     }
     to.shutdown().await
 }
 
-fn lock_switch(lift: &Mutex<LockTimeoutSwitch>) -> MutexGuard<'_, LockTimeoutSwitch> {
-    lift.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_switch(switch: &Mutex<LockTimeoutSwitch>) -> MutexGuard<'_, LockTimeoutSwitch> {
+    switch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn write_and_flush(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {

@@ -68,23 +68,27 @@ pub(crate) struct InjectedOptions {
 
 /// Returns the start-up packet with our settings around the client's own, and with our name. None if it is no
 /// start-up packet or would become longer than PostgreSQL accepts.
-pub(crate) fn with_injected_options(packet: &[u8], application_name: &str, ours: &InjectedOptions) -> Option<Vec<u8>> {
+pub(crate) fn with_injected_options(
+    packet: &[u8],
+    application_name: &str,
+    injected: &InjectedOptions,
+) -> Option<Vec<u8>> {
     let (version, text) = split_packet(packet)?;
     let parameters = parse_parameters(text)?;
     // If there are several, the server uses the last one.
-    let own = parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value);
+    let client_options = parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value);
     // The blank comes first because a backslash at the end of the client's own options would escape it.
-    let after = if ours.after.is_empty() { String::new() } else { format!(" {}", ours.after) };
-    let options = [ours.before.as_bytes(), own.unwrap_or_default(), after.as_bytes()];
-    let options = options.into_iter().filter(|o| !o.is_empty()).collect::<Vec<_>>().join(&b' ');
+    let after = if injected.after.is_empty() { String::new() } else { format!(" {}", injected.after) };
+    let options = [injected.before.as_bytes(), client_options.unwrap_or_default(), after.as_bytes()];
+    let options = options.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b' ');
     // Names of settings are case-insensitive; `options` is not. A setting beside `options` would override those in it.
     let is_replaced = |name: &[u8]| {
-        name == b"options" || name.eq_ignore_ascii_case(b"application_name") || ours.is_overridden_by(name)
+        name == b"options" || name.eq_ignore_ascii_case(b"application_name") || injected.is_overridden_by(name)
     };
-    let kept = parameters.into_iter().filter(|(name, _)| !is_replaced(name));
-    let ours: [(&[u8], &[u8]); 2] = [(b"options", &options), (b"application_name", application_name.as_bytes())];
+    let remaining = parameters.into_iter().filter(|(name, _)| !is_replaced(name));
+    let injected: [(&[u8], &[u8]); 2] = [(b"options", &options), (b"application_name", application_name.as_bytes())];
     let mut body = version.to_be_bytes().to_vec();
-    for (name, value) in kept.chain(ours.into_iter().filter(|(_, value)| !value.is_empty())) {
+    for (name, value) in remaining.chain(injected.into_iter().filter(|(_, value)| !value.is_empty())) {
         for text in [name, value] {
             body.extend_from_slice(text);
             body.push(0);
@@ -97,8 +101,9 @@ pub(crate) fn with_injected_options(packet: &[u8], application_name: &str, ours:
 impl InjectedOptions {
     /// Reports whether a parameter of this name would override one of the settings in `after`.
     fn is_overridden_by(&self, name: &[u8]) -> bool {
-        let said = |setting: &str| setting.split('=').next().is_some_and(|n| n.as_bytes().eq_ignore_ascii_case(name));
-        self.after.split("-c ").any(said)
+        let sets_name =
+            |setting: &str| setting.split('=').next().is_some_and(|key| key.as_bytes().eq_ignore_ascii_case(name));
+        self.after.split("-c ").any(sets_name)
     }
 }
 
@@ -155,14 +160,14 @@ fn split_packet(packet: &[u8]) -> Option<(u32, &[u8])> {
 
 /// Parses names and values up to the empty name, which must be the end.
 fn parse_parameters(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let (mut found, mut rest) = (Vec::new(), bytes);
+    let (mut parameters, mut rest) = (Vec::new(), bytes);
     loop {
         let (name, after) = split_c_string(rest)?;
         if name.is_empty() {
-            return after.is_empty().then_some(found);
+            return after.is_empty().then_some(parameters);
         }
         let (value, after) = split_c_string(after)?;
-        found.push((name, value));
+        parameters.push((name, value));
         rest = after;
     }
 }
@@ -206,7 +211,7 @@ mod tests {
 
     #[test]
     fn does_not_recognize_packets_that_no_server_accepts() {
-        for strange in [
+        for invalid in [
             b"GET / HTTP/1.1".as_slice(),
             b"",
             b"\0\0\0\x08",
@@ -218,7 +223,7 @@ mod tests {
             &packet(80_877_103, b"more"),
             &packet(80_877_102, b""),
         ] {
-            assert_eq!(classify_packet(strange), FirstPacket::Invalid, "{strange:?}");
+            assert_eq!(classify_packet(invalid), FirstPacket::Invalid, "{invalid:?}");
         }
     }
 
@@ -231,39 +236,41 @@ mod tests {
 
     #[test]
     fn enforced_settings_come_last_and_nothing_in_the_packet_overrides_them() {
-        let ours = InjectedOptions { before: "-c a=1".to_owned(), after: "-c ro=on".to_owned() };
-        for (own, expected) in [("-c ro=off", "-c a=1 -c ro=off  -c ro=on"), ("-c b=\\", "-c a=1 -c b=\\  -c ro=on")] {
-            let theirs = packet(V3, format!("user\0me\0RO\0off\0options\0{own}\0\0").as_bytes());
-            let settled = with_injected_options(&theirs, "", &ours).unwrap();
-            assert_eq!(read(&settled), pairs([("user", "me"), ("options", expected)]));
+        let injected = InjectedOptions { before: "-c a=1".to_owned(), after: "-c ro=on".to_owned() };
+        for (client_options, expected) in
+            [("-c ro=off", "-c a=1 -c ro=off  -c ro=on"), ("-c b=\\", "-c a=1 -c b=\\  -c ro=on")]
+        {
+            let original = packet(V3, format!("user\0me\0RO\0off\0options\0{client_options}\0\0").as_bytes());
+            let rewritten = with_injected_options(&original, "", &injected).unwrap();
+            assert_eq!(read(&rewritten), pairs([("user", "me"), ("options", expected)]));
         }
     }
 
     #[test]
     fn our_settings_come_first_and_the_clients_own_win() {
-        let theirs = packet(V3, b"user\0me\0options\0-c b=2\0application_name\0psql\0database\0shop\0\0");
-        let settled = with_injected_options(&theirs, "bastion-migrate", &before("-c a=1 -c b=1")).unwrap();
-        assert_eq!(classify_packet(&settled), FirstPacket::Startup);
+        let original = packet(V3, b"user\0me\0options\0-c b=2\0application_name\0psql\0database\0shop\0\0");
+        let rewritten = with_injected_options(&original, "bastion-migrate", &before("-c a=1 -c b=1")).unwrap();
+        assert_eq!(classify_packet(&rewritten), FirstPacket::Startup);
         let expected = [
             ("user", "me"),
             ("database", "shop"),
             ("options", "-c a=1 -c b=1 -c b=2"),
             ("application_name", "bastion-migrate"),
         ];
-        assert_eq!(read(&settled), pairs(expected));
+        assert_eq!(read(&rewritten), pairs(expected));
     }
 
     #[test]
     fn keeps_the_last_options_and_replaces_the_name_in_any_case() {
-        let theirs = packet(V3, b"options\0-c a=1\0options\0-c a=2\0Application_Name\0x\0Options\0y\0\0");
-        let settled = with_injected_options(&theirs, "we", &before("")).unwrap();
-        assert_eq!(read(&settled), pairs([("Options", "y"), ("options", "-c a=2"), ("application_name", "we")]));
+        let original = packet(V3, b"options\0-c a=1\0options\0-c a=2\0Application_Name\0x\0Options\0y\0\0");
+        let rewritten = with_injected_options(&original, "we", &before("")).unwrap();
+        assert_eq!(read(&rewritten), pairs([("Options", "y"), ("options", "-c a=2"), ("application_name", "we")]));
     }
 
     #[test]
     fn without_settings_the_packet_stays_unchanged() {
-        let theirs = packet(V3 + 2, b"user\0me\0client_encoding\0\0\0");
-        assert_eq!(with_injected_options(&theirs, "", &before("")).unwrap(), theirs);
+        let original = packet(V3 + 2, b"user\0me\0client_encoding\0\0\0");
+        assert_eq!(with_injected_options(&original, "", &before("")).unwrap(), original);
     }
 
     #[test]
@@ -301,15 +308,15 @@ mod tests {
         fn keeps_the_clients_other_parameters(
             values in prop::collection::vec(("[a-z_]{1,20}", "[^\0]{0,30}"), 0..8),
         ) {
-            let ours = ["options", "application_name", "replication"];
-            let values: Vec<_> = values.into_iter().filter(|(name, _)| !ours.contains(&name.as_str())).collect();
+            let replaced = ["options", "application_name", "replication"];
+            let values: Vec<_> = values.into_iter().filter(|(name, _)| !replaced.contains(&name.as_str())).collect();
             let mut text: Vec<u8> = values.iter().flat_map(|(n, v)| format!("{n}\0{v}\0").into_bytes()).collect();
             text.push(0);
-            let settled = with_injected_options(&packet(V3, &text), "we", &before("-c a=1")).unwrap();
-            prop_assert_eq!(classify_packet(&settled), FirstPacket::Startup);
+            let rewritten = with_injected_options(&packet(V3, &text), "we", &before("-c a=1")).unwrap();
+            prop_assert_eq!(classify_packet(&rewritten), FirstPacket::Startup);
             let mut expected = values;
             expected.extend(pairs([("options", "-c a=1"), ("application_name", "we")]));
-            prop_assert_eq!(read(&settled), expected);
+            prop_assert_eq!(read(&rewritten), expected);
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct ProxyStats(Mutex<StatsState>);
 struct StatsState {
     traffic: Traffic,
     pids: Vec<i32>,
-    answered: Option<Instant>,
+    last_response: Option<Instant>,
     error: Option<ServerError>,
     fault: Option<Fault>,
 }
@@ -77,12 +77,12 @@ impl ProxyStats {
     }
 
     /// Records that the server has just sent data to a client.
-    pub(crate) fn answer(&self) {
-        self.lock_state().answered = Some(Instant::now());
+    pub(crate) fn record_response(&self) {
+        self.lock_state().last_response = Some(Instant::now());
     }
 
-    pub(crate) fn answered(&self) -> Option<Instant> {
-        self.lock_state().answered
+    pub(crate) fn last_response(&self) -> Option<Instant> {
+        self.lock_state().last_response
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -109,8 +109,8 @@ impl ProxyStats {
 impl Drop for BackendEntry<'_> {
     fn drop(&mut self) {
         let pids = &mut self.stats.lock_state().pids;
-        if let Some(place) = pids.iter().position(|pid| *pid == self.pid) {
-            pids.swap_remove(place);
+        if let Some(index) = pids.iter().position(|pid| *pid == self.pid) {
+            pids.swap_remove(index);
         }
     }
 }
@@ -121,13 +121,13 @@ mod tests {
 
     #[test]
     fn records_a_pid_until_its_entry_is_dropped() {
-        let record = ProxyStats::default();
-        let (mut one, mut other) = (None, None);
-        record.record_event(BackendEvent::Started(7), &mut one);
-        record.record_event(BackendEvent::Started(8), &mut other);
-        drop(one);
-        assert_eq!(record.backend_pids(), [8]);
-        drop(other);
-        assert!(record.backend_pids().is_empty());
+        let stats = ProxyStats::default();
+        let (mut first, mut second) = (None, None);
+        stats.record_event(BackendEvent::Started(7), &mut first);
+        stats.record_event(BackendEvent::Started(8), &mut second);
+        drop(first);
+        assert_eq!(stats.backend_pids(), [8]);
+        drop(second);
+        assert!(stats.backend_pids().is_empty());
     }
 }

@@ -39,8 +39,8 @@ impl<'a> Upstream<'a> {
     /// Opens a stream on which the database expects a TLS handshake.
     pub(crate) async fn open_tls_ready(&self) -> Result<TransportStream, Fault> {
         let mut stream = self.open_stream().await?;
-        let asked = self.within_timeout(tls::request_tls(&mut stream, self.target)).await;
-        asked.and_then(|answer| answer).map_err(|fault| self.transport_fault().unwrap_or(fault))?;
+        let outcome = self.within_timeout(tls::request_tls(&mut stream, self.target)).await;
+        outcome.and_then(|result| result).map_err(|fault| self.transport_fault().unwrap_or(fault))?;
         Ok(stream)
     }
 

@@ -73,16 +73,16 @@ impl LogFlow {
     /// Returns whether one more message may be logged; counts it as dropped otherwise.
     pub(super) fn admit_message(&self) -> bool {
         let mut state = self.state();
-        let takes = match state.pace {
+        let admits = match state.pace {
             Throttle::On => state.unwritten < HARD_LIMIT,
             Throttle::Off => state.unwritten < SOFT_LIMIT && state.messages_after_stop < MAX_MESSAGES_AFTER_STOP,
         };
-        match (takes, state.pace) {
+        match (admits, state.pace) {
             (true, Throttle::Off) => state.messages_after_stop += 1,
             (true, Throttle::On) => {}
             (false, _) => state.skipped += 1,
         }
-        takes
+        admits
     }
 
     /// Returns the number of messages dropped since the last call.

@@ -406,10 +406,10 @@ pub struct Events {
 }
 
 impl Events {
-    /// Creates a sink that passes events to `ear`. `flow` counts the output that is queued and not yet written.
+    /// Creates a sink that passes events to `sink`. `flow` counts the output that is queued and not yet written.
     #[must_use]
-    pub fn new(ear: impl Fn(Event) + Send + Sync + 'static, flow: LogFlow) -> Self {
-        Self { sink: Arc::new(ear), flow, redactor: Redactor::default(), file: None }
+    pub fn new(sink: impl Fn(Event) + Send + Sync + 'static, flow: LogFlow) -> Self {
+        Self { sink: Arc::new(sink), flow, redactor: Redactor::default(), file: None }
     }
 
     /// Creates a sink that queues events without limit for the receiver.
@@ -461,8 +461,8 @@ impl Events {
     }
 
     /// Emits a note.
-    pub fn emit_note(&self, sentence: impl Into<String>) {
-        self.emit(Event::Note(sentence.into()));
+    pub fn emit_note(&self, text: impl Into<String>) {
+        self.emit(Event::Note(text.into()));
     }
 
     /// Waits until there is room for further messages. A source that passes on foreign messages awaits this before
@@ -493,7 +493,7 @@ mod tests {
 
     #[test]
     fn an_event_is_emitted_after_the_count_of_messages_dropped_before_it() {
-        let (sender, mut told) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::unbounded_channel();
         let flow = LogFlow::default();
         let events = Events::new(move |event| drop(sender.send(event)), flow.clone());
         events.emit(notice(1));
@@ -504,11 +504,11 @@ mod tests {
         events.emit(notice(9));
         events.emit_skipped();
         events.emit_skipped();
-        let mut all = Vec::new();
-        while let Ok(event) = told.try_recv() {
-            all.push(event);
+        let mut received = Vec::new();
+        while let Ok(event) = receiver.try_recv() {
+            received.push(event);
         }
         let skipped = |messages| Event::MessagesSkipped { messages };
-        assert_eq!(all, [notice(1), skipped(7), Event::Failed { index: 1 }, skipped(1)]);
+        assert_eq!(received, [notice(1), skipped(7), Event::Failed { index: 1 }, skipped(1)]);
     }
 }

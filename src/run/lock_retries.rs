@@ -28,9 +28,9 @@ impl LockRetries {
     /// Returns the lock timeout of a statement in this attempt, counted from 0; zero means no limit.
     #[must_use]
     pub fn timeout_for(&self, attempt: u32) -> Duration {
-        let rung = usize::try_from(attempt).ok().and_then(|attempt| FIRST_TIMEOUTS.get(attempt));
-        match rung {
-            Some(rung) if attempt < self.retries => self.lock_timeout.min(*rung),
+        let first_timeout = usize::try_from(attempt).ok().and_then(|attempt| FIRST_TIMEOUTS.get(attempt));
+        match first_timeout {
+            Some(first_timeout) if attempt < self.retries => self.lock_timeout.min(*first_timeout),
             _ => self.lock_timeout,
         }
     }
@@ -48,8 +48,8 @@ mod tests {
     use super::*;
 
     fn limits(top: Duration, retries: u32) -> Vec<u128> {
-        let ladder = LockRetries { lock_timeout: top, retries };
-        (0..=retries).map(|attempt| ladder.timeout_for(attempt).as_millis()).collect()
+        let lock_retries = LockRetries { lock_timeout: top, retries };
+        (0..=retries).map(|attempt| lock_retries.timeout_for(attempt).as_millis()).collect()
     }
 
     #[test]
@@ -65,13 +65,15 @@ mod tests {
     #[test]
     fn the_pauses_grow_to_a_minute_and_the_default_ones_outlast_a_minute() {
         let pauses = |retries| {
-            let ladder = LockRetries { lock_timeout: Duration::from_secs(5), retries };
-            (0..=retries).map(|attempt| ladder.pause_after(attempt).map(|pause| pause.as_secs())).collect::<Vec<_>>()
+            let lock_retries = LockRetries { lock_timeout: Duration::from_secs(5), retries };
+            (0..=retries)
+                .map(|attempt| lock_retries.pause_after(attempt).map(|pause| pause.as_secs()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(pauses(3), [Some(1), Some(10), Some(60), None]);
         assert_eq!(pauses(0), [None]);
-        let many = LockRetries { lock_timeout: Duration::ZERO, retries: 100 };
-        assert_eq!(many.pause_after(99), Some(LONGEST_PAUSE));
-        assert!((0..3).filter_map(|attempt| many.pause_after(attempt)).sum::<Duration>() > LONGEST_PAUSE);
+        let hundred_retries = LockRetries { lock_timeout: Duration::ZERO, retries: 100 };
+        assert_eq!(hundred_retries.pause_after(99), Some(LONGEST_PAUSE));
+        assert!((0..3).filter_map(|attempt| hundred_retries.pause_after(attempt)).sum::<Duration>() > LONGEST_PAUSE);
     }
 }

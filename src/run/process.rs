@@ -62,10 +62,10 @@ impl LineBuffer {
 
     /// Adds bytes and returns the lines that they complete. Text that a progress bar overwrites (`\r`) counts as a
     /// line.
-    pub fn push_bytes(&mut self, piece: &[u8]) -> Vec<String> {
+    pub fn push_bytes(&mut self, chunk: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         let most = MAX_PART_LENGTH + self.redactor.longest_encoded();
-        for part in piece.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        for part in chunk.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let (text, is_ended) = match part.split_last() {
                 Some((b'\n' | b'\r', text)) => (text, true),
                 Some(_) | None => (part, false),
@@ -126,26 +126,27 @@ mod tests {
     }
 
     /// Returns the redacted parts of a line that arrives in chunks of this size.
-    fn told(line: &str, pieces: usize, redactor: &Redactor) -> Vec<String> {
+    fn read_lines(line: &str, chunk_size: usize, redactor: &Redactor) -> Vec<String> {
         let mut lines = LineBuffer::with_redactor(redactor.clone());
-        let mut told: Vec<String> = line.as_bytes().chunks(pieces).flat_map(|piece| lines.push_bytes(piece)).collect();
-        told.extend(lines.take_rest());
-        told.iter().map(|line| redactor.redact(line)).collect()
+        let mut lines_read: Vec<String> =
+            line.as_bytes().chunks(chunk_size).flat_map(|chunk| lines.push_bytes(chunk)).collect();
+        lines_read.extend(lines.take_rest());
+        lines_read.iter().map(|line| redactor.redact(line)).collect()
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_partial_secret_is_returned_wherever_a_long_line_is_split(
-            at in MAX_PART_LENGTH - 80..MAX_PART_LENGTH + 20, rest in 0..3 * MAX_PART_LENGTH, pieces in 1_000..40_000_usize, escaped in any::<bool>(),
+            prefix_length in MAX_PART_LENGTH - 80..MAX_PART_LENGTH + 20, rest in 0..3 * MAX_PART_LENGTH, chunk_size in 1_000..40_000_usize, escaped in any::<bool>(),
         ) {
             let secret = "Zq%ä\"Xw'jK+Vb@7Qz";
-            let written = if escaped { format!("{secret:?}").replace('%', "%25") } else { secret.to_owned() };
-            let line = format!("{}{written}{}", "-".repeat(at), "=".repeat(rest));
-            let told = told(&line, pieces, &Redactor::new([&Secret::new(secret)]));
-            prop_assert!(told.iter().all(|line| !line.contains(|letter: char| letter.is_alphanumeric())), "{told:?}");
-            let length = told.concat().replace("***", "").trim_matches('"').len();
-            prop_assert!(length == at + rest || (escaped && length <= at + rest + 2), "{length}");
+            let encoded = if escaped { format!("{secret:?}").replace('%', "%25") } else { secret.to_owned() };
+            let line = format!("{}{encoded}{}", "-".repeat(prefix_length), "=".repeat(rest));
+            let parts = read_lines(&line, chunk_size, &Redactor::new([&Secret::new(secret)]));
+            prop_assert!(parts.iter().all(|line| !line.contains(|character: char| character.is_alphanumeric())), "{parts:?}");
+            let length = parts.concat().replace("***", "").trim_matches('"').len();
+            prop_assert!(length == prefix_length + rest || (escaped && length <= prefix_length + rest + 2), "{length}");
         }
     }
 }

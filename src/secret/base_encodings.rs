@@ -8,7 +8,7 @@ use super::needles::Needles;
 pub(super) struct DecodedText {
     pub(super) bytes: Vec<u8>,
     /// For each byte, its range in the encoded text.
-    pub(super) places: Vec<(usize, usize)>,
+    pub(super) ranges: Vec<(usize, usize)>,
 }
 
 impl DecodedText {
@@ -18,25 +18,25 @@ impl DecodedText {
         if !self.bytes.contains(&0) {
             return Vec::new();
         }
-        let orders: [fn([u8; 2]) -> u16; 2] = [u16::from_le_bytes, u16::from_be_bytes];
-        let ways = orders.into_iter().flat_map(|order| [(order, 0), (order, 1)]);
-        ways.map(|(order, first)| self.transcode_utf16(order, first)).collect()
+        let unit_decoders: [fn([u8; 2]) -> u16; 2] = [u16::from_le_bytes, u16::from_be_bytes];
+        let variants = unit_decoders.into_iter().flat_map(|decode_unit| [(decode_unit, 0), (decode_unit, 1)]);
+        variants.map(|(decode_unit, first)| self.transcode_utf16(decode_unit, first)).collect()
     }
 
-    fn transcode_utf16(&self, order: fn([u8; 2]) -> u16, first: usize) -> Self {
+    fn transcode_utf16(&self, decode_unit: fn([u8; 2]) -> u16, first: usize) -> Self {
         let units = self.bytes.get(first..).unwrap_or_default().chunks_exact(2);
-        let units = units.filter_map(|unit| unit.try_into().ok()).map(order);
-        let (mut piece, mut at) = (Self::default(), first);
+        let units = units.filter_map(|unit| unit.try_into().ok()).map(decode_unit);
+        let (mut decoded, mut at) = (Self::default(), first);
         for letter in char::decode_utf16(units) {
             let letter = letter.unwrap_or(char::REPLACEMENT_CHARACTER);
             let end = at + 2 * letter.len_utf16();
-            let place = self.places.get(at).zip(self.places.get(end - 1)).map(|(first, last)| (first.0, last.1));
+            let range = self.ranges.get(at).zip(self.ranges.get(end - 1)).map(|(first, last)| (first.0, last.1));
             let bytes = letter.encode_utf8(&mut [0; 4]).bytes().collect::<Vec<_>>();
-            piece.places.extend(bytes.iter().filter_map(|_| place));
-            piece.bytes.extend(bytes);
+            decoded.ranges.extend(bytes.iter().filter_map(|_| range));
+            decoded.bytes.extend(bytes);
             at = end;
         }
-        piece
+        decoded
     }
 }
 
@@ -88,16 +88,16 @@ type Digit = (u8, usize);
 
 /// Decodes the runs of digits that can hold a needle. Line breaks may interrupt them.
 pub(super) fn decode_rows(text: &[u8], needles: &Needles) -> Vec<DecodedText> {
-    let mut pieces = Vec::new();
+    let mut decoded = Vec::new();
     for BaseEncoding { bits, digit, min_digits } in BASES {
         let mut row: Vec<Digit> = Vec::new();
-        let mut read = |row: &mut Vec<Digit>| {
+        let mut flush_row = |row: &mut Vec<Digit>| {
             let is_capital = |(_, at): &Digit| text.get(*at).is_some_and(|letter| !letter.is_ascii_lowercase());
             let is_long = row.len() >= min_digits || row.iter().all(is_capital);
             if row.len() >= (needles.shortest * 8).div_ceil(bits) && is_long {
                 // The smallest number of digits that make whole bytes.
                 (0..8_usize >> bits.trailing_zeros())
-                    .for_each(|first| push_text_stretches(row, first, bits, needles, &mut pieces));
+                    .for_each(|first| push_text_stretches(row, first, bits, needles, &mut decoded));
             }
             row.clear();
         };
@@ -109,13 +109,13 @@ pub(super) fn decode_rows(text: &[u8], needles: &Needles) -> Vec<DecodedText> {
                     is_new_line = true;
                     continue;
                 }
-                None => read(&mut row),
+                None => flush_row(&mut row),
             }
             is_new_line = false;
         }
-        read(&mut row);
+        flush_row(&mut row);
     }
-    pieces
+    decoded
 }
 
 /// Returns whether a line ends at a position, also in quoted-printable.
@@ -125,7 +125,7 @@ fn is_line_break(text: &[u8], at: usize) -> bool {
 
 /// Decodes pairs of hexadecimal digits with separators: `70:61:73`, `0x70, 0x61`.
 pub(super) fn decode_hex_pairs(text: &[u8], needles: &Needles) -> Vec<DecodedText> {
-    let (mut pieces, mut row, mut at) = (Vec::new(), Vec::new(), 0);
+    let (mut decoded, mut row, mut at) = (Vec::new(), Vec::new(), 0);
     let digit = |at: usize| text.get(at).copied().and_then(hex_digit);
     while at < text.len() {
         if let (Some(high), Some(low), None) = (digit(at), digit(at + 1), digit(at + 2)) {
@@ -135,44 +135,44 @@ pub(super) fn decode_hex_pairs(text: &[u8], needles: &Needles) -> Vec<DecodedTex
             let sign = usize::from(rest.get(gap..).is_some_and(|rest| rest.starts_with(b"0x"))) * 2;
             at += 2 + gap + sign;
         } else {
-            push_text_stretches(&row, 0, 4, needles, &mut pieces);
+            push_text_stretches(&row, 0, 4, needles, &mut decoded);
             row.clear();
             at += 1;
         }
     }
-    push_text_stretches(&row, 0, 4, needles, &mut pieces);
-    pieces
+    push_text_stretches(&row, 0, 4, needles, &mut decoded);
+    decoded
 }
 
 /// Adds the stretches of the decoded bytes that can hold a needle, plain or escaped: all other bytes are not text.
-fn push_text_stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, pieces: &mut Vec<DecodedText>) {
-    let mut piece = DecodedText::default();
-    let (mut held, mut count, mut begin) = (0_usize, 0, 0);
-    let mut end = |piece: &mut DecodedText| {
-        if piece.bytes.len() >= needles.shortest {
-            pieces.extend(piece.decode_utf16());
-            pieces.push(piece.clone());
+fn push_text_stretches(row: &[Digit], first: usize, bits: usize, needles: &Needles, decoded: &mut Vec<DecodedText>) {
+    let mut stretch = DecodedText::default();
+    let (mut bit_buffer, mut bit_count, mut begin) = (0_usize, 0, 0);
+    let mut end_stretch = |stretch: &mut DecodedText| {
+        if stretch.bytes.len() >= needles.shortest {
+            decoded.extend(stretch.decode_utf16());
+            decoded.push(stretch.clone());
         }
-        piece.bytes.clear();
-        piece.places.clear();
+        stretch.bytes.clear();
+        stretch.ranges.clear();
     };
     for (value, at) in row.get(first..).unwrap_or_default() {
-        held = held << bits | usize::from(*value);
-        count += bits;
-        if count < 8 {
+        bit_buffer = bit_buffer << bits | usize::from(*value);
+        bit_count += bits;
+        if bit_count < 8 {
             continue;
         }
-        count -= 8;
-        let byte = u8::try_from(held >> count & 0xff).unwrap_or_default();
-        held &= (1 << count) - 1;
+        bit_count -= 8;
+        let byte = u8::try_from(bit_buffer >> bit_count & 0xff).unwrap_or_default();
+        bit_buffer &= (1 << bit_count) - 1;
         if needles.is_text_byte(usize::from(byte)) {
-            piece.bytes.push(byte);
+            stretch.bytes.push(byte);
             let start = row.get(first + begin / bits).map_or(*at, |(_, start)| *start);
-            piece.places.push((start, at + 1));
+            stretch.ranges.push((start, at + 1));
         } else {
-            end(&mut piece);
+            end_stretch(&mut stretch);
         }
         begin += 8;
     }
-    end(&mut piece);
+    end_stretch(&mut stretch);
 }

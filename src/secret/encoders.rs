@@ -239,13 +239,13 @@ fn html_escape(text: &str, quotation: &str, apostrophe: &str) -> String {
 }
 
 fn base32_encode(text: &str) -> String {
-    let (mut digits, mut held, mut count) = (String::new(), 0_u32, 0);
+    let (mut digits, mut bit_buffer, mut count) = (String::new(), 0_u32, 0);
     for byte in text.bytes().chain([0]) {
-        held = held << 8 | u32::from(byte);
+        bit_buffer = bit_buffer << 8 | u32::from(byte);
         count += 8;
         while count >= 5 {
             count -= 5;
-            digits.push(char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[(held >> count & 31) as usize]));
+            digits.push(char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[(bit_buffer >> count & 31) as usize]));
         }
     }
     digits

@@ -71,38 +71,38 @@ impl Redactor {
         self.redact_with_position(text, 0).0
     }
 
-    /// Redacts the text, and returns the new position of the byte at `place`.
+    /// Redacts the text, and returns the new position of the byte at `position`.
     #[must_use]
-    pub fn redact_with_position(&self, text: &str, place: usize) -> (String, usize) {
-        let (mut redacted, mut moved, mut kept_to) = (String::new(), None, 0);
+    pub fn redact_with_position(&self, text: &str, position: usize) -> (String, usize) {
+        let (mut redacted, mut moved, mut copied_to) = (String::new(), None, 0);
         for hit in self.find_secrets(text.as_bytes()) {
             let (start, end) = (text.floor_char_boundary(hit.start), text.ceil_char_boundary(hit.end));
-            if place < end && moved.is_none() {
-                moved = Some(redacted.len() + place.min(start) - kept_to);
+            if position < end && moved.is_none() {
+                moved = Some(redacted.len() + position.min(start) - copied_to);
             }
-            redacted.push_str(text.get(kept_to..start).unwrap_or_default());
+            redacted.push_str(text.get(copied_to..start).unwrap_or_default());
             redacted.push_str("***");
-            kept_to = end;
+            copied_to = end;
         }
-        let moved = moved.unwrap_or_else(|| redacted.len() + place.saturating_sub(kept_to));
-        redacted.push_str(text.get(kept_to..).unwrap_or_default());
+        let moved = moved.unwrap_or_else(|| redacted.len() + position.saturating_sub(copied_to));
+        redacted.push_str(text.get(copied_to..).unwrap_or_default());
         (redacted, moved)
     }
 
     /// Redacts the beginning of a text that continues. Returns it with the number of bytes that it covers:
-    /// `length` or a few more, so that it does not end within a secret. No secret is missed if at least [`Self::reach`]
-    /// bytes follow.
+    /// `length` or a few more, so that it does not end within a secret. No secret is missed if at least
+    /// [`Self::longest_encoded`] bytes follow.
     #[must_use]
     pub fn redact_prefix(&self, text: &[u8], length: usize) -> (String, usize) {
         let hits = self.find_secrets(text);
         let is_middle = |end: &usize| text.get(*end).is_some_and(|byte| (0x80..0xc0).contains(byte));
         let end = (length..text.len()).find(|end| !is_middle(end)).unwrap_or(text.len());
         let end = hits.iter().find(|hit| hit.start < end && hit.end > end).map_or(end, |hit| hit.end);
-        let (mut redacted, mut kept_to) = (String::new(), 0);
+        let (mut redacted, mut copied_to) = (String::new(), 0);
         for hit in hits.iter().filter(|hit| hit.end <= end).chain([&(end..end)]) {
-            redacted.push_str(&String::from_utf8_lossy(text.get(kept_to..hit.start).unwrap_or_default()));
+            redacted.push_str(&String::from_utf8_lossy(text.get(copied_to..hit.start).unwrap_or_default()));
             redacted.push_str(if hit.is_empty() { "" } else { "***" });
-            kept_to = hit.end;
+            copied_to = hit.end;
         }
         (redacted, end)
     }
@@ -139,32 +139,32 @@ impl SecretSearch {
             found.extend(self.find_in_plain_digits(text, signs, depth));
         }
         if signs.escapes {
-            let mut readings = self.decodings_of(text);
+            let mut decodings = self.decodings_of(text);
             if let Some(depth) = depth.checked_sub(1) {
-                found.extend(self.find_in_escaped_digits(readings.unescape(), depth));
+                found.extend(self.find_in_escaped_digits(decodings.unescape(), depth));
             }
-            readings.add_nested(MAX_DEPTH - 1);
-            found.extend(search::find_escaped(text, &self.needles, &readings));
+            decodings.add_nested(MAX_DEPTH - 1);
+            found.extend(search::find_escaped(text, &self.needles, &decodings));
         }
         found
     }
 
-    /// Finds secrets in base encodings that were escaped; `undone` is the text without its outermost escapes.
-    fn find_in_escaped_digits(&self, undone: Unescaped, depth: usize) -> Vec<Range<usize>> {
-        let (mut layer, mut places) = undone;
+    /// Finds secrets in base encodings that were escaped; `unescaped` is the text without its outermost escapes.
+    fn find_in_escaped_digits(&self, unescaped: Unescaped, depth: usize) -> Vec<Range<usize>> {
+        let (mut layer, mut ranges) = unescaped;
         let mut found = Vec::new();
         for _ in 0..MAX_DEPTH {
             let signs = self.prefilter.scan_text(&self.needles, &layer);
-            let inside = self.find_in_plain_digits(&layer, signs, depth);
+            let inner_hits = self.find_in_plain_digits(&layer, signs, depth);
             found.extend(
-                inside.into_iter().filter_map(|hit| source_range(&places, &hit)).map(|(start, end)| start..end),
+                inner_hits.into_iter().filter_map(|hit| source_range(&ranges, &hit)).map(|(start, end)| start..end),
             );
             if !signs.escapes {
                 break;
             }
-            let (undone, pieces) = self.decodings_of(&layer).unescape();
-            places = pieces.iter().filter_map(|&(start, end)| source_range(&places, &(start..end))).collect();
-            layer = undone;
+            let (unescaped, inner_ranges) = self.decodings_of(&layer).unescape();
+            ranges = inner_ranges.iter().filter_map(|&(start, end)| source_range(&ranges, &(start..end))).collect();
+            layer = unescaped;
         }
         found
     }
@@ -179,25 +179,25 @@ impl SecretSearch {
         if !signs.digits {
             return Vec::new();
         }
-        let pieces =
+        let decoded =
             [base_encodings::decode_rows(text, &self.needles), base_encodings::decode_hex_pairs(text, &self.needles)];
-        let hits = |DecodedText { bytes, places }| {
+        let hits = |DecodedText { bytes, ranges }| {
             let hits = self.find_in_text(&bytes, depth).into_iter();
-            hits.filter_map(|hit| source_range(&places, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
+            hits.filter_map(|hit| source_range(&ranges, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
         };
-        pieces.into_iter().flatten().flat_map(hits).collect()
+        decoded.into_iter().flatten().flat_map(hits).collect()
     }
 }
 
 /// Returns the range of the original text that a range of the decoded text stands for.
-fn source_range(places: &[(usize, usize)], part: &Range<usize>) -> Option<(usize, usize)> {
-    Some((places.get(part.start)?.0, places.get(part.end.checked_sub(1)?)?.1))
+fn source_range(ranges: &[(usize, usize)], part: &Range<usize>) -> Option<(usize, usize)> {
+    Some((ranges.get(part.start)?.0, ranges.get(part.end.checked_sub(1)?)?.1))
 }
 
-fn merge_ranges(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    found.sort_unstable_by_key(|hit| (hit.start, hit.end));
+fn merge_ranges(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|hit| (hit.start, hit.end));
     let mut hits: Vec<Range<usize>> = Vec::new();
-    for hit in found {
+    for hit in ranges {
         match hits.last_mut().filter(|last| last.end >= hit.start) {
             Some(last) => last.end = last.end.max(hit.end),
             None => hits.push(hit),

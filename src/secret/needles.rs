@@ -46,18 +46,18 @@ impl Needles {
         let (mut rarest, mut letters) = (vec![false; TRIPLE_HASHES], [false; 256]);
         for text in &texts {
             if let Some([first, second, third]) = text.windows(3).max_by_key(|three| triple_rarity(three))
-                && let Some(known) = rarest.get_mut(hash_triple(*first, *second, *third))
+                && let Some(flag) = rarest.get_mut(hash_triple(*first, *second, *third))
             {
-                *known = true;
+                *flag = true;
             }
-            text.iter().filter_map(|letter| letters.get_mut(usize::from(*letter)).map(|known| *known = true)).count();
+            text.iter().filter_map(|letter| letters.get_mut(usize::from(*letter)).map(|flag| *flag = true)).count();
         }
         let mut neighbours = vec![false; 1 << 16];
         for pair in texts.iter().flat_map(|text| text.windows(2)) {
             if let [first, second] = pair
-                && let Some(known) = neighbours.get_mut(usize::from(*first) << 8 | usize::from(*second))
+                && let Some(flag) = neighbours.get_mut(usize::from(*first) << 8 | usize::from(*second))
             {
-                *known = true;
+                *flag = true;
             }
         }
         let mut text = letters;
@@ -96,19 +96,19 @@ impl Needles {
 
     /// Returns whether an escaped letter may belong to a needle, judged by the bytes before and behind the escape: one
     /// of them is the letter's neighbour in a needle, or is escaped, too, or the letter is a part of another escape.
-    pub(super) fn may_hold_escaped(&self, before: u8, letter: u8, behind: Option<u8>) -> bool {
+    pub(super) fn may_hold_escaped(&self, before: u8, letter: u8, after: Option<u8>) -> bool {
         let pair = |first: u8, second: u8| {
             self.neighbours.get(usize::from(first) << 8 | usize::from(second)).copied().unwrap_or_default()
         };
         let is_quote = |letter: u8| matches!(letter, b'"' | b'\'');
-        let behind = behind.unwrap_or_default();
+        let after = after.unwrap_or_default();
         let is_of_escape = ESCAPE_SIGNS.contains(&letter)
             || letter == b'#'
-            || is_quote(letter) && (is_quote(before) || is_quote(behind));
+            || is_quote(letter) && (is_quote(before) || is_quote(after));
         is_of_escape
-            || ESCAPE_SIGNS.contains(&behind)
+            || ESCAPE_SIGNS.contains(&after)
             || pair(before, letter)
-            || pair(letter, behind)
+            || pair(letter, after)
             || !letter.is_ascii()
     }
 
@@ -122,8 +122,8 @@ impl Needles {
         if !self.automaton.is_match(state) {
             return None;
         }
-        let ended = (0..self.automaton.match_len(state)).map(|at| self.automaton.match_pattern(state, at));
-        ended.filter_map(|text| self.texts.get(text.as_usize())).max_by_key(|text| text.len()).map(Vec::as_slice)
+        let matches = (0..self.automaton.match_len(state)).map(|at| self.automaton.match_pattern(state, at));
+        matches.filter_map(|text| self.texts.get(text.as_usize())).max_by_key(|text| text.len()).map(Vec::as_slice)
     }
 
     /// Returns the ranges of unescaped needles.
@@ -131,7 +131,7 @@ impl Needles {
         let (mut state, mut found) = (self.idle, Vec::new());
         for (at, letter) in text.iter().enumerate() {
             state = self.next_state(state, *letter);
-            found.extend(self.longest_match(state).map(|ended| at + 1 - ended.len()..at + 1));
+            found.extend(self.longest_match(state).map(|needle| at + 1 - needle.len()..at + 1));
         }
         found
     }
@@ -155,9 +155,9 @@ fn needle_texts(secret: &Secret) -> Vec<Vec<u8>> {
     if !secret.can_be_hidden() {
         return Vec::new();
     }
-    let whole = secret.expose();
-    let lines = whole.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE_LENGTH);
-    let values = [whole, whole.trim()].into_iter().chain(lines).filter(|value| !value.trim().is_empty());
+    let text = secret.expose();
+    let lines = text.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE_LENGTH);
+    let values = [text, text.trim()].into_iter().chain(lines).filter(|value| !value.trim().is_empty());
     let values =
         values.flat_map(|value| [Some(value), strip_quotes(value)].into_iter().flatten().chain(ampersand_parts(value)));
     values.flat_map(|value| character_encodings(value).into_iter().chain(base64_groups(value.as_bytes()))).collect()
@@ -165,15 +165,15 @@ fn needle_texts(secret: &Secret) -> Vec<Vec<u8>> {
 
 /// Returns the inside of a value that was saved with its quotes, unless it is short.
 fn strip_quotes(value: &str) -> Option<&str> {
-    let inside = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    inside.filter(|_| value.len() > 8)
+    let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    unquoted.filter(|_| value.len() > 8)
 }
 
 /// Returns the parts before and after an ampersand, which `PowerShell` prints one by one, unless they are short.
 fn ampersand_parts(value: &str) -> impl Iterator<Item = &str> {
     let at = value.find("&+").map(|at| at + 2).or_else(|| value.rfind('&').map(|at| at + 1));
     let parts = at.and_then(|at| value.split_at_checked(at));
-    parts.into_iter().flat_map(|(before, behind)| [before, behind]).filter(|part| part.len() >= 6)
+    parts.into_iter().flat_map(|(before, after)| [before, after]).filter(|part| part.len() >= 6)
 }
 
 /// Returns the value in UTF-8, in UTF-16 of both byte orders (`PowerShell` encodes it in base64), and in Latin-1 where
@@ -194,7 +194,7 @@ fn character_encodings(value: &str) -> Vec<Vec<u8>> {
 fn base64_groups(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..3).filter_map(|from| {
         let rest = value.get(from..)?;
-        let whole = rest.get(..rest.len() / 3 * 3).filter(|whole| whole.len() >= 6)?;
-        Some(STANDARD.encode(whole).into_bytes())
+        let groups = rest.get(..rest.len() / 3 * 3).filter(|groups| groups.len() >= 6)?;
+        Some(STANDARD.encode(groups).into_bytes())
     })
 }

@@ -90,14 +90,14 @@ impl Prefilter {
         let (mut classes, mut values) = ([0; 256], [NO_DIGIT; 256]);
         for ((letter, class), value) in (0..=u8::MAX).zip(&mut classes).zip(&mut values) {
             let twice = needles.has_byte(letter) || letter == b'"' && needles.has_byte(b'\'');
-            let marks = [
+            let conditions = [
                 (SIGN, ESCAPE_SIGNS.contains(&letter) && (letter != b'+' || needles.has_byte(b' '))),
                 (HEX, letter.is_ascii_hexdigit()),
                 (LETTER, letter.is_ascii_alphabetic() || (b'2'..=b'7').contains(&letter)),
                 (BREAK, matches!(letter, b'\n' | b'\r')),
                 (DOUBLED, letter.is_ascii_punctuation() && twice),
             ];
-            *class = marks.iter().filter(|(_, is_so)| *is_so).map(|(mark, _)| mark).sum();
+            *class = conditions.iter().filter(|(_, applies)| *applies).map(|(bit, _)| bit).sum();
             *value = base64_digit(letter).unwrap_or(NO_DIGIT);
         }
         let groups = u8::try_from(needles.shortest.saturating_sub(2) / 3).unwrap_or(u8::MAX);
@@ -165,9 +165,9 @@ impl Prefilter {
 }
 
 /// Returns whether this sign and the rest can be decoded as an escape that may be a part of a needle.
-fn may_be_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], around: PrecedingDigits) -> bool {
+fn may_be_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], preceding: PrecedingDigits) -> bool {
     let follows = |letter: u8, rest: &[u8]| {
-        needles.may_hold_escaped(last, letter, rest.first().copied()) || around.may_continue_with(letter)
+        needles.may_hold_escaped(last, letter, rest.first().copied()) || preceding.may_continue_with(letter)
     };
     let control = |letter: &u8| CONTROL_ESCAPES.iter().find(|(name, _)| name == letter).map(|(_, control)| *control);
     match (sign, rest) {

@@ -1,7 +1,9 @@
 //! Tests of what the redactor hides, and of what it leaves alone.
 
-use super::encoders::{ALL, Encoder};
-use super::*;
+use super::{
+    encoders::{ALL, Encoder},
+    *,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
@@ -88,26 +90,26 @@ const EIGHT: [&str; 8] = [
 
 /// Describes the leak of a text that contains the encoded secret, if it is not hidden but for a few signs at its ends.
 fn describe_leak(redactor: &Redactor, secret: &str, inner: Encoder, outer: Encoder) -> Option<String> {
-    let (before, behind) = ("see postgres:user=", ", and so on");
-    let text = (outer.1)(&format!("{before}{}{behind}", (inner.1)(secret)));
-    let allowed = (outer.1)(&format!("{before}0x, ={behind}")).len() + 12;
+    let (before, after) = ("see postgres:user=", ", and so on");
+    let text = (outer.1)(&format!("{before}{}{after}", (inner.1)(secret)));
+    let allowed = (outer.1)(&format!("{before}0x, ={after}")).len() + 12;
     let redacted = redactor.redact(&text);
-    let kept = redacted.replace("***", "").len();
-    let is_hidden = redacted.contains("***") && kept <= allowed;
+    let visible = redacted.replace("***", "").len();
+    let is_hidden = redacted.contains("***") && visible <= allowed;
     let names = format!("{} in {}", inner.0, outer.0);
-    (!is_hidden).then(|| format!("{secret:?}, {names}: {kept} > {allowed}:\n  {text}\n  {redacted}\n"))
+    (!is_hidden).then(|| format!("{secret:?}, {names}: {visible} > {allowed}:\n  {text}\n  {redacted}\n"))
 }
 
 #[test]
 fn hides_eight_secrets_in_every_encoding_and_some_in_two() {
-    let mut wrong = Vec::new();
+    let mut leaks = Vec::new();
     for (at, secret) in EIGHT.iter().enumerate() {
         let redactor = Redactor::new([&Secret::new(*secret)]);
-        let outers = if at % 4 == 1 { ALL } else { &ALL[..1] };
-        let forms = ALL.iter().flat_map(|inner| outers.iter().map(move |outer| (*inner, *outer)));
-        wrong.extend(forms.filter_map(|(inner, outer)| describe_leak(&redactor, secret, inner, outer)));
+        let outer_encoders = if at % 4 == 1 { ALL } else { &ALL[..1] };
+        let forms = ALL.iter().flat_map(|inner| outer_encoders.iter().map(move |outer| (*inner, *outer)));
+        leaks.extend(forms.filter_map(|(inner, outer)| describe_leak(&redactor, secret, inner, outer)));
     }
-    assert!(wrong.is_empty(), "{} forms:\n{}", wrong.len(), wrong.concat());
+    assert!(leaks.is_empty(), "{} forms:\n{}", leaks.len(), leaks.concat());
 }
 
 proptest! {
@@ -118,7 +120,7 @@ proptest! {
         inner in proptest::sample::select(ALL), outer in proptest::sample::select(ALL),
     ) {
         let secret = format!("{first}{middle}{last}");
-        let wrong = describe_leak(&Redactor::new([&Secret::new(secret.clone())]), &secret, inner, outer);
-        prop_assert!(wrong.is_none(), "{}", wrong.unwrap_or_default());
+        let leak = describe_leak(&Redactor::new([&Secret::new(secret.clone())]), &secret, inner, outer);
+        prop_assert!(leak.is_none(), "{}", leak.unwrap_or_default());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use zeroize::Zeroizing;
+
 /// A secret value: no `Display`, a `Debug` that shows nothing, wiped from memory on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);

@@ -6,10 +6,11 @@ use crate::fault::{Code, Fault};
 /// Output of at least this many bytes may end in a truncated line, with half a secret.
 const TRUNCATED_FROM: usize = 2 << 10;
 
-/// Returns the fault of a login that never ran our script; `said` is its output instead, which is untrusted.
-pub(super) fn no_shell(said: &[u8]) -> Fault {
-    let text = String::from_utf8_lossy(said);
-    let text = if said.len() < TRUNCATED_FROM { &text } else { text.rsplit_once('\n').map_or("", |(whole, _)| whole) };
+/// Returns the fault of a login that never ran our script; `output` is untrusted.
+pub(super) fn no_shell(output: &[u8]) -> Fault {
+    let text = String::from_utf8_lossy(output);
+    let text =
+        if output.len() < TRUNCATED_FROM { &text } else { text.rsplit_once('\n').map_or("", |(complete, _)| complete) };
     let printable = |letter: char| if letter.is_control() { ' ' } else { letter };
     let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     let fault = Fault::new(
@@ -23,11 +24,11 @@ pub(super) fn no_shell(said: &[u8]) -> Fault {
 }
 
 /// Turns a script's message into the reason why it did not continue; `None` if it is no such message.
-pub(super) fn start_refusal(word: &str, script: &ShellScript) -> Option<Fault> {
+pub(super) fn start_refusal(message: &str, script: &ShellScript) -> Option<Fault> {
     let directory = script.working_directory.as_deref().unwrap_or("~");
-    let (first, rest) = word.split_once(' ').unwrap_or((word, ""));
+    let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
     Some(match (first, rest) {
-        ("home", place) => home_not_writable(place),
+        ("home", path) => home_not_writable(path),
         ("busy", _) => {
             Fault::new(Code::ServerUnstopped, "a command can't be started while another one of this run still runs")
         }
@@ -43,27 +44,27 @@ pub(super) fn start_refusal(word: &str, script: &ShellScript) -> Option<Fault> {
             Fault::new(Code::ServerDirectoryMissing, format!("`{directory}` on the server is not a directory"))
         }
         ("directory", forbidden) => {
-            let place = forbidden.strip_prefix("forbidden ").unwrap_or(forbidden);
+            let path = forbidden.strip_prefix("forbidden ").unwrap_or(forbidden);
             let cause = format!("permission denied: the login may not enter `{directory}` on the server");
-            Fault::new(Code::ServerDirectoryForbidden, cause).detail(format!("the login has no access to `{place}`"))
+            Fault::new(Code::ServerDirectoryForbidden, cause).detail(format!("the login has no access to `{path}`"))
         }
         _ => return None,
     })
 }
 
 /// Returns the fault of a home directory that a run can't write to.
-pub(super) fn home_not_writable(place: &str) -> Fault {
-    Fault::new(Code::ServerHome, format!("the login can't write into `{place}` on the server"))
+pub(super) fn home_not_writable(path: &str) -> Fault {
+    Fault::new(Code::ServerHome, format!("the login can't write into `{path}` on the server"))
 }
 
 /// Returns the fault of a failed line of `setup`.
-pub(super) fn setup_failed(words: &str, environment: Option<&str>, last: Option<&str>) -> Fault {
-    let (code, rest) = words.split_once(' ').unwrap_or((words, ""));
-    if let Some(place) = environment.filter(|_| rest == "no-environment") {
-        let cause = format!("there is no virtual environment at `{place}` on the server");
+pub(super) fn setup_failed(message: &str, environment: Option<&str>, last: Option<&str>) -> Fault {
+    let (code, rest) = message.split_once(' ').unwrap_or((message, ""));
+    if let Some(path) = environment.filter(|_| rest == "no-environment") {
+        let cause = format!("there is no virtual environment at `{path}` on the server");
         let fix = format!(
-            "create it once, on the server and in `working-directory`: `python3 -m venv {place}`, then \
-             `{place}/bin/pip install -r requirements.txt`; or correct the path in `setup`"
+            "create it once, on the server and in `working-directory`: `python3 -m venv {path}`, then \
+             `{path}/bin/pip install -r requirements.txt`; or correct the path in `setup`"
         );
         return Fault::new(Code::ServerSetupFailed, cause).fix(fix);
     }

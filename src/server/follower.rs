@@ -111,8 +111,8 @@ impl Follower {
         self.login_output.clear();
     }
 
-    pub(super) fn receive_chunk(&mut self, piece: OutputChunk<'_>, on_output: &mut impl FnMut(Output<'_>)) {
-        match piece {
+    pub(super) fn receive_chunk(&mut self, chunk: OutputChunk<'_>, on_output: &mut impl FnMut(Output<'_>)) {
+        match chunk {
             OutputChunk::Stdout(bytes) => self.receive_stdout(bytes, on_output),
             OutputChunk::Stderr(bytes) => self.receive_stderr(bytes, on_output),
         }
@@ -120,18 +120,18 @@ impl Follower {
 
     fn receive_stdout(&mut self, bytes: &[u8], on_output: &mut impl FnMut(Output<'_>)) {
         let Self { out, last_control, login_output, .. } = self;
-        let OutputStream { parser: Some(reply), following, lines, received } = out else { return };
-        reply.parse_chunk(bytes, |said| match said {
+        let OutputStream { parser: Some(parser), following, lines, received } = out else { return };
+        parser.parse_chunk(bytes, |frame| match frame {
             // A keepalive.
             ScriptFrame::Control(".") => {}
-            ScriptFrame::Control(said) => {
-                *following |= said == "following";
-                *last_control = Some(said.to_owned());
+            ScriptFrame::Control(control) => {
+                *following |= control == "following";
+                *last_control = Some(control.to_owned());
             }
             ScriptFrame::Raw(raw) if *following => {
                 *received += byte_count(raw);
                 lines.push_bytes(raw).iter().for_each(|line| on_output(Output::Stdout(line)));
-                lines.partial_line().iter().for_each(|begun| on_output(Output::PartialLine(begun)));
+                lines.partial_line().iter().for_each(|partial| on_output(Output::PartialLine(partial)));
             }
             ScriptFrame::Raw(raw) if login_output.len() < MAX_LOGIN_OUTPUT => login_output.extend_from_slice(raw),
             ScriptFrame::Raw(_) => {}
@@ -140,9 +140,9 @@ impl Follower {
 
     fn receive_stderr(&mut self, bytes: &[u8], on_output: &mut impl FnMut(Output<'_>)) {
         let Self { err, last_stderr_line, .. } = self;
-        let OutputStream { parser: Some(reply), following, lines, received } = err else { return };
-        reply.parse_chunk(bytes, |said| match said {
-            ScriptFrame::Control(said) => *following |= said == "following",
+        let OutputStream { parser: Some(parser), following, lines, received } = err else { return };
+        parser.parse_chunk(bytes, |frame| match frame {
+            ScriptFrame::Control(control) => *following |= control == "following",
             ScriptFrame::Raw(raw) if *following => {
                 *received += byte_count(raw);
                 for line in lines.push_bytes(raw) {
@@ -157,10 +157,10 @@ impl Follower {
 
     /// Returns the outcome after the channel has ended.
     pub(super) fn channel_outcome(&mut self, on_output: &mut impl FnMut(Output<'_>)) -> FollowOutcome {
-        let Some(word) = self.last_control.take() else {
+        let Some(message) = self.last_control.take() else {
             return FollowOutcome::Detached(fault::no_shell(&self.login_output));
         };
-        let (first, rest) = word.split_once(' ').unwrap_or((&word, ""));
+        let (first, rest) = message.split_once(' ').unwrap_or((&message, ""));
         match first {
             "ended" | "killed" => {
                 self.flush_partial_lines(on_output);
@@ -181,7 +181,7 @@ impl Follower {
                 let cause = format!("the process that follows `{}` on the server was ended there", self.script.title);
                 FollowOutcome::Detached(Fault::new(Code::BastionLost, cause))
             }
-            _ => match fault::start_refusal(&word, &self.script) {
+            _ => match fault::start_refusal(&message, &self.script) {
                 Some(fault) => FollowOutcome::Refused(fault),
                 None => {
                     FollowOutcome::Detached(Fault::new(Code::Bug, "the script on the server sent an unknown message"))

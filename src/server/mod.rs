@@ -80,13 +80,14 @@ impl Server {
     /// result of an earlier run that no run has collected.
     ///
     /// # Errors
-    /// `lock-held`, `server-no-shell`, `server-home`, and those of [`Tunnel::exec`].
+    /// `lock-held`, `server-no-shell`, `server-home`, and those of [`Tunnel::start_program`].
     pub async fn take_slot(&self, tunnel: &Tunnel, wait: Duration) -> Result<Option<OrphanedRun>, Fault> {
-        let mut call = self.new_request()?;
-        call.set_variable("label", &self.label)
+        let mut request = self.new_request()?;
+        request
+            .set_variable("label", &self.label)
             .set_variable("again", "no")
             .set_variable("wait", &wait.as_secs().to_string());
-        let (holder, leftover) = slot::take_slot(tunnel, &call, &self.events).await?;
+        let (holder, leftover) = slot::take_slot(tunnel, &request, &self.events).await?;
         self.slot_holder.replace(Some(holder));
         Ok(leftover)
     }
@@ -104,18 +105,20 @@ impl Server {
         script: &ShellScript,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let mut call = self.new_request()?;
+        let mut request = self.new_request()?;
         let run = format!("r.{}", request::random_token()?);
-        call.set_variable("run", &run)
+        request
+            .set_variable("run", &run)
             .set_variable("label", &self.label)
             .set_variable("title", &script::one_line(&script.title));
-        call.assign_word("directory", &script.directory_word()).set_variable("work", script.shell_text().expose());
-        call.set_variable("wrapper", include_str!("script/wrapper.sh"))
+        request.assign_word("directory", &script.directory_word()).set_variable("work", script.shell_text().expose());
+        request
+            .set_variable("wrapper", include_str!("script/wrapper.sh"))
             .set_variable("out", "0")
             .set_variable("err", "0");
         self.follower.replace(Some(Follower::new(run, script.clone(), self.events.redactor())));
         let parts = [include_str!("script/start.sh"), include_str!("script/follow.sh")];
-        match self.follow_command(tunnel, &call, &parts, on_output).await? {
+        match self.follow_command(tunnel, &request, &parts, on_output).await? {
             Some(status) => Ok(status),
             // Only a full disk is known to cause this.
             None => {
@@ -129,9 +132,9 @@ impl Server {
     /// # Errors
     /// `lock-lost`: another run has it; and those of [`Self::take_slot`].
     pub async fn retake_slot(&self, tunnel: &Tunnel) -> Result<(), Fault> {
-        let mut call = self.new_request()?;
-        call.set_variable("label", &self.label).set_variable("again", "yes").set_variable("wait", "0");
-        let (holder, _) = slot::take_slot(tunnel, &call, &self.events).await?;
+        let mut request = self.new_request()?;
+        request.set_variable("label", &self.label).set_variable("again", "yes").set_variable("wait", "0");
+        let (holder, _) = slot::take_slot(tunnel, &request, &self.events).await?;
         self.slot_holder.replace(Some(holder));
         Ok(())
     }
@@ -146,17 +149,18 @@ impl Server {
         tunnel: &Tunnel,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
-        let mut call = self.new_request()?;
+        let mut request = self.new_request()?;
         {
             let current = self.follower.borrow();
-            let Some(listening) = current.as_ref() else { return Ok(None) };
-            let (out, err) = listening.bytes_received();
-            call.set_variable("run", listening.run_id())
+            let Some(follower) = current.as_ref() else { return Ok(None) };
+            let (out, err) = follower.bytes_received();
+            request
+                .set_variable("run", follower.run_id())
                 .set_variable("out", &out.to_string())
                 .set_variable("err", &err.to_string());
         }
         let parts = [include_str!("script/attach.sh"), include_str!("script/follow.sh")];
-        self.follow_command(tunnel, &call, &parts, on_output).await
+        self.follow_command(tunnel, &request, &parts, on_output).await
     }
 
     /// Returns whether a command of ours may be running.
@@ -169,18 +173,18 @@ impl Server {
     /// is still under way is prevented.
     ///
     /// # Errors
-    /// `server-unstopped` if a process can't be ended, and those of [`Tunnel::exec`].
+    /// `server-unstopped` if a process can't be ended, and those of [`Tunnel::start_program`].
     pub async fn terminate_command(&self, tunnel: &Tunnel, grace: Duration) -> Result<(), Fault> {
-        let mut call = self.new_request()?;
-        let open = |listening: &&Follower| listening.may_be_running();
-        let Some(run) = self.follower.borrow().as_ref().filter(open).map(|listening| listening.run_id().to_owned())
+        let mut request = self.new_request()?;
+        let may_run = |follower: &&Follower| follower.may_be_running();
+        let Some(run) = self.follower.borrow().as_ref().filter(may_run).map(|follower| follower.run_id().to_owned())
         else {
             return Ok(());
         };
         // The script counts in tenths of a second.
-        call.set_variable("run", &run).set_variable("grace", &(grace.as_millis() / 100).to_string());
-        let said = request_reply(tunnel, &call, &[include_str!("script/end.sh")]).await?;
-        match said.split_once(' ') {
+        request.set_variable("run", &run).set_variable("grace", &(grace.as_millis() / 100).to_string());
+        let reply = request_reply(tunnel, &request, &[include_str!("script/end.sh")]).await?;
+        match reply.split_once(' ') {
             Some(("stubborn", pids)) => Err(Fault::new(
                 Code::ServerUnstopped,
                 format!("processes on the server can't be ended: {}", pids.trim()),
@@ -195,21 +199,21 @@ impl Server {
     /// Releases the slot and removes all files of ours.
     ///
     /// # Errors
-    /// `server-unstopped` if the command is still running, and those of [`Tunnel::exec`].
+    /// `server-unstopped` if the command is still running, and those of [`Tunnel::start_program`].
     pub async fn release_slot(&self, tunnel: &Tunnel) -> Result<(), Fault> {
-        let mut call = self.new_request()?;
-        call.set_variable("run", &request::random_token()?).set_variable("label", &self.label);
-        let mut said = request_reply(tunnel, &call, &[include_str!("script/leave.sh")]).await;
+        let mut request = self.new_request()?;
+        request.set_variable("run", &request::random_token()?).set_variable("label", &self.label);
+        let mut result = request_reply(tunnel, &request, &[include_str!("script/leave.sh")]).await;
         for _ in 0..RELEASE_TRIES {
             // A server that allows one session for each connection has given it to the holder.
-            let Err(Fault { code: Code::ExecNoChannel, .. }) = said else { break };
+            let Err(Fault { code: Code::ExecNoChannel, .. }) = result else { break };
             if let Some(holder) = self.slot_holder.replace(None) {
                 drop(holder.run_with_input(b"", |_| {}).await);
             }
-            said = request_reply(tunnel, &call, &[include_str!("script/leave.sh")]).await;
+            result = request_reply(tunnel, &request, &[include_str!("script/leave.sh")]).await;
         }
-        let said = said?;
-        if said == "busy" {
+        let result = result?;
+        if result == "busy" {
             return Err(Fault::new(
                 Code::ServerUnstopped,
                 "the slot on the server can't be released while its command is running",
@@ -221,31 +225,31 @@ impl Server {
     }
 
     fn new_request(&self) -> Result<ScriptRequest, Fault> {
-        let mut call = ScriptRequest::new()?;
-        call.set_variable("name", &self.slot).set_variable("owner", &self.owner);
-        Ok(call)
+        let mut request = ScriptRequest::new()?;
+        request.set_variable("name", &self.slot).set_variable("owner", &self.owner);
+        Ok(request)
     }
 
     /// Follows the command until it ends. Returns `None` if it never started.
     async fn follow_command(
         &self,
         tunnel: &Tunnel,
-        call: &ScriptRequest,
+        request: &ScriptRequest,
         parts: &[&str],
         mut on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
-        if let Some(listening) = self.follower.borrow_mut().as_mut() {
-            listening.begin_channel(&call.token);
+        if let Some(follower) = self.follower.borrow_mut().as_mut() {
+            follower.begin_channel(&request.token);
         }
         let process = tunnel.start_program(request::SHELL_COMMAND).await?;
-        let text = call.script_text(parts);
-        let ended = process.run_with_input(text.as_bytes(), |piece| {
-            if let Some(listening) = self.follower.borrow_mut().as_mut() {
-                listening.receive_chunk(piece, &mut on_output);
+        let text = request.script_text(parts);
+        let exit = process.run_with_input(text.as_bytes(), |chunk| {
+            if let Some(follower) = self.follower.borrow_mut().as_mut() {
+                follower.receive_chunk(chunk, &mut on_output);
             }
         });
-        let ended = ended.await;
-        let outcome = self.follower.borrow_mut().as_mut().map(|listening| listening.channel_outcome(&mut on_output));
+        let exit = exit.await;
+        let outcome = self.follower.borrow_mut().as_mut().map(|follower| follower.channel_outcome(&mut on_output));
         match outcome {
             Some(FollowOutcome::Exited(status)) => {
                 self.follower.borrow_mut().iter_mut().for_each(Follower::mark_exited);
@@ -260,31 +264,31 @@ impl Server {
                 Err(fault)
             }
             // The script sent no final message: the connection was lost, or our process on the server was ended.
-            Some(FollowOutcome::Detached(fault)) => Err(tunnel.loss_fault().or(ended.err()).unwrap_or(fault)),
+            Some(FollowOutcome::Detached(fault)) => Err(tunnel.loss_fault().or(exit.err()).unwrap_or(fault)),
             None => Err(Fault::new(Code::Bug, "the command on the server was forgotten while its output was read")),
         }
     }
 }
 
 /// Runs a script that replies with one message.
-async fn request_reply(tunnel: &Tunnel, call: &ScriptRequest, parts: &[&str]) -> Result<String, Fault> {
+async fn request_reply(tunnel: &Tunnel, request: &ScriptRequest, parts: &[&str]) -> Result<String, Fault> {
     let process = tunnel.start_program(request::SHELL_COMMAND).await?;
-    let (mut reply, mut said, mut noise) = (FrameParser::new(&call.token), None, Vec::new());
-    let text = call.script_text(parts);
-    let ended: ProcessExit = process
-        .run_with_input(text.as_bytes(), |piece| {
-            if let OutputChunk::Stdout(bytes) = piece {
-                reply.parse_chunk(bytes, |frame| match frame {
-                    ScriptFrame::Control(word) => said = Some(word.to_owned()),
-                    ScriptFrame::Raw(raw) => noise.extend_from_slice(raw),
+    let (mut parser, mut control, mut other_output) = (FrameParser::new(&request.token), None, Vec::new());
+    let text = request.script_text(parts);
+    let exit: ProcessExit = process
+        .run_with_input(text.as_bytes(), |chunk| {
+            if let OutputChunk::Stdout(bytes) = chunk {
+                parser.parse_chunk(bytes, |frame| match frame {
+                    ScriptFrame::Control(message) => control = Some(message.to_owned()),
+                    ScriptFrame::Raw(raw) => other_output.extend_from_slice(raw),
                 });
             }
         })
         .await?;
-    match said {
-        Some(said) => Ok(said),
+    match control {
+        Some(control) => Ok(control),
         None => Err(tunnel
             .loss_fault()
-            .unwrap_or_else(|| fault::no_shell(&noise).detail(format!("it ended with {ended:?}")))),
+            .unwrap_or_else(|| fault::no_shell(&other_output).detail(format!("it ended with {exit:?}")))),
     }
 }

@@ -49,14 +49,14 @@ pub(super) struct OrphanCollector {
 impl OrphanCollector {
     pub(super) fn receive_frame(&mut self, frame: ScriptFrame<'_>) {
         match frame {
-            ScriptFrame::Control(word) => {
-                if let Some(fate) = word.strip_prefix("left ") {
+            ScriptFrame::Control(message) => {
+                if let Some(outcome) = message.strip_prefix("left ") {
                     *self = Self {
-                        found: Some(OrphanedRun { outcome: parse_outcome(fate), ..OrphanedRun::default() }),
+                        found: Some(OrphanedRun { outcome: parse_outcome(outcome), ..OrphanedRun::default() }),
                         ..Self::default()
                     };
                 }
-                self.part = word.strip_prefix("part ").map(ToOwned::to_owned);
+                self.part = message.strip_prefix("part ").map(ToOwned::to_owned);
             }
             ScriptFrame::Raw(raw) => match self.part.as_deref() {
                 Some("label") => self.label.extend_from_slice(raw),
@@ -76,10 +76,10 @@ impl OrphanCollector {
     }
 }
 
-fn parse_outcome(words: &str) -> OrphanOutcome {
-    match words.split_once(' ') {
+fn parse_outcome(text: &str) -> OrphanOutcome {
+    match text.split_once(' ') {
         Some(("finished", code)) => code.parse().map_or(OrphanOutcome::Killed, OrphanOutcome::Exited),
-        _ if words == "never" => OrphanOutcome::NeverStarted,
+        _ if text == "never" => OrphanOutcome::NeverStarted,
         _ => OrphanOutcome::Killed,
     }
 }
@@ -87,7 +87,8 @@ fn parse_outcome(words: &str) -> OrphanOutcome {
 fn last_lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     // The rest of a cut line may begin with half a secret.
-    let text = if bytes.len() < TAIL_BYTES { &text } else { text.split_once('\n').map_or("", |(_, whole)| whole) };
+    let text =
+        if bytes.len() < TAIL_BYTES { &text } else { text.split_once('\n').map_or("", |(_, complete)| complete) };
     let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.is_empty()).collect();
     lines.iter().skip(lines.len().saturating_sub(KEPT_LINES)).map(|line| (*line).to_owned()).collect()
 }

@@ -23,36 +23,36 @@ pub(super) struct FrameParser {
 impl FrameParser {
     /// Creates a parser. No other program knows the token, so none can forge a message.
     pub(super) fn new(token: &str) -> Self {
-        let mark = [&[FRAME_START], token.as_bytes(), b" "].concat();
-        Self { prefix: mark, partial: Vec::new() }
+        let prefix = [&[FRAME_START], token.as_bytes(), b" "].concat();
+        Self { prefix, partial: Vec::new() }
     }
 
     /// Parses a chunk; an empty one is the end.
-    pub(super) fn parse_chunk(&mut self, piece: &[u8], mut on_frame: impl FnMut(ScriptFrame<'_>)) {
-        let bytes = [std::mem::take(&mut self.partial).as_slice(), piece].concat();
+    pub(super) fn parse_chunk(&mut self, chunk: &[u8], mut on_frame: impl FnMut(ScriptFrame<'_>)) {
+        let bytes = [std::mem::take(&mut self.partial).as_slice(), chunk].concat();
         let mut rest = bytes.as_slice();
         loop {
-            let (before, ours) = self.split_at_frame(rest);
+            let (before, frame) = self.split_at_frame(rest);
             if !before.is_empty() {
                 on_frame(ScriptFrame::Raw(before));
             }
-            let line = ours.get(self.prefix.len()..).and_then(|line| {
+            let line = frame.get(self.prefix.len()..).and_then(|line| {
                 let end = line.iter().position(|byte| *byte == b'\n')?;
                 Some((line.get(..end)?, line.get(end + 1..)?))
             });
             match line {
-                Some((word, behind)) => {
-                    on_frame(ScriptFrame::Control(&String::from_utf8_lossy(word)));
-                    rest = behind;
+                Some((message, after)) => {
+                    on_frame(ScriptFrame::Control(&String::from_utf8_lossy(message)));
+                    rest = after;
                 }
-                None if piece.is_empty() => {
-                    if !ours.is_empty() {
-                        on_frame(ScriptFrame::Raw(ours));
+                None if chunk.is_empty() => {
+                    if !frame.is_empty() {
+                        on_frame(ScriptFrame::Raw(frame));
                     }
                     return;
                 }
                 None => {
-                    self.partial = ours.to_vec();
+                    self.partial = frame.to_vec();
                     return;
                 }
             }
@@ -65,8 +65,8 @@ impl FrameParser {
             let rest = bytes.get(*at..).unwrap_or_default();
             rest.starts_with(&self.prefix) || self.prefix.starts_with(rest)
         };
-        let marks = bytes.iter().enumerate().filter(|(_, byte)| **byte == FRAME_START).map(|(at, _)| at);
-        bytes.split_at(marks.into_iter().find(begins).unwrap_or(bytes.len()))
+        let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == FRAME_START).map(|(at, _)| at);
+        bytes.split_at(starts.into_iter().find(begins).unwrap_or(bytes.len()))
     }
 }
 
@@ -74,12 +74,12 @@ impl FrameParser {
 mod tests {
     use super::*;
 
-    fn heard(pieces: &[&[u8]]) -> Vec<String> {
-        let mut reply = FrameParser::new("abc");
+    fn parse_all(chunks: &[&[u8]]) -> Vec<String> {
+        let mut parser = FrameParser::new("abc");
         let mut all = Vec::new();
-        for piece in pieces.iter().chain([&b"".as_slice()]) {
-            reply.parse_chunk(piece, |heard| match heard {
-                ScriptFrame::Control(word) => all.push(format!("word {word}")),
+        for chunk in chunks.iter().chain([&b"".as_slice()]) {
+            parser.parse_chunk(chunk, |frame| match frame {
+                ScriptFrame::Control(message) => all.push(format!("word {message}")),
                 ScriptFrame::Raw(raw) => all.push(String::from_utf8_lossy(raw).into_owned()),
             });
         }
@@ -88,23 +88,23 @@ mod tests {
 
     #[test]
     fn separates_messages_from_other_output() {
-        assert_eq!(heard(&[b"hello\x01abc ended 0\n"]), ["hello", "word ended 0"]);
-        assert_eq!(heard(&[b"\x01abc a\n\x01abc b\nx"]), ["word a", "word b", "x"]);
-        assert_eq!(heard(&[b"x\x01ab", b"c go", b"\ny"]), ["x", "word go", "y"]);
+        assert_eq!(parse_all(&[b"hello\x01abc ended 0\n"]), ["hello", "word ended 0"]);
+        assert_eq!(parse_all(&[b"\x01abc a\n\x01abc b\nx"]), ["word a", "word b", "x"]);
+        assert_eq!(parse_all(&[b"x\x01ab", b"c go", b"\ny"]), ["x", "word go", "y"]);
     }
 
     #[test]
     fn ignores_messages_without_the_token() {
-        assert_eq!(heard(&[b"\x01abd ended 0\n"]), ["\x01abd ended 0\n"]);
-        assert_eq!(heard(&[b"abc ended 0\n\x01\x01ab"]), ["abc ended 0\n\x01", "\x01ab"]);
-        assert_eq!(heard(&[b"\x01abc never finished"]), ["\x01abc never finished"]);
+        assert_eq!(parse_all(&[b"\x01abd ended 0\n"]), ["\x01abd ended 0\n"]);
+        assert_eq!(parse_all(&[b"abc ended 0\n\x01\x01ab"]), ["abc ended 0\n\x01", "\x01ab"]);
+        assert_eq!(parse_all(&[b"\x01abc never finished"]), ["\x01abc never finished"]);
     }
 
     #[test]
     fn holds_back_no_more_than_it_must() {
-        let mut reply = FrameParser::new("abc");
+        let mut parser = FrameParser::new("abc");
         let mut all = Vec::new();
-        reply.parse_chunk(b"Are you sure? ", |heard| all.push(format!("{heard:?}")));
+        parser.parse_chunk(b"Are you sure? ", |frame| all.push(format!("{frame:?}")));
         assert_eq!(all.len(), 1);
     }
 }

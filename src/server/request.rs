@@ -23,9 +23,9 @@ impl ScriptRequest {
     /// If the system's random generator fails.
     pub(super) fn new() -> Result<Self, Fault> {
         let token = random_token()?;
-        let mut call = Self { token: token.clone(), values: Zeroizing::new(String::new()) };
-        call.set_variable("token", &token);
-        Ok(call)
+        let mut request = Self { token: token.clone(), values: Zeroizing::new(String::new()) };
+        request.set_variable("token", &token);
+        Ok(request)
     }
 
     /// Sets a variable of the script.

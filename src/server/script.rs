@@ -31,8 +31,8 @@ impl ShellScript {
         if let Some(directory) = &self.working_directory {
             lines.push(format!("CDPATH= cd -- {} >/dev/null || exit", quote_path(directory)));
         }
-        if let Some(place) = self.virtual_environment() {
-            lines.push(format!("[ -e {place}/bin/activate ] || : >|\"$bastion_migrate/no-environment\""));
+        if let Some(path) = self.virtual_environment() {
+            lines.push(format!("[ -e {path}/bin/activate ] || : >|\"$bastion_migrate/no-environment\""));
         }
         lines.push("if [ -n \"${BASH_VERSION-}\" ]; then set -euo pipefail; else set -eu; fi".to_owned());
         lines.push(self.setup.clone());
@@ -52,9 +52,9 @@ impl ShellScript {
             let mut words = line.split_whitespace();
             let enters = words.next().is_some_and(|word| word == "source" || word == ".");
             let file = words.next().filter(|_| enters)?.trim_matches(['"', '\'', ';']);
-            let place = file.strip_suffix("/bin/activate")?;
+            let path = file.strip_suffix("/bin/activate")?;
             let plain = |letter: char| letter.is_alphanumeric() || "/._-~${}".contains(letter);
-            (!place.is_empty() && place.chars().all(plain)).then_some(place)
+            (!path.is_empty() && path.chars().all(plain)).then_some(path)
         })
     }
 }
@@ -129,12 +129,12 @@ mod tests {
     fn a_directory_may_have_any_name() {
         let parent = tempfile::tempdir().unwrap();
         for name in ["plain", "a b", "it's", "$HOME", "-P", "ü\n"] {
-            let place = parent.path().join(name);
-            std::fs::create_dir(&place).unwrap();
-            let working_directory = Some(place.to_str().unwrap().to_owned());
+            let path = parent.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            let working_directory = Some(path.to_str().unwrap().to_owned());
             let script =
                 ShellScript { working_directory, command: "printf '%s' \"$PWD\"".to_owned(), ..ShellScript::default() };
-            assert_eq!(run("dash", &script).0, place.to_str().unwrap());
+            assert_eq!(run("dash", &script).0, path.to_str().unwrap());
         }
         assert_eq!(quote_path("~"), "\"$HOME\"");
         assert_eq!(quote_path("~/a b"), "\"$HOME\"'/a b'");

@@ -148,8 +148,8 @@ impl ToolSettings {
     /// recipe has none or its prompt can't be answered: on a server there is no standard input.
     #[must_use]
     pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
-        let together = self.recipe.list_then_migrate().filter(|_| matches!(self.site, Site::Image(_)))?;
-        Some(together.with_prefix(&self.prefix))
+        let combined = self.recipe.list_then_migrate().filter(|_| matches!(self.site, Site::Image(_)))?;
+        Some(combined.with_prefix(&self.prefix))
     }
 }
 

@@ -85,14 +85,14 @@ impl<'a> Containers<'a> {
     /// # Errors
     /// The fault of the first that failed.
     pub(crate) async fn prepare_images(&mut self, references: BTreeSet<&str>) -> Result<(), Fault> {
-        let (engine, own) = connect_engine(self.runner, &self.labels, &self.events).await?;
+        let (engine, self_container) = connect_engine(self.runner, &self.labels, &self.events).await?;
         for reference in references {
             let ImageSettings { pull, credentials, .. } = self.image_settings;
             let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
             self.events.emit(Event::Image(image.facts.clone()));
             self.images.insert(reference.to_owned(), image);
         }
-        self.connected_engine = Some((engine, own));
+        self.connected_engine = Some((engine, self_container));
         self.endpoint.open_listener().await
     }
 
@@ -108,20 +108,20 @@ impl<'a> Containers<'a> {
         (line, terms): (&CommandLine, SessionTerms),
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let waiting = self.paused.take().filter(|waiting| waiting.image == image && waiting.migrate_command == *line);
+        let paused = self.paused.take().filter(|paused| paused.image == image && paused.migrate_command == *line);
         // One start is one container: its usage before the confirmation can't be separated from its usage after it.
-        let command = match &waiting {
-            Some(waiting) => format!("{}, then {}", waiting.list_command, line.display_text()),
+        let command = match &paused {
+            Some(paused) => format!("{}, then {}", paused.list_command, line.display_text()),
             None => line.display_text(),
         };
-        let (mut serving, work) = match waiting {
+        let (mut serving, work) = match paused {
             Some(PausedTool { mut running, accept_loop, .. }) => {
                 self.endpoint.set_session_terms(terms)?;
-                let going_on = async move {
+                let resumed = async move {
                     running.write_stdin(CONFIRM.as_bytes()).await?;
                     running.follow_to_exit(on_output).await
                 };
-                (accept_loop, Either::Left(going_on))
+                (accept_loop, Either::Left(resumed))
             }
             None => {
                 let container = self.create_container(image, line, terms, ContainerStdin::None).await?;
@@ -144,23 +144,23 @@ impl<'a> Containers<'a> {
         &self,
         transport: &Rc<Transport>,
         image: &str,
-        together: &ListThenMigrate,
+        commands: &ListThenMigrate,
         mut on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
         let safety = &self.settings.safety;
         // The session that lists may also be the one that migrates.
         let lock_timeout = LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries }.timeout_for(0);
         let terms = SessionTerms { access: SessionAccess::UntilConfirmed, lock_timeout };
-        let container = self.create_for_list_then_migrate(image, together, terms).await?;
-        self.events.emit(Event::CommandStarted { command: together.list_command.display_text() });
+        let container = self.create_for_list_then_migrate(image, commands, terms).await?;
+        self.events.emit(Event::CommandStarted { command: commands.list_command.display_text() });
         let work = async {
             let mut running = container.start(self.events.redactor()).await?;
             let following = running.follow_output(|output| match output {
                 Output::Stdout(line) | Output::Stderr(line) if line.trim_end().ends_with(CONFIRM_PROMPT) => {
                     FollowOutput::Stop
                 }
-                other => {
-                    on_output(other);
+                output => {
+                    on_output(output);
                     FollowOutput::Continue
                 }
             });
@@ -172,12 +172,12 @@ impl<'a> Containers<'a> {
         let mut serving = self.endpoint.accept_loop(transport);
         let ended = match serving.run_during(work).await {
             Ok(Either::Left(running)) => {
-                let (image, line, asked) =
-                    (image.to_owned(), together.migrate_command.clone(), together.list_command.display_text());
+                let (image, line, list_command) =
+                    (image.to_owned(), commands.migrate_command.clone(), commands.list_command.display_text());
                 self.paused.replace(Some(PausedTool {
                     image,
                     migrate_command: line,
-                    list_command: asked,
+                    list_command,
                     running,
                     accept_loop: serving,
                 }));
@@ -186,7 +186,7 @@ impl<'a> Containers<'a> {
             Ok(Either::Right(ended)) => Ok(ended),
             Err(fault) => Err(fault),
         };
-        self.finish_container(ended, together.list_command.display_text()).await.map(Some)
+        self.finish_container(ended, commands.list_command.display_text()).await.map(Some)
     }
 
     /// Ends a tool that is paused at its confirmation prompt.
@@ -213,10 +213,10 @@ impl<'a> Containers<'a> {
     async fn create_for_list_then_migrate(
         &self,
         image: &str,
-        together: &ListThenMigrate,
+        commands: &ListThenMigrate,
         terms: SessionTerms,
     ) -> Result<Container, Fault> {
-        if let Some(FileCommand { command, path, text }) = together.file_command(container_spec::OWN_DIRECTORY) {
+        if let Some(FileCommand { command, path, text }) = commands.file_command(container_spec::OWN_DIRECTORY) {
             let container = self.create_container(image, &command, terms, ContainerStdin::Once).await?;
             match container.upload_files(&[(path, text.into_bytes())]).await {
                 Ok(()) => return Ok(container),
@@ -225,7 +225,7 @@ impl<'a> Containers<'a> {
                 }
             }
         }
-        self.create_container(image, &together.inline_command(), terms, ContainerStdin::Once).await
+        self.create_container(image, &commands.inline_command(), terms, ContainerStdin::Once).await
     }
 
     /// Creates a container for the command. Only the list-then-migrate command gets a standard input; every other one
@@ -237,32 +237,32 @@ impl<'a> Containers<'a> {
         terms: SessionTerms,
         input: ContainerStdin,
     ) -> Result<Container, Fault> {
-        let (Some((engine, own)), Some(known)) = (&self.connected_engine, self.images.get(image)) else {
+        let (Some((engine, self_container)), Some(prepared)) = (&self.connected_engine, self.images.get(image)) else {
             return Err(Fault::new(Code::Bug, format!("the image `{image}` was not prepared")));
         };
-        let place = container_spec::ContainerContext {
-            self_container: own,
-            image_id: &known.facts.id,
+        let context = container_spec::ContainerContext {
+            self_container,
+            image_id: &prepared.facts.id,
             endpoint_port: self.endpoint.local_port(),
             client_tls: self.endpoint.client_tls(),
             access: terms.access,
         };
         self.endpoint.set_session_terms(terms)?;
-        let order = container_spec::build_spec(
+        let spec = container_spec::build_spec(
             self.settings,
             self.image_settings,
-            &place,
+            &context,
             line,
             &self.endpoint.session_settings(terms),
         );
-        let order = match self.is_tool_image(image) {
-            true => container_spec::with_entrypoint(order, self.image_settings.entrypoint.as_deref()),
-            false => container_spec::for_step_image(order, line),
+        let spec = match self.is_tool_image(image) {
+            true => container_spec::with_entrypoint(spec, self.image_settings.entrypoint.as_deref()),
+            false => container_spec::for_step_image(spec, line),
         };
-        let order = ContainerSpec { stdin: input, ..order };
+        let spec = ContainerSpec { stdin: input, ..spec };
         // This removes a tool that is paused for a different command.
         self.current.remove().await?;
-        self.current.create(engine, order, &self.labels).await
+        self.current.create(engine, spec, &self.labels).await
     }
 
     async fn finish_container(
@@ -304,10 +304,10 @@ impl<'a> Containers<'a> {
 
     /// Returns the entrypoint that runs in front of this command in this image.
     pub(crate) fn entrypoint_before(&self, reference: &str, line: &CommandLine) -> Vec<String> {
-        let own = self.images.get(reference).map(|image| image.entrypoint.clone()).unwrap_or_default();
+        let image_entrypoint = self.images.get(reference).map(|image| image.entrypoint.clone()).unwrap_or_default();
         match (self.is_tool_image(reference), line) {
-            (true, _) => self.image_settings.entrypoint.clone().unwrap_or(own),
-            (false, CommandLine::Program(_)) => own,
+            (true, _) => self.image_settings.entrypoint.clone().unwrap_or(image_entrypoint),
+            (false, CommandLine::Program(_)) => image_entrypoint,
             (false, CommandLine::Shell(_)) => Vec::new(),
         }
     }
@@ -342,12 +342,12 @@ pub(crate) async fn connect_engine(
     events: &Events,
 ) -> Result<(DockerEngine, SelfContainer), Fault> {
     let engine = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?;
-    let own = SelfContainer::find(&engine).await?;
+    let self_container = SelfContainer::find(&engine).await?;
     record_run(runner, tag)?;
-    if let Err(left) = engine.remove_leftovers(CleanupScope::Expired).await {
-        events.emit(Event::Warning(left));
+    if let Err(fault) = engine.remove_leftovers(CleanupScope::Expired).await {
+        events.emit(Event::Warning(fault));
     }
-    Ok((engine, own))
+    Ok((engine, self_container))
 }
 
 /// Records the run, so that the post stage finds what a killed run left behind; it is written before there is any
@@ -361,6 +361,6 @@ fn record_run(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
 
 /// Returns a name that no other run on the same engine has, jobs of a matrix included.
 pub(crate) fn unique_run_name(runner: &Runner) -> String {
-    let part = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
-    format!("{}.{}.{}", part(&runner.run_id), part(&runner.run_attempt), random::random_token())
+    let or_local = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
+    format!("{}.{}.{}", or_local(&runner.run_id), or_local(&runner.run_attempt), random::random_token())
 }

@@ -64,17 +64,13 @@ pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: Sess
         // Ends the statement of a tool whose container is gone.
         ("client_connection_check_interval".to_owned(), "1000".to_owned()),
     ];
-    let insisted = match access {
+    let enforced = match access {
         SessionAccess::ReadOnly | SessionAccess::UntilConfirmed => {
             vec![("default_transaction_read_only".to_owned(), "on".to_owned())]
         }
         SessionAccess::ReadWrite => Vec::new(),
     };
-    ClientSessionSettings {
-        application_name: application_name(settings, runner),
-        defaults: variables,
-        enforced: insisted,
-    }
+    ClientSessionSettings { application_name: application_name(settings, runner), defaults: variables, enforced }
 }
 
 /// Returns the application name of the tool's sessions.
@@ -98,24 +94,24 @@ pub(crate) fn can_keep_host_name(settings: &Settings, database: &DatabaseTarget)
 pub(crate) fn build_spec(
     settings: &Settings,
     containers: &ImageSettings,
-    place: &ContainerContext<'_>,
+    context: &ContainerContext<'_>,
     line: &CommandLine,
-    injected: &ClientSessionSettings,
+    session_settings: &ClientSessionSettings,
 ) -> ContainerSpec {
     let workspace =
-        place.self_container.mount_source(Path::new(WORKSPACE_PATH)).and_then(|source| match containers.workspace {
+        context.self_container.mount_source(Path::new(WORKSPACE_PATH)).and_then(|source| match containers.workspace {
             Workspace::Hidden => None,
             Workspace::ReadOnly => Some(format!("{source}:{WORKSPACE_PATH}:ro")),
             Workspace::ReadWrite => Some(format!("{source}:{WORKSPACE_PATH}:rw")),
         });
     let ca = settings.database.as_ref().and_then(|database| database.ca.as_ref());
-    let ca = ca.filter(|_| tool_speaks_tls(place)).map(|pem| (CA_PATH.to_owned(), pem.clone().into_bytes()));
+    let ca = ca.filter(|_| tool_speaks_tls(context)).map(|pem| (CA_PATH.to_owned(), pem.clone().into_bytes()));
     ContainerSpec {
-        image: place.image_id.to_owned(),
+        image: context.image_id.to_owned(),
         command: Some(line.to_argv()),
-        env: container_environment(settings, containers, place, injected),
+        env: container_environment(settings, containers, context, session_settings),
         // The tunnel listens only in our own network; a container that joins it gets our host names, too.
-        network: Some(format!("container:{}", place.self_container.id)),
+        network: Some(format!("container:{}", context.self_container.id)),
         binds: workspace.into_iter().collect(),
         working_directory: containers.working_directory.clone(),
         memory: containers.memory,
@@ -125,21 +121,21 @@ pub(crate) fn build_spec(
 }
 
 /// Replaces the image's entrypoint, if one is given.
-pub(crate) fn with_entrypoint(order: ContainerSpec, entrypoint: Option<&[String]>) -> ContainerSpec {
+pub(crate) fn with_entrypoint(spec: ContainerSpec, entrypoint: Option<&[String]>) -> ContainerSpec {
     match entrypoint {
-        None => order,
+        None => spec,
         // To the engine, an empty entrypoint means the image's own.
-        Some([]) => ContainerSpec { entrypoint: order.command, command: None, ..order },
-        Some(words) => ContainerSpec { entrypoint: Some(words.to_vec()), ..order },
+        Some([]) => ContainerSpec { entrypoint: spec.command, command: None, ..spec },
+        Some(argv) => ContainerSpec { entrypoint: Some(argv.to_vec()), ..spec },
     }
 }
 
 /// Adapts the specification to a step's own image: shell lines don't need what its entrypoint prepares, and the
 /// entrypoint of a cloud's command-line image is that program.
-pub(crate) fn for_step_image(order: ContainerSpec, line: &CommandLine) -> ContainerSpec {
+pub(crate) fn for_step_image(spec: ContainerSpec, line: &CommandLine) -> ContainerSpec {
     match line {
-        CommandLine::Program(_) => order,
-        CommandLine::Shell(_) => ContainerSpec { entrypoint: Some(line.to_argv()), command: None, ..order },
+        CommandLine::Program(_) => spec,
+        CommandLine::Shell(_) => ContainerSpec { entrypoint: Some(line.to_argv()), command: None, ..spec },
     }
 }
 
@@ -162,18 +158,19 @@ pub(crate) struct ContainerContext<'a> {
 fn container_environment(
     settings: &Settings,
     containers: &ImageSettings,
-    place: &ContainerContext<'_>,
-    injected: &ClientSessionSettings,
+    context: &ContainerContext<'_>,
+    session_settings: &ClientSessionSettings,
 ) -> Vec<(String, String)> {
     let database = settings.database.as_ref().zip(containers.database_url.as_ref());
-    let mut env = database.map_or_else(BTreeMap::new, |(database, whole)| {
-        database_variables(settings, database, whole.expose(), place, injected)
+    let mut env = database.map_or_else(BTreeMap::new, |(database, url)| {
+        database_variables(settings, database, url.expose(), context, session_settings)
     });
     let filled = |value: &str| {
         DatabasePlaceholder::fill_in(value, |fact| container_database_fact(fact, settings.database.as_ref(), &env))
     };
-    let own: Vec<_> = settings.env.iter().map(|(name, value)| (name.clone(), filled(value.expose()))).collect();
-    env.extend(own);
+    let user_variables: Vec<_> =
+        settings.env.iter().map(|(name, value)| (name.clone(), filled(value.expose()))).collect();
+    env.extend(user_variables);
     env.into_iter().collect()
 }
 
@@ -183,17 +180,17 @@ fn container_database_fact(
     database: Option<&DatabaseTarget>,
     variables: &BTreeMap<String, String>,
 ) -> String {
-    let of = |name: &str| variables.get(name).cloned().unwrap_or_default();
+    let variable = |name: &str| variables.get(name).cloned().unwrap_or_default();
     match fact {
-        DatabasePlaceholder::Url => of("DATABASE_URL"),
-        DatabasePlaceholder::Host => of("PGHOST"),
-        DatabasePlaceholder::Port => of("PGPORT"),
-        DatabasePlaceholder::User => of("PGUSER"),
-        DatabasePlaceholder::Password => of("PGPASSWORD"),
-        DatabasePlaceholder::Name => of("PGDATABASE"),
-        DatabasePlaceholder::Sslmode => of("PGSSLMODE"),
+        DatabasePlaceholder::Url => variable("DATABASE_URL"),
+        DatabasePlaceholder::Host => variable("PGHOST"),
+        DatabasePlaceholder::Port => variable("PGPORT"),
+        DatabasePlaceholder::User => variable("PGUSER"),
+        DatabasePlaceholder::Password => variable("PGPASSWORD"),
+        DatabasePlaceholder::Name => variable("PGDATABASE"),
+        DatabasePlaceholder::Sslmode => variable("PGSSLMODE"),
         DatabasePlaceholder::Address => {
-            let (host, port) = (of("PGHOST"), of("PGPORT").parse().unwrap_or_default());
+            let (host, port) = (variable("PGHOST"), variable("PGPORT").parse().unwrap_or_default());
             let address = database.map(|database| database.address_via(&host, port));
             address.map(|address| address.expose().to_owned()).unwrap_or_default()
         }
@@ -203,18 +200,18 @@ fn container_database_fact(
 fn database_variables(
     settings: &Settings,
     database: &DatabaseTarget,
-    whole: &str,
-    place: &ContainerContext<'_>,
-    injected: &ClientSessionSettings,
+    full_url: &str,
+    context: &ContainerContext<'_>,
+    session_settings: &ClientSessionSettings,
 ) -> BTreeMap<String, String> {
-    let renamed = place.endpoint_port.is_some() && !can_keep_host_name(settings, database);
-    let host = if renamed && place.client_tls == ClientTls::Terminated { LOOPBACK } else { &database.host };
-    let port = place.endpoint_port.unwrap_or(database.port);
-    let options = injected.as_pgoptions();
-    let url = url_for_container(database, whole, host, port);
+    let is_renamed = context.endpoint_port.is_some() && !can_keep_host_name(settings, database);
+    let host = if is_renamed && context.client_tls == ClientTls::Terminated { LOOPBACK } else { &database.host };
+    let port = context.endpoint_port.unwrap_or(database.port);
+    let options = session_settings.as_pgoptions();
+    let url = url_for_container(database, full_url, host, port);
     // Where the tool speaks TLS itself we can't make its sessions read-only; more drivers read the URL than PGOPTIONS.
-    let looks = place.access == SessionAccess::ReadOnly;
-    let url = if tool_speaks_tls(place) && looks { url_with_options(url, &options) } else { url };
+    let is_read_only = context.access == SessionAccess::ReadOnly;
+    let url = if tool_speaks_tls(context) && is_read_only { url_with_options(url, &options) } else { url };
     let mut env = BTreeMap::from(
         [
             ("DATABASE_URL", url),
@@ -222,59 +219,60 @@ fn database_variables(
             ("PGPORT", port.to_string()),
             ("PGUSER", database.user.clone()),
             ("PGDATABASE", database.name.clone()),
-            ("PGSSLMODE", container_sslmode(database, place).to_owned()),
-            ("PGAPPNAME", injected.application_name.clone()),
+            ("PGSSLMODE", container_sslmode(database, context).to_owned()),
+            ("PGAPPNAME", session_settings.application_name.clone()),
             ("PGOPTIONS", options),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
-    let mut more = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));
+    let mut insert = |name: &str, value: &str| drop(env.insert(name.to_owned(), value.to_owned()));
     if let Some(password) = &database.password {
-        more("PGPASSWORD", password.expose());
+        insert("PGPASSWORD", password.expose());
     }
-    if database.ca.is_some() && tool_speaks_tls(place) {
-        more("PGSSLROOTCERT", CA_PATH);
+    if database.ca.is_some() && tool_speaks_tls(context) {
+        insert("PGSSLROOTCERT", CA_PATH);
     }
-    if renamed && place.client_tls == ClientTls::PassThrough {
+    if is_renamed && context.client_tls == ClientTls::PassThrough {
         // The certificate is for the name in the URL, and the tunnel ends here (libpq, `hostaddr`).
-        more("PGHOSTADDR", LOOPBACK);
+        insert("PGHOSTADDR", LOOPBACK);
     }
     env
 }
 
 /// Returns the container's `sslmode`. It is plain text to the tunnel's end: node-pg takes every other value for a
 /// demand (measured).
-fn container_sslmode(database: &DatabaseTarget, place: &ContainerContext<'_>) -> &'static str {
-    if tool_speaks_tls(place) { database.sslmode.name() } else { "disable" }
+fn container_sslmode(database: &DatabaseTarget, context: &ContainerContext<'_>) -> &'static str {
+    if tool_speaks_tls(context) { database.sslmode.name() } else { "disable" }
 }
 
 /// Returns whether the tool itself speaks TLS with the database.
-fn tool_speaks_tls(place: &ContainerContext<'_>) -> bool {
-    place.client_tls == ClientTls::PassThrough || place.endpoint_port.is_none()
+fn tool_speaks_tls(context: &ContainerContext<'_>) -> bool {
+    context.client_tls == ClientTls::PassThrough || context.endpoint_port.is_none()
 }
 
 /// Adds these options to the URL, unless it has options of its own.
 fn url_with_options(url: String, options: &str) -> String {
-    let sign = match url.split_once('?') {
+    let separator = match url.split_once('?') {
         Some((_, query)) if query.split('&').any(|pair| pair.starts_with("options=")) => return url,
         Some(_) => '&',
         None => '?',
     };
-    format!("{url}{sign}options={}", utf8_percent_encode(options, NON_ALPHANUMERIC))
+    format!("{url}{separator}options={}", utf8_percent_encode(options, NON_ALPHANUMERIC))
 }
 
 /// Returns the URL, with host and port replaced if the container uses others.
-fn url_for_container(database: &DatabaseTarget, whole: &str, host: &str, port: u16) -> String {
+fn url_for_container(database: &DatabaseTarget, full_url: &str, host: &str, port: u16) -> String {
     if host == database.host && port == database.port {
-        return whole.to_owned();
+        return full_url.to_owned();
     }
-    let (before, query) = whole.split_once('?').map_or((whole, ""), |(before, query)| (before, query));
-    let Some((scheme, rest)) = before.split_once("://") else { return whole.to_owned() };
-    let (login, place) = rest.rsplit_once('@').map_or(("", rest), |(login, place)| (login, place));
-    let path = place.split_once('/').map_or("", |(_, path)| path);
-    let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+    let (before, query) = full_url.split_once('?').map_or((full_url, ""), |(before, query)| (before, query));
+    let Some((scheme, rest)) = before.split_once("://") else { return full_url.to_owned() };
+    let (credentials, host_and_path) =
+        rest.rsplit_once('@').map_or(("", rest), |(credentials, host_and_path)| (credentials, host_and_path));
+    let path = host_and_path.split_once('/').map_or("", |(_, path)| path);
+    let credentials = if credentials.is_empty() { String::new() } else { format!("{credentials}@") };
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-    format!("{scheme}://{login}{host}:{port}/{path}{query}")
+    format!("{scheme}://{credentials}{host}:{port}/{path}{query}")
 }
 
 #[cfg(test)]
@@ -283,13 +281,13 @@ mod tests {
 
     #[test]
     fn the_entrypoint_is_the_images_own_or_another_or_none() {
-        let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        let order = || ContainerSpec { command: words("python manage.py migrate"), ..ContainerSpec::default() };
-        let given = |order: ContainerSpec| (order.entrypoint, order.command);
-        assert_eq!(given(with_entrypoint(order(), None)), (None, words("python manage.py migrate")));
-        assert_eq!(given(with_entrypoint(order(), Some(&[]))), (words("python manage.py migrate"), None));
-        let tini = words("tini --").unwrap();
-        assert_eq!(given(with_entrypoint(order(), Some(&tini))), (Some(tini), words("python manage.py migrate")));
+        let argv = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let spec = || ContainerSpec { command: argv("python manage.py migrate"), ..ContainerSpec::default() };
+        let resulting = |spec: ContainerSpec| (spec.entrypoint, spec.command);
+        assert_eq!(resulting(with_entrypoint(spec(), None)), (None, argv("python manage.py migrate")));
+        assert_eq!(resulting(with_entrypoint(spec(), Some(&[]))), (argv("python manage.py migrate"), None));
+        let tini = argv("tini --").unwrap();
+        assert_eq!(resulting(with_entrypoint(spec(), Some(&tini))), (Some(tini), argv("python manage.py migrate")));
     }
 
     #[test]
@@ -325,7 +323,7 @@ mod tests {
             url_with_options("postgres://h/d?x=y".to_owned(), options),
             "postgres://h/d?x=y&options=%2Dc%20a%3D1"
         );
-        let own = "postgres://h/d?options=-c%20b%3D2";
-        assert_eq!(url_with_options(own.to_owned(), options), own);
+        let own_options = "postgres://h/d?options=-c%20b%3D2";
+        assert_eq!(url_with_options(own_options.to_owned(), options), own_options);
     }
 }

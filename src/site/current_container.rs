@@ -32,12 +32,12 @@ impl CurrentContainer {
     pub(crate) async fn create(
         &self,
         engine: &DockerEngine,
-        order: ContainerSpec,
+        spec: ContainerSpec,
         tag: &Labels,
     ) -> Result<Container, Fault> {
         let (engine, tag) = (engine.clone(), tag.clone());
-        let making = async move { Container::create(&engine, &order, &tag).await };
-        self.creating.replace(Some(Box::pin(making)));
+        let creation = async move { Container::create(&engine, &spec, &tag).await };
+        self.creating.replace(Some(Box::pin(creation)));
         self.wait_for_creation()
             .await
             .unwrap_or_else(|| Err(Fault::new(Code::Bug, "another caller has taken the new container")))
@@ -72,10 +72,10 @@ impl CurrentContainer {
         poll_fn(|context| {
             let mut making = self.creating.borrow_mut();
             let Some(future) = making.as_mut() else { return Poll::Ready(None) };
-            let made = ready!(future.as_mut().poll(context));
+            let created = ready!(future.as_mut().poll(context));
             *making = None;
-            self.container.replace(made.as_ref().ok().cloned());
-            Poll::Ready(Some(made))
+            self.container.replace(created.as_ref().ok().cloned());
+            Poll::Ready(Some(created))
         })
         .await
     }

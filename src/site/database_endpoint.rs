@@ -44,12 +44,13 @@ impl<'a> DatabaseEndpoint<'a> {
     pub(crate) async fn open_listener(&mut self) -> Result<(), Fault> {
         let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
-        let injected =
+        let session_settings =
             self.session_settings(SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly));
-        let listener = ProxyListener::bind(address, self.settings.client_tls, injected).await.map_err(|error| {
-            let cause = format!("the tunnel can't listen at {LOOPBACK}:{}", database.port);
-            Fault::new(Code::ListenerUnavailable, cause).with_causes(&error)
-        })?;
+        let listener =
+            ProxyListener::bind(address, self.settings.client_tls, session_settings).await.map_err(|error| {
+                let cause = format!("the tunnel can't listen at {LOOPBACK}:{}", database.port);
+                Fault::new(Code::ListenerUnavailable, cause).with_causes(&error)
+            })?;
         if container_spec::can_keep_host_name(self.settings, database) {
             add_hosts_entry(&database.host)?;
         }
@@ -168,9 +169,9 @@ impl fmt::Debug for AcceptLoop {
 
 /// Adds the database's name to our own `/etc/hosts`, which a container that joins our network shares.
 fn add_hosts_entry(host: &str) -> Result<(), Fault> {
-    let written =
+    let result =
         OpenOptions::new().append(true).open(HOSTS_FILE).and_then(|mut hosts| writeln!(hosts, "{LOOPBACK} {host}"));
-    written.map_err(|error| {
+    result.map_err(|error| {
         Fault::new(Code::ListenerUnavailable, format!("`{HOSTS_FILE}` can't be written"))
             .with_causes(&error)
             .fix("run it as a step of a workflow: there its container has this file")

@@ -72,15 +72,15 @@ fn swallows_command(entrypoint: &[String], line: &CommandLine) -> bool {
 }
 
 fn is_program_name(word: &str) -> bool {
-    let starters = ["npx", "uv", "poetry", "bundle", "pipenv"];
-    matches_any(word, &INTERPRETERS) || matches_any(word, &STANDALONE_PROGRAMS) || matches_any(word, &starters)
+    let runners = ["npx", "uv", "poetry", "bundle", "pipenv"];
+    matches_any(word, &INTERPRETERS) || matches_any(word, &STANDALONE_PROGRAMS) || matches_any(word, &runners)
 }
 
 /// Returns whether the word is one of these names, ignoring its directory and its version.
-fn matches_any(word: &str, names: &[&str]) -> bool {
-    let name = word.rsplit('/').next().unwrap_or(word);
-    let bare = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
-    names.contains(&name) || names.contains(&bare)
+fn matches_any(path: &str, names: &[&str]) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let unversioned = name.trim_end_matches(|character: char| character.is_ascii_digit() || character == '.');
+    names.contains(&name) || names.contains(&unversioned)
 }
 
 #[cfg(test)]

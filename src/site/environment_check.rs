@@ -16,13 +16,13 @@ const CLOSED_ENVIRONMENTS: [&str; 3] = ["kubectl", "ssh", "env -i"];
 
 /// Describes how our settings reach the sessions of these commands, as far as their text shows.
 pub(crate) fn pgoptions_delivery(commands: &str) -> String {
-    let words = || commands.split(|letter: char| letter.is_whitespace() || ";|&()".contains(letter));
+    let words = || commands.split(|character: char| character.is_whitespace() || ";|&()".contains(character));
     let is_called = |program: &str| words().any(|word| word.rsplit('/').next() == Some(program));
     let elsewhere = SEPARATE_ENVIRONMENTS.iter().find(|(program, _)| is_called(program));
     match (elsewhere, commands.contains("PGOPTIONS")) {
-        (Some((program, hand_on)), false) => format!(
+        (Some((program, passing_fix)), false) => format!(
             "by PGOPTIONS, which `{program}` does not pass on: our `lock-timeout` and `statement-timeout` do not \
-             apply to what it runs (add `{hand_on}` to pass it on)"
+             apply to what it runs (add `{passing_fix}` to pass it on)"
         ),
         _ => match CLOSED_ENVIRONMENTS
             .iter()
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn settings_are_not_reported_as_delivered_into_a_separate_environment() {
-        for (commands, handed_on) in [
+        for (commands, is_passed_on) in [
             ("python manage.py migrate", true),
             ("./bin/docker-less migrate", true),
             ("docker compose run --rm web python manage.py migrate", false),
@@ -53,7 +53,7 @@ mod tests {
             ("kubectl exec web -- migrate", false),
             ("env -i ./migrate", false),
         ] {
-            assert_eq!(!pgoptions_delivery(commands).contains("does not pass on"), handed_on, "{commands}");
+            assert_eq!(!pgoptions_delivery(commands).contains("does not pass on"), is_passed_on, "{commands}");
         }
     }
 }

@@ -41,40 +41,40 @@ impl RunningMigrations {
     /// at once.
     pub(super) fn start_migration(
         &mut self,
-        begun: MigrationStarted,
-        at: Instant,
+        migration: MigrationStarted,
+        now: Instant,
         clock: ClockPrecision,
     ) -> Vec<EndedMigration> {
-        let over = self.take_matching(|open| open.migration.schema == begun.schema);
-        self.running.push(RunningMigration { migration: begun, started_at: at, clock });
-        over.into_iter().map(|open| open.into_ended(Some(at))).collect()
+        let ended = self.take_matching(|running| running.migration.schema == migration.schema);
+        self.running.push(RunningMigration { migration, started_at: now, clock });
+        ended.into_iter().map(|running| running.into_ended(Some(now))).collect()
     }
 
     /// Records an end that the tool reports: of the only running migration, if the report names none.
-    pub(super) fn finish_migration(&mut self, done: &Done, at: Instant) -> Option<EndedMigration> {
-        let is_it = |open: &RunningMigration| {
-            let named = done.name.is_empty() || open.migration.name == done.name;
-            named && (done.schema.is_none() || open.migration.schema == done.schema)
+    pub(super) fn finish_migration(&mut self, done: &Done, now: Instant) -> Option<EndedMigration> {
+        let is_finished = |running: &RunningMigration| {
+            let has_name = done.name.is_empty() || running.migration.name == done.name;
+            has_name && (done.schema.is_none() || running.migration.schema == done.schema)
         };
-        let mut over = self.take_matching(is_it).into_iter();
-        let (first, others) = (over.next()?, over.count());
-        let over = first.into_ended((others == 0).then_some(at));
-        Some(EndedMigration { took: done.took.or(over.took), ..over })
+        let mut ended = self.take_matching(is_finished).into_iter();
+        let (first, others) = (ended.next()?, ended.count());
+        let ended = first.into_ended((others == 0).then_some(now));
+        Some(EndedMigration { took: done.took.or(ended.took), ..ended })
     }
 
     /// Records the exit of the tool: a migration that still runs ended with the last response of the database, if there
     /// was one.
-    pub(super) fn finish_all(&mut self, answered: Option<Instant>) -> Vec<EndedMigration> {
-        let over = std::mem::take(&mut self.running);
+    pub(super) fn finish_all(&mut self, last_response_at: Option<Instant>) -> Vec<EndedMigration> {
+        let ended = std::mem::take(&mut self.running);
         // With several running, the response can't be assigned.
-        let answered = answered.filter(|_| over.len() == 1);
-        over.into_iter().map(|open| open.into_ended(answered)).collect()
+        let last_response_at = last_response_at.filter(|_| ended.len() == 1);
+        ended.into_iter().map(|running| running.into_ended(last_response_at)).collect()
     }
 
-    fn take_matching(&mut self, is_it: impl Fn(&RunningMigration) -> bool) -> Vec<RunningMigration> {
-        let (over, open) = std::mem::take(&mut self.running).into_iter().partition(is_it);
-        self.running = open;
-        over
+    fn take_matching(&mut self, predicate: impl Fn(&RunningMigration) -> bool) -> Vec<RunningMigration> {
+        let (matching, rest) = std::mem::take(&mut self.running).into_iter().partition(predicate);
+        self.running = rest;
+        matching
     }
 }
 
@@ -84,8 +84,9 @@ impl RunningMigration {
             ClockPrecision::Exact => MIN_EXACT_DURATION,
             ClockPrecision::Coarse => MIN_POLLED_DURATION,
         };
-        let took = end.and_then(|end| end.checked_duration_since(self.started_at)).filter(|took| *took >= shortest);
-        EndedMigration { migration: self.migration, took }
+        let duration =
+            end.and_then(|end| end.checked_duration_since(self.started_at)).filter(|duration| *duration >= shortest);
+        EndedMigration { migration: self.migration, took: duration }
     }
 }
 
@@ -93,76 +94,83 @@ impl RunningMigration {
 mod tests {
     use super::*;
 
-    fn begun(name: &str, schema: Option<&str>) -> MigrationStarted {
+    fn started(name: &str, schema: Option<&str>) -> MigrationStarted {
         MigrationStarted { name: name.to_owned(), schema: schema.map(ToOwned::to_owned) }
     }
 
-    fn done(name: &str, took: Option<u64>) -> Done {
-        Done { name: name.to_owned(), schema: None, took: took.map(Duration::from_millis) }
+    fn done(name: &str, millis: Option<u64>) -> Done {
+        Done { name: name.to_owned(), schema: None, took: millis.map(Duration::from_millis) }
     }
 
-    fn took(over: impl IntoIterator<Item = EndedMigration>) -> Vec<(String, Option<u128>)> {
-        over.into_iter().map(|over| (over.migration.name, over.took.map(|took| took.as_millis()))).collect()
+    fn names_and_millis(ended: impl IntoIterator<Item = EndedMigration>) -> Vec<(String, Option<u128>)> {
+        ended.into_iter().map(|ended| (ended.migration.name, ended.took.map(|duration| duration.as_millis()))).collect()
     }
 
-    fn one(name: &str, took: Option<u128>) -> Vec<(String, Option<u128>)> {
-        vec![(name.to_owned(), took)]
+    fn ended_after(name: &str, millis: Option<u128>) -> Vec<(String, Option<u128>)> {
+        vec![(name.to_owned(), millis)]
     }
 
     #[test]
     fn a_migration_ends_with_the_tools_report_or_the_next_start_or_the_last_response() {
-        let (start, mut course) = (Instant::now(), RunningMigrations::default());
+        let (start, mut migrations) = (Instant::now(), RunningMigrations::default());
         let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(took(course.start_migration(begun("a", None), at(0), ClockPrecision::Exact)), []);
-        assert_eq!(took(course.finish_migration(&done("a", None), at(26))), one("a", Some(26)));
+        assert_eq!(names_and_millis(migrations.start_migration(started("a", None), at(0), ClockPrecision::Exact)), []);
+        assert_eq!(names_and_millis(migrations.finish_migration(&done("a", None), at(26))), ended_after("a", Some(26)));
         assert_eq!(
-            took(course.start_migration(begun("b", None), at(900), ClockPrecision::Exact)),
+            names_and_millis(migrations.start_migration(started("b", None), at(900), ClockPrecision::Exact)),
             [],
             "the pause belongs to no migration"
         );
-        assert_eq!(took(course.start_migration(begun("c", None), at(930), ClockPrecision::Exact)), one("b", Some(30)));
         assert_eq!(
-            took(course.finish_migration(&done("", Some(7)), at(990))),
-            one("c", Some(7)),
+            names_and_millis(migrations.start_migration(started("c", None), at(930), ClockPrecision::Exact)),
+            ended_after("b", Some(30))
+        );
+        assert_eq!(
+            names_and_millis(migrations.finish_migration(&done("", Some(7)), at(990))),
+            ended_after("c", Some(7)),
             "the tool reports the duration"
         );
-        course.start_migration(begun("d", None), at(1_000), ClockPrecision::Exact);
-        assert_eq!(took(course.finish_all(Some(at(1_026)))), one("d", Some(26)));
-        course.start_migration(begun("e", None), at(2_000), ClockPrecision::Exact);
+        migrations.start_migration(started("d", None), at(1_000), ClockPrecision::Exact);
+        assert_eq!(names_and_millis(migrations.finish_all(Some(at(1_026)))), ended_after("d", Some(26)));
+        migrations.start_migration(started("e", None), at(2_000), ClockPrecision::Exact);
         assert_eq!(
-            took(course.finish_all(Some(at(1_026)))),
-            one("e", None),
+            names_and_millis(migrations.finish_all(Some(at(1_026)))),
+            ended_after("e", None),
             "a response before the start does not count"
         );
-        course.start_migration(begun("f", None), at(3_000), ClockPrecision::Exact);
-        assert_eq!(took(course.finish_all(None)), one("f", None));
+        migrations.start_migration(started("f", None), at(3_000), ClockPrecision::Exact);
+        assert_eq!(names_and_millis(migrations.finish_all(None)), ended_after("f", None));
     }
 
     #[test]
     fn an_unknown_duration_is_none() {
-        let (start, mut course) = (Instant::now(), RunningMigrations::default());
+        let (start, mut migrations) = (Instant::now(), RunningMigrations::default());
         let at = |millis| start + Duration::from_millis(millis);
-        course.start_migration(begun("a", None), at(0), ClockPrecision::Exact);
-        assert_eq!(took(course.finish_migration(&done("a", None), at(0))), one("a", None), "both came in one chunk");
+        migrations.start_migration(started("a", None), at(0), ClockPrecision::Exact);
+        assert_eq!(
+            names_and_millis(migrations.finish_migration(&done("a", None), at(0))),
+            ended_after("a", None),
+            "both came in one chunk"
+        );
         for (pause, expected) in [(213, None), (7_000, Some(7_000))] {
-            course.start_migration(begun("b", None), at(0), ClockPrecision::Coarse);
+            migrations.start_migration(started("b", None), at(0), ClockPrecision::Coarse);
             assert_eq!(
-                took(course.finish_migration(&done("b", None), at(pause))),
-                one("b", expected),
+                names_and_millis(migrations.finish_migration(&done("b", None), at(pause))),
+                ended_after("b", expected),
                 "the pause between two polls"
             );
         }
-        course.start_migration(begun("c", Some("t1")), at(0), ClockPrecision::Exact);
+        migrations.start_migration(started("c", Some("t1")), at(0), ClockPrecision::Exact);
         assert_eq!(
-            took(course.start_migration(begun("c", Some("t2")), at(5), ClockPrecision::Exact)),
+            names_and_millis(migrations.start_migration(started("c", Some("t2")), at(5), ClockPrecision::Exact)),
             [],
             "t1 still runs"
         );
         assert_eq!(
-            took(course.finish_migration(&done("", None), at(9))),
-            one("c", None),
+            names_and_millis(migrations.finish_migration(&done("", None), at(9))),
+            ended_after("c", None),
             "the report names neither of the two"
         );
-        assert_eq!(course.finish_migration(&done("x", None), at(9)), None);
+        assert_eq!(migrations.finish_migration(&done("x", None), at(9)), None);
     }
 }

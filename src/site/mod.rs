@@ -184,32 +184,32 @@ impl<'a> Sites<'a> {
     pub(crate) async fn list_then_pause(
         &self,
         site: &Site,
-        together: &ListThenMigrate,
-        said: &RefCell<Transcript>,
+        commands: &ListThenMigrate,
+        transcript: &RefCell<Transcript>,
     ) -> Result<Option<ExitStatus>, Fault> {
         let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
             return Err(Fault::new(
                 Code::Bug,
-                format!("no site can confirm `{}`", together.list_command.display_text()),
+                format!("no site can confirm `{}`", commands.list_command.display_text()),
             ));
         };
         self.last_started.replace(None);
-        self.command_started(together.list_command.display_text());
-        let ask = Box::pin(containers.list_then_pause(self.shared_transport()?, image, together, |output| {
-            self.handle_output(site, output, said);
+        self.command_started(commands.list_command.display_text());
+        let listing = Box::pin(containers.list_then_pause(self.shared_transport()?, image, commands, |output| {
+            self.handle_output(site, output, transcript);
         }));
-        let asked = self.events.run_paced(ask).await;
+        let listed = self.events.run_paced(listing).await;
         self.command_ended();
         self.report_omitted_lines();
-        asked
+        listed
     }
 
     /// Passes the tool's own TLS through from now on, if the tool failed because it demands TLS. Returns whether it
     /// does so: then the tool can be run again.
     pub(super) fn pass_tls_if_demanded(&self) -> bool {
-        let said = self.containers.as_ref().and_then(|containers| containers.endpoint.pass_tls_if_demanded());
-        said.into_iter().for_each(|said| self.events.emit_note(said));
-        said.is_some()
+        let note = self.containers.as_ref().and_then(|containers| containers.endpoint.pass_tls_if_demanded());
+        note.into_iter().for_each(|note| self.events.emit_note(note));
+        note.is_some()
     }
 
     /// Returns whether a tool is paused at its confirmation prompt.
@@ -228,41 +228,41 @@ impl<'a> Sites<'a> {
         }
     }
 
-    /// Runs a command, or follows one that is already running, and adds its output to `said`.
+    /// Runs a command, or follows one that is already running, and adds its output to `transcript`.
     ///
     /// # Errors
     /// The fault of a command that did not exit with 0, or of a lost connection.
     pub(crate) async fn run_to_success(
         &self,
         task: SiteCommand<'_>,
-        turn: RunMode,
-        said: &RefCell<Transcript>,
+        mode: RunMode,
+        transcript: &RefCell<Transcript>,
     ) -> Result<(), Fault> {
-        match self.run_to_exit(task, turn, said).await? {
+        match self.run_to_exit(task, mode, transcript).await? {
             CommandExit { status: ExitStatus::Exited(0), .. } => Ok(()),
-            ended => Err(self.exit_fault(task.command, ended, &said.borrow())),
+            ended => Err(self.exit_fault(task.command, ended, &transcript.borrow())),
         }
     }
 
     pub(crate) async fn run_to_exit(
         &self,
         task: SiteCommand<'_>,
-        turn: RunMode,
-        said: &RefCell<Transcript>,
+        mode: RunMode,
+        transcript: &RefCell<Transcript>,
     ) -> Result<CommandExit, Fault> {
         let (began, before) = (Instant::now(), self.proxy_findings());
-        if turn == RunMode::Start {
+        if mode == RunMode::Start {
             self.running_migrations.take();
         }
         self.command_started(task.command.display_text());
-        let run = Box::pin(self.run_at_site(task, turn, |output| self.handle_output(task.site, output, said)));
+        let run = Box::pin(self.run_at_site(task, mode, |output| self.handle_output(task.site, output, transcript)));
         let status = self.events.run_paced(run).await;
         self.command_ended();
         self.report_omitted_lines();
         let status = status?;
-        let answered = self.containers.as_ref().and_then(|containers| containers.endpoint.last_answer_at());
-        let over = self.running_migrations.borrow_mut().finish_all(answered);
-        self.report_ended(over);
+        let last_response_at = self.containers.as_ref().and_then(|containers| containers.endpoint.last_answer_at());
+        let ended_migrations = self.running_migrations.borrow_mut().finish_all(last_response_at);
+        self.report_ended(ended_migrations);
         let entrypoint = match (task.site, &self.containers) {
             (Site::Image(image), Some(containers)) => containers.entrypoint_before(image, task.command),
             (Site::Image(_) | Site::Server, _) => Vec::new(),
@@ -270,16 +270,16 @@ impl<'a> Sites<'a> {
         Ok(CommandExit { status, proxy_findings: self.proxy_findings().new_since(&before, began), entrypoint })
     }
 
-    pub(crate) fn exit_fault(&self, line: &CommandLine, ended: CommandExit, said: &Transcript) -> Fault {
+    pub(crate) fn exit_fault(&self, line: &CommandLine, ended: CommandExit, transcript: &Transcript) -> Fault {
         let by_itself = matches!(ended.status, ExitStatus::Exited(_)) && ended.proxy_findings.proxy_fault.is_none();
-        let fault = command_fault(&self.recipe, line, ended.status, said, ended.proxy_findings);
+        let fault = command_fault(&self.recipe, line, ended.status, transcript, ended.proxy_findings);
         if by_itself { entrypoint::explain_swallowed_command(fault, &ended.entrypoint, line) } else { fault }
     }
 
     async fn run_at_site(
         &self,
         task: SiteCommand<'_>,
-        turn: RunMode,
+        mode: RunMode,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
         let SiteCommand { site, command, terms } = task;
@@ -295,7 +295,7 @@ impl<'a> Sites<'a> {
                 Err(Fault::new(Code::BastionLost, cause))
             }
             (Site::Server, _, Some(server)) => {
-                server.run_or_resume(self.transport()?, (command, terms), turn, on_output).await
+                server.run_or_resume(self.transport()?, (command, terms), mode, on_output).await
             }
             _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", command.display_text()))),
         }
@@ -349,7 +349,7 @@ impl<'a> Sites<'a> {
             None => Ok(()),
         };
         let Some(transport) = self.transport else { return removed };
-        let left = match &self.server {
+        let released = match &self.server {
             Some(server) => server.release_slot(&transport).await,
             None => Ok(()),
         };
@@ -358,7 +358,7 @@ impl<'a> Sites<'a> {
             Some(transport) => transport.close().await,
             None => Ok(()),
         };
-        removed.and(left).and(closed)
+        removed.and(released).and(closed)
     }
 }
 

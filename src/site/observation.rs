@@ -24,15 +24,15 @@ impl Sites<'_> {
             let MigrationStarted { name, schema } = started.clone();
             // Output on the server is written to a file that is polled.
             let clock = if *site == Site::Server { ClockPrecision::Coarse } else { ClockPrecision::Exact };
-            let over = self.running_migrations.borrow_mut().start_migration(started.clone(), now, clock);
-            self.report_ended(over);
+            let ended = self.running_migrations.borrow_mut().start_migration(started.clone(), now, clock);
+            self.report_ended(ended);
             self.events.emit(Event::ToolMigrationStarted { name, schema, clock });
             self.last_started.replace(Some(started));
         }
         let (Output::Stdout(line) | Output::Stderr(line)) = output else { return };
         if let Some(done) = self.recipe.ends(line) {
-            let over = self.running_migrations.borrow_mut().finish_migration(&done, now);
-            self.report_ended(over);
+            let ended = self.running_migrations.borrow_mut().finish_migration(&done, now);
+            self.report_ended(ended);
         }
         if let Some(command) = &mut *self.running_command.borrow_mut() {
             command.push_line(&self.recipe, line);
@@ -44,8 +44,8 @@ impl Sites<'_> {
         }
     }
 
-    pub(super) fn report_ended(&self, over: impl IntoIterator<Item = EndedMigration>) {
-        for EndedMigration { migration: MigrationStarted { name, schema }, took } in over {
+    pub(super) fn report_ended(&self, ended_migrations: impl IntoIterator<Item = EndedMigration>) {
+        for EndedMigration { migration: MigrationStarted { name, schema }, took } in ended_migrations {
             self.events.emit(Event::Ended { name, schema, took });
         }
     }
@@ -78,8 +78,8 @@ impl Sites<'_> {
     }
 
     /// Records the command that now runs.
-    pub(crate) fn command_started(&self, shown: String) {
-        self.running_command.replace(Some(RunningCommand::new(shown, self.connection_count())));
+    pub(crate) fn command_started(&self, command_text: String) {
+        self.running_command.replace(Some(RunningCommand::new(command_text, self.connection_count())));
     }
 
     /// Records that the command has ended.

@@ -53,22 +53,23 @@ impl Sites<'_> {
     /// `commit-in-doubt`: the outcome of the command is unknown. `lock-lost`: another run has our slot.
     pub(crate) async fn reconnect(&mut self, lost: &Fault) -> Result<(), Fault> {
         let wait = self.settings.wait_timeout;
-        let why = RefCell::new(lost.cause.clone());
-        if let Ok(done) = timeout(wait, self.reconnect_with_retries(&why)).await {
+        let cause_of_failure = RefCell::new(lost.cause.clone());
+        if let Ok(done) = timeout(wait, self.reconnect_with_retries(&cause_of_failure)).await {
             return done;
         }
-        let cause = format!("the connection to the server was lost and could not be restored: {}", why.take());
+        let cause =
+            format!("the connection to the server was lost and could not be restored: {}", cause_of_failure.take());
         Err(self.give_up(cause).detail(format!("waited {} s for it (`wait-timeout`)", wait.as_secs())))
     }
 
-    async fn reconnect_with_retries(&mut self, why: &RefCell<String>) -> Result<(), Fault> {
+    async fn reconnect_with_retries(&mut self, last_cause: &RefCell<String>) -> Result<(), Fault> {
         loop {
             self.events.emit(Event::Waiting {
                 what: "the server, where the command still runs".to_owned(),
-                why: why.borrow().clone(),
+                why: last_cause.borrow().clone(),
             });
             match self.try_reconnect().await {
-                Err(fault) if self.is_connection_lost() => why.replace(fault.cause),
+                Err(fault) if self.is_connection_lost() => last_cause.replace(fault.cause),
                 done => return done,
             };
             sleep(RETRY_PAUSE).await;
@@ -87,14 +88,14 @@ impl Sites<'_> {
 
     /// Describes work that could not be stopped.
     #[must_use]
-    pub fn describe_unstopped(&self, why: &str) -> String {
+    pub fn describe_unstopped(&self, cause: &str) -> String {
         match self.server.as_ref().is_some_and(|server| server.may_be_running()) {
             true => format!(
-                "the command on the server may not have been stopped ({why}): if it still runs, the next run waits \
+                "the command on the server may not have been stopped ({cause}): if it still runs, the next run waits \
                  for it and reports its outcome"
             ),
             false => format!(
-                "the database could not be asked to stop ({why}): it ends the statement when it notices that the \
+                "the database could not be asked to stop ({cause}): it ends the statement when it notices that the \
                  connection is gone"
             ),
         }

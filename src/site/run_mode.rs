@@ -1,6 +1,7 @@
 //! The start or the resumption of a command, and the time that it gets to stop.
 
 use std::time::Duration;
+
 /// Time that a command has to end by itself after a stop was requested.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
 

@@ -29,13 +29,13 @@ enum CommandState {
 }
 
 impl RunningCommand {
-    /// Starts with no output; `before` is the number of connections so far.
-    pub(crate) fn new(shown: String, before: Option<u64>) -> Self {
+    /// Starts with no output; `connections_before` is the number of connections so far.
+    pub(crate) fn new(command: String, connections_before: Option<u64>) -> Self {
         Self {
-            command: shown,
+            command,
             last_lines: VecDeque::new(),
             last_error: None,
-            connections_before: before,
+            connections_before,
             state: CommandState::Running,
         }
     }
@@ -60,17 +60,17 @@ impl RunningCommand {
     }
 
     /// Returns whether no connection came through the tunnel since it started.
-    fn has_opened_no_connection(&self, now: Option<u64>) -> bool {
-        self.connections_before.zip(now).is_some_and(|(before, now)| before == now)
+    fn has_opened_no_connection(&self, connections_now: Option<u64>) -> bool {
+        self.connections_before.zip(connections_now).is_some_and(|(before, connections_now)| before == connections_now)
     }
 
     /// Adds to the timeout fault of a run or step, if this command still runs: its last lines, and whether it connected
     /// to the database.
-    pub(super) fn with_timeout_context(&self, fault: Fault, now: Option<u64>) -> Fault {
+    pub(super) fn with_timeout_context(&self, fault: Fault, connections_now: Option<u64>) -> Fault {
         if self.state == CommandState::Ended {
             return fault;
         }
-        let fault = match self.has_opened_no_connection(now) {
+        let fault = match self.has_opened_no_connection(connections_now) {
             true => {
                 let cause =
                     format!("{}, and `{}` has opened no connection through the tunnel", fault.cause, self.first_line());
@@ -78,23 +78,23 @@ impl RunningCommand {
             }
             false => fault,
         };
-        let words = if self.last_lines.is_empty() { "it had printed nothing" } else { "its last lines:" };
-        let fault = fault.detail(format!("`{}` was running; {words}", self.first_line()));
+        let last_output = if self.last_lines.is_empty() { "it had printed nothing" } else { "its last lines:" };
+        let fault = fault.detail(format!("`{}` was running; {last_output}", self.first_line()));
         self.last_lines.iter().cloned().fold(fault, Fault::detail)
     }
 
     /// Adds evidence of failure to the warning that nothing proves this command's work.
-    pub(super) fn with_contrary_evidence(&self, warning: Fault, now: Option<u64>) -> Fault {
+    pub(super) fn with_contrary_evidence(&self, warning: Fault, connections_now: Option<u64>) -> Fault {
         let printed = self.last_error.as_ref().map(|error| format!("`{}` printed `{error}`", self.first_line()));
-        let alone = self
-            .has_opened_no_connection(now)
+        let no_connection = self
+            .has_opened_no_connection(connections_now)
             .then(|| format!("`{}` opened no connection through the tunnel", self.first_line()));
-        let fix = alone.as_ref().map(|_| FIX_WRONG_DATABASE.to_owned());
-        let against: Vec<String> = printed.into_iter().chain(alone).collect();
-        if against.is_empty() {
+        let fix = no_connection.as_ref().map(|_| FIX_WRONG_DATABASE.to_owned());
+        let evidence: Vec<String> = printed.into_iter().chain(no_connection).collect();
+        if evidence.is_empty() {
             return warning;
         }
-        let cause = format!("{}; {}", against.join(", and "), warning.cause);
+        let cause = format!("{}; {}", evidence.join(", and "), warning.cause);
         let fix = fix.unwrap_or_else(|| warning.fix.clone());
         Fault { cause, ..warning }.fix(fix)
     }
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
     use crate::fault::Code;
 
-    fn waiting(before: Option<u64>) -> RunningCommand {
-        let mut command = RunningCommand::new("python wait_for_db.py".to_owned(), before);
+    fn waiting(connections_before: Option<u64>) -> RunningCommand {
+        let mut command = RunningCommand::new("python wait_for_db.py".to_owned(), connections_before);
         let custom = Recipe::by_name("custom").unwrap();
         for number in 0..20 {
             command.push_line(&custom, &format!("waiting for postgres:5432 ({number})"));
@@ -138,8 +138,8 @@ mod tests {
                 "{explained:?}"
             );
         }
-        let silent = RunningCommand::new("sleep 9".to_owned(), None).with_timeout_context(fault(), None);
-        assert_eq!(silent.detail, ["`sleep 9` was running; it had printed nothing"]);
+        let without_output = RunningCommand::new("sleep 9".to_owned(), None).with_timeout_context(fault(), None);
+        assert_eq!(without_output.detail, ["`sleep 9` was running; it had printed nothing"]);
     }
 
     #[test]

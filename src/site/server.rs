@@ -68,13 +68,13 @@ impl<'a> ServerSite<'a> {
     /// The holder of the slot, or the fault of the server.
     pub(crate) async fn take_slot(&self, transport: &Transport) -> Result<(), Fault> {
         let began = Instant::now();
-        let left = self.server.take_slot(tunnel_of(transport)?, self.settings.safety.lock_wait).await?;
+        let orphan = self.server.take_slot(tunnel_of(transport)?, self.settings.safety.lock_wait).await?;
         self.slot.set(SlotState::Held);
         if self.settings.database.is_none() && self.settings.command.may_write() {
             self.events.emit(Event::Locked { waited: began.elapsed() });
         }
-        if let Some(left) = left.filter(|_| self.settings.command.may_write()) {
-            self.events.emit(orphan_event(left));
+        if let Some(orphan) = orphan.filter(|_| self.settings.command.may_write()) {
+            self.events.emit(orphan_event(orphan));
         }
         Ok(())
     }
@@ -98,11 +98,11 @@ impl<'a> ServerSite<'a> {
         &self,
         transport: &Transport,
         (line, terms): (&CommandLine, SessionTerms),
-        turn: RunMode,
+        mode: RunMode,
         mut on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
         let tunnel = tunnel_of(transport)?;
-        if turn == RunMode::Resume
+        if mode == RunMode::Resume
             && let Some(status) = self.server.resume_following(tunnel, &mut on_output).await?
         {
             return Ok(status);
@@ -112,14 +112,15 @@ impl<'a> ServerSite<'a> {
     }
 
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms) -> ShellScript {
-        let injected = container_spec::session_settings(self.settings, self.runner, terms);
-        let ours = [("PGAPPNAME", injected.application_name.clone()), ("PGOPTIONS", injected.as_pgoptions())];
-        let ours = ours.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        let session_settings = container_spec::session_settings(self.settings, self.runner, terms);
+        let own_variables =
+            [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", session_settings.as_pgoptions())];
+        let own_variables = own_variables.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         ShellScript {
             title: command_title(&self.events.redactor().redact(&line.display_text())),
             working_directory: self.server_settings.working_directory.clone(),
             // The user's own variables come last, and win.
-            env: ours.into_iter().chain(self.user_environment()).collect(),
+            env: own_variables.into_iter().chain(self.user_environment()).collect(),
             setup: self.server_settings.setup.clone(),
             command: match line {
                 CommandLine::Program(program) => quote_words(program),
@@ -167,7 +168,7 @@ impl<'a> ServerSite<'a> {
                 self.server.terminate_command(tunnel, Duration::ZERO).await?;
                 self.server.release_slot(tunnel).await
             }
-            left => left,
+            result => result,
         }
     }
 }
@@ -175,8 +176,9 @@ impl<'a> ServerSite<'a> {
 /// Number of words of a command that are kept on the server as its title: later arguments may be secret.
 const TITLE_WORDS: usize = 4;
 
-fn command_title(shown: &str) -> String {
-    let words: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().take(TITLE_WORDS).collect();
+fn command_title(command_text: &str) -> String {
+    let words: Vec<&str> =
+        command_text.lines().next().unwrap_or_default().split_whitespace().take(TITLE_WORDS).collect();
     words.join(" ")
 }
 
@@ -185,8 +187,8 @@ fn tunnel_of(transport: &Transport) -> Result<&Tunnel, Fault> {
 }
 
 /// Describes the outcome of a run whose end was not seen.
-fn orphan_event(left: OrphanedRun) -> Event {
-    let OrphanedRun { label, title, outcome, out, err } = left;
+fn orphan_event(orphan: OrphanedRun) -> Event {
+    let OrphanedRun { label, title, outcome, out, err } = orphan;
     let run = format!("an earlier run ({label}) was cut off from the server while `{title}` ran");
     let (code, cause) = match outcome {
         OrphanOutcome::Exited(0) => return Event::Note(format!("{run}; it has succeeded since")),
@@ -195,8 +197,8 @@ fn orphan_event(left: OrphanedRun) -> Event {
         OrphanOutcome::Killed => (Code::ToolKilled, format!("{run}; it was killed, or the machine was shut down")),
     };
     let fault = Fault::new(code, cause).fix("this run continues from what is applied now: see that below");
-    let last = if err.is_empty() { out } else { err };
-    Event::Warning(last.into_iter().fold(fault, Fault::detail))
+    let last_lines = if err.is_empty() { out } else { err };
+    Event::Warning(last_lines.into_iter().fold(fault, Fault::detail))
 }
 
 fn server_database_fact(fact: DatabasePlaceholder, database: &DatabaseTarget) -> String {

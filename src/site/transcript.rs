@@ -86,8 +86,8 @@ impl Transcript {
             Output::Stdout(_) | Output::PartialLine(_) => {}
         }
         let (Output::Stdout(line) | Output::Stderr(line) | Output::PartialLine(line)) = output;
-        let begun = recipe.started_migration(line).filter(|begun| self.last_started.as_ref() != Some(begun))?;
-        self.last_started = Some(begun);
+        let started = recipe.started_migration(line).filter(|started| self.last_started.as_ref() != Some(started))?;
+        self.last_started = Some(started);
         self.last_started.clone()
     }
 
@@ -119,7 +119,7 @@ impl ProxyFindings {
     /// Drops findings that predate the command.
     pub(crate) fn new_since(self, before: &Self, began: Instant) -> Self {
         Self {
-            proxy_fault: self.proxy_fault.filter(|trouble| before.proxy_fault.as_ref() != Some(trouble)),
+            proxy_fault: self.proxy_fault.filter(|fault| before.proxy_fault.as_ref() != Some(fault)),
             server_error: self.server_error.filter(|error| error.at >= began),
         }
     }
@@ -131,32 +131,33 @@ pub(crate) fn command_fault(
     recipe: &Recipe,
     line: &CommandLine,
     status: ExitStatus,
-    said: &Transcript,
-    around: ProxyFindings,
+    transcript: &Transcript,
+    findings: ProxyFindings,
 ) -> Fault {
-    let shown = line.display_text();
-    let words = said.tail();
-    let begun = said.last_started.as_ref().map(|begun| begun.name.as_str());
-    let explained = |ending: &str| explain_failure(recipe, ending, &words, begun);
-    if let Some(cause) = around.proxy_fault {
-        return explained(&format!("`{shown}` failed")).detail.into_iter().fold(cause, Fault::detail);
+    let command_text = line.display_text();
+    let last_lines = transcript.tail();
+    let migration_name = transcript.last_started.as_ref().map(|migration_name| migration_name.name.as_str());
+    let explain = |ending: &str| explain_failure(recipe, ending, &last_lines, migration_name);
+    if let Some(cause) = findings.proxy_fault {
+        return explain(&format!("`{command_text}` failed")).detail.into_iter().fold(cause, Fault::detail);
     }
     match status {
-        ExitStatus::OutOfMemory => {
-            Fault::new(Code::OutOfMemory, format!("`{shown}` was killed because it needed more memory than it may use"))
-        }
+        ExitStatus::OutOfMemory => Fault::new(
+            Code::OutOfMemory,
+            format!("`{command_text}` was killed because it needed more memory than it may use"),
+        ),
         ExitStatus::Signalled(signal) => {
-            Fault::new(Code::ToolKilled, format!("`{shown}` was ended by signal {signal}"))
+            Fault::new(Code::ToolKilled, format!("`{command_text}` was ended by signal {signal}"))
         }
         // A shell's exit codes for "not found" and "not executable" (POSIX, 2.8.2).
         ExitStatus::Exited(126 | 127) => {
-            let fault = explained(&format!("`{shown}` can't be started"));
+            let fault = explain(&format!("`{command_text}` can't be started"));
             // A known failure has a more specific fix.
             if fault.code == Code::ToolMissing { fault } else { fault.code(Code::ToolMissing) }
         }
         ExitStatus::Exited(code) => {
-            let fault = explained(&format!("`{shown}` ended with code {code}"));
-            match around.server_error.filter(|error| error.sqlstate == LOCK_NOT_AVAILABLE) {
+            let fault = explain(&format!("`{command_text}` ended with code {code}"));
+            match findings.server_error.filter(|error| error.sqlstate == LOCK_NOT_AVAILABLE) {
                 Some(error) if fault.code == Code::ToolFailed => fault.code(Code::LockTimeout).sqlstate(error.sqlstate),
                 _ => fault,
             }

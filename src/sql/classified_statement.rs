@@ -3,6 +3,7 @@
 use super::{
     execution::StatementKind, location::SqlSource, span::Span, split::RawStatement, statement_class::StatementClass,
 };
+
 /// A statement and its class.
 #[derive(Debug)]
 pub(crate) struct ClassifiedStatement {

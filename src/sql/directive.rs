@@ -52,8 +52,11 @@ pub(crate) fn refuse_undo_section(source: SqlSource<'_>) -> Result<(), Fault> {
 
 /// Reports whether a line comment begins with this text, up to the end of a word.
 fn begins_with_spelling(comment: &str, spelling: &str) -> bool {
-    let said = comment.trim_start_matches('-').split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
-    said.strip_prefix(spelling).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_".contains(c)))
+    let directive =
+        comment.trim_start_matches('-').split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
+    directive
+        .strip_prefix(spelling)
+        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_".contains(c)))
 }
 
 #[cfg(test)]
@@ -75,7 +78,7 @@ mod tests {
             "-- atlas:txmode none",
         ] {
             let text = format!("/* licence */\n-- about\n{comment}\r\nSELECT 1;");
-            assert_eq!(find_opt_out(source(&text)).map(|(said, _)| said), Some(comment));
+            assert_eq!(find_opt_out(source(&text)).map(|(spelling, _)| spelling), Some(comment));
         }
     }
 

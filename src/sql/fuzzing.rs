@@ -27,18 +27,18 @@ pub(crate) fn check_split(text: &str) {
     };
     assert_nothing_left_out(text, &script);
     for raw in &script.statements {
-        let alone = raw.span.slice_of(text);
+        let statement = raw.span.slice_of(text);
         // The lexer skips it at the beginning; anywhere else it is a letter, as in PostgreSQL.
-        if alone.starts_with('\u{feff}') {
+        if statement.starts_with('\u{feff}') {
             return;
         }
-        let again = split_statements(SqlSource { text: alone, ..source }).unwrap_or_default();
-        let spans: Vec<Span> = again.statements.iter().map(|raw| raw.span).collect();
-        assert_eq!(spans, [Span::whole(alone)], "{alone:?} by itself");
+        let second = split_statements(SqlSource { text: statement, ..source }).unwrap_or_default();
+        let spans: Vec<Span> = second.statements.iter().map(|raw| raw.span).collect();
+        assert_eq!(spans, [Span::whole(statement)], "{statement:?} by itself");
     }
-    let (written, texts) = (reassemble(text, &script), statement_texts(text, &script));
-    let again = split_statements(SqlSource { text: &written, ..source }).unwrap_or_default();
-    assert_eq!(statement_texts(&written, &again), texts, "written again: {written:?}");
+    let (reassembled, texts) = (reassemble(text, &script), statement_texts(text, &script));
+    let second = split_statements(SqlSource { text: &reassembled, ..source }).unwrap_or_default();
+    assert_eq!(statement_texts(&reassembled, &second), texts, "written again: {reassembled:?}");
 }
 
 /// Returns each statement with its rows, without the line break after the last one.
@@ -49,39 +49,43 @@ fn statement_texts<'a>(text: &'a str, script: &SplitScript) -> Vec<(&'a str, Opt
 
 /// Returns a text with the same statements and rows, a line each.
 fn reassemble(text: &str, script: &SplitScript) -> String {
-    let mut written = String::new();
+    let mut reassembled = String::new();
     let texts = statement_texts(text, script);
     for (index, (statement, rows)) in (1..).zip(&texts) {
-        written.push_str(statement);
-        written.push('\n');
+        reassembled.push_str(statement);
+        reassembled.push('\n');
         // The last statement may be incomplete.
         if let Some(rows) = rows.filter(|rows| !rows.is_empty() || index < texts.len()) {
-            written.push_str(rows);
-            written.push_str("\n\\.\n");
+            reassembled.push_str(rows);
+            reassembled.push_str("\n\\.\n");
         }
     }
-    written
+    reassembled
 }
 
 /// Asserts that nothing significant is between the statements.
 fn assert_nothing_left_out(text: &str, script: &SplitScript) {
-    let mut stretches: Vec<(Span, Option<Span>)> = script.statements.iter().map(|raw| (raw.span, raw.data)).collect();
-    stretches.extend(script.ignored.iter().map(|span| (*span, None)));
-    stretches.sort_by_key(|(span, _)| span.start);
-    let mut at = 0;
-    for (span, data) in stretches {
-        assert!(is_nothing(text_between(text, at, span.start)), "{:?} is left out", text.get(at..span.start));
-        assert!(!text_between(text, span.start, span.end).is_empty(), "an empty statement at {at}");
-        at = span.end;
+    let mut spans: Vec<(Span, Option<Span>)> = script.statements.iter().map(|raw| (raw.span, raw.data)).collect();
+    spans.extend(script.ignored.iter().map(|span| (*span, None)));
+    spans.sort_by_key(|(span, _)| span.start);
+    let mut position = 0;
+    for (span, data) in spans {
+        assert!(
+            is_nothing(text_between(text, position, span.start)),
+            "{:?} is left out",
+            text.get(position..span.start)
+        );
+        assert!(!text_between(text, span.start, span.end).is_empty(), "an empty statement at {position}");
+        position = span.end;
         if let Some(data) = data {
-            let line = text_between(text, at, data.start);
+            let line = text_between(text, position, data.start);
             assert!(is_nothing(line), "{line:?} before the rows");
             assert!(!text_between(text, data.start, data.end).lines().any(|line| line == "\\."), "the rows go on");
             let rest = text.get(data.end..).unwrap_or_default();
-            at = data.end + rest.strip_prefix("\\.").map_or(0, |_| rest.find('\n').unwrap_or(rest.len()));
+            position = data.end + rest.strip_prefix("\\.").map_or(0, |_| rest.find('\n').unwrap_or(rest.len()));
         }
     }
-    assert!(is_nothing(text_between(text, at, text.len())), "{:?} is left out", text.get(at..));
+    assert!(is_nothing(text_between(text, position, text.len())), "{:?} is left out", text.get(position..));
 }
 
 fn text_between(text: &str, start: usize, end: usize) -> &str {
@@ -116,9 +120,9 @@ fn after_comment(text: &str) -> Option<&str> {
                 return Some(rest);
             }
         } else {
-            let mut letters = rest.chars();
-            letters.next()?;
-            rest = letters.as_str();
+            let mut characters = rest.chars();
+            characters.next()?;
+            rest = characters.as_str();
         }
     }
 }
@@ -135,8 +139,8 @@ pub(crate) fn check_classification(text: &str) {
         if statement.starts_with('\u{feff}') {
             return;
         }
-        let judged = classify_statement(statement);
-        let other = [
+        let class = classify_statement(statement);
+        let variants = [
             rewrite_spacing(statement, " ", str::to_owned),
             rewrite_spacing(statement, "\t/* ; */--'\n\n", str::to_owned),
             rewrite_spacing(statement, "\n", str::to_ascii_uppercase),
@@ -144,26 +148,26 @@ pub(crate) fn check_classification(text: &str) {
             statement.trim_end_matches(';').to_owned(),
             format!("-- x\n/* /* */ */ {statement} -- y"),
         ];
-        for other in other {
-            assert_eq!(classify_statement(&other), judged, "{other:?} and {statement:?}");
+        for variants in variants {
+            assert_eq!(classify_statement(&variants), class, "{variants:?} and {statement:?}");
         }
     }
 }
 
 /// Returns the statement with other blanks between its words, and with its words transformed.
 fn rewrite_spacing(statement: &str, blank: &str, word: impl Fn(&str) -> String) -> String {
-    let (mut written, mut string, mut gap) = (String::new(), false, String::new());
+    let (mut rewritten, mut in_string, mut spacing) = (String::new(), false, String::new());
     for token in Tokens::new(statement) {
         let text = token.span.slice_of(statement);
         if !token.is_significant() {
-            gap.push_str(text);
+            spacing.push_str(text);
             continue;
         }
         // A line break between two strings would join them.
-        written.push_str(if gap.is_empty() || string { &gap } else { blank });
-        gap.clear();
-        string = matches!(token.kind, TokenKind::Literal { .. });
-        written.push_str(&if token.kind == TokenKind::Ident { word(text) } else { text.to_owned() });
+        rewritten.push_str(if spacing.is_empty() || in_string { &spacing } else { blank });
+        spacing.clear();
+        in_string = matches!(token.kind, TokenKind::Literal { .. });
+        rewritten.push_str(&if token.kind == TokenKind::Ident { word(text) } else { text.to_owned() });
     }
-    written
+    rewritten
 }

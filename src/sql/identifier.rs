@@ -32,13 +32,13 @@ const MAX_NAME_BYTES: usize = 63;
 
 /// Returns a name as the catalog stores it: unquoted ones in lower case, quoted ones as written, both cut to 63 bytes.
 /// Returns `None` for other text, and for a name with Unicode escapes (`U&"…"`).
-pub(crate) fn fold_identifier(written: &str) -> Option<String> {
-    let name = match written.strip_prefix('"') {
+pub(crate) fn fold_identifier(name_text: &str) -> Option<String> {
+    let name = match name_text.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"')?.replace("\"\"", "\""),
-        None if written.starts_with(|c: char| c.is_alphabetic() || c == '_' || !c.is_ascii())
-            && !written.contains(['\'', '"']) =>
+        None if name_text.starts_with(|c: char| c.is_alphabetic() || c == '_' || !c.is_ascii())
+            && !name_text.contains(['\'', '"']) =>
         {
-            written.to_ascii_lowercase()
+            name_text.to_ascii_lowercase()
         }
         None => return None,
     };

@@ -39,18 +39,18 @@ pub(crate) fn leaves_traces(text: &str) -> bool {
 /// Recognises `SET a.b`, `SET seed`, `set_config('a.b'`, `LOAD '…'` and calls of the functions; `last` are the two
 /// previous tokens.
 fn is_trace(text: &str, last: [Option<Token>; 2], token: Token) -> bool {
-    let is = |token: Option<Token>, word: &str| token.is_some_and(|token| token.is_word(text, word));
+    let is_keyword = |token: Option<Token>, word: &str| token.is_some_and(|token| token.is_word(text, word));
     let [before, previous] = last;
-    if is(before, "set_config") && previous.is_some_and(|token| token.kind == TokenKind::OpenParen) {
+    if is_keyword(before, "set_config") && previous.is_some_and(|token| token.kind == TokenKind::OpenParen) {
         // Anything but the plain name of one of PostgreSQL's own settings.
         let name = token.span.slice_of(text);
         return !name.starts_with('\'') || name.contains('.') || name.eq_ignore_ascii_case("'seed'");
     }
     match token.kind {
-        TokenKind::Dot => is(before, "set"),
-        TokenKind::Ident if is(previous, "set") && token.is_word(text, "seed") => true,
+        TokenKind::Dot => is_keyword(before, "set"),
+        TokenKind::Ident if is_keyword(previous, "set") && token.is_word(text, "seed") => true,
         TokenKind::Ident => TRACE_FUNCTIONS.iter().any(|name| token.is_word(text, name)),
-        TokenKind::Literal { .. } => is(previous, "load"),
+        TokenKind::Literal { .. } => is_keyword(previous, "load"),
         _ => false,
     }
 }

@@ -107,11 +107,11 @@ mod tests {
         SqlSource { file: "migrations/0001_a.sql", text }
     }
 
-    fn shown(place: &FilePosition) -> (usize, usize, String) {
-        (place.line.unwrap(), place.column.unwrap(), place.excerpt.as_ref().unwrap().render())
+    fn line_column_excerpt(position: &FilePosition) -> (usize, usize, String) {
+        (position.line.unwrap(), position.column.unwrap(), position.excerpt.as_ref().unwrap().render())
     }
 
-    fn at(line: usize, column: usize, excerpt: &str) -> (usize, usize, String) {
+    fn expected(line: usize, column: usize, excerpt: &str) -> (usize, usize, String) {
         (line, column, excerpt.to_owned())
     }
 
@@ -119,35 +119,41 @@ mod tests {
     fn counts_characters_and_not_bytes() {
         let text = "-- größe\nSELECT 'äö', oops;\n";
         let position = text.split("oops").next().unwrap().chars().count() + 1;
-        let place = source(text).place_at_position(Span::whole(text), position);
-        assert_eq!(shown(&place), at(2, 14, "SELECT 'äö', oops;\n             ^"));
+        let file_position = source(text).place_at_position(Span::whole(text), position);
+        assert_eq!(line_column_excerpt(&file_position), expected(2, 14, "SELECT 'äö', oops;\n             ^"));
     }
 
     #[test]
     fn counts_a_carriage_return_as_one_character() {
         let text = "SELECT 1;\r\nSELECT x;\r\n";
-        let place = source(text).place_at_position(Span::whole(text), 19);
-        assert_eq!(shown(&place), at(2, 8, "SELECT x;\n       ^"));
+        let file_position = source(text).place_at_position(Span::whole(text), 19);
+        assert_eq!(line_column_excerpt(&file_position), expected(2, 8, "SELECT x;\n       ^"));
     }
 
     #[test]
     fn counts_from_the_start_of_the_sent_part() {
         let text = "SELECT 1;\n  SELECT é, x;";
         let sent = Span { start: 12, end: text.len() };
-        assert_eq!(shown(&source(text).place_at_position(sent, 11)), at(2, 13, "  SELECT é, x;\n            ^"));
+        assert_eq!(
+            line_column_excerpt(&source(text).place_at_position(sent, 11)),
+            expected(2, 13, "  SELECT é, x;\n            ^")
+        );
     }
 
     #[test]
     fn a_position_after_the_end_is_the_end() {
         let text = "SELECT (";
-        assert_eq!(shown(&source(text).place_at_position(Span::whole(text), 9)), at(1, 9, "SELECT (\n        ^"));
+        assert_eq!(
+            line_column_excerpt(&source(text).place_at_position(Span::whole(text), 9)),
+            expected(1, 9, "SELECT (\n        ^")
+        );
         assert_eq!(source(text).place_at_position(Span::whole(text), 99).column, Some(9));
-        assert_eq!(shown(&source("").place_at_position(Span::whole(""), 0)), at(1, 1, "\n^"));
+        assert_eq!(line_column_excerpt(&source("").place_at_position(Span::whole(""), 0)), expected(1, 1, "\n^"));
     }
 
     #[test]
     fn keeps_tabs_above_the_caret() {
-        assert_eq!(shown(&source("\ta\tb").place_at_byte(3)).2, "\ta\tb\n\t \t^");
+        assert_eq!(line_column_excerpt(&source("\ta\tb").place_at_byte(3)).2, "\ta\tb\n\t \t^");
     }
 
     #[test]
@@ -155,8 +161,8 @@ mod tests {
         let text = "SELECT 1;\nDO\n$$\nBEGIN\n  RAISE 'x';\nEND $$;\n";
         let statement = Span { start: 10, end: text.len() };
         let context = "PL/pgSQL function inline_code_block line 3 at RAISE";
-        let place = source(text).place_in_do_block(statement, context).unwrap();
-        assert_eq!(shown(&place), at(5, 3, "  RAISE 'x';\n  ^"));
+        let file_position = source(text).place_in_do_block(statement, context).unwrap();
+        assert_eq!(line_column_excerpt(&file_position), expected(5, 3, "  RAISE 'x';\n  ^"));
     }
 
     #[test]
@@ -172,7 +178,7 @@ mod tests {
         let text = "SELECT f();";
         assert_eq!(source(text).place_in_do_block(Span::whole(text), "PL/pgSQL function f() line 3 at RAISE"), None);
         let block = "DO $$ x $$";
-        let far = "PL/pgSQL function inline_code_block line 30 at RAISE";
-        assert_eq!(source(block).place_in_do_block(Span::whole(block), far), None);
+        let far_context = "PL/pgSQL function inline_code_block line 30 at RAISE";
+        assert_eq!(source(block).place_in_do_block(Span::whole(block), far_context), None);
     }
 }

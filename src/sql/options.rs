@@ -28,15 +28,15 @@ pub(crate) fn is_switched_off(phrase: &mut Phrase<'_>, names: &[&str]) -> bool {
 pub(crate) fn find_option(list: &str, name: &str) -> Option<Switch> {
     let mut phrase = Phrase::inside_group(list);
     while let Some(part) = phrase.next() {
-        let found = fold_identifier(part.text()).is_some_and(|written| written == name);
+        let found = fold_identifier(part.text()).is_some_and(|option_name| option_name == name);
         if matches!(phrase.peek(), Some(Part::Other("="))) {
             phrase.by_ref().next();
         }
         let value = phrase.by_ref().take_while(|part| !matches!(part, Part::Other(","))).last();
         if found {
             let value = value.map(|part| part.text().trim_matches('\'').to_ascii_lowercase());
-            let off = matches!(value.as_deref(), Some("false" | "off" | "0"));
-            return Some(if off { Switch::Off } else { Switch::On });
+            let is_off = matches!(value.as_deref(), Some("false" | "off" | "0"));
+            return Some(if is_off { Switch::Off } else { Switch::On });
         }
     }
     None

@@ -5,6 +5,7 @@ use super::{
     identifier::{QualifiedName, fold_identifier},
     lexer::{Token, TokenKind, Tokens},
 };
+
 /// One part of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
@@ -58,21 +59,21 @@ impl<'a> Phrase<'a> {
 
     /// Consumes this word if it is next, and reports whether it was.
     pub(crate) fn eat(&mut self, word: &str) -> bool {
-        let there = self.next.is_some_and(|part| part.is_word(word));
-        if there {
+        let matches = self.next.is_some_and(|part| part.is_word(word));
+        if matches {
             self.next = self.read_part();
         }
-        there
+        matches
     }
 
     /// Consumes these words in order, up to the first that is not next, and reports whether all of them were.
-    pub(crate) fn eat_all(&mut self, words: &[&str]) -> bool {
-        words.iter().all(|word| self.eat(word))
+    pub(crate) fn eat_all(&mut self, keywords: &[&str]) -> bool {
+        keywords.iter().all(|keyword| self.eat(keyword))
     }
 
     /// Consumes one of these words if it is next, and returns it.
-    pub(crate) fn eat_one_of<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
-        words.iter().copied().find(|word| self.eat(word))
+    pub(crate) fn eat_one_of<'w>(&mut self, keywords: &[&'w str]) -> Option<&'w str> {
+        keywords.iter().copied().find(|keyword| self.eat(keyword))
     }
 
     /// Consumes a group if it is next, and returns it.
@@ -119,8 +120,8 @@ impl<'a> Phrase<'a> {
     }
 
     /// Reads the group that this parenthesis opens; an unclosed group extends to the end of the text.
-    fn read_group(&mut self, open: Token) -> &'a str {
-        let (mut depth, mut span) = (1_usize, open.span);
+    fn read_group(&mut self, opening: Token) -> &'a str {
+        let (mut depth, mut span) = (1_usize, opening.span);
         for token in self.tokens.by_ref() {
             span.end = token.span.end;
             match token.kind {
@@ -167,9 +168,9 @@ mod tests {
     #[test]
     fn reads_names_of_up_to_three_parts() {
         let name = |text| Phrase::new(text).eat_name().map(|name| (name.schema, name.name));
-        let some = |text: &str| Some(text.to_owned());
+        let schema = |text: &str| Some(text.to_owned());
         assert_eq!(name("A (x)"), Some((None, "a".to_owned())));
-        assert_eq!(name("d . \"S\" .t"), Some((some("S"), "t".to_owned())));
+        assert_eq!(name("d . \"S\" .t"), Some((schema("S"), "t".to_owned())));
         assert_eq!((name("U&\"a\""), name("(a)"), name("a."), name("")), (None, None, None, None));
     }
 

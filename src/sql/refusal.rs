@@ -32,10 +32,10 @@ pub(crate) fn refused_statement(
 }
 
 /// Refuses a statement that begins or ends a transaction, in a file that runs in one of ours.
-pub(crate) fn own_transaction(source: SqlSource<'_>, found: &ClassifiedStatement, way: OwnTransactionFix) -> Fault {
+pub(crate) fn own_transaction(source: SqlSource<'_>, found: &ClassifiedStatement, advice: OwnTransactionFix) -> Fault {
     let cause =
         format!("`{}` on line {} of `{}` ends or begins a transaction", found.words(), found.line(source), source.file);
-    fault_at(source, found, Code::OwnTransaction, cause).fix(match way {
+    fault_at(source, found, Code::OwnTransaction, cause).fix(match advice {
         OwnTransactionFix::OptOut => {
             "put `-- no-transaction` on the file's first line: each BEGIN … COMMIT then is a transaction of its own, and so is \
              every statement outside of them; or remove BEGIN and COMMIT: the whole file then is one transaction"
@@ -108,20 +108,20 @@ pub(crate) fn non_transactional_in_block(source: SqlSource<'_>, found: &Classifi
 /// Refuses a statement that can't run in a transaction, in a file with others that should.
 pub(crate) fn mixed_file(
     source: SqlSource<'_>,
-    alone: &ClassifiedStatement,
-    other: &ClassifiedStatement,
-    way: OwnTransactionFix,
+    non_transactional: &ClassifiedStatement,
+    transactional: &ClassifiedStatement,
+    advice: OwnTransactionFix,
 ) -> Fault {
-    let line = alone.line(source);
+    let line = non_transactional.line(source);
     let cause = format!(
         "{} on line {line} of `{}` can't run in a transaction, but {} on line {} should",
-        alone.words(),
+        non_transactional.words(),
         source.file,
-        other.words(),
-        other.line(source)
+        transactional.words(),
+        transactional.line(source)
     );
     let own_file = format!("put the statement of line {line} into a file of its own");
-    fault_at(source, alone, Code::MixedFile, cause).fix(match way {
+    fault_at(source, non_transactional, Code::MixedFile, cause).fix(match advice {
         OwnTransactionFix::OptOut => format!(
             "{own_file}; or put `-- no-transaction` on the first line, and each statement is committed on its own"
         ),

@@ -21,12 +21,12 @@ pub(crate) fn classify_set(phrase: &mut Phrase<'_>) -> StatementClass {
         }
         return TransactionModes::read_list(phrase).map_or(StatementClass::Plain, StatementClass::SetTransaction);
     }
-    let otherwise = if phrase.eat("local") { StatementClass::Plain } else { StatementClass::Session };
+    let default_class = if phrase.eat("local") { StatementClass::Plain } else { StatementClass::Session };
     if phrase.eat("session") && phrase.eat_all(&["characteristics", "as", "transaction"]) {
         return TransactionModes::read_list(phrase)
             .map_or(StatementClass::Session, |modes| StatementClass::DefaultModes(modes.isolation_only()));
     }
-    let Some(name) = phrase.eat_name().map(|name| name.name.to_ascii_lowercase()) else { return otherwise };
+    let Some(name) = phrase.eat_name().map(|name| name.name.to_ascii_lowercase()) else { return default_class };
     if !phrase.eat("to") {
         phrase.by_ref().next();
     }
@@ -38,11 +38,11 @@ pub(crate) fn classify_set(phrase: &mut Phrase<'_>) -> StatementClass {
         "transaction_isolation" => {
             TransactionModes::read_isolation_value(phrase).map_or(StatementClass::Plain, StatementClass::SetTransaction)
         }
-        "default_transaction_isolation" if otherwise == StatementClass::Session => {
-            TransactionModes::read_isolation_value(phrase).map_or(otherwise, StatementClass::DefaultModes)
+        "default_transaction_isolation" if default_class == StatementClass::Session => {
+            TransactionModes::read_isolation_value(phrase).map_or(default_class, StatementClass::DefaultModes)
         }
         "transaction_read_only" | "transaction_deferrable" => StatementClass::Plain,
-        _ => otherwise,
+        _ => default_class,
     }
 }
 

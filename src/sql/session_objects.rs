@@ -28,7 +28,7 @@ pub(crate) enum MadeOf {
 /// Returns the session object that this statement creates, if it does.
 pub(crate) fn object_created_by(statement: &str) -> Option<SessionObject> {
     let mut phrase = Phrase::new(statement);
-    let (name, made_of) = match phrase.eat_one_of(&["create", "prepare", "declare", "select", "with"])? {
+    let (name, content) = match phrase.eat_one_of(&["create", "prepare", "declare", "select", "with"])? {
         "create" => read_create(&mut phrase)?,
         "prepare" => (fold_identifier(phrase.next()?.text())?, MadeOf::Text),
         "declare" => {
@@ -45,7 +45,7 @@ pub(crate) fn object_created_by(statement: &str) -> Option<SessionObject> {
             (phrase.eat_name()?.name, MadeOf::Rows)
         }
     };
-    Some(SessionObject { name, made_of })
+    Some(SessionObject { name, made_of: content })
 }
 
 /// Reads `CREATE [OR REPLACE] TEMP … name`, or `CREATE … pg_temp.name`.
@@ -68,7 +68,7 @@ fn read_create(phrase: &mut Phrase<'_>) -> Option<(String, MadeOf)> {
 pub(crate) fn mentions_name(text: &str, name: &str) -> bool {
     Tokens::new(text).any(|token| match token.kind {
         TokenKind::Ident | TokenKind::QuotedIdent { .. } => {
-            fold_identifier(token.span.slice_of(text)).is_some_and(|said| said == name)
+            fold_identifier(token.span.slice_of(text)).is_some_and(|folded| folded == name)
         }
         TokenKind::Literal { .. } => token.span.slice_of(text).to_lowercase().contains(&name.to_lowercase()),
         _ => false,

@@ -36,13 +36,13 @@ pub(crate) fn split_statements(source: SqlSource<'_>) -> Result<SplitScript, Vec
     while let Some(token) = splitter.tokens.next() {
         splitter.take_token(token);
     }
-    if let Some(open) = splitter.current.take() {
+    if let Some(statement) = splitter.current.take() {
         // A statement without a semicolon extends to the end of the text; only comments follow it, no rows.
-        let data = open.rows.then_some(Span { start: source.text.len(), end: source.text.len() });
-        splitter
-            .script
-            .statements
-            .push(RawStatement { span: Span { start: open.first.span.start, end: open.previous.span.end }, data });
+        let data = statement.rows.then_some(Span { start: source.text.len(), end: source.text.len() });
+        splitter.script.statements.push(RawStatement {
+            span: Span { start: statement.first.span.start, end: statement.previous.span.end },
+            data,
+        });
     }
     if splitter.faults.is_empty() { Ok(splitter.script) } else { Err(splitter.faults) }
 }
@@ -51,8 +51,8 @@ pub(crate) fn split_statements(source: SqlSource<'_>) -> Result<SplitScript, Vec
 /// succeeded, so their number is the index of the one that failed.
 pub(crate) fn statement_spans(source: SqlSource<'_>, part: Span) -> impl Iterator<Item = Span> + use<> {
     let script = split_statements(SqlSource { text: part.slice_of(source.text), ..source }).unwrap_or_default();
-    let in_text = move |byte| part.start + byte;
-    script.statements.into_iter().map(move |raw| Span { start: in_text(raw.span.start), end: in_text(raw.span.end) })
+    let shifted = move |byte| part.start + byte;
+    script.statements.into_iter().map(move |raw| Span { start: shifted(raw.span.start), end: shifted(raw.span.end) })
 }
 
 struct Splitter<'a> {
@@ -94,12 +94,12 @@ enum RoutineHead {
 
 impl RoutineHead {
     /// Reads one more word of `CREATE [OR REPLACE] FUNCTION | PROCEDURE`.
-    fn read_word(self, is: impl Fn(&str) -> bool) -> Self {
+    fn read_word(self, is_keyword: impl Fn(&str) -> bool) -> Self {
         match self {
-            Self::Nothing if is("create") => Self::Create,
-            Self::Create if is("or") => Self::CreateOr,
-            Self::CreateOr if is("replace") => Self::Create,
-            Self::Create if is("function") || is("procedure") => Self::Routine,
+            Self::Nothing if is_keyword("create") => Self::Create,
+            Self::Create if is_keyword("or") => Self::CreateOr,
+            Self::CreateOr if is_keyword("replace") => Self::Create,
+            Self::Create if is_keyword("function") || is_keyword("procedure") => Self::Routine,
             Self::Routine => Self::Routine,
             Self::Nothing | Self::Create | Self::CreateOr | Self::Other => Self::Other,
         }
@@ -139,24 +139,24 @@ impl OpenStatement {
     }
 
     fn take_word(&mut self, token: Token, text: &str) {
-        let is = |word| token.is_word(text, word);
-        let after = |word| self.previous.is_word(text, word);
+        let is_keyword = |word| token.is_word(text, word);
+        let follows = |word| self.previous.is_word(text, word);
         if self.head == RoutineHead::Routine && self.parentheses == 0 {
-            if is("atomic") && after("begin") {
+            if is_keyword("atomic") && follows("begin") {
                 self.blocks += 1;
-            } else if is("end") && (self.previous.kind == TokenKind::Semi || after("atomic")) {
+            } else if is_keyword("end") && (self.previous.kind == TokenKind::Semi || follows("atomic")) {
                 // Any other END belongs to a CASE, or is a name: the END of a block follows a complete statement.
                 self.blocks = self.blocks.saturating_sub(1);
             }
         }
         if self.parentheses == 0 && self.first.is_word(text, "copy") {
-            let begun = after("from") && self.direction == Some(self.previous.span);
-            self.rows |= begun && (is("stdin") || is("stdout"));
-            if is("from") || is("to") {
+            let begins_copy = follows("from") && self.direction == Some(self.previous.span);
+            self.rows |= begins_copy && (is_keyword("stdin") || is_keyword("stdout"));
+            if is_keyword("from") || is_keyword("to") {
                 self.direction = self.direction.or(Some(token.span));
             }
         }
-        self.json |= is("json_object") || is("json_objectagg");
+        self.json |= is_keyword("json_object") || is_keyword("json_objectagg");
     }
 
     /// Reports whether the token is part of a psql variable. `:'name'` and `:"name"` are; `::"type"`, `a[1:'2']` and
@@ -177,9 +177,10 @@ fn is_content(token: Token) -> bool {
 
 impl Splitter<'_> {
     fn take_token(&mut self, token: Token) {
-        if let Some(what) = token.unterminated_kind() {
+        if let Some(quoted_kind) = token.unterminated_kind() {
             let line = self.source.line_number(token.span.start);
-            let cause = format!("the {what} that begins on line {line} of `{}` is never closed", self.source.file);
+            let cause =
+                format!("the {quoted_kind} that begins on line {line} of `{}` is never closed", self.source.file);
             self.add_fault(Code::FileSyntax, cause, token.span.start);
         }
         if !token.is_significant() {
@@ -191,28 +192,28 @@ impl Splitter<'_> {
         }
         match (token.kind, self.current) {
             (TokenKind::Semi, None) => {}
-            (TokenKind::Semi, Some(open)) if open.ends_here() => {
+            (TokenKind::Semi, Some(statement)) if statement.ends_here() => {
                 self.current = None;
-                self.close_statement(&open, token.span.end);
+                self.close_statement(&statement, token.span.end);
             }
             (_, None) => {
-                let mut open = OpenStatement::new(token);
-                open.take_token(token, text);
-                self.current = Some(open);
+                let mut statement = OpenStatement::new(token);
+                statement.take_token(token, text);
+                self.current = Some(statement);
             }
-            (_, Some(mut open)) => {
-                if open.is_psql_variable(token, text) {
+            (_, Some(mut statement)) => {
+                if statement.is_psql_variable(token, text) {
                     self.refuse_variable(token);
                 }
-                open.take_token(token, text);
-                self.current = Some(open);
+                statement.take_token(token, text);
+                self.current = Some(statement);
             }
         }
     }
 
-    fn close_statement(&mut self, open: &OpenStatement, end: usize) {
-        let data = open.rows.then(|| self.read_copy_data(end));
-        self.script.statements.push(RawStatement { span: Span { start: open.first.span.start, end }, data });
+    fn close_statement(&mut self, statement: &OpenStatement, end: usize) {
+        let data = statement.rows.then(|| self.read_copy_data(end));
+        self.script.statements.push(RawStatement { span: Span { start: statement.first.span.start, end }, data });
     }
 
     /// Returns the rows after a `COPY … FROM STDIN` that ends at this byte: from the next line up to a line `\.` or the
@@ -249,8 +250,8 @@ impl Splitter<'_> {
         let command = self.source.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
         let span = Span { start, end: start + command.len() };
         let mut words = command.split_whitespace();
-        let guard = matches!(words.next(), Some("\\restrict" | "\\unrestrict"));
-        if guard && self.current.is_none() && command.is_ascii() {
+        let is_restrict = matches!(words.next(), Some("\\restrict" | "\\unrestrict"));
+        if is_restrict && self.current.is_none() && command.is_ascii() {
             self.script.ignored.push(span);
         } else {
             let name = command.split_whitespace().next().unwrap_or("\\");
@@ -279,17 +280,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn cut(text: &str) -> Result<SplitScript, Vec<Fault>> {
+    fn split(text: &str) -> Result<SplitScript, Vec<Fault>> {
         split_statements(SqlSource { file: "0001_a.sql", text })
     }
 
     fn statements(text: &str) -> Vec<&str> {
-        cut(text).unwrap().statements.iter().map(|raw| raw.span.slice_of(text)).collect()
+        split(text).unwrap().statements.iter().map(|raw| raw.span.slice_of(text)).collect()
     }
 
     fn faults(text: &str) -> Vec<(Code, usize, String)> {
         let line = |fault: &Fault| fault.place.as_ref().and_then(|place| place.line).unwrap();
-        cut(text).unwrap_err().into_iter().map(|fault| (fault.code, line(&fault), fault.cause)).collect()
+        split(text).unwrap_err().into_iter().map(|fault| (fault.code, line(&fault), fault.cause)).collect()
     }
 
     #[test]
@@ -336,16 +337,16 @@ mod tests {
             "CREATE TRIGGER t BEFORE INSERT ON t EXECUTE FUNCTION begin();",
             "ALTER FUNCTION begin atomic;",
         ] {
-            let all = format!("{first} COMMIT; SELECT 1;");
-            let cut = statements(&all);
-            assert_eq!(cut[cut.len() - 2..], ["COMMIT;", "SELECT 1;"], "{first}");
+            let text = format!("{first} COMMIT; SELECT 1;");
+            let found = statements(&text);
+            assert_eq!(found[found.len() - 2..], ["COMMIT;", "SELECT 1;"], "{first}");
         }
     }
 
     #[test]
     fn separates_the_rows_of_a_copy() {
         let text = "COPY t (a, b) FROM stdin WITH (FORMAT csv);\n1;'\n$$\"\\\n\\.\nSELECT 1;\n";
-        let script = cut(text).unwrap();
+        let script = split(text).unwrap();
         let rows: Vec<_> = script.statements.iter().map(|raw| raw.data.map(|data| data.slice_of(text))).collect();
         assert_eq!(rows, [Some("1;'\n$$\"\\\n"), None]);
         assert_eq!(statements(text), ["COPY t (a, b) FROM stdin WITH (FORMAT csv);", "SELECT 1;"]);
@@ -360,7 +361,7 @@ mod tests {
             ("COPY t FROM STDIN;", ""),
             ("COPY t FROM STDIN", ""),
         ] {
-            let script = cut(text).unwrap();
+            let script = split(text).unwrap();
             assert_eq!(script.statements[0].data.unwrap().slice_of(text), expected, "{text:?}");
         }
         assert_eq!(statements("COPY t FROM STDIN;\r\n1\r\n\\.\r\nSELECT 1;").len(), 2);
@@ -374,7 +375,7 @@ mod tests {
             "COPY (SELECT * FROM stdin) TO '/x'; SELECT 1",
             "SELECT 1 FROM stdin; x",
         ] {
-            assert!(cut(text).unwrap().statements.iter().all(|raw| raw.data.is_none()), "{text}");
+            assert!(split(text).unwrap().statements.iter().all(|raw| raw.data.is_none()), "{text}");
             assert_eq!(statements(text).len(), 2, "{text}");
         }
     }
@@ -387,7 +388,7 @@ mod tests {
     #[test]
     fn skips_the_psql_commands_that_pg_dump_writes() {
         let text = "--\n\\restrict abC1\nSELECT 1;\n\\unrestrict abC1\n";
-        let ignored: Vec<_> = cut(text).unwrap().ignored.iter().map(|span| span.slice_of(text)).collect();
+        let ignored: Vec<_> = split(text).unwrap().ignored.iter().map(|span| span.slice_of(text)).collect();
         assert_eq!(ignored, ["\\restrict abC1", "\\unrestrict abC1"]);
         assert_eq!(statements(text), ["SELECT 1;"]);
     }
@@ -425,7 +426,7 @@ mod tests {
             "SELECT ':''x''', $$:'x'$$ -- :'x'",
             "SELECT a : 'x'",
         ] {
-            assert_eq!(cut(text).map(|script| script.statements.len()), Ok(1), "{text}");
+            assert_eq!(split(text).map(|script| script.statements.len()), Ok(1), "{text}");
         }
     }
 
@@ -468,31 +469,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn statements_and_gaps_make_up_the_text(pieces in prop::collection::vec(piece(), 0..30)) {
-            let text = pieces.concat();
-            let Ok(script) = cut(&text) else { return Ok(()) };
-            let mut at = 0;
+        fn statements_and_gaps_make_up_the_text(parts in prop::collection::vec(piece(), 0..30)) {
+            let text = parts.concat();
+            let Ok(script) = split(&text) else { return Ok(()) };
+            let mut position = 0;
             for span in script.statements.iter().flat_map(|raw| [Some(raw.span), raw.data]).flatten() {
-                prop_assert!(at <= span.start && span.start <= span.end);
-                let gap = Span { start: at, end: span.start }.slice_of(&text);
-                let gap = gap.strip_prefix("\\.\n").unwrap_or(gap);
-                prop_assert!(Tokens::new(gap).all(|t| !t.is_significant() || t.kind == TokenKind::Semi), "gap {gap:?}");
-                at = span.end;
+                prop_assert!(position <= span.start && span.start <= span.end);
+                let between = Span { start: position, end: span.start }.slice_of(&text);
+                let between = between.strip_prefix("\\.\n").unwrap_or(between);
+                prop_assert!(Tokens::new(between).all(|t| !t.is_significant() || t.kind == TokenKind::Semi), "gap {between:?}");
+                position = span.end;
             }
         }
 
         #[test]
-        fn never_splits_inside_quotes(pieces in prop::collection::vec(piece(), 0..12), words in 1..5_usize) {
-            let quiet: Vec<_> = pieces.into_iter().filter(|p| !p.starts_with(';') && !p.starts_with("COPY")).collect();
-            let statement = format!("SELECT {} 1", quiet.join(" "));
-            let text = format!("{statement};\n").repeat(words);
+        fn never_splits_inside_quotes(parts in prop::collection::vec(piece(), 0..12), count in 1..5_usize) {
+            let harmless: Vec<_> = parts.into_iter().filter(|part| !part.starts_with(';') && !part.starts_with("COPY")).collect();
+            let statement = format!("SELECT {} 1", harmless.join(" "));
+            let text = format!("{statement};\n").repeat(count);
             let expected = format!("{statement};");
-            prop_assert_eq!(statements(&text), vec![expected.as_str(); words]);
+            prop_assert_eq!(statements(&text), vec![expected.as_str(); count]);
         }
 
         #[test]
         fn survives_any_text(text in "[a-z;:'\"$\\\\\\n\\r\\t()*/\\-é\\[\\] ]{0,80}") {
-            match cut(&text) {
+            match split(&text) {
                 Ok(script) => prop_assert!(script.statements.iter().all(|raw| !raw.span.slice_of(&text).is_empty())),
                 Err(faults) => prop_assert!(!faults.is_empty()),
             }

@@ -86,12 +86,12 @@ fn classify_transaction_control(first: &str, phrase: &mut Phrase<'_>) -> Option<
 }
 
 /// Reads `COMMIT [WORK | TRANSACTION] [AND [NO] CHAIN]`; `AND CHAIN` also begins the next transaction.
-fn classify_commit(what: &'static str, phrase: &mut Phrase<'_>) -> StatementClass {
+fn classify_commit(statement_name: &'static str, phrase: &mut Phrase<'_>) -> StatementClass {
     phrase.eat_one_of(&["work", "transaction"]);
     if phrase.eat("and") && !phrase.eat("no") {
         return StatementClass::TransactionControl("COMMIT AND CHAIN");
     }
-    StatementClass::Commit(what)
+    StatementClass::Commit(statement_name)
 }
 
 /// Reads `COPY t [(columns)] FROM|TO …` or `COPY (query) TO …`.
@@ -228,11 +228,11 @@ fn classify_alter_subscription(phrase: &mut Phrase<'_>) -> StatementClass {
 /// Reads `REINDEX [(options)] INDEX|TABLE|SCHEMA|DATABASE|SYSTEM [CONCURRENTLY] …`.
 fn classify_reindex(phrase: &mut Phrase<'_>) -> StatementClass {
     let options = phrase.eat_group().unwrap_or_default();
-    let what = phrase.eat_one_of(&["index", "table", "schema", "database", "system"]);
+    let object_kind = phrase.eat_one_of(&["index", "table", "schema", "database", "system"]);
     if phrase.eat("concurrently") || find_option(options, "concurrently") == Some(Switch::On) {
         return repeatable_alone("REINDEX CONCURRENTLY");
     }
-    match what {
+    match object_kind {
         Some("schema") => repeatable_alone("REINDEX SCHEMA"),
         Some("database") => repeatable_alone("REINDEX DATABASE"),
         Some("system") => repeatable_alone("REINDEX SYSTEM"),
@@ -250,8 +250,8 @@ fn classify_cluster(phrase: &mut Phrase<'_>) -> StatementClass {
 }
 
 /// Returns the class of a statement that can't run in a transaction but may be repeated.
-fn repeatable_alone(what: &'static str) -> StatementClass {
-    non_transactional(StatementKind::Repeatable, what)
+fn repeatable_alone(statement_name: &'static str) -> StatementClass {
+    non_transactional(StatementKind::Repeatable, statement_name)
 }
 
 fn non_transactional(kind: StatementKind, what: &'static str) -> StatementClass {

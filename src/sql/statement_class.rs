@@ -1,6 +1,7 @@
 //! The classes of statements: what each may do to a transaction and to a run that resumes.
 
 use super::{execution::StatementKind, transaction_options::TransactionModes};
+
 /// The class of a statement, by its relation to the transaction around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StatementClass {

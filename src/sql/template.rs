@@ -19,9 +19,9 @@ const PLACEHOLDER_SYNTAXES: [PlaceholderSyntax; 7] = [
 
 /// Returns the fix if the text that the server can't parse, at this byte, is a placeholder.
 pub(crate) fn placeholder_fix(text: &str, byte: usize) -> Option<String> {
-    let (placeholder, whose) = find_placeholder(text, byte)?;
+    let (placeholder, program) = find_placeholder(text, byte)?;
     Some(format!(
-        "`{placeholder}` is a placeholder of {whose}, and files are sent unchanged: write the value itself in its place, or \
+        "`{placeholder}` is a placeholder of {program}, and files are sent unchanged: write the value itself in its place, or \
          fill in the files in a step before this one"
     ))
 }
@@ -33,8 +33,8 @@ fn find_placeholder(text: &str, byte: usize) -> Option<(&str, &'static str)> {
     }
     // The server reads `a_$` as a name, and then can't parse `{`.
     let starts = [byte.checked_sub(1), Some(byte)].into_iter().flatten();
-    let rests = starts.filter_map(|start| text.get(start..)?.lines().next());
-    rests.into_iter().find_map(|rest| {
+    let lines = starts.filter_map(|start| text.get(start..)?.lines().next());
+    lines.into_iter().find_map(|rest| {
         PLACEHOLDER_SYNTAXES.iter().find_map(|kind| {
             let inside = rest.strip_prefix(kind.opening)?;
             let end = inside.find(kind.closing)? + kind.opening.len() + kind.closing.len();
@@ -46,9 +46,9 @@ fn find_placeholder(text: &str, byte: usize) -> Option<(&str, &'static str)> {
 /// Returns the `:name`, `:'name'` or `:"name"` at the start of the line.
 fn psql_variable(line: &str) -> Option<&str> {
     let name = line.strip_prefix(':')?;
-    let quote = name.chars().next().filter(|letter| matches!(letter, '\'' | '"'));
+    let quote = name.chars().next().filter(|character| matches!(character, '\'' | '"'));
     let name = quote.map_or(name, |quote| name.strip_prefix(quote).unwrap_or(name));
-    let length = name.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(name.len());
+    let length = name.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(name.len());
     let quotes = match quote {
         Some(quote) if name.get(length..)?.starts_with(quote) => 2,
         Some(_) => return None,
@@ -62,15 +62,15 @@ mod tests {
     use super::*;
 
     /// Returns the placeholder found at the sign `‸`, and the programs that use it.
-    fn at(marked: &str) -> Option<(String, &'static str)> {
+    fn placeholder_at(marked: &str) -> Option<(String, &'static str)> {
         let byte = marked.find('‸').unwrap();
         let text = marked.replace('‸', "");
-        find_placeholder(&text, byte).map(|(placeholder, whose)| (placeholder.to_owned(), whose))
+        find_placeholder(&text, byte).map(|(placeholder, program)| (placeholder.to_owned(), program))
     }
 
     #[test]
     fn names_the_placeholder_and_its_program() {
-        for (marked, placeholder, whose) in [
+        for (marked, placeholder, program) in [
             ("create table ‸${schema}.t (i int);", "${schema}", "Flyway, envsubst or a shell"),
             ("create table a_$‸{env} (i int);", "${env}", "Flyway, envsubst or a shell"),
             ("select * from ‸{{ ref('a') }};\n}}", "{{ ref('a') }}", "dbt, Jinja or Go's templates"),
@@ -80,7 +80,7 @@ mod tests {
             ("‸<%= name %>", "<%= name %>", "ERB"),
             ("drop table ‸{table}", "{table}", "a program that formats the text"),
         ] {
-            assert_eq!(at(marked), Some((placeholder.to_owned(), whose)), "{marked}");
+            assert_eq!(placeholder_at(marked), Some((placeholder.to_owned(), program)), "{marked}");
         }
     }
 
@@ -89,7 +89,7 @@ mod tests {
         for marked in
             ["select a :‸: 5", "select ‸:", "select ‸:'a", "select ‸oops", "select ‸{", "select ‸", "selec‸t ä"]
         {
-            assert_eq!(at(marked), None, "{marked}");
+            assert_eq!(placeholder_at(marked), None, "{marked}");
         }
     }
 }

@@ -47,23 +47,24 @@ pub(crate) fn decide_execution(source: SqlSource<'_>, script: &SplitScript) -> R
         return file.decide_single_transaction(Some(&block));
     }
     if let Some((comment, byte)) = directive::find_opt_out(source) {
-        let why = format!("`{}` on line {} asks for no transaction", comment.trim(), source.line_number(byte));
-        return file.decide_per_statement(why);
+        let reason = format!("`{}` on line {} asks for no transaction", comment.trim(), source.line_number(byte));
+        return file.decide_per_statement(reason);
     }
-    let alone = statements.iter().find(|statement| matches!(statement.class, StatementClass::NonTransactional { .. }));
-    match alone {
+    let non_transactional =
+        statements.iter().find(|statement| matches!(statement.class, StatementClass::NonTransactional { .. }));
+    match non_transactional {
         None if file.has_boundary() => Err(file.boundary_faults().chain(file.refused_faults()).collect()),
         None => file.decide_single_transaction(None),
-        Some(alone) => {
-            let mixed = file.mixed_file_fault(alone);
+        Some(non_transactional) => {
+            let mixed = file.mixed_file_fault(non_transactional);
             let faults: Vec<Fault> = file.boundary_faults().chain(file.refused_faults()).chain(mixed).collect();
             if !faults.is_empty() {
                 return Err(faults);
             }
             file.decide_per_statement(format!(
                 "{} on line {} can't run in a transaction",
-                alone.words(),
-                alone.line(source)
+                non_transactional.words(),
+                non_transactional.line(source)
             ))
         }
     }
@@ -80,26 +81,26 @@ struct OwnTransactions {
 
 impl OwnTransactions {
     fn find_blocks(statements: &[ClassifiedStatement]) -> Self {
-        let (mut blocks, mut open) = (Self::default(), None);
-        for (at, statement) in statements.iter().enumerate() {
-            match (&statement.class, open) {
-                (StatementClass::Begin(_), None) => open = Some(at),
+        let (mut blocks, mut begin_index) = (Self::default(), None);
+        for (index, statement) in statements.iter().enumerate() {
+            match (&statement.class, begin_index) {
+                (StatementClass::Begin(_), None) => begin_index = Some(index),
                 (StatementClass::Commit(_), Some(begin)) => {
-                    blocks.complete.push(begin..=at);
-                    open = None;
+                    blocks.complete.push(begin..=index);
+                    begin_index = None;
                 }
                 (StatementClass::Begin(_) | StatementClass::Commit(_) | StatementClass::TransactionControl(_), _) => {
-                    blocks.unpaired.push(at);
+                    blocks.unpaired.push(index);
                 }
                 _ => {}
             }
         }
-        blocks.unpaired.extend(open);
+        blocks.unpaired.extend(begin_index);
         blocks
     }
 
-    fn block_around(&self, at: usize) -> Option<&RangeInclusive<usize>> {
-        self.complete.iter().find(|block| block.contains(&at))
+    fn block_around(&self, index: usize) -> Option<&RangeInclusive<usize>> {
+        self.complete.iter().find(|block| block.contains(&index))
     }
 }
 
@@ -113,11 +114,11 @@ impl<'a> FileStatements<'a> {
     /// Finds the one `BEGIN … COMMIT` that contains the whole file, except for settings.
     fn only_block(&self) -> Option<RangeInclusive<usize>> {
         let [block] = self.blocks.complete.as_slice() else { return None };
-        let fits = |(at, statement): (usize, &ClassifiedStatement)| match block.contains(&at) {
+        let is_inside = |(index, statement): (usize, &ClassifiedStatement)| match block.contains(&index) {
             true => !matches!(statement.class, StatementClass::NonTransactional { .. }),
             false => statement.is_session(),
         };
-        (self.blocks.unpaired.is_empty() && self.statements.iter().enumerate().all(fits)).then(|| block.clone())
+        (self.blocks.unpaired.is_empty() && self.statements.iter().enumerate().all(is_inside)).then(|| block.clone())
     }
 
     /// Decides to send the file in one transaction of ours.
@@ -126,63 +127,67 @@ impl<'a> FileStatements<'a> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let asked = requested_modes(self.statements);
-        let mut ours = asked.spans;
-        ours.extend(self.statements.iter().filter(|statement| statement.is_boundary()).map(|found| found.raw.span));
+        let requested = requested_modes(self.statements);
+        let mut replaced = requested.spans;
+        replaced.extend(self.statements.iter().filter(|statement| statement.is_boundary()).map(|found| found.raw.span));
         let sent: Vec<&ClassifiedStatement> =
-            self.statements.iter().filter(|found| !ours.contains(&found.raw.span)).collect();
-        let remark = block.map(|_| {
+            self.statements.iter().filter(|found| !replaced.contains(&found.raw.span)).collect();
+        let note = block.map(|_| {
             format!(
                 "{}: its BEGIN and COMMIT are replaced by those of the transaction in which every file runs",
                 self.source.file
             )
         });
         let has_rows = sent.iter().any(|statement| statement.raw.data.is_some());
-        let work = match has_rows || self.source.text.len() > MAX_CHUNK_BYTES {
+        let execution = match has_rows || self.source.text.len() > MAX_CHUNK_BYTES {
             true => Execution::Chunked(group_into_chunks(sent.into_iter())),
             false => Execution::SingleQuery,
         };
-        Ok(Decision { execution: work, modes: asked.modes, replaced: ours, note: remark })
+        Ok(Decision { execution, modes: requested.modes, replaced, note })
     }
 
     /// Decides to send the file statement by statement; its own transactions stay.
-    fn decide_per_statement(&self, why: String) -> Result<Decision, Vec<Fault>> {
-        let faults: Vec<Fault> =
-            self.statements.iter().enumerate().filter_map(|(at, found)| self.misplaced_fault(at, found)).collect();
+    fn decide_per_statement(&self, reason: String) -> Result<Decision, Vec<Fault>> {
+        let faults: Vec<Fault> = self
+            .statements
+            .iter()
+            .enumerate()
+            .filter_map(|(index, found)| self.misplaced_fault(index, found))
+            .collect();
         if !faults.is_empty() {
             return Err(faults);
         }
-        let (mut units, mut ours) = (Vec::new(), Vec::new());
-        let mut at = 0;
-        while let Some(first) = self.statements.get(at) {
-            match self.blocks.block_around(at).and_then(|block| Some((block, self.statements.get(block.clone())?))) {
+        let (mut groups, mut replaced) = (Vec::new(), Vec::new());
+        let mut index = 0;
+        while let Some(first) = self.statements.get(index) {
+            match self.blocks.block_around(index).and_then(|block| Some((block, self.statements.get(block.clone())?))) {
                 Some((block, statements)) => {
-                    let (unit, said) = unit_of_block(statements);
-                    units.push(unit);
-                    ours.extend(said);
-                    at = block.end() + 1;
+                    let (group, to_replace) = unit_of_block(statements);
+                    groups.push(group);
+                    replaced.extend(to_replace);
+                    index = block.end() + 1;
                 }
                 None => {
-                    units.push(unit_of_statement(first));
-                    at += 1;
+                    groups.push(unit_of_statement(first));
+                    index += 1;
                 }
             }
         }
-        let lost = session_setup::mark_session_setup(self.source.text, &mut units);
+        let lost = session_setup::mark_session_setup(self.source.text, &mut groups);
         Ok(Decision {
-            execution: Execution::PerStatement { statements: units, lost, why },
+            execution: Execution::PerStatement { statements: groups, lost, why: reason },
             modes: TransactionModes::default(),
-            replaced: ours,
+            replaced,
             note: None,
         })
     }
 
     /// Returns the fault of a statement that can't be where it is in a file that opted out.
-    fn misplaced_fault(&self, at: usize, found: &ClassifiedStatement) -> Option<Fault> {
-        let inside = self.blocks.block_around(at);
+    fn misplaced_fault(&self, index: usize, found: &ClassifiedStatement) -> Option<Fault> {
+        let inside = self.blocks.block_around(index);
         match &found.class {
             StatementClass::Refused { cause, fix } => Some(refusal::refused_statement(self.source, found, cause, *fix)),
-            _ if self.blocks.unpaired.contains(&at) => Some(refusal::unpaired_boundary(self.source, found)),
+            _ if self.blocks.unpaired.contains(&index) => Some(refusal::unpaired_boundary(self.source, found)),
             StatementClass::Savepoint if inside.is_none() => {
                 Some(refusal::savepoint_outside_transaction(self.source, found))
             }
@@ -216,15 +221,15 @@ impl<'a> FileStatements<'a> {
     }
 
     fn boundary_faults(&self) -> impl Iterator<Item = Fault> {
-        let several =
+        let advice =
             if self.could_opt_out() { refusal::OwnTransactionFix::OptOut } else { refusal::OwnTransactionFix::Remove };
         let found = self.statements.iter().filter(|statement| statement.is_boundary());
-        found.map(move |statement| refusal::own_transaction(self.source, statement, several))
+        found.map(move |statement| refusal::own_transaction(self.source, statement, advice))
     }
 
     /// Refuses a file that mixes statements that can't run in a transaction with others and did not opt out: only its author can
     /// decide to commit the others one by one.
-    fn mixed_file_fault(&self, alone: &ClassifiedStatement) -> Option<Fault> {
+    fn mixed_file_fault(&self, non_transactional: &ClassifiedStatement) -> Option<Fault> {
         let goes_along = |found: &&ClassifiedStatement| {
             found.is_boundary()
                 || found.is_session()
@@ -235,10 +240,10 @@ impl<'a> FileStatements<'a> {
                         | StatementClass::Refused { .. }
                 )
         };
-        let other = self.statements.iter().find(|found| !goes_along(found))?;
-        let way =
+        let transactional = self.statements.iter().find(|found| !goes_along(found))?;
+        let advice =
             if self.could_opt_out() { refusal::OwnTransactionFix::OptOut } else { refusal::OwnTransactionFix::Remove };
-        Some(refusal::mixed_file(self.source, alone, other, way))
+        Some(refusal::mixed_file(self.source, non_transactional, transactional, advice))
     }
 }
 
@@ -250,73 +255,74 @@ struct RequestedModes {
 }
 
 fn requested_modes(statements: &[ClassifiedStatement]) -> RequestedModes {
-    let (mut defaults, mut modes, mut said) = (TransactionModes::default(), TransactionModes::default(), Vec::new());
+    let (mut defaults, mut modes, mut to_replace) =
+        (TransactionModes::default(), TransactionModes::default(), Vec::new());
     for statement in statements {
         match statement.class {
             StatementClass::Session => {}
-            StatementClass::DefaultModes(more) => defaults = defaults.overridden_by(more),
-            StatementClass::Begin(more) => modes = modes.overridden_by(more),
-            StatementClass::SetTransaction(more) => {
-                modes = modes.overridden_by(more);
-                said.push(statement.raw.span);
+            StatementClass::DefaultModes(requested) => defaults = defaults.overridden_by(requested),
+            StatementClass::Begin(requested) => modes = modes.overridden_by(requested),
+            StatementClass::SetTransaction(requested) => {
+                modes = modes.overridden_by(requested);
+                to_replace.push(statement.raw.span);
             }
             _ => break,
         }
     }
-    RequestedModes { modes: defaults.overridden_by(modes), spans: said }
+    RequestedModes { modes: defaults.overridden_by(modes), spans: to_replace }
 }
 
 fn unit_of_statement(found: &ClassifiedStatement) -> Statement {
-    let piece = match found.raw.data {
+    let chunk = match found.raw.data {
         Some(data) => SqlChunk::Copy { statement: found.raw.span, data },
         None => SqlChunk::Query(found.raw.span),
     };
-    let again =
+    let setup =
         if found.is_session() { vec![SessionSetup { span: found.raw.span, needed_until: None }] } else { Vec::new() };
     Statement {
         span: found.span(),
         kind: found.kind(),
-        chunks: vec![piece],
+        chunks: vec![chunk],
         modes: TransactionModes::default(),
-        session_setup: again,
+        session_setup: setup,
     }
 }
 
 /// Returns the unit of one of the file's own transactions, and the statements that our own SQL replaces.
 fn unit_of_block(statements: &[ClassifiedStatement]) -> (Statement, Vec<Span>) {
-    let asked = requested_modes(statements);
-    let mut said = asked.spans;
-    said.extend(statements.iter().filter(|found| found.is_boundary()).map(|found| found.raw.span));
-    let inner = || statements.iter().filter(|found| !said.contains(&found.raw.span));
-    let again = inner()
+    let requested = requested_modes(statements);
+    let mut to_replace = requested.spans;
+    to_replace.extend(statements.iter().filter(|found| found.is_boundary()).map(|found| found.raw.span));
+    let inner = || statements.iter().filter(|found| !to_replace.contains(&found.raw.span));
+    let setup = inner()
         .filter(|found| found.is_session())
         .map(|found| SessionSetup { span: found.raw.span, needed_until: None });
     let span = Span {
         start: statements.first().map_or(0, |first| first.raw.span.start),
         end: statements.last().map_or(0, |last| last.raw.span.end),
     };
-    let unit = Statement {
+    let group = Statement {
         span,
         kind: StatementKind::Transactional,
         chunks: group_into_chunks(inner()),
-        modes: asked.modes,
-        session_setup: again.collect(),
+        modes: requested.modes,
+        session_setup: setup.collect(),
     };
-    (unit, said)
+    (group, to_replace)
 }
 
 fn group_into_chunks<'r>(statements: impl Iterator<Item = &'r ClassifiedStatement>) -> Vec<SqlChunk> {
-    let mut pieces = Vec::new();
+    let mut chunks = Vec::new();
     for ClassifiedStatement { raw, .. } in statements {
-        match (raw.data, pieces.last_mut()) {
-            (Some(data), _) => pieces.push(SqlChunk::Copy { statement: raw.span, data }),
+        match (raw.data, chunks.last_mut()) {
+            (Some(data), _) => chunks.push(SqlChunk::Copy { statement: raw.span, data }),
             (None, Some(SqlChunk::Query(span))) if raw.span.end - span.start <= MAX_CHUNK_BYTES => {
                 span.end = raw.span.end;
             }
-            (None, _) => pieces.push(SqlChunk::Query(raw.span)),
+            (None, _) => chunks.push(SqlChunk::Query(raw.span)),
         }
     }
-    pieces
+    chunks
 }
 
 /// The largest body in bytes that is sent as one query. A longer one is sent in chunks of whole statements, as a message is in memory
@@ -351,22 +357,22 @@ mod tests {
 
     fn units(text: &str) -> (Vec<Statement>, String) {
         match work(text).unwrap() {
-            Execution::PerStatement { statements, why, .. } => (statements, why),
-            other => panic!("{other:?}"),
+            Execution::PerStatement { statements, why: reason, .. } => (statements, reason),
+            execution => panic!("{execution:?}"),
         }
     }
 
     fn kinds(text: &str) -> (Vec<StatementKind>, String) {
-        let (statements, why) = units(text);
-        (statements.into_iter().map(|statement| statement.kind).collect(), why)
+        let (statements, reason) = units(text);
+        (statements.into_iter().map(|statement| statement.kind).collect(), reason)
     }
 
-    fn shown<'t>(text: &'t str, pieces: &[SqlChunk]) -> Vec<(&'t str, &'t str)> {
-        let one = |piece: &SqlChunk| match piece {
+    fn sent_texts<'t>(text: &'t str, chunks: &[SqlChunk]) -> Vec<(&'t str, &'t str)> {
+        let text_and_data = |chunk: &SqlChunk| match chunk {
             SqlChunk::Query(span) => (span.slice_of(text), ""),
             SqlChunk::Copy { statement, data } => (statement.slice_of(text), data.slice_of(text)),
         };
-        pieces.iter().map(one).collect()
+        chunks.iter().map(text_and_data).collect()
     }
 
     fn index(name: &str) -> QualifiedName {
@@ -383,18 +389,18 @@ mod tests {
     #[test]
     fn a_file_with_copy_rows_is_sent_in_chunks() {
         let text = "SET a = 1;\nCREATE TABLE t ();\nCOPY t FROM stdin;\n1\n\\.\nSELECT 1;\nSELECT 2;\n";
-        let Ok(Execution::Chunked(pieces)) = work(text) else { panic!("{:?}", work(text)) };
+        let Ok(Execution::Chunked(chunks)) = work(text) else { panic!("{:?}", work(text)) };
         let expected =
             [("SET a = 1;\nCREATE TABLE t ();", ""), ("COPY t FROM stdin;", "1\n"), ("SELECT 1;\nSELECT 2;", "")];
-        assert_eq!(shown(text, &pieces), expected);
+        assert_eq!(sent_texts(text, &chunks), expected);
     }
 
     #[test]
     fn a_long_file_is_sent_in_chunks_of_whole_statements() {
         let row = "INSERT INTO t VALUES ('a;b');\n";
         let text = row.repeat(3 * MAX_CHUNK_BYTES / row.len());
-        let Ok(Execution::Chunked(pieces)) = work(&text) else { panic!("it is one query") };
-        let spans = pieces.iter().map(|piece| match piece {
+        let Ok(Execution::Chunked(chunks)) = work(&text) else { panic!("it is one query") };
+        let spans = chunks.iter().map(|chunk| match chunk {
             SqlChunk::Query(span) => span.slice_of(&text),
             SqlChunk::Copy { .. } => panic!("there are no rows"),
         });
@@ -407,7 +413,7 @@ mod tests {
     fn a_file_of_concurrent_indexes_needs_no_opt_out() {
         let text =
             "SET lock_timeout = 0;\n\nCREATE INDEX CONCURRENTLY a ON t (x);\nDROP INDEX CONCURRENTLY b;\nANALYZE t;";
-        let (kinds, why) = kinds(text);
+        let (kinds, reason) = kinds(text);
         assert_eq!(
             kinds,
             [
@@ -417,12 +423,12 @@ mod tests {
                 StatementKind::Repeatable,
             ]
         );
-        assert_eq!(why, "CREATE INDEX CONCURRENTLY on line 3 can't run in a transaction");
+        assert_eq!(reason, "CREATE INDEX CONCURRENTLY on line 3 can't run in a transaction");
     }
 
     #[test]
     fn an_opted_out_file_is_sent_statement_by_statement() {
-        let (kinds, why) =
+        let (kinds, reason) =
             kinds("-- no-transaction\nCREATE TABLE t ();\nDO $$ $$;\nVACUUM t;\nSET x = 1;\nCALL p();\n");
         assert_eq!(
             kinds,
@@ -434,7 +440,7 @@ mod tests {
                 StatementKind::Opaque,
             ]
         );
-        assert_eq!(why, "`-- no-transaction` on line 1 asks for no transaction");
+        assert_eq!(reason, "`-- no-transaction` on line 1 asks for no transaction");
     }
 
     #[test]
@@ -471,13 +477,16 @@ mod tests {
                 "{text}"
             );
             assert!(decision.note.unwrap().contains("BEGIN and COMMIT"));
-            let ours: Vec<_> =
+            let replaced: Vec<_> =
                 decision.replaced.iter().map(|span| Phrase::new(span.slice_of(text)).next().unwrap().text()).collect();
-            assert!(ours.iter().all(|word| ["BEGIN", "START", "COMMIT", "END", "SET"].contains(word)), "{ours:?}");
+            assert!(
+                replaced.iter().all(|word| ["BEGIN", "START", "COMMIT", "END", "SET"].contains(word)),
+                "{replaced:?}"
+            );
         }
         let text = "BEGIN;\nCOPY t FROM STDIN;\n1\n\\.\nCOMMIT;\n";
-        let Ok(Execution::Chunked(pieces)) = work(text) else { panic!("{:?}", work(text)) };
-        assert_eq!(shown(text, &pieces), [("COPY t FROM STDIN;", "1\n")]);
+        let Ok(Execution::Chunked(chunks)) = work(text) else { panic!("{:?}", work(text)) };
+        assert_eq!(sent_texts(text, &chunks), [("COPY t FROM STDIN;", "1\n")]);
     }
 
     #[test]
@@ -490,11 +499,11 @@ mod tests {
         assert_eq!(kinds, [&StatementKind::Repeatable, transactional, transactional, transactional]);
         assert_eq!(units[1].modes.begin_sql(), "BEGIN ISOLATION LEVEL SERIALIZABLE");
         assert_eq!(
-            shown(text, &units[1].chunks),
+            sent_texts(text, &units[1].chunks),
             [("SET x = 1;\nCREATE TABLE a ();", ""), ("COPY a FROM STDIN;", "1\n")]
         );
         assert_eq!(
-            units[1].session_setup.iter().map(|again| again.span.slice_of(text)).collect::<Vec<_>>(),
+            units[1].session_setup.iter().map(|setup| setup.span.slice_of(text)).collect::<Vec<_>>(),
             ["SET x = 1;"]
         );
         assert_eq!(units[2].span.slice_of(text), "COPY b FROM STDIN;\n2\n");
@@ -503,14 +512,14 @@ mod tests {
 
     #[test]
     fn refuses_other_own_transactions_with_a_fix_that_works() {
-        let several = "BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;\nSELECT 2;\nCOMMIT;\n";
-        assert_eq!(faults(several), [1, 3, 4, 6].map(|line| (Code::OwnTransaction, line)));
-        assert!(fix(several).contains("put `-- no-transaction`"), "{}", fix(several));
-        assert!(work(&format!("-- no-transaction\n{several}")).is_ok());
-        for astray in ["SELECT 1;\nCOMMIT;", "BEGIN;\nSELECT 1;", "BEGIN;\nROLLBACK;", "BEGIN;\nCOMMIT AND CHAIN;"] {
-            assert!(faults(astray).iter().all(|(code, _)| *code == Code::OwnTransaction), "{astray}");
-            assert!(!fix(astray).contains("put `-- no-transaction`"), "{}", fix(astray));
-            let opted_out = format!("-- no-transaction\n{astray}");
+        let two_transactions = "BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;\nSELECT 2;\nCOMMIT;\n";
+        assert_eq!(faults(two_transactions), [1, 3, 4, 6].map(|line| (Code::OwnTransaction, line)));
+        assert!(fix(two_transactions).contains("put `-- no-transaction`"), "{}", fix(two_transactions));
+        assert!(work(&format!("-- no-transaction\n{two_transactions}")).is_ok());
+        for unpaired in ["SELECT 1;\nCOMMIT;", "BEGIN;\nSELECT 1;", "BEGIN;\nROLLBACK;", "BEGIN;\nCOMMIT AND CHAIN;"] {
+            assert!(faults(unpaired).iter().all(|(code, _)| *code == Code::OwnTransaction), "{unpaired}");
+            assert!(!fix(unpaired).contains("put `-- no-transaction`"), "{}", fix(unpaired));
+            let opted_out = format!("-- no-transaction\n{unpaired}");
             assert!(faults(&opted_out).iter().all(|(code, _)| *code == Code::OwnTransaction), "{opted_out}");
             assert!(!fix(&opted_out).contains("put `-- no-transaction`"), "it already has that");
         }
@@ -544,7 +553,7 @@ mod tests {
         assert_eq!(found, expected);
     }
 
-    fn kept(statements: &str) -> (Vec<(usize, Option<usize>)>, Vec<String>) {
+    fn restored_objects(statements: &str) -> (Vec<(usize, Option<usize>)>, Vec<String>) {
         let text = format!("-- no-transaction\n{statements}");
         match work(&text).unwrap() {
             Execution::PerStatement { statements, lost, .. } => (
@@ -554,14 +563,14 @@ mod tests {
                     .collect(),
                 lost.into_iter().map(|lost| lost.name).collect(),
             ),
-            other => panic!("{other:?}"),
+            execution => panic!("{execution:?}"),
         }
     }
 
     #[test]
     fn session_objects_are_restored_for_as_long_as_they_are_used() {
         let build = "CREATE INDEX CONCURRENTLY i ON a (x);";
-        for (statements, again) in [
+        for (statements, restored) in [
             (
                 format!("CREATE TEMP TABLE todo AS SELECT 1; {build} UPDATE a SET x = 1 FROM todo; SELECT 1;"),
                 vec![(1, Some(3))],
@@ -580,7 +589,7 @@ mod tests {
             (format!("PREPARE p AS SELECT 1; DELETE FROM t; {build} EXECUTE p;"), vec![(1, Some(4))]),
             (format!("SET x = 1; {build}"), vec![(1, None)]),
         ] {
-            assert_eq!(kept(&statements), (again, Vec::new()), "{statements}");
+            assert_eq!(restored_objects(&statements), (restored, Vec::new()), "{statements}");
         }
     }
 
@@ -596,7 +605,7 @@ mod tests {
                 "BEGIN; CREATE TEMP TABLE todo AS SELECT 1; DELETE FROM t; COMMIT; {build} DO $$ DELETE FROM todo $$;"
             ),
         ] {
-            assert_eq!(kept(&statements).1, ["todo"], "{statements}");
+            assert_eq!(restored_objects(&statements).1, ["todo"], "{statements}");
         }
     }
 }

@@ -68,7 +68,7 @@ impl TransactionModes {
     pub(crate) fn begin_sql(self) -> String {
         let isolation = self.isolation.map(|level| format!(" ISOLATION LEVEL {level}")).unwrap_or_default();
         let access = if self.access == Some(AccessMode::ReadWrite) { " READ WRITE" } else { "" };
-        let deferrable = self.deferrable.map(|word| format!(" {word}")).unwrap_or_default();
+        let deferrable = self.deferrable.map(|option| format!(" {option}")).unwrap_or_default();
         format!("BEGIN{isolation}{access}{deferrable}")
     }
 

@@ -29,41 +29,41 @@ pub(super) fn log_in(
     session: &ssh2::Session,
     hop: &Hop,
     login: &Login,
-    until: ConnectDeadline,
+    deadline: ConnectDeadline,
 ) -> Result<String, ConnectError> {
     let plan = plan_methods(login);
     let mut progress = LoginProgress::default();
     // A key is tried without asking for the methods first: asking costs a round trip, and libssh2 reports an accepted
     // key. An accepted password shows only in the comparison of the lists.
     if let Some(AuthMethod::Password(_)) = plan.first() {
-        until.arm(session);
-        let wanted = session.auth_methods(&hop.user);
+        deadline.arm(session);
+        let methods = session.auth_methods(&hop.user);
         if session.authenticated() {
             return Ok("nothing at all".to_owned());
         }
         progress.wanted = Some(split_method_list(
-            wanted.map_err(|error| ConnectError::Permanent(broken_login_fault(session, hop, login, None, &error)))?,
+            methods.map_err(|error| ConnectError::Permanent(broken_login_fault(session, hop, login, None, &error)))?,
         ));
     }
     while let Some(method) = progress.next_method(&plan) {
-        until.arm(session);
-        let mut asked = PromptLog::default();
-        let error = match try_method(session, &hop.user, method, login.passphrase.as_ref(), &mut asked) {
+        deadline.arm(session);
+        let mut prompts = PromptLog::default();
+        let error = match try_method(session, &hop.user, method, login.passphrase.as_ref(), &mut prompts) {
             Ok(()) => return Ok(progress.describe_success(method)),
             Err(error) => error,
         };
-        progress.server_messages.extend(asked.summary());
+        progress.server_messages.extend(prompts.summary());
         if !is_server_reply(&error) {
             return Err(ConnectError::Permanent(broken_login_fault(session, hop, login, Some(method), &error)));
         }
         if error_code(&error) == PASSWORD_EXPIRED {
             progress.server_messages.push("the password has expired: log in once by hand and change it".to_owned());
         }
-        until.arm(session);
+        deadline.arm(session);
         // The server may have closed the connection meanwhile.
-        let wanted = session.auth_methods(&hop.user).ok().map(split_method_list);
-        let is_over = wanted.is_none();
-        progress.record_attempt(method, error_code(&error) == NOT_VERIFIED, wanted);
+        let methods = session.auth_methods(&hop.user).ok().map(split_method_list);
+        let is_over = methods.is_none();
+        progress.record_attempt(method, error_code(&error) == NOT_VERIFIED, methods);
         if is_over {
             break;
         }
@@ -81,7 +81,7 @@ fn try_method(
     user: &str,
     method: AuthMethod<'_>,
     passphrase: Option<&Secret>,
-    asked: &mut PromptLog,
+    prompts: &mut PromptLog,
 ) -> Result<(), ssh2::Error> {
     match method {
         AuthMethod::Key(key) => {
@@ -90,7 +90,7 @@ fn try_method(
         }
         AuthMethod::Password(password) => session.userauth_password(user, password.expose()),
         AuthMethod::KeyboardInteractive(password) => {
-            session.userauth_keyboard_interactive(user, &mut PasswordPrompter { password, prompts: asked })
+            session.userauth_keyboard_interactive(user, &mut PasswordPrompter { password, prompts })
         }
     }
 }
@@ -101,8 +101,8 @@ struct PromptLog(Vec<String>);
 
 impl PromptLog {
     fn summary(&self) -> Option<String> {
-        let questions: Vec<String> = self.0.iter().flat_map(|text| printable_lines(text)).collect();
-        (!questions.is_empty()).then(|| format!("the server asked: {}", questions.join(" | ")))
+        let prompts: Vec<String> = self.0.iter().flat_map(|text| printable_lines(text)).collect();
+        (!prompts.is_empty()).then(|| format!("the server asked: {}", prompts.join(" | ")))
     }
 }
 
@@ -121,9 +121,9 @@ impl ssh2::KeyboardInteractivePrompt for PasswordPrompter<'_> {
 /// Returns the lines that the server shows at a log-in (`Banner`, PAM).
 fn banner_lines(session: &ssh2::Session) -> Vec<String> {
     let lines = session.userauth_banner().ok().flatten().map(printable_lines).unwrap_or_default();
-    let more = lines.len().saturating_sub(MAX_BANNER_LINES);
+    let omitted = lines.len().saturating_sub(MAX_BANNER_LINES);
     let shown = lines.into_iter().take(MAX_BANNER_LINES).map(|line| format!("the server says: {line}"));
-    shown.chain((more > 0).then(|| format!("the server says {more} more lines"))).collect()
+    shown.chain((omitted > 0).then(|| format!("the server says {omitted} more lines"))).collect()
 }
 
 /// Returns the printable lines of a text.

@@ -68,8 +68,8 @@ struct ChannelCapacity {
 }
 
 impl Channel {
-    pub(super) fn new(channel: ssh2::Channel, local: LocalEnd, far: Option<ProgramPipes>) -> Self {
-        let program = far.map(|ProgramPipes { stderr, exit }| ProgramState {
+    pub(super) fn new(channel: ssh2::Channel, local: LocalEnd, pipes: Option<ProgramPipes>) -> Self {
+        let program = pipes.map(|ProgramPipes { stderr, exit }| ProgramState {
             stderr,
             stderr_buffer: ReceiveBuffer::default(),
             exit: Some(exit),
@@ -188,8 +188,8 @@ impl Channel {
                 self.unsent = 0..0;
                 self.send_state = SendState::EofPending;
             }
-            if let Some(told) = self.program.as_mut().and_then(|program| program.exit.take()) {
-                drop(told.send(process_exit(&self.channel)));
+            if let Some(exit) = self.program.as_mut().and_then(|program| program.exit.take()) {
+                drop(exit.send(process_exit(&self.channel)));
             }
         }
         Ok(moved)
@@ -197,11 +197,11 @@ impl Channel {
 
     /// Stops receiving when the user's end has gone; a program's input is dropped, too.
     fn abandon_if_user_gone(&mut self, context: &mut Context<'_>) -> bool {
-        let settled = match &self.program {
+        let already_handled = match &self.program {
             Some(program) => program.user_gone,
             None => self.receive_buffer.is_closed() || self.send_state != SendState::EofSent,
         };
-        if settled || !self.local.is_user_gone(context) {
+        if already_handled || !self.local.is_user_gone(context) {
             return false;
         }
         self.receive_buffer.close();
@@ -223,11 +223,11 @@ impl Channel {
 
     /// Returns whether an operation of another channel received something for this one after its turn.
     pub(super) fn needs_turn(&self) -> bool {
-        let offer = self.current_capacity();
-        let may_send = !self.unsent.is_empty() && offer.window > self.blocked_capacity.window;
-        let may_receive = self.has_receive_room() && offer.available > self.blocked_capacity.available;
-        let ended = self.receive_buffer.is_open() && offer.eof;
-        !self.closed && (may_send || may_receive || ended)
+        let capacity = self.current_capacity();
+        let may_send = !self.unsent.is_empty() && capacity.window > self.blocked_capacity.window;
+        let may_receive = self.has_receive_room() && capacity.available > self.blocked_capacity.available;
+        let has_eof = self.receive_buffer.is_open() && capacity.eof;
+        !self.closed && (may_send || may_receive || has_eof)
     }
 
     /// Returns whether only the server's close is missing, which carries a program's exit.
@@ -242,11 +242,11 @@ impl Channel {
 
     /// Sends the EOF to the server.
     pub(super) fn send_eof(&mut self) -> Result<bool, TransportError> {
-        let announced = none_if_blocked(self.channel.send_eof().map_err(Into::into))?.is_some();
-        if announced {
+        let is_sent = none_if_blocked(self.channel.send_eof().map_err(Into::into))?.is_some();
+        if is_sent {
             self.send_state = SendState::EofSent;
         }
-        Ok(announced)
+        Ok(is_sent)
     }
 
     /// Returns whether both directions have ended and only the close is left.
@@ -284,7 +284,7 @@ impl Channel {
 
 /// Returns how a program ended, once its channel is closed.
 fn process_exit(channel: &ssh2::Channel) -> ProcessExit {
-    let signal = channel.exit_signal().ok().and_then(|told| told.exit_signal);
+    let signal = channel.exit_signal().ok().and_then(|reported| reported.exit_signal);
     match signal {
         Some(signal) => ProcessExit::Signalled(signal),
         None => ProcessExit::Exited(channel.exit_status().unwrap_or_default()),

@@ -18,7 +18,7 @@ pub(super) enum ChannelPurpose {
     /// A TCP connection from the server to this address.
     Forward { host: String, port: u16 },
     /// A program: its command line, and the pipes for its standard error and exit.
-    Exec { line: String, far: ProgramPipes },
+    Exec { line: String, pipes: ProgramPipes },
 }
 
 /// Receives the server's reply; the requester holds the channel's local end already.
@@ -59,8 +59,8 @@ pub(super) enum OpenProgress {
 }
 
 impl OpenQueue {
-    pub(super) fn push(&mut self, order: OpenRequest) {
-        self.queue.push_back(order);
+    pub(super) fn push(&mut self, request: OpenRequest) {
+        self.queue.push_back(request);
     }
 
     /// Drops the requests that libssh2 has not begun.
@@ -81,38 +81,38 @@ impl OpenQueue {
     pub(super) fn advance(&mut self, session: &ssh2::Session) -> Result<OpenProgress, TransportError> {
         if self.current.is_none() {
             // The requester may have stopped waiting.
-            let next = std::iter::from_fn(|| self.queue.pop_front()).find(|order| !order.reply.is_closed());
-            self.current = next.map(|order| (order, None));
+            let next = std::iter::from_fn(|| self.queue.pop_front()).find(|request| !request.reply.is_closed());
+            self.current = next.map(|request| (request, None));
         }
-        let Some((order, mut begun)) = self.current.take() else { return Ok(OpenProgress::Pending) };
-        match open_channel(session, &order.purpose, &mut begun) {
+        let Some((request, mut partial)) = self.current.take() else { return Ok(OpenProgress::Pending) };
+        match open_channel(session, &request.purpose, &mut partial) {
             Ok(channel) => {
                 // If the requester has gone, its end is dropped, and that closes the channel.
-                drop(order.reply.send(Ok(())));
-                let far = match order.purpose {
+                drop(request.reply.send(Ok(())));
+                let pipes = match request.purpose {
                     ChannelPurpose::Forward { .. } => None,
-                    ChannelPurpose::Exec { far, .. } => Some(far),
+                    ChannelPurpose::Exec { pipes, .. } => Some(pipes),
                 };
-                Ok(OpenProgress::Opened(Box::new(Channel::new(channel, order.local, far))))
+                Ok(OpenProgress::Opened(Box::new(Channel::new(channel, request.local, pipes))))
             }
             Err(error) if error_code(&error) == WOULD_BLOCK => {
-                self.current = Some((order, begun));
+                self.current = Some((request, partial));
                 Ok(OpenProgress::Pending)
             }
             Err(error) => {
-                let said = error.message().to_owned();
-                match (error_code(&error), begun) {
+                let message = error.message().to_owned();
+                match (error_code(&error), partial) {
                     (CHANNEL_REFUSED, _) => {
-                        drop(order.reply.send(Err(OpenRefusal::Channel(said))));
+                        drop(request.reply.send(Err(OpenRefusal::Channel(message))));
                         Ok(OpenProgress::Refused)
                     }
                     (REQUEST_REFUSED, Some(channel)) => {
-                        drop(order.reply.send(Err(OpenRefusal::Program(said))));
+                        drop(request.reply.send(Err(OpenRefusal::Program(message))));
                         // The user's end is dropped with the reply, so the channel is closed like any other without a
                         // user; dropping the channel here would send, too, and could not finish.
-                        Ok(OpenProgress::Opened(Box::new(Channel::new(channel, order.local, None))))
+                        Ok(OpenProgress::Opened(Box::new(Channel::new(channel, request.local, None))))
                     }
-                    _ => Err(TransportError(said)),
+                    _ => Err(TransportError(message)),
                 }
             }
         }
@@ -121,18 +121,18 @@ impl OpenQueue {
 
 fn open_channel(
     session: &ssh2::Session,
-    errand: &ChannelPurpose,
-    begun: &mut Option<ssh2::Channel>,
+    purpose: &ChannelPurpose,
+    partial: &mut Option<ssh2::Channel>,
 ) -> Result<ssh2::Channel, ssh2::Error> {
-    match errand {
+    match purpose {
         ChannelPurpose::Forward { host, port } => session.channel_direct_tcpip(host, *port, None),
         ChannelPurpose::Exec { line, .. } => {
-            let mut channel = match begun.take() {
+            let mut channel = match partial.take() {
                 Some(channel) => channel,
                 None => session.channel_session()?,
             };
             let accepted = channel.exec(line);
-            *begun = Some(channel.clone());
+            *partial = Some(channel.clone());
             accepted.map(|()| channel)
         }
     }

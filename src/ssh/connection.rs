@@ -60,7 +60,7 @@ impl Drop for ConnectGuard {
 pub(super) struct HopConnection {
     hop: Hop,
     commands: mpsc::UnboundedSender<DriverCommand>,
-    lost: watch::Receiver<Option<Fault>>,
+    loss: watch::Receiver<Option<Fault>>,
     /// Awaited by `close`; after a mere drop it ends by itself, because its command channel is closed.
     driver: JoinHandle<()>,
     /// Copies bytes between libssh2, which needs a socket, and the channel of the previous hop; ends with either of
@@ -83,22 +83,22 @@ impl HopConnection {
     /// Connects on a separate thread, because libssh2 blocks, and then starts the driver. If the future is dropped, the
     /// connection is closed, and so the thread ends. `over` is the channel of the previous hop, if there is one.
     pub(super) async fn connect(
-        approach: ConnectRequest,
+        request: ConnectRequest,
         over: Option<ChannelStream>,
         keepalive: Duration,
     ) -> Result<(Self, BastionFacts), ConnectError> {
-        let hop = approach.hop.clone();
-        let patience = approach.timeout + RESOLVER_GRACE;
-        let (road, carrier) = match over.map(bridge_to_socket).transpose().map_err(|error| setup_error(&hop, &error))? {
+        let hop = request.hop.clone();
+        let limit = request.timeout + RESOLVER_GRACE;
+        let (via, bridge) = match over.map(bridge_to_socket).transpose().map_err(|error| setup_error(&hop, &error))? {
             None => (Via::Tcp, None),
-            Some((socket, carrier)) => (Via::Channel(socket), Some(carrier)),
+            Some((socket, bridge)) => (Via::Channel(socket), Some(bridge)),
         };
         let (socket_sender, socket_receiver) = oneshot::channel();
-        let mut leash = ConnectGuard(socket_receiver);
-        let mut connecting = spawn_blocking(move || session::connect_session(approach, road, socket_sender));
-        let connected = match timeout(patience, &mut connecting).await {
-            Err(_) if leash.shut_down_socket() => timeout(CLOSE_TIMEOUT, connecting).await,
-            ended => ended,
+        let mut guard = ConnectGuard(socket_receiver);
+        let mut connecting = spawn_blocking(move || session::connect_session(request, via, socket_sender));
+        let connected = match timeout(limit, &mut connecting).await {
+            Err(_) if guard.shut_down_socket() => timeout(CLOSE_TIMEOUT, connecting).await,
+            result => result,
         };
         let connected = match connected {
             Ok(Ok(connected)) => connected?,
@@ -108,9 +108,9 @@ impl HopConnection {
                 return Err(ConnectError::Transient(Fault::new(Code::BastionTimeout, cause)));
             }
         };
-        leash.disarm();
+        guard.disarm();
         let facts = connected.facts.clone();
-        Ok((Self::start_driver(hop, connected, carrier, keepalive)?, facts))
+        Ok((Self::start_driver(hop, connected, bridge, keepalive)?, facts))
     }
 
     /// Starts the driver of a logged-in session.
@@ -118,48 +118,48 @@ impl HopConnection {
     pub(super) fn start_driver(
         hop: Hop,
         connected: ConnectedSession,
-        carrier: Option<JoinHandle<()>>,
+        bridge: Option<JoinHandle<()>>,
         keepalive: Duration,
     ) -> Result<Self, ConnectError> {
-        let (commands, orders) = mpsc::unbounded_channel();
-        let (tell_lost, lost) = watch::channel(None);
-        let mut pump =
-            Driver::new(hop.clone(), connected, orders, keepalive).map_err(|error| setup_error(&hop, &error))?;
-        let pump = tokio::spawn(async move {
+        let (commands, command_receiver) = mpsc::unbounded_channel();
+        let (loss_sender, loss) = watch::channel(None);
+        let mut driver = Driver::new(hop.clone(), connected, command_receiver, keepalive)
+            .map_err(|error| setup_error(&hop, &error))?;
+        let driver = tokio::spawn(async move {
             // Published before the driver drops its channels: a user who sees a stream end can ask for the reason.
-            if let Err(fault) = pump.run().await {
-                tell_lost.send_replace(Some(fault));
+            if let Err(fault) = driver.run().await {
+                loss_sender.send_replace(Some(fault));
             }
         });
-        Ok(Self { hop, commands, lost, driver: pump, bridge: carrier })
+        Ok(Self { hop, commands, loss, driver, bridge })
     }
 
-    /// Asks the server to connect to this address; `within` limits the wait for its reply.
+    /// Asks the server to connect to this address; `limit` limits the wait for its reply.
     pub(super) async fn open_forward(
         &self,
         host: &str,
         port: u16,
-        within: Duration,
+        limit: Duration,
     ) -> Result<ChannelStream, OpenError> {
         let (local, stream) = stream::stream_pair();
-        self.open_channel(ChannelPurpose::Forward { host: host.to_owned(), port }, local, within).await.map(|()| stream)
+        self.open_channel(ChannelPurpose::Forward { host: host.to_owned(), port }, local, limit).await.map(|()| stream)
     }
 
-    /// Asks the server to start a program; `lost` watches this hop and those before it, for the program's user.
+    /// Asks the server to start a program; `loss_watches` watches this hop and those before it, for the program's user.
     pub(super) async fn start_program(
         &self,
         line: &str,
-        lost: Vec<LossWatch>,
-        within: Duration,
+        loss_watches: Vec<LossWatch>,
+        limit: Duration,
     ) -> Result<RemoteProcess, OpenError> {
-        let (local, far, process) = remote_process::process_pair(lost);
-        self.open_channel(ChannelPurpose::Exec { line: line.to_owned(), far }, local, within).await.map(|()| process)
+        let (local, pipes, process) = remote_process::process_pair(loss_watches);
+        self.open_channel(ChannelPurpose::Exec { line: line.to_owned(), pipes }, local, limit).await.map(|()| process)
     }
 
-    async fn open_channel(&self, errand: ChannelPurpose, local: LocalEnd, within: Duration) -> Result<(), OpenError> {
-        let (answer, answered) = oneshot::channel();
-        self.send_command(DriverCommand::Open(OpenRequest { purpose: errand, local, reply: answer }));
-        match timeout(within, answered).await {
+    async fn open_channel(&self, purpose: ChannelPurpose, local: LocalEnd, limit: Duration) -> Result<(), OpenError> {
+        let (reply, response) = oneshot::channel();
+        self.send_command(DriverCommand::Open(OpenRequest { purpose, local, reply }));
+        match timeout(limit, response).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(refusal))) => Err(OpenError::Refused(refusal)),
             Ok(Err(_)) => Err(OpenError::Lost(self.wait_for_loss().await)),
@@ -169,18 +169,18 @@ impl HopConnection {
 
     /// Returns a watch on the loss of the connection.
     pub(super) fn loss_watch(&self) -> LossWatch {
-        self.lost.clone()
+        self.loss.clone()
     }
 
     /// Returns why the connection was lost, if it was.
     pub(super) fn loss_fault(&self) -> Option<Fault> {
-        self.lost.borrow().clone()
+        self.loss.borrow().clone()
     }
 
     /// Waits until the connection is lost.
     pub(super) async fn wait_for_loss(&self) -> Fault {
-        let mut lost = self.lost.clone();
-        match lost.wait_for(Option::is_some).await {
+        let mut loss = self.loss.clone();
+        match loss.wait_for(Option::is_some).await {
             Ok(fault) => fault.clone().unwrap_or_else(|| driver_crashed(&self.hop)),
             Err(_) => driver_crashed(&self.hop),
         }
@@ -189,15 +189,15 @@ impl HopConnection {
     /// Closes the connection and waits for the task.
     pub(super) async fn close(mut self) -> Result<(), Fault> {
         self.send_command(DriverCommand::Close);
-        let ended = timeout(CLOSE_TIMEOUT, async {
-            let pumped = (&mut self.driver).await;
+        let outcome = timeout(CLOSE_TIMEOUT, async {
+            let driver_result = (&mut self.driver).await;
             match &mut self.bridge {
-                Some(carrier) => pumped.and(carrier.await),
-                None => pumped,
+                Some(bridge) => driver_result.and(bridge.await),
+                None => driver_result,
             }
         });
-        match ended.await {
-            Ok(ended) => ended.map_err(|_panic| driver_crashed(&self.hop)),
+        match outcome.await {
+            Ok(outcome) => outcome.map_err(|_panic| driver_crashed(&self.hop)),
             Err(_) => {
                 self.driver.abort();
                 let cause = format!("the connection to `{}` could not be closed in time", self.hop);
@@ -215,19 +215,19 @@ impl HopConnection {
 /// Connects a stream to a socket for libssh2.
 #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
 fn bridge_to_socket(stream: ChannelStream) -> io::Result<(UnixStream, JoinHandle<()>)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    theirs.set_nonblocking(true)?;
-    let ours = tokio::net::UnixStream::from_std(ours)?;
-    let carrier = tokio::spawn(async move {
-        let ((mut ours_in, mut ours_out), (mut stream_in, mut stream_out)) = (split(ours), split(stream));
+    let (near, session_socket) = UnixStream::pair()?;
+    near.set_nonblocking(true)?;
+    session_socket.set_nonblocking(true)?;
+    let near = tokio::net::UnixStream::from_std(near)?;
+    let task = tokio::spawn(async move {
+        let ((mut ours_in, mut ours_out), (mut stream_in, mut stream_out)) = (split(near), split(stream));
         let up = pin!(copy(&mut ours_in, &mut stream_out));
         let down = pin!(copy(&mut stream_in, &mut ours_out));
         // SSH has no half-closed connection, so an unresponsive server is not waited for. The drivers at both ends
         // report how the connection ended.
         drop(select(up, down).await);
     });
-    Ok((theirs, carrier))
+    Ok((session_socket, task))
 }
 
 fn setup_error(hop: &Hop, error: &io::Error) -> ConnectError {

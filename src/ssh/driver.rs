@@ -131,8 +131,8 @@ impl Driver {
     /// `bastion-lost` with the transport's own reason.
     pub(super) async fn run(&mut self) -> Result<(), Fault> {
         // It yields after each turn by itself; a forced yield would look like having nothing to do.
-        unconstrained(poll_fn(|context| self.run_turn(context))).await.map_err(|TransportError(said)| {
-            let reason = self.socket_error.take().unwrap_or(said);
+        unconstrained(poll_fn(|context| self.run_turn(context))).await.map_err(|TransportError(message)| {
+            let reason = self.socket_error.take().unwrap_or(message);
             Fault::new(Code::BastionLost, format!("the connection to `{}` broke: {reason}", self.hop))
         })
     }
@@ -160,11 +160,11 @@ impl Driver {
     fn take_commands(&mut self, context: &mut Context<'_>) {
         while self.close_deadline.is_none() {
             match self.commands.poll_recv(context) {
-                Poll::Ready(Some(DriverCommand::Open(order))) => {
+                Poll::Ready(Some(DriverCommand::Open(request))) => {
                     if !self.is_busy() {
                         self.last_received = Instant::now();
                     }
-                    self.open_queue.push(order);
+                    self.open_queue.push(request);
                 }
                 Poll::Ready(Some(DriverCommand::Close) | None) => {
                     self.close_deadline = Some(Instant::now() + DRAIN_TIME);
@@ -179,24 +179,25 @@ impl Driver {
     /// Returns whether the transport is readable. Reports a broken connection at once if no call would read it.
     fn poll_socket(&mut self, context: &mut Context<'_>) -> Result<bool, TransportError> {
         // Without a channel libssh2 has no call that only reads; the replies to keepalives can stay in the socket.
-        let listens = self.can_read_transport();
-        let there = self.socket.poll_read(context, if listens { ReadInterest::Data } else { ReadInterest::Hangup })?;
-        if there.is_readable() {
+        let reads_data = self.can_read_transport();
+        let readiness =
+            self.socket.poll_read(context, if reads_data { ReadInterest::Data } else { ReadInterest::Hangup })?;
+        if readiness.is_readable() {
             self.last_received = Instant::now();
             self.socket.enable_quick_ack();
         }
-        if there.is_broken() {
+        if readiness.is_broken() {
             let reason = self.socket.take_error().unwrap_or_else(|| CLOSED_BY_SERVER.to_owned());
             self.socket_error.get_or_insert(reason);
-            if !listens {
+            if !reads_data {
                 return Err(TransportError(CLOSED_BY_SERVER.to_owned()));
             }
         }
-        Ok(there.is_readable())
+        Ok(readiness.is_readable())
     }
 
     fn is_finished(&self) -> bool {
-        self.close_deadline.is_some_and(|until| self.channels.is_empty() || Instant::now() >= until)
+        self.close_deadline.is_some_and(|deadline| self.channels.is_empty() || Instant::now() >= deadline)
     }
 
     fn is_busy(&self) -> bool {
@@ -275,16 +276,16 @@ impl Driver {
     /// Reads the packets that earlier calls have left behind their own; returns whether every channel has to be looked
     /// at again.
     fn drain_transport(&mut self, context: &mut Context<'_>) -> Result<bool, TransportError> {
-        let was_dry = self.is_transport_drained();
+        let was_drained = self.is_transport_drained();
         if self.unfinished.is_some() {
             // The operation may be blocked by a packet of libssh2's own, which only a read can finish.
             self.read_transport()?;
-        } else if !was_dry && self.can_read_transport() {
+        } else if !was_drained && self.can_read_transport() {
             self.run_operation(Operation::ReadTransport, context)?;
             // The rest is read now, or an unfinished open reads it, or something has to be sent before more can arrive.
             return Ok(self.unfinished.is_none());
         }
-        Ok(!was_dry && self.is_transport_drained())
+        Ok(!was_drained && self.is_transport_drained())
     }
 
     /// Reads the transport through any channel that the server has not closed.
@@ -344,10 +345,10 @@ impl Driver {
 
     /// Returns when the next turn is due even if nothing happens.
     fn next_deadline(&self) -> Instant {
-        let death = self.is_busy().then(|| self.last_received + self.keepalive * MAX_MISSED_KEEPALIVES);
+        let presumed_dead = self.is_busy().then(|| self.last_received + self.keepalive * MAX_MISSED_KEEPALIVES);
         let next = self.next_keepalive();
         let recheck = self.channels.iter().any(Channel::awaits_close).then(|| Instant::now() + CLOSE_CHECK_INTERVAL);
-        [death, self.close_deadline, recheck].into_iter().flatten().fold(next, Instant::min)
+        [presumed_dead, self.close_deadline, recheck].into_iter().flatten().fold(next, Instant::min)
     }
 
     /// Returns whether the next turn is due already; if not, the task is woken when it is.

@@ -46,16 +46,16 @@ pub(super) enum HostResolution {
 
 /// Asks a server to connect to an address.
 pub(super) async fn connect_through(
-    link: &HopConnection,
+    connection: &HopConnection,
     host: &str,
     port: u16,
-    within: Duration,
+    limit: Duration,
 ) -> Result<ChannelStream, Unreachable> {
-    let refusal = match link.open_forward(host, port, within).await {
+    let refusal = match connection.open_forward(host, port, limit).await {
         Ok(stream) => return Ok(stream),
         Err(OpenError::TimedOut) => return Err(Unreachable::TimedOut),
         Err(OpenError::Lost(fault)) => return Err(Unreachable::Lost(fault)),
-        Err(OpenError::Refused(OpenRefusal::Channel(said) | OpenRefusal::Program(said))) => said,
+        Err(OpenError::Refused(OpenRefusal::Channel(message) | OpenRefusal::Program(message))) => message,
     };
     if refusal.contains("administratively prohibited") {
         return Err(Unreachable::Forbidden);
@@ -63,7 +63,7 @@ pub(super) async fn connect_through(
     if !refusal.contains("connect failed") {
         return Err(Unreachable::Other(refusal));
     }
-    Err(match look_up_name(link, host).await {
+    Err(match look_up_name(connection, host).await {
         NameLookup::Found => Unreachable::Refused(HostResolution::Resolved),
         NameLookup::Missing => Unreachable::UnknownHost,
         NameLookup::Inconclusive => Unreachable::Refused(HostResolution::Unverified),
@@ -77,29 +77,29 @@ enum NameLookup {
     Inconclusive,
 }
 
-async fn look_up_name(link: &HopConnection, host: &str) -> NameLookup {
+async fn look_up_name(connection: &HopConnection, host: &str) -> NameLookup {
     if host.parse::<IpAddr>().is_ok() {
         return NameLookup::Found;
     }
     if !is_dns_name(host) {
         return NameLookup::Inconclusive;
     }
-    let question = format!("getent hosts {host}; echo $?");
+    let command = format!("getent hosts {host}; echo $?");
     timeout(LOOKUP_TIMEOUT, async {
-        let Ok(process) = link.start_program(&question, Vec::new(), LOOKUP_TIMEOUT).await else {
+        let Ok(process) = connection.start_program(&command, Vec::new(), LOOKUP_TIMEOUT).await else {
             return NameLookup::Inconclusive;
         };
-        let mut said = String::new();
-        let heard = process.stdio.take(MAX_LOOKUP_OUTPUT).read_to_string(&mut said).await;
-        if heard.is_ok() { parse_getent_output(&said) } else { NameLookup::Inconclusive }
+        let mut output = String::new();
+        let result = process.stdio.take(MAX_LOOKUP_OUTPUT).read_to_string(&mut output).await;
+        if result.is_ok() { parse_getent_output(&output) } else { NameLookup::Inconclusive }
     })
     .await
     .unwrap_or(NameLookup::Inconclusive)
 }
 
 /// Reads getent's exit status from the last line: 0 found, 2 not found (getent(1)); 127 means a server without getent.
-fn parse_getent_output(said: &str) -> NameLookup {
-    match said.trim_end().lines().last() {
+fn parse_getent_output(output: &str) -> NameLookup {
+    match output.trim_end().lines().last() {
         Some("0") => NameLookup::Found,
         Some("2") => NameLookup::Missing,
         Some(_) | None => NameLookup::Inconclusive,
@@ -116,27 +116,27 @@ fn is_dns_name(host: &str) -> bool {
 impl Unreachable {
     /// Returns the fault for a connection to the database.
     pub(super) fn for_database(self, bastion: &Hop, host: &str, port: u16) -> Fault {
-        let place = format!("`{host}:{port}`");
+        let address = format!("`{host}:{port}`");
         match self {
             Self::Forbidden => {
-                Fault::new(Code::ForwardingForbidden, format!("`{bastion}` does not forward connections to {place}"))
+                Fault::new(Code::ForwardingForbidden, format!("`{bastion}` does not forward connections to {address}"))
             }
             Self::UnknownHost => {
                 Fault::new(Code::DatabaseUnknown, format!("`{bastion}` can't resolve the name `{host}`"))
             }
             Self::Refused(HostResolution::Resolved) => Fault::new(
                 Code::DatabaseRefused,
-                format!("`{bastion}` can't connect to {place}: the connection is refused, or there is no route"),
+                format!("`{bastion}` can't connect to {address}: the connection is refused, or there is no route"),
             ),
             Self::Refused(HostResolution::Unverified) => Fault::new(
                 Code::DatabaseRefused,
                 format!(
-                    "`{bastion}` can't connect to {place}: the connection is refused, there is no route, or the name is unknown there"
+                    "`{bastion}` can't connect to {address}: the connection is refused, there is no route, or the name is unknown there"
                 ),
             ),
-            Self::TimedOut => Fault::new(Code::DatabaseTimeout, format!("{place} does not answer `{bastion}`")),
-            Self::Other(said) => {
-                Fault::new(Code::DatabaseRefused, format!("`{bastion}` can't connect to {place}: {said}"))
+            Self::TimedOut => Fault::new(Code::DatabaseTimeout, format!("{address} does not answer `{bastion}`")),
+            Self::Other(message) => {
+                Fault::new(Code::DatabaseRefused, format!("`{bastion}` can't connect to {address}: {message}"))
             }
             Self::Lost(fault) => fault,
         }
@@ -170,8 +170,8 @@ impl Unreachable {
                 ),
             ),
             Self::TimedOut => transport(Code::BastionTimeout, format!("`{hop}` does not answer jump host `{before}`")),
-            Self::Other(said) => {
-                transport(Code::BastionRefused, format!("jump host `{before}` can't connect to `{hop}`: {said}"))
+            Self::Other(message) => {
+                transport(Code::BastionRefused, format!("jump host `{before}` can't connect to `{hop}`: {message}"))
             }
             Self::Lost(fault) => ConnectError::Permanent(fault.in_stage(Code::BastionRefused.stage())),
         }

@@ -16,23 +16,23 @@ const PRINT: &str = "SHA256:rHARUo62wukhlwGwU7WOPDabbIK67jfd9lycBgytCtA";
 pub(crate) fn check_host_key_pins(known_hosts: &str, host: &str, port: u16) {
     let hop = Hop { host: host.to_owned(), port, user: "u".to_owned() };
     let key = STANDARD.decode(KEY).unwrap_or_default();
-    let judged = |known_hosts: &str, fingerprint: Option<&str>| {
+    let judge = |known_hosts: &str, fingerprint: Option<&str>| {
         let pins = HostKeyPins::parse(Some(known_hosts), fingerprint).map_err(|fault| fault.code)?;
         let algorithms = pins.preferred_algorithms(&hop);
         assert_eq!(algorithms.split(',').count(), 6, "{algorithms}");
         pins.verify_key(&hop, &key).map_err(|fault| fault.code)
     };
     // An unreadable revocation is reported first.
-    let is_refused = |verdict: Result<String, Code>| matches!(verdict, Err(Code::HostKeyRevoked | Code::PinInvalid));
+    let is_refused = |result: Result<String, Code>| matches!(result, Err(Code::HostKeyRevoked | Code::PinInvalid));
     let has_it = |line: &str| line.contains(KEY) && !line.replace('\u{feff}', " ").trim_start().starts_with('@');
-    let verdict = judged(known_hosts, None);
-    assert!(verdict.is_err() || known_hosts.lines().any(has_it), "no line has the key");
+    let result = judge(known_hosts, None);
+    assert!(result.is_err() || known_hosts.lines().any(has_it), "no line has the key");
     let lines: Vec<&str> = known_hosts.lines().collect();
-    let (before, behind) = lines.split_at(lines.len() / 2);
-    let with = |line: &str| [before, &[line], behind].concat().join("\n");
+    let (before, after) = lines.split_at(lines.len() / 2);
+    let with = |line: &str| [before, &[line], after].concat().join("\n");
     let revoked = with(&format!("@revoked * {KEY_TYPE} {KEY}"));
     for fingerprint in [None, Some(PRINT)] {
-        assert!(is_refused(judged(&revoked, fingerprint)), "{revoked:?}");
+        assert!(is_refused(judge(&revoked, fingerprint)), "{revoked:?}");
     }
     let is_name =
         !host.is_empty() && host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.:".contains(letter));
@@ -41,10 +41,10 @@ pub(crate) fn check_host_key_pins(known_hosts: &str, host: &str, port: u16) {
     }
     let name = host.to_ascii_lowercase();
     let marked = with(&format!("@revoked {name},[{name}]:{port} {KEY_TYPE} {KEY}"));
-    assert!(is_refused(judged(&marked, Some(PRINT))), "{marked:?}");
+    assert!(is_refused(judge(&marked, Some(PRINT))), "{marked:?}");
     let negated = format!("*,!{name},![{name}]:* {KEY_TYPE} {KEY}");
-    assert_eq!(judged(&negated, None), Err(Code::HostKeyUnpinned), "{negated:?}");
+    assert_eq!(judge(&negated, None), Err(Code::HostKeyUnpinned), "{negated:?}");
     let unpinned = HostKeyPins::parse(None, None).and_then(|pins| pins.verify_key(&hop, &key));
     let printed = unpinned.err().and_then(|fault| fault.detail.first().cloned()).unwrap_or_default();
-    assert!(judged(&printed, None).is_ok(), "{printed:?} is printed and does not pin");
+    assert!(judge(&printed, None).is_ok(), "{printed:?} is printed and does not pin");
 }

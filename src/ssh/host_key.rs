@@ -99,7 +99,7 @@ impl HostKeyPins {
             .iter()
             .filter(|entry| entry_key_type(entry) == blob_key_type(key))
             .map(|entry| describe_key(&public_key_bytes(entry)));
-        let by_fingerprint = self.fingerprint.iter().map(|print| format!("SHA256:{print}"));
+        let by_fingerprint = self.fingerprint.iter().map(|fingerprint| format!("SHA256:{fingerprint}"));
         let expected: Vec<String> = same_type.chain(by_fingerprint).collect();
         if !expected.is_empty() {
             return Err(self.mismatch_fault(hop, &shown, &expected));
@@ -172,9 +172,9 @@ fn entry_matches(hop: &Hop, entry: &Entry, with: HostForm) -> bool {
     let name = known_hosts_name(hop, with);
     match entry.host_patterns() {
         HostPatterns::Patterns(patterns) => {
-            let hit = |pattern: &str| glob_matches(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes());
-            let negated = patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(hit);
-            !negated && patterns.iter().any(|pattern| hit(pattern))
+            let matches = |pattern: &str| glob_matches(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes());
+            let negated = patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(matches);
+            !negated && patterns.iter().any(|pattern| matches(pattern))
         }
         HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
             .is_ok_and(|hmac| hmac.chain_update(name.as_bytes()).verify_slice(hash).is_ok()),
@@ -184,29 +184,31 @@ fn entry_matches(hop: &Hop, entry: &Entry, with: HostForm) -> bool {
 /// Matches ssh's two wildcards: `*` and `?`. After a mismatch only the last `*` takes one byte more, so that many of
 /// them cost no more than pattern times name.
 fn glob_matches(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut at, mut place) = (0, 0);
+    let (mut pattern_position, mut position) = (0, 0);
     // The pattern after the last `*`, and the position in the name at which it was tried.
     let mut star: Option<(usize, usize)> = None;
-    while let Some(byte) = name.get(place) {
-        match (pattern.get(at), star) {
+    while let Some(byte) = name.get(position) {
+        match (pattern.get(pattern_position), star) {
             (Some(b'*'), _) => {
-                at += 1;
-                star = Some((at, place));
+                pattern_position += 1;
+                star = Some((pattern_position, position));
             }
-            (Some(wanted), _) if *wanted == b'?' || wanted == byte => (at, place) = (at + 1, place + 1),
-            (_, Some((behind, tried))) => {
-                (at, place) = (behind, tried + 1);
-                star = Some((behind, place));
+            (Some(expected), _) if *expected == b'?' || expected == byte => {
+                (pattern_position, position) = (pattern_position + 1, position + 1);
+            }
+            (_, Some((after_star, star_position))) => {
+                (pattern_position, position) = (after_star, star_position + 1);
+                star = Some((after_star, position));
             }
             (_, None) => return false,
         }
     }
-    pattern.iter().skip(at).all(|rest| *rest == b'*')
+    pattern.iter().skip(pattern_position).all(|rest| *rest == b'*')
 }
 
 /// Explains why a line pins nothing, by the kind of text that it is.
 fn unusable_line_fault(number: usize, line: &str) -> Fault {
-    let fault = |what: &str| Fault::new(Code::PinInvalid, format!("line {number} of `ssh-known-hosts` {what}"));
+    let fault = |problem: &str| Fault::new(Code::PinInvalid, format!("line {number} of `ssh-known-hosts` {problem}"));
     if line.split(' ').any(|word| word.starts_with("SHA256:")) {
         return fault("is a fingerprint").fix("move it to `ssh-fingerprint`, and leave `ssh-known-hosts` empty");
     }
@@ -232,9 +234,9 @@ fn parse_fingerprint(text: &str) -> Result<String, Fault> {
         return Err(Fault::new(Code::PinInvalid, cause).fix(fix));
     }
     let word = words().find(|word| word.starts_with("SHA256:")).or_else(|| words().next()).unwrap_or_default();
-    let print = word.strip_prefix("SHA256:").unwrap_or(word).trim_end_matches('=');
-    if STANDARD_NO_PAD.decode(print).is_ok_and(|digest| digest.len() == 32) {
-        return Ok(print.to_owned());
+    let fingerprint = word.strip_prefix("SHA256:").unwrap_or(word).trim_end_matches('=');
+    if STANDARD_NO_PAD.decode(fingerprint).is_ok_and(|digest| digest.len() == 32) {
+        return Ok(fingerprint.to_owned());
     }
     let cause = if word.contains(':') {
         "`ssh-fingerprint` is not a SHA256 fingerprint; an MD5 fingerprint proves nothing today"
@@ -333,8 +335,8 @@ mod tests {
             HASHED,
         ] {
             for host in ["bastion.example", "Bastion.Example"] {
-                let verdict = judge(&format!("{names} {KEY} comment\n"), host, 22);
-                assert_eq!(verdict, Ok(format!("ssh-ed25519 {PRINT}")), "{names}");
+                let result = judge(&format!("{names} {KEY} comment\n"), host, 22);
+                assert_eq!(result, Ok(format!("ssh-ed25519 {PRINT}")), "{names}");
             }
         }
         assert!(judge(&format!("[bastion.example]:2222 {KEY}"), "bastion.example", 2222).is_ok());
@@ -396,8 +398,8 @@ mod tests {
 
     #[test]
     fn does_not_accept_a_certificate_authority_as_a_key() {
-        let verdict = judge(&format!("@cert-authority *.example {KEY}"), "bastion.example", 22);
-        assert_eq!(verdict, Err(Code::HostKeyAuthority));
+        let result = judge(&format!("@cert-authority *.example {KEY}"), "bastion.example", 22);
+        assert_eq!(result, Err(Code::HostKeyAuthority));
     }
 
     #[test]

@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn rewraps_lines_of_any_width_to_that_of_openssh() {
-        let (one, other) = BODY.split_at(OPENSSH_LINE_WIDTH);
-        let expected = framed("OPENSSH ", &format!("{one}\n{other}"));
+        let (first, second) = BODY.split_at(OPENSSH_LINE_WIDTH);
+        let expected = framed("OPENSSH ", &format!("{first}\n{second}"));
         for width in [1, 64, 70, 76, 1000] {
             let letters: Vec<char> = BODY.chars().collect();
             let lines: Vec<String> = letters.chunks(width).map(|line| line.iter().collect()).collect();
@@ -214,8 +214,8 @@ mod tests {
             let fault = check_key_frame(&normalised_text(&text)).unwrap_err();
             assert_eq!(fault.code, Code::KeyInvalid);
             assert!(fault.cause.contains(why), "{text}: {}", fault.cause);
-            let said = format!("{fault:?}");
-            assert!(text.split_whitespace().all(|word| word.len() < 9 || !said.contains(word)), "{said}");
+            let shown = format!("{fault:?}");
+            assert!(text.split_whitespace().all(|word| word.len() < 9 || !shown.contains(word)), "{shown}");
         }
         assert_eq!(check_key_frame(&normalised_text(&key)), Ok(()));
     }

@@ -3,8 +3,8 @@
 #![expect(clippy::disallowed_types, reason = "the time limit of a call belongs to its session")]
 
 use crate::fault::Fault;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
 pub(super) const FAILED_SEND: i32 = -7;
 
 pub(super) const TIMED_OUT: i32 = -9;
@@ -44,7 +44,7 @@ impl ConnectDeadline {
     }
 
     /// Returns the remaining time. Never zero, which means "for ever" to libssh2 and is an error to `connect_timeout`.
-    pub(super) fn left(self) -> Duration {
+    pub(super) fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
     }
 
@@ -54,7 +54,7 @@ impl ConnectDeadline {
 
     /// Limits the session's next blocking call to the remaining time.
     pub(super) fn arm(self, session: &ssh2::Session) {
-        session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX).max(1));
+        session.set_timeout(u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX).max(1));
     }
 }
 

@@ -106,26 +106,26 @@ impl<'a> LoginProgress<'a> {
             let refused = refused.map(|refused| format!("; refused: {refused}")).unwrap_or_default();
             format!("`{hop}` has not let user `{user}` in; accepted: {accepted}{wanted}{refused}")
         };
-        let fault = Fault::new(Code::BastionLogin, cause).fix(self.advice(login));
+        let fault = Fault::new(Code::BastionLogin, cause).fix(self.suggested_fix(login));
         let key = key.map(|key| format!("the key is {key}"));
         key.into_iter().chain(self.server_messages).fold(fault, Fault::detail)
     }
 
-    fn advice(&self, login: &Login) -> String {
+    fn suggested_fix(&self, login: &Login) -> String {
         let is_refused = |name: &str| self.refused.iter().any(|method| method.ssh_name() == name);
         let is_wanted = |name: &str| self.wanted.iter().flatten().any(|wanted| wanted == name);
         let is_accepted = |name: &str| self.accepted.iter().any(|method| method.ssh_name() == name);
-        let asks = is_wanted("password") || is_wanted("keyboard-interactive");
+        let wants_password = is_wanted("password") || is_wanted("keyboard-interactive");
         let mut advice = Vec::new();
         if self.accepted.is_empty() {
             advice.push("check `ssh-user`");
         }
-        if is_refused("publickey") && (is_wanted("publickey") || self.wanted.is_none() || !asks) {
+        if is_refused("publickey") && (is_wanted("publickey") || self.wanted.is_none() || !wants_password) {
             advice.push("see that the public half of `ssh-private-key` is in that user's authorized_keys");
         }
         if is_refused("password") || is_refused("keyboard-interactive") {
             advice.push("check `ssh-password`: see that the password is right");
-        } else if asks && login.password.is_none() {
+        } else if wants_password && login.password.is_none() {
             advice.push("set `ssh-password`, which the server asks for");
         }
         if is_wanted("publickey") && login.key.is_none() && !is_refused("password") {
@@ -136,7 +136,7 @@ impl<'a> LoginProgress<'a> {
                 "let `AuthenticationMethods` in the server's sshd_config require one key only: a second is not supported",
             );
         }
-        if !asks && !is_wanted("publickey") && self.wanted.is_some() {
+        if !wants_password && !is_wanted("publickey") && self.wanted.is_some() {
             advice.push("allow publickey or password in the server's sshd_config: no other method is supported here");
         }
         advice.join("; ")
@@ -165,11 +165,11 @@ mod tests {
 
     /// Simulates a server from the methods that it accepts after each attempt, and whether it verified a signature.
     /// Returns the methods tried, and the final fault.
-    fn simulate_login(login: &Login, wanted: Option<&str>, answers: &[(&str, bool)]) -> (String, Fault) {
+    fn simulate_login(login: &Login, wanted: Option<&str>, responses: &[(&str, bool)]) -> (String, Fault) {
         let plan = plan_methods(login);
         let mut progress = LoginProgress { wanted: wanted.and_then(names), ..LoginProgress::default() };
         let mut tried = Vec::new();
-        for (list, verified) in answers {
+        for (list, verified) in responses {
             let method = progress.next_method(&plan).expect("there is a way left");
             tried.push(method.to_string());
             progress.record_attempt(method, *verified, names(list));
@@ -216,7 +216,7 @@ mod tests {
         let key = login(Some("k"), None);
         let both = login(Some("k"), Some("p"));
         let password = login(None, Some("p"));
-        for (login, wanted, answers, cause, fix) in [
+        for (login, wanted, responses, cause, fix) in [
             (
                 &key,
                 None,
@@ -288,7 +288,7 @@ mod tests {
                 "allow publickey or password in the server's sshd_config: no other method is supported here",
             ),
         ] {
-            let (_, fault) = simulate_login(login, wanted, &answers);
+            let (_, fault) = simulate_login(login, wanted, &responses);
             assert!(fault.cause.ends_with(cause), "{}", fault.cause);
             assert_eq!(fault.fix, fix, "{cause}");
         }

@@ -79,16 +79,16 @@ mod tests {
 
     #[test]
     fn reads_the_unencrypted_header() {
-        let cover = KeyHeader::parse(&framed(&key(b"aes256-ctr", b"ssh-rsa"))).unwrap();
-        assert_eq!((cover.cipher.as_str(), cover.algorithm.as_str()), ("aes256-ctr", "ssh-rsa"));
-        assert!(cover.fingerprint.starts_with("SHA256:") && cover.fingerprint.len() == 50, "{cover:?}");
+        let header = KeyHeader::parse(&framed(&key(b"aes256-ctr", b"ssh-rsa"))).unwrap();
+        assert_eq!((header.cipher.as_str(), header.algorithm.as_str()), ("aes256-ctr", "ssh-rsa"));
+        assert!(header.fingerprint.starts_with("SHA256:") && header.fingerprint.len() == 50, "{header:?}");
     }
 
     #[test]
     fn rejects_a_truncated_key_and_other_formats() {
-        let whole = key(b"none", b"ssh-ed25519");
-        for length in 0..whole.len() - b"rest".len() {
-            assert_eq!(KeyHeader::parse(&framed(&whole[..length])), None, "{length}");
+        let complete = key(b"none", b"ssh-ed25519");
+        for length in 0..complete.len() - b"rest".len() {
+            assert_eq!(KeyHeader::parse(&framed(&complete[..length])), None, "{length}");
         }
         for (cipher, algorithm) in [(b"a b".as_slice(), b"ssh-rsa".as_slice()), (b"none", b"\x1b[31m"), (b"none", b"")]
         {

@@ -58,8 +58,8 @@ pub fn check_private_key(key: &Secret, passphrase: Option<&Secret>) -> Result<()
     let key = normalise_key(key);
     let text = key.expose();
     check_key_frame(text)?;
-    let form = key_encryption(text)?;
-    if let (KeyEncryption::Encrypted(_), None) = (form, passphrase) {
+    let encryption = key_encryption(text)?;
+    if let (KeyEncryption::Encrypted(_), None) = (encryption, passphrase) {
         let cause = "`ssh-private-key` is encrypted, and `ssh-passphrase` is empty";
         return Err(Fault::new(Code::KeyPassphrase, cause));
     }
@@ -67,7 +67,7 @@ pub fn check_private_key(key: &Secret, passphrase: Option<&Secret>) -> Result<()
         return Ok(());
     }
     let closed = Fault::new(Code::KeyPassphrase, "`ssh-passphrase` does not open `ssh-private-key`");
-    Err(match form {
+    Err(match encryption {
         KeyEncryption::Encrypted(KeyTypeVisibility::Visible) => closed,
         KeyEncryption::Encrypted(KeyTypeVisibility::Hidden) => {
             closed.detail("if the passphrase is right, the key is not an RSA, ECDSA or ed25519 key")
@@ -106,7 +106,7 @@ fn key_encryption(text: &str) -> Result<KeyEncryption, Fault> {
     }
     if let Some(info) = text.lines().find_map(|line| line.strip_prefix("DEK-Info: ")) {
         let name = info.split(',').next().unwrap_or_default();
-        return if PEM_CIPHERS.iter().any(|known| name.starts_with(known)) {
+        return if PEM_CIPHERS.iter().any(|cipher| name.starts_with(cipher)) {
             Ok(KeyEncryption::Encrypted(KeyTypeVisibility::Visible))
         } else {
             Err(invalid_key("it is encrypted with a cipher that is not supported here").fix(REENCRYPT_KEY))
@@ -116,7 +116,7 @@ fn key_encryption(text: &str) -> Result<KeyEncryption, Fault> {
     let der = STANDARD.decode(body).map_err(|error| invalid_key("its content can't be decoded").with_causes(&error))?;
     let has = |identifier: &[u8]| der.windows(identifier.len()).any(|bytes| bytes == identifier);
     if first.contains("ENCRYPTED") {
-        return if PKCS8_CIPHERS.iter().any(|known| has(known)) {
+        return if PKCS8_CIPHERS.iter().any(|cipher| has(cipher)) {
             Ok(KeyEncryption::Encrypted(KeyTypeVisibility::Hidden))
         } else {
             Err(invalid_key("it is encrypted with a cipher that is not supported here").fix(REENCRYPT_KEY))
@@ -152,10 +152,10 @@ fn is_readable(key: &str, passphrase: Option<&Secret>) -> Result<bool, Fault> {
     let defect = |error: &(dyn std::error::Error + 'static)| {
         Fault::new(Code::Bug, "no SSH session could be created to read the private key").with_causes(error)
     };
-    let (ours, theirs) = UnixStream::pair().map_err(|error| defect(&error))?;
-    drop(theirs);
+    let (socket, peer) = UnixStream::pair().map_err(|error| defect(&error))?;
+    drop(peer);
     let mut session = ssh2::Session::new().map_err(|error| defect(&error))?;
-    session.set_tcp_stream(ours);
+    session.set_tcp_stream(socket);
     if session.handshake().is_ok() {
         return Err(Fault::new(Code::Bug, "an SSH handshake succeeded without a server"));
     }

@@ -55,14 +55,14 @@ pub(super) struct ProgramPipes {
 }
 
 /// Creates both ends.
-pub(super) fn process_pair(lost: Vec<LossWatch>) -> (LocalEnd, ProgramPipes, RemoteProcess) {
+pub(super) fn process_pair(loss_watches: Vec<LossWatch>) -> (LocalEnd, ProgramPipes, RemoteProcess) {
     let (local, stdio) = stream::stream_pair();
-    let (errors, stderr) = duplex(PIPE_CAPACITY);
-    let (exit_sender, ended) = oneshot::channel();
+    let (stderr_writer, stderr) = duplex(PIPE_CAPACITY);
+    let (exit_sender, exit) = oneshot::channel();
     (
         local,
-        ProgramPipes { stderr: errors, exit: exit_sender },
-        RemoteProcess { stdio, stderr, exit: ended, loss_watches: lost },
+        ProgramPipes { stderr: stderr_writer, exit: exit_sender },
+        RemoteProcess { stdio, stderr, exit, loss_watches },
     )
 }
 
@@ -85,11 +85,11 @@ impl RemoteProcess {
             drop(into.shutdown().await);
         };
         let reading = async {
-            let (mut said, mut complained) = (vec![0; CHUNK_SIZE], vec![0; CHUNK_SIZE]);
+            let (mut out_buffer, mut error_buffer) = (vec![0; CHUNK_SIZE], vec![0; CHUNK_SIZE]);
             let (mut out_open, mut err_open) = (true, true);
             while out_open || err_open {
-                let on_out = pin!(read_chunk(&mut out, &mut said, out_open));
-                let on_err = pin!(read_chunk(&mut stderr, &mut complained, err_open));
+                let on_out = pin!(read_chunk(&mut out, &mut out_buffer, out_open));
+                let on_err = pin!(read_chunk(&mut stderr, &mut error_buffer, err_open));
                 match select(on_out, on_err).await {
                     Either::Left((bytes, _)) => {
                         out_open = !bytes.is_empty();
@@ -124,11 +124,14 @@ async fn read_chunk<'a>(stream: &mut (impl tokio::io::AsyncRead + Unpin), into: 
     into.get(..count).unwrap_or_default()
 }
 
-async fn exit_or_loss(ended: oneshot::Receiver<ProcessExit>, mut lost: Vec<LossWatch>) -> Result<ProcessExit, Fault> {
-    if let Ok(end) = ended.await {
+async fn exit_or_loss(
+    exit: oneshot::Receiver<ProcessExit>,
+    mut loss_watches: Vec<LossWatch>,
+) -> Result<ProcessExit, Fault> {
+    if let Ok(end) = exit.await {
         return Ok(end);
     }
     // The driver publishes its fault before it drops its channels.
-    let fault = lost.iter_mut().find_map(|news| news.borrow_and_update().clone());
+    let fault = loss_watches.iter_mut().find_map(|watch| watch.borrow_and_update().clone());
     Err(fault.unwrap_or_else(|| Fault::new(Code::BastionLost, "the connection was closed while a program still ran")))
 }

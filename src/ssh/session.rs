@@ -53,33 +53,33 @@ pub(super) struct ConnectedSession {
     pub(super) facts: BastionFacts,
 }
 
-/// Connects to a hop and logs in. `socket_sender` receives the socket as soon as there is one, so that the caller can end the
-/// connection: libssh2 checks its timeout only when it has to wait, and a server that keeps sending never makes it
-/// wait.
+/// Connects to a hop and logs in. `socket_sender` receives the socket as soon as there is one, so that the caller can
+/// end the connection: libssh2 checks its timeout only when it has to wait, and a server that keeps sending never makes
+/// it wait.
 pub(super) fn connect_session(
-    approach: ConnectRequest,
-    road: Via,
+    request: ConnectRequest,
+    via: Via,
     socket_sender: oneshot::Sender<OwnedFd>,
 ) -> Result<ConnectedSession, ConnectError> {
-    let ConnectRequest { hop, login, pins, timeout } = approach;
-    let until = ConnectDeadline::after(timeout);
-    let socket = match road {
-        Via::Tcp => dial_hop(&hop, until)?.into(),
+    let ConnectRequest { hop, login, pins, timeout } = request;
+    let deadline = ConnectDeadline::after(timeout);
+    let socket = match via {
+        Via::Tcp => dial_hop(&hop, deadline)?.into(),
         Via::Channel(stream) => OwnedFd::from(stream),
     };
-    let own = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
+    let driver_socket = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
     let duplicate = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
     // The receiver may have been dropped.
     drop(socket_sender.send(duplicate));
-    let session = perform_handshake(&hop, socket, &pins.preferred_algorithms(&hop), until)?;
+    let session = perform_handshake(&hop, socket, &pins.preferred_algorithms(&hop), deadline)?;
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
     let host_key = pins.verify_key(&hop, &key).map_err(ConnectError::Permanent)?;
-    let login = auth::log_in(&session, &hop, &login, until)?;
+    let login = auth::log_in(&session, &hop, &login, deadline)?;
     let facts = BastionFacts { host: hop.host, port: hop.port, user: hop.user, host_key, login };
-    Ok(ConnectedSession { session, socket: own, facts })
+    Ok(ConnectedSession { session, socket: driver_socket, facts })
 }
 
-fn dial_hop(hop: &Hop, until: ConnectDeadline) -> Result<TcpStream, ConnectError> {
+fn dial_hop(hop: &Hop, deadline: ConnectDeadline) -> Result<TcpStream, ConnectError> {
     let unknown = |cause: String| ConnectError::Permanent(Fault::new(Code::BastionUnknown, cause));
     let addresses: Vec<SocketAddr> = (hop.host.as_str(), hop.port)
         .to_socket_addrs()
@@ -88,8 +88,8 @@ fn dial_hop(hop: &Hop, until: ConnectDeadline) -> Result<TcpStream, ConnectError
     let mut failure = unknown(format!("the name of `{hop}` has no address"));
     for (tried, address) in addresses.iter().enumerate() {
         // A dead address must leave time for the next ones.
-        let share = until.left() / u32::try_from(addresses.len() - tried).unwrap_or(1);
-        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+        let limit = deadline.remaining() / u32::try_from(addresses.len() - tried).unwrap_or(1);
+        match TcpStream::connect_timeout(address, limit.max(Duration::from_millis(1))) {
             Ok(stream) => {
                 stream.set_nodelay(true).map_err(|error| setup_error(hop, &error))?;
                 return Ok(stream);
@@ -119,7 +119,7 @@ fn perform_handshake(
     hop: &Hop,
     socket: OwnedFd,
     algorithms: &str,
-    until: ConnectDeadline,
+    deadline: ConnectDeadline,
 ) -> Result<ssh2::Session, ConnectError> {
     let mut session = ssh2::Session::new().map_err(|error| setup_error(hop, &error))?;
     for (method, preferred) in [
@@ -130,10 +130,10 @@ fn perform_handshake(
         session.method_pref(method, preferred).map_err(|error| setup_error(hop, &error))?;
     }
     session.set_tcp_stream(socket);
-    until.arm(&session);
+    deadline.arm(&session);
     match session.handshake() {
         Ok(()) => Ok(session),
-        Err(error) => Err(explain_handshake_failure(hop, &session, &error, until)),
+        Err(error) => Err(explain_handshake_failure(hop, &session, &error, deadline)),
     }
 }
 
@@ -142,15 +142,15 @@ fn explain_handshake_failure(
     hop: &Hop,
     session: &ssh2::Session,
     error: &ssh2::Error,
-    until: ConnectDeadline,
+    deadline: ConnectDeadline,
 ) -> ConnectError {
     let banner = session.banner_bytes().map(|banner| String::from_utf8_lossy(banner).into_owned());
     let timed_out = error_code(error) == TIMED_OUT;
-    let cut = [FAILED_SEND, DISCONNECTED, FAILED_RECEIVE].contains(&error_code(error));
+    let is_cut_off = [FAILED_SEND, DISCONNECTED, FAILED_RECEIVE].contains(&error_code(error));
     match banner {
         Some(line) if !line.starts_with("SSH-") => {
             let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
-            let cause = if until.is_over() {
+            let cause = if deadline.is_over() {
                 format!("`{hop}` sends line after line and no SSH greeting; the last one is: {line}")
             } else {
                 format!("`{hop}` does not speak SSH; the last line it sent is: {line}")
@@ -161,7 +161,7 @@ fn explain_handshake_failure(
             Code::BastionTimeout,
             format!("`{hop}` stopped answering in the key exchange"),
         )),
-        Some(_) if cut => {
+        Some(_) if is_cut_off => {
             let cause = format!("`{hop}` cut the connection in the key exchange");
             ConnectError::Transient(Fault::new(Code::BastionHandshake, cause))
         }

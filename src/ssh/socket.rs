@@ -49,32 +49,32 @@ impl SessionSocket {
     pub(super) fn poll_read(
         &self,
         context: &mut Context<'_>,
-        look: ReadInterest,
+        interest: ReadInterest,
     ) -> Result<SocketReadiness, TransportError> {
-        let mut interest = PollFlags::RDHUP;
-        interest.set(PollFlags::IN, look == ReadInterest::Data);
+        let mut flags = PollFlags::RDHUP;
+        flags.set(PollFlags::IN, interest == ReadInterest::Data);
         loop {
-            let Poll::Ready(guard) = self.0.poll_read_ready(context) else {
+            let Poll::Ready(readiness) = self.0.poll_read_ready(context) else {
                 return Ok(SocketReadiness(PollFlags::empty()));
             };
-            let mut guard = guard.map_err(|error| TransportError(error.to_string()))?;
-            let there = self.poll_now(interest);
-            if !there.is_empty() {
-                return Ok(SocketReadiness(there));
+            let mut readiness = readiness.map_err(|error| TransportError(error.to_string()))?;
+            let ready_flags = self.poll_now(flags);
+            if !ready_flags.is_empty() {
+                return Ok(SocketReadiness(ready_flags));
             }
-            guard.clear_ready();
+            readiness.clear_ready();
         }
     }
 
     /// Returns whether there is room for writing; if there is none, the task is woken when there is.
     pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Result<bool, TransportError> {
         loop {
-            let Poll::Ready(guard) = self.0.poll_write_ready(context) else { return Ok(false) };
-            let mut guard = guard.map_err(|error| TransportError(error.to_string()))?;
+            let Poll::Ready(readiness) = self.0.poll_write_ready(context) else { return Ok(false) };
+            let mut readiness = readiness.map_err(|error| TransportError(error.to_string()))?;
             if self.has_room() {
                 return Ok(true);
             }
-            guard.clear_ready();
+            readiness.clear_ready();
         }
     }
 

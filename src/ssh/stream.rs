@@ -31,9 +31,12 @@ pub(super) struct LocalEnd {
 
 /// Creates both ends.
 pub(super) fn stream_pair() -> (LocalEnd, ChannelStream) {
-    let (ours, theirs) = duplex(PIPE_CAPACITY);
-    let (holding, held) = oneshot::channel();
-    (LocalEnd { pipe: ours, user_alive: held }, ChannelStream { pipe: theirs, _user_alive: holding })
+    let (local_pipe, user_pipe) = duplex(PIPE_CAPACITY);
+    let (alive_sender, alive_receiver) = oneshot::channel();
+    (
+        LocalEnd { pipe: local_pipe, user_alive: alive_receiver },
+        ChannelStream { pipe: user_pipe, _user_alive: alive_sender },
+    )
 }
 
 impl LocalEnd {

@@ -41,26 +41,26 @@ impl Tunnel {
     /// # Errors
     /// A fault of the stage `bastion` that names the hop.
     pub async fn connect(route: &Route, events: &Events) -> Result<(Self, BastionFacts), Fault> {
-        let mut links: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
-        let mut reached = None;
+        let mut connections: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
+        let mut last_hop = None;
         for (number, hop) in (1..).zip(&route.hops) {
             let fingerprint = route.fingerprint.as_deref().filter(|_| number == route.hops.len());
             let pins = HostKeyPins::parse(route.known_hosts.as_deref(), fingerprint)?;
-            let before = links.last().zip(reached.as_ref().map(|(hop, _)| *hop));
+            let before = connections.last().zip(last_hop.as_ref().map(|(hop, _)| *hop));
             match connect_hop(route, hop, &pins, before, events).await {
-                Ok((link, facts)) => {
-                    links.push(link);
-                    reached = Some((hop, facts));
+                Ok((connection, facts)) => {
+                    connections.push(connection);
+                    last_hop = Some((hop, facts));
                 }
                 Err(fault) => {
-                    let cause = links.iter().find_map(HopConnection::loss_fault);
-                    close_all(links).await.unwrap_or_default();
+                    let cause = connections.iter().find_map(HopConnection::loss_fault);
+                    close_all(connections).await.unwrap_or_default();
                     return Err(cause.unwrap_or(fault).in_stage(Stage::Bastion));
                 }
             }
         }
-        let (bastion, facts) = reached.ok_or_else(|| Fault::new(Code::Bug, "the route to connect has no hop"))?;
-        let tunnel = Self { connections: links, bastion: bastion.clone(), connect_timeout: route.connect_timeout };
+        let (bastion, facts) = last_hop.ok_or_else(|| Fault::new(Code::Bug, "the route to connect has no hop"))?;
+        let tunnel = Self { connections, bastion: bastion.clone(), connect_timeout: route.connect_timeout };
         Ok((tunnel, facts))
     }
 
@@ -69,11 +69,11 @@ impl Tunnel {
     /// # Errors
     /// `forwarding-forbidden`, `database-refused`, `database-unknown`, `database-timeout`, `bastion-lost`.
     pub async fn open_stream(&self, host: &str, port: u16) -> Result<ChannelStream, Fault> {
-        let Some(link) = self.connections.last() else {
+        let Some(connection) = self.connections.last() else {
             return Err(Fault::new(Code::Bug, "the tunnel to use has no hop"));
         };
-        let stream = connect_through(link, host, port, self.connect_timeout).await;
-        stream.map_err(|why| self.loss_fault().unwrap_or_else(|| why.for_database(&self.bastion, host, port)))
+        let stream = connect_through(connection, host, port, self.connect_timeout).await;
+        stream.map_err(|error| self.loss_fault().unwrap_or_else(|| error.for_database(&self.bastion, host, port)))
     }
 
     /// Starts a program on the bastion, through the login shell. The line is visible in the bastion's process list: it
@@ -82,14 +82,14 @@ impl Tunnel {
     /// # Errors
     /// `exec-refused`, `exec-no-channel`, `bastion-timeout`, `bastion-lost`.
     pub async fn start_program(&self, line: &str) -> Result<RemoteProcess, Fault> {
-        let Some(link) = self.connections.last() else {
+        let Some(connection) = self.connections.last() else {
             return Err(Fault::new(Code::Bug, "the tunnel to use has no hop"));
         };
-        let lost = self.connections.iter().map(HopConnection::loss_watch).collect();
-        let fault = match link.start_program(line, lost, self.connect_timeout).await {
+        let loss_watches = self.connections.iter().map(HopConnection::loss_watch).collect();
+        let fault = match connection.start_program(line, loss_watches, self.connect_timeout).await {
             Ok(process) => return Ok(process),
-            Err(OpenError::Refused(OpenRefusal::Channel(said))) => {
-                let cause = format!("`{}` opens no channel for a command: {said}", self.bastion);
+            Err(OpenError::Refused(OpenRefusal::Channel(message))) => {
+                let cause = format!("`{}` opens no channel for a command: {message}", self.bastion);
                 Fault::new(Code::ExecNoChannel, cause)
             }
             Err(OpenError::Refused(OpenRefusal::Program(_))) => {
@@ -111,7 +111,8 @@ impl Tunnel {
 
     /// Waits until the connection is lost. Several callers may wait, and each may stop waiting.
     pub async fn wait_for_loss(&self) -> Fault {
-        let (fault, ..) = select_all(self.connections.iter().map(|link| Box::pin(link.wait_for_loss()))).await;
+        let (fault, ..) =
+            select_all(self.connections.iter().map(|connection| Box::pin(connection.wait_for_loss()))).await;
         self.loss_fault().unwrap_or(fault)
     }
 
@@ -127,16 +128,16 @@ impl Tunnel {
 impl Drop for Tunnel {
     /// Drops the last hop first, because the previous ones carry its disconnect message.
     fn drop(&mut self) {
-        while let Some(link) = self.connections.pop() {
-            drop(link);
+        while let Some(connection) = self.connections.pop() {
+            drop(connection);
         }
     }
 }
 
-async fn close_all(links: Vec<HopConnection>) -> Result<(), Fault> {
+async fn close_all(connections: Vec<HopConnection>) -> Result<(), Fault> {
     let mut outcome = Ok(());
-    for link in links.into_iter().rev() {
-        outcome = outcome.and(link.close().await);
+    for connection in connections.into_iter().rev() {
+        outcome = outcome.and(connection.close().await);
     }
     outcome
 }
@@ -168,13 +169,13 @@ async fn try_connect_hop(
     before: Option<(&HopConnection, &Hop)>,
 ) -> Result<(HopConnection, BastionFacts), ConnectError> {
     let timeout = route.connect_timeout;
-    let over = match before {
+    let carrier = match before {
         None => None,
-        Some((link, before)) => {
-            let stream = connect_through(link, &hop.host, hop.port, timeout).await;
-            Some(stream.map_err(|why| why.for_hop(before, hop))?)
+        Some((connection, before)) => {
+            let stream = connect_through(connection, &hop.host, hop.port, timeout).await;
+            Some(stream.map_err(|error| error.for_hop(before, hop))?)
         }
     };
-    let approach = ConnectRequest { hop: hop.clone(), login: route.login.clone(), pins: pins.clone(), timeout };
-    HopConnection::connect(approach, over, route.keepalive).await
+    let request = ConnectRequest { hop: hop.clone(), login: route.login.clone(), pins: pins.clone(), timeout };
+    HopConnection::connect(request, carrier, route.keepalive).await
 }

@@ -94,27 +94,27 @@ impl VerbCommands {
 
     /// Returns the words of each command line.
     pub(super) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Vec<String>> {
-        let (one, several) = match self {
+        let (single, several) = match self {
             Self::One(words) => (Some(words), [].as_mut_slice()),
             Self::Several(several) => (None, several.as_mut_slice()),
         };
-        one.into_iter().chain(several.iter_mut().map(|named| &mut named.run))
+        single.into_iter().chain(several.iter_mut().map(|command| &mut command.run))
     }
 
     /// Returns every word of every command line.
     pub(super) fn all_words(&self) -> impl Iterator<Item = &String> {
-        let (one, several) = match self {
+        let (single, several) = match self {
             Self::One(words) => (words.as_slice(), [].as_slice()),
             Self::Several(several) => ([].as_slice(), several.as_slice()),
         };
-        one.iter().chain(several.iter().flat_map(|named| &named.run))
+        single.iter().chain(several.iter().flat_map(|command| &command.run))
     }
 
     /// Reports whether a command line has no program to start.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::One(words) => words.is_empty(),
-            Self::Several(several) => several.is_empty() || several.iter().any(|named| named.run.is_empty()),
+            Self::Several(several) => several.is_empty() || several.iter().any(|command| command.run.is_empty()),
         }
     }
 }

@@ -96,7 +96,7 @@ impl ListThenMigrate {
     /// Puts these words in front of the command lines.
     #[must_use]
     pub fn with_prefix(self, prefix: &[String]) -> Self {
-        let behind = |line: CommandLine| match prefix.is_empty() {
+        let prefixed = |line: CommandLine| match prefix.is_empty() {
             true => line,
             false => CommandLine::Program([prefix.to_vec(), line.to_argv()].concat()),
         };
@@ -104,8 +104,8 @@ impl ListThenMigrate {
         Self {
             words,
             program: self.program,
-            list_command: behind(self.list_command),
-            migrate_command: behind(self.migrate_command),
+            list_command: prefixed(self.list_command),
+            migrate_command: prefixed(self.migrate_command),
         }
     }
 
@@ -131,8 +131,9 @@ impl ListThenMigrate {
 
     /// Returns the words, with these in place of the placeholder.
     fn with_program_words(&self, program: &[String]) -> Vec<String> {
-        let word = |word: &String| if word == PROGRAM_PLACEHOLDER { program.to_vec() } else { vec![word.clone()] };
-        self.words.iter().flat_map(word).collect()
+        let expanded =
+            |expanded: &String| if expanded == PROGRAM_PLACEHOLDER { program.to_vec() } else { vec![expanded.clone()] };
+        self.words.iter().flat_map(expanded).collect()
     }
 }
 
@@ -143,34 +144,34 @@ mod tests {
 
     #[test]
     fn an_entrypoint_gets_short_words_if_the_program_can_be_a_file() {
-        let together =
+        let commands =
             Recipe::by_name("django").unwrap().list_then_migrate().unwrap().with_prefix(&["tini".to_owned()]);
-        let FileCommand { command, path, text } = together.file_command("/run/x").unwrap();
+        let FileCommand { command, path, text } = commands.file_command("/run/x").unwrap();
         assert_eq!(command.to_argv().join(" "), "tini python /run/x/manage.py migrate --noinput");
         assert_eq!(path, "/run/x/manage.py");
-        assert_eq!(together.inline_command().to_argv(), ["tini", "python", "-c", &text, "migrate", "--noinput"]);
-        assert_eq!(together.list_command.display_text(), "tini python manage.py showmigrations --plan");
+        assert_eq!(commands.inline_command().to_argv(), ["tini", "python", "-c", &text, "migrate", "--noinput"]);
+        assert_eq!(commands.list_command.display_text(), "tini python manage.py showmigrations --plan");
     }
 
     #[test]
     fn a_command_of_the_tool_itself_needs_no_file() {
         let words = || vec!["tool".to_owned(), "both".to_owned()];
         let starts = CombinedStart::Line(words());
-        let together = starts.for_commands(CommandLine::Program(Vec::new()), CommandLine::Program(Vec::new()));
-        assert_eq!((together.file_command("/run/x"), together.inline_command()), (None, CommandLine::Program(words())));
+        let commands = starts.for_commands(CommandLine::Program(Vec::new()), CommandLine::Program(Vec::new()));
+        assert_eq!((commands.file_command("/run/x"), commands.inline_command()), (None, CommandLine::Program(words())));
     }
 
     #[test]
     fn a_program_needs_its_placeholder_and_a_valid_file_name() {
         let starts = |text: &str| serde_yaml::from_str::<CombinedStart>(text).unwrap().is_complete();
         assert!(starts("[tool]") && starts("{line: [sh, '{program}'], program: {name: x, option: -c, text: y}}"));
-        for wrong in [
+        for invalid in [
             "[]",
             "{line: [sh], program: {name: x, option: -c, text: y}}",
             "{line: ['{program}'], program: {name: x, option: -c, text: y}}",
             "{line: [sh, '{program}'], program: {name: ../x, option: -c, text: y}}",
         ] {
-            assert!(!starts(wrong), "{wrong}");
+            assert!(!starts(invalid), "{invalid}");
         }
     }
 }

@@ -80,8 +80,8 @@ impl ListingFormat {
         let mut listed = Vec::new();
         for line in lines.map(str::trim_end) {
             match &self.between {
-                Some(between) if inside && between.to.is_match(line) => inside = false,
-                Some(between) if !inside => inside = between.from.is_match(line),
+                Some(bounds) if inside && bounds.to.is_match(line) => inside = false,
+                Some(bounds) if !inside => inside = bounds.from.is_match(line),
                 _ => listed.extend(self.parse_line(line)),
             }
         }
@@ -105,44 +105,44 @@ impl ListingFormat {
     /// Returns the outcome of a listing command from its exit code and its output.
     pub fn read_outcome<'a>(&self, code: i64, lines: impl Iterator<Item = &'a str> + Clone) -> ListingOutcome {
         let listed = self.read_migrations(lines.clone());
-        let has_pending = listed.iter().any(|one| !one.applied);
+        let has_pending = listed.iter().any(|migration| !migration.applied);
         if code == 0 || (self.exits.contains(&code) && has_pending) {
             return ListingOutcome::Listed(listed);
         }
         match &self.no_ledger {
-            Some(says) if { lines }.any(|line| says.is_match(line)) => ListingOutcome::NoLedger,
+            Some(no_ledger) if { lines }.any(|line| no_ledger.is_match(line)) => ListingOutcome::NoLedger,
             _ => ListingOutcome::Failed,
         }
     }
 
     fn parse_line(&self, line: &str) -> Option<ListedMigration> {
         let applied = self.applied.as_ref().and_then(|pattern| pattern.find_match(line));
-        let (hit, applied) = match applied {
-            Some(hit) => (hit, true),
+        let (matched, applied) = match applied {
+            Some(matched) => (matched, true),
             None => (self.pending.find_match(line)?, false),
         };
-        let parents = hit.parents.unwrap_or_default();
+        let parents = matched.parents.unwrap_or_default();
         // Alembic writes `<base>` for no parent.
         let parents = parents.split([' ', ',', '(', ')']).filter(|parent| !parent.is_empty() && *parent != "<base>");
         let parents = parents.map(ToOwned::to_owned).collect();
-        Some(ListedMigration { name: hit.name, applied, parents, batch: hit.batch, title: hit.title })
+        Some(ListedMigration { name: matched.name, applied, parents, batch: matched.batch, title: matched.title })
     }
 }
 
 /// Returns each migration once, at its first position; it counts as applied only if every occurrence is.
 fn without_duplicates(listed: Vec<ListedMigration>) -> Vec<ListedMigration> {
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    let mut each: Vec<ListedMigration> = Vec::with_capacity(listed.len());
-    for one in listed {
-        match places.get(&one.name).and_then(|place| each.get_mut(*place)) {
-            Some(first) => first.applied &= one.applied,
+    let mut index_by_name: BTreeMap<String, usize> = BTreeMap::new();
+    let mut unique: Vec<ListedMigration> = Vec::with_capacity(listed.len());
+    for migration in listed {
+        match index_by_name.get(&migration.name).and_then(|index| unique.get_mut(*index)) {
+            Some(first) => first.applied &= migration.applied,
             None => {
-                places.insert(one.name.clone(), each.len());
-                each.push(one);
+                index_by_name.insert(migration.name.clone(), unique.len());
+                unique.push(migration);
             }
         }
     }
-    each
+    unique
 }
 
 /// The migrations for which a tool's ledger has rows.
@@ -165,13 +165,14 @@ impl LedgerRows {
         rows: impl Iterator<Item = &'a str>,
     ) -> BTreeSet<String> {
         let mut recorded: BTreeSet<String> = rows.map(ToOwned::to_owned).collect();
-        let mut open: Vec<String> = match self {
+        let mut unvisited: Vec<String> = match self {
             Self::All => Vec::new(),
             Self::Heads => recorded.iter().cloned().collect(),
         };
-        while let Some(name) = open.pop() {
-            let parents = listed.iter().filter(|one| one.name == name).flat_map(|one| &one.parents);
-            open.extend(parents.filter(|parent| recorded.insert((*parent).clone())).cloned().collect::<Vec<_>>());
+        while let Some(name) = unvisited.pop() {
+            let parents =
+                listed.iter().filter(|migration| migration.name == name).flat_map(|migration| &migration.parents);
+            unvisited.extend(parents.filter(|parent| recorded.insert((*parent).clone())).cloned().collect::<Vec<_>>());
         }
         recorded
     }
@@ -183,15 +184,15 @@ mod tests {
     use super::*;
 
     fn names(listed: &[ListedMigration]) -> Vec<(&str, bool)> {
-        listed.iter().map(|one| (one.name.as_str(), one.applied)).collect()
+        listed.iter().map(|migration| (migration.name.as_str(), migration.applied)).collect()
     }
 
     #[test]
     fn reads_only_the_list_from_the_output_of_django() {
-        let said = "Loading .env\n  Applying auth.0001_initial...[X]  auth.0001_initial\n[ ]  orders.0002_backfill ... (orders.0001_initial)\n[?] x\n[ ]\n";
+        let output = "Loading .env\n  Applying auth.0001_initial...[X]  auth.0001_initial\n[ ]  orders.0002_backfill ... (orders.0001_initial)\n[?] x\n[ ]\n";
         let listing = Recipe::by_name("django").unwrap().listing.unwrap();
         assert_eq!(
-            names(&listing.read_migrations(said.lines())),
+            names(&listing.read_migrations(output.lines())),
             [("auth.0001_initial", true), ("orders.0002_backfill", false)]
         );
     }
@@ -199,19 +200,19 @@ mod tests {
     #[test]
     fn a_migration_listed_twice_is_pending_if_either_line_is() {
         let listing = Recipe::by_name("django").unwrap().listing.unwrap();
-        let said = "[X]  a.1\n[X]  a.2\n[X]  a.1\n[ ]  a.2\n";
-        assert_eq!(names(&listing.read_migrations(said.lines())), [("a.1", true), ("a.2", false)]);
+        let output = "[X]  a.1\n[X]  a.2\n[X]  a.1\n[ ]  a.2\n";
+        assert_eq!(names(&listing.read_migrations(output.lines())), [("a.1", true), ("a.2", false)]);
     }
 
     #[test]
     fn a_list_with_pending_migrations_may_exit_with_a_failure() {
         let prisma = Recipe::by_name("prisma").unwrap().listing.unwrap();
-        let said =
+        let output =
             "2 migrations found\nFollowing migrations have not yet been applied:\n01_a\n02_b\n\nTo apply …\n03_c";
-        let ListingOutcome::Listed(listed) = prisma.read_outcome(1, said.lines()) else { panic!() };
+        let ListingOutcome::Listed(listed) = prisma.read_outcome(1, output.lines()) else { panic!() };
         assert_eq!(names(&listed), [("01_a", false), ("02_b", false)]);
         assert_eq!(prisma.read_outcome(1, "Error: P1001".lines()), ListingOutcome::Failed);
-        assert_eq!(prisma.read_outcome(2, said.lines()), ListingOutcome::Failed);
+        assert_eq!(prisma.read_outcome(2, output.lines()), ListingOutcome::Failed);
         assert_eq!(
             prisma.read_outcome(0, "Database schema is up to date!".lines()),
             ListingOutcome::Listed(Vec::new())
@@ -227,12 +228,16 @@ mod tests {
                        a1 -> b2 (branchpoint), b\n<base> -> a1, a\n<base> -> x1 (other) (effective head), x";
         let listed = alembic.listing.as_ref().unwrap().read_migrations(history.lines());
         assert_eq!(
-            listed.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
+            listed.iter().map(|migration| migration.name.as_str()).collect::<Vec<_>>(),
             ["x1", "a1", "b2", "c3", "d4", "e5"]
         );
         let recorded = |heads: &[&str]| {
             let recorded = alembic.keeps.applied_names(&listed, heads.iter().copied());
-            listed.iter().map(|one| one.name.as_str()).filter(|name| recorded.contains(*name)).collect::<String>()
+            listed
+                .iter()
+                .map(|migration| migration.name.as_str())
+                .filter(|name| recorded.contains(*name))
+                .collect::<String>()
         };
         assert_eq!(recorded(&[]), "");
         assert_eq!(recorded(&["b2"]), "a1b2");

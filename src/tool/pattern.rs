@@ -64,27 +64,27 @@ impl Pattern {
     }
 
     pub(super) fn find_match(&self, line: &str) -> Option<PatternMatch> {
-        self.find_unnamed(line).filter(|hit| !hit.name.is_empty())
+        self.find_unnamed(line).filter(|matched| !matched.name.is_empty())
     }
 
     /// The same where the name may be missing.
     pub(super) fn find_unnamed(&self, line: &str) -> Option<PatternMatch> {
         let groups = self.0.captures(line)?;
-        let other = |name: &str| groups.name(name).map(|group| group.as_str().to_owned());
+        let group_text = |name: &str| groups.name(name).map(|group| group.as_str().to_owned());
         Some(PatternMatch {
             name: self.join_name_groups(&groups),
-            schema: other("schema"),
-            parents: other("parents"),
-            batch: other("batch").and_then(|batch| batch.parse().ok()),
-            title: other("title").unwrap_or_default().trim().to_owned(),
-            took: other("took").and_then(|took| duration(&took)),
+            schema: group_text("schema"),
+            parents: group_text("parents"),
+            batch: group_text("batch").and_then(|batch| batch.parse().ok()),
+            title: group_text("title").unwrap_or_default().trim().to_owned(),
+            took: group_text("took").and_then(|duration_text| duration(&duration_text)),
         })
     }
 
     fn join_name_groups(&self, groups: &Captures<'_>) -> String {
         let all = self.0.capture_names().zip(groups.iter()).skip(1);
-        let named = all.filter(|(name, _)| !name.is_some_and(|name| SPECIAL_GROUPS.contains(&name)));
-        let texts = named.filter_map(|(_, group)| group).map(|group| group.as_str().trim());
+        let name_groups = all.filter(|(name, _)| !name.is_some_and(|name| SPECIAL_GROUPS.contains(&name)));
+        let texts = name_groups.filter_map(|(_, group)| group).map(|group| group.as_str().trim());
         texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
@@ -92,11 +92,11 @@ impl Pattern {
 /// A time as tools write it: `0.0026s`, `1,234.5ms`.
 fn duration(text: &str) -> Option<Duration> {
     let text = text.replace(',', "");
-    let (number, unit) = match text.strip_suffix("ms") {
+    let (number, units_per_second) = match text.strip_suffix("ms") {
         Some(number) => (number, 1_000.0),
         None => (text.strip_suffix('s')?, 1.0),
     };
-    Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? / unit).ok()
+    Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? / units_per_second).ok()
 }
 
 #[cfg(test)]
@@ -120,8 +120,11 @@ mod tests {
     #[test]
     fn the_matched_groups_are_the_name() {
         let flyway = pattern("^(?P<schema>\\w+): version (\\S+) - (.+)$|^repeatable (.+)$");
-        let hit = flyway.find_match("public: version 1.1 - Add people").unwrap();
-        assert_eq!((hit.name.as_str(), hit.schema.as_deref(), hit.parents), ("1.1 Add people", Some("public"), None));
+        let matched = flyway.find_match("public: version 1.1 - Add people").unwrap();
+        assert_eq!(
+            (matched.name.as_str(), matched.schema.as_deref(), matched.parents),
+            ("1.1 Add people", Some("public"), None)
+        );
         assert_eq!(flyway.find_match("repeatable view").unwrap().name, "view");
         assert_eq!(flyway.find_match("something else"), None);
         assert_eq!(pattern("^(x?)").find_match("y"), None, "an empty name is none");

@@ -118,9 +118,10 @@ impl Recipe {
     #[must_use]
     pub fn load_all() -> Vec<Self> {
         // A test parses them all, so none is dropped here.
-        let mut all: Vec<Self> = EMBEDDED_RECIPES.iter().filter_map(|text| serde_yaml::from_str(text).ok()).collect();
-        all.sort_by(|one, other| (one.verbs.is_empty(), &one.name).cmp(&(other.verbs.is_empty(), &other.name)));
-        all
+        let mut recipes: Vec<Self> =
+            EMBEDDED_RECIPES.iter().filter_map(|text| serde_yaml::from_str(text).ok()).collect();
+        recipes.sort_by(|left, right| (left.verbs.is_empty(), &left.name).cmp(&(right.verbs.is_empty(), &right.name)));
+        recipes
     }
 
     /// Reads a recipe from the text of its file.
@@ -128,12 +129,12 @@ impl Recipe {
     /// # Errors
     /// `input-invalid`, for the first mistake in it.
     pub fn from_yaml(text: &str) -> Result<Self, Fault> {
-        let invalid = |why: String| {
-            Fault::new(Code::InputInvalid, format!("the recipe can't be read: {why}"))
+        let invalid = |mistake: String| {
+            Fault::new(Code::InputInvalid, format!("the recipe can't be read: {mistake}"))
                 .fix("correct the file; the documentation page on tools has a complete recipe to compare with")
         };
         let recipe: Self = serde_yaml::from_str(text).map_err(|error| invalid(error.to_string()))?;
-        recipe.find_mistake().map_or(Ok(recipe.clone()), |why| Err(invalid(why)))
+        recipe.find_mistake().map_or(Ok(recipe.clone()), |mistake| Err(invalid(mistake)))
     }
 
     /// Returns the first mistake that the YAML parser can't find.
@@ -174,8 +175,10 @@ impl Recipe {
                     .to_owned(),
             );
         }
-        if let Some(like) = self.fails_like.as_deref().filter(|like| Self::by_name(like).is_none()) {
-            return Some(format!("`fails-like` names `{like}`, but there is no such recipe"));
+        if let Some(other_recipe) =
+            self.fails_like.as_deref().filter(|other_recipe| Self::by_name(other_recipe).is_none())
+        {
+            return Some(format!("`fails-like` names `{other_recipe}`, but there is no such recipe"));
         }
         let unknown = self.failures.iter().find_map(|failure| failure.unknown_code());
         unknown.map(|code| format!("`{code}` is not the code of a failure"))
@@ -185,10 +188,10 @@ impl Recipe {
     /// with the words of the recipe.
     #[must_use]
     pub fn with_program(mut self, words: &[String]) -> Self {
-        let own = std::mem::take(&mut self.manage);
+        let default_program = std::mem::take(&mut self.manage);
         let instead = |line: &mut Vec<String>| {
-            if line.starts_with(&own) {
-                line.splice(..own.len(), words.iter().cloned());
+            if line.starts_with(&default_program) {
+                line.splice(..default_program.len(), words.iter().cloned());
             }
         };
         self.verbs.values_mut().flat_map(VerbCommands::lines_mut).for_each(instead);
@@ -201,7 +204,7 @@ impl Recipe {
     #[must_use]
     pub fn single_command(&self, verb: Verb) -> Option<CommandLine> {
         match self.commands_for(verb).as_slice() {
-            [one] => Some(one.line.clone()),
+            [command] => Some(command.line.clone()),
             _ => None,
         }
     }
@@ -221,21 +224,21 @@ impl Recipe {
     /// `input-invalid` for an invalid target, or if the tool doesn't have the verb; `input-missing` if a target is
     /// needed and not given.
     pub fn commands_with_target(&self, verb: Verb, target: Option<&str>) -> Result<Vec<NamedCommand>, Fault> {
-        let Self { name, target: takes, .. } = self;
+        let Self { name, target: syntax, .. } = self;
         let Some(lines) = self.verbs.get(&verb) else {
             return Err(Fault::new(Code::InputInvalid, format!("`tool: {name}` has no way to {}", verb.name()))
                 .fix("leave it to the tool's own means, or give the command lines yourself"));
         };
-        let Some(takes) = takes else { return Ok(lines.to_commands(None)) };
-        let like = format!("write {}", takes.is);
+        let Some(syntax) = syntax else { return Ok(lines.to_commands(None)) };
+        let advice = format!("write {}", syntax.is);
         match target {
-            Some(words) if !takes.accepts_words(words) => {
-                let cause = format!("`target` is `{words}`, which is not a target of `tool: {name}`");
-                Err(Fault::new(Code::InputInvalid, cause).fix(like))
+            Some(text) if !syntax.accepts_words(text) => {
+                let cause = format!("`target` is `{text}`, which is not a target of `tool: {name}`");
+                Err(Fault::new(Code::InputInvalid, cause).fix(advice))
             }
             None if self.needs_target(verb) => {
                 let cause = format!("`target` has no value, and `tool: {name}` needs one for {}", verb.name());
-                Err(Fault::new(Code::InputMissing, cause).fix(like))
+                Err(Fault::new(Code::InputMissing, cause).fix(advice))
             }
             Some(_) | None => Ok(lines.to_commands(target)),
         }
@@ -245,11 +248,11 @@ impl Recipe {
     /// brackets.
     #[must_use]
     pub fn commands_for_docs(&self, verb: Verb) -> Vec<NamedCommand> {
-        let words = self.target.as_ref().map(|target| match self.needs_target(verb) {
+        let target_text = self.target.as_ref().map(|target| match self.needs_target(verb) {
             true => target.words.clone(),
             false => format!("[{}]", target.words),
         });
-        self.verbs.get(&verb).map(|lines| lines.to_commands(words.as_deref())).unwrap_or_default()
+        self.verbs.get(&verb).map(|lines| lines.to_commands(target_text.as_deref())).unwrap_or_default()
     }
 
     /// Returns the command that lists and migrates in one start, if the tool has one.
@@ -276,8 +279,9 @@ impl Recipe {
     #[must_use]
     pub fn parse_squashed<'a>(&self, lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
         let Some(squashed) = &self.squashed else { return BTreeMap::new() };
-        let part = |line| squashed.part.find_match(line).and_then(|hit| Some((hit.name, hit.parents?)));
-        lines.filter_map(part).collect()
+        let parse_part =
+            |line| squashed.part.find_match(line).and_then(|matched| Some((matched.name, matched.parents?)));
+        lines.filter_map(parse_part).collect()
     }
 
     fn needs_target(&self, verb: Verb) -> bool {
@@ -287,15 +291,15 @@ impl Recipe {
     /// Returns the migration that starts with this line of output, if one does.
     #[must_use]
     pub fn started_migration(&self, line: &str) -> Option<MigrationStarted> {
-        let hit = self.applying.as_ref()?.find_match(line)?;
-        Some(MigrationStarted { name: hit.name, schema: hit.schema })
+        let matched = self.applying.as_ref()?.find_match(line)?;
+        Some(MigrationStarted { name: matched.name, schema: matched.schema })
     }
 
     /// Returns the migration that ends with this line of output, if one does.
     #[must_use]
     pub fn ends(&self, line: &str) -> Option<Done> {
-        let hit = self.done.as_ref()?.find_unnamed(line.trim_end())?;
-        Some(Done { name: hit.name, schema: hit.schema, took: hit.took })
+        let matched = self.done.as_ref()?.find_unnamed(line.trim_end())?;
+        Some(Done { name: matched.name, schema: matched.schema, took: matched.took })
     }
 }
 
@@ -318,9 +322,9 @@ mod tests {
 
     #[test]
     fn a_mistake_in_a_recipe_is_reported_in_one_sentence() {
-        let whole = "name: x\nabout: y\nverbs: {migrate: [x]}\n";
-        assert!(Recipe::from_yaml(whole).is_ok());
-        for (text, says) in [
+        let complete = "name: x\nabout: y\nverbs: {migrate: [x]}\n";
+        assert!(Recipe::from_yaml(complete).is_ok());
+        for (text, expected) in [
             ("name: [x]\nabout: y\nverbs: {}\n", "name: invalid type: sequence"),
             ("name: x\nabout: y", "missing field `verbs`"),
             ("name: x\nabout: y\nverbs: {}\nledgre: z\n", "unknown field `ledgre`"),
@@ -335,28 +339,28 @@ mod tests {
             ("name: x\nabout: y\nverbs: {}\nfailures: [{pattern: z, fix: f, code: c}]\n", "`c` is not the code"),
         ] {
             let fault = Recipe::from_yaml(text).unwrap_err();
-            assert!(fault.code == Code::InputInvalid && fault.cause.contains(says), "{}: {says}", fault.cause);
+            assert!(fault.code == Code::InputInvalid && fault.cause.contains(expected), "{}: {expected}", fault.cause);
         }
     }
 
-    fn words(calls: Vec<NamedCommand>) -> Vec<String> {
-        calls.into_iter().map(|call| call.line.display_text()).collect()
+    fn display_texts(commands: Vec<NamedCommand>) -> Vec<String> {
+        commands.into_iter().map(|command| command.line.display_text()).collect()
     }
 
     #[test]
     fn a_target_is_checked_before_any_command_is_built() {
         let django = Recipe::by_name("django").unwrap();
-        let back = |target| django.commands_with_target(Verb::Rollback, target).map(words);
-        assert_eq!(back(Some("settings 0016")).unwrap(), ["python manage.py migrate settings 0016 --noinput"]);
-        assert_eq!(back(Some("settings zero")).unwrap(), ["python manage.py migrate settings zero --noinput"]);
-        for wrong in ["settings", "settings --fake", "-x 0001", "a b c", "a\nb", "settings  0016", ""] {
-            assert_eq!(back(Some(wrong)).unwrap_err().code, Code::InputInvalid, "{wrong}");
+        let rollback = |target| django.commands_with_target(Verb::Rollback, target).map(display_texts);
+        assert_eq!(rollback(Some("settings 0016")).unwrap(), ["python manage.py migrate settings 0016 --noinput"]);
+        assert_eq!(rollback(Some("settings zero")).unwrap(), ["python manage.py migrate settings zero --noinput"]);
+        for invalid in ["settings", "settings --fake", "-x 0001", "a b c", "a\nb", "settings  0016", ""] {
+            assert_eq!(rollback(Some(invalid)).unwrap_err().code, Code::InputInvalid, "{invalid}");
         }
-        assert_eq!(back(None).unwrap_err().code, Code::InputMissing);
+        assert_eq!(rollback(None).unwrap_err().code, Code::InputMissing);
         assert!(django.commands_for(Verb::Rollback).is_empty());
-        let fake = |target| django.commands_with_target(Verb::Baseline, target).map(words).unwrap();
-        assert_eq!(fake(None), ["python manage.py migrate --fake --noinput"]);
-        assert_eq!(fake(Some("a 0001")), ["python manage.py migrate a 0001 --fake --noinput"]);
+        let baseline = |target| django.commands_with_target(Verb::Baseline, target).map(display_texts).unwrap();
+        assert_eq!(baseline(None), ["python manage.py migrate --fake --noinput"]);
+        assert_eq!(baseline(Some("a 0001")), ["python manage.py migrate a 0001 --fake --noinput"]);
         let prisma = Recipe::by_name("prisma").unwrap();
         assert_eq!(prisma.commands_with_target(Verb::Rollback, Some("x")).unwrap_err().code, Code::InputInvalid);
     }
@@ -374,7 +378,7 @@ mod tests {
                 recipe
                     .commands_for(Verb::Migrate)
                     .iter()
-                    .all(|call| call.line.display_text().starts_with("python -m pretix "))
+                    .all(|command| command.line.display_text().starts_with("python -m pretix "))
             );
             assert!(recipe.squash_command().unwrap().display_text().starts_with("python -m pretix shell -c "));
             assert_eq!(recipe.list_then_migrate(), None);
@@ -384,8 +388,8 @@ mod tests {
     #[test]
     fn several_lines_have_names_and_an_order() {
         let tenants = Recipe::by_name("django-tenants").unwrap();
-        let calls = tenants.commands_for(Verb::Migrate);
-        let names: Vec<Option<&str>> = calls.iter().map(|call| call.name.as_deref()).collect();
+        let commands = tenants.commands_for(Verb::Migrate);
+        let names: Vec<Option<&str>> = commands.iter().map(|command| command.name.as_deref()).collect();
         assert_eq!(names, [Some("shared schema"), Some("tenant schemas")]);
         assert_eq!(tenants.single_command(Verb::Migrate), None);
     }
@@ -393,7 +397,7 @@ mod tests {
     #[test]
     fn recognises_the_start_of_a_migration() {
         let django = Recipe::by_name("django").unwrap();
-        let name = |line: &str| django.started_migration(line).map(|begun| begun.name);
+        let name = |line: &str| django.started_migration(line).map(|started| started.name);
         assert_eq!(name("  Applying orders.0002_backfill...").as_deref(), Some("orders.0002_backfill"));
         assert_eq!(name("  Applying orders.0002_backfill... OK").as_deref(), Some("orders.0002_backfill"));
         assert_eq!(name("  Unapplying orders.0002_backfill... OK").as_deref(), Some("orders.0002_backfill"));

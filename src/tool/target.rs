@@ -60,20 +60,20 @@ pub enum TargetMeaning {
 impl TargetSyntax {
     /// Reports whether these words are a valid target, and can't be read as an option.
     #[must_use]
-    pub fn accepts_words(&self, words: &str) -> bool {
-        self.pattern.is_match(words)
-            && !words.chars().any(char::is_control)
-            && !words.split(' ').any(|word| word.starts_with('-'))
+    pub fn accepts_words(&self, text: &str) -> bool {
+        self.pattern.is_match(text)
+            && !text.chars().any(char::is_control)
+            && !text.split(' ').any(|word| word.starts_with('-'))
     }
 
     /// Returns the target that names this migration, if there is a valid one.
     #[must_use]
     pub fn target_for(&self, migration: &str) -> Option<String> {
-        let words = match &self.of {
+        let text = match &self.of {
             Some(pattern) => pattern.find_match(migration)?.name,
             None => migration.to_owned(),
         };
-        Some(words).filter(|words| self.accepts_words(words))
+        Some(text).filter(|text| self.accepts_words(text))
     }
 }
 
@@ -89,21 +89,19 @@ pub(super) fn has_target_slot(word: &str) -> bool {
 
 /// Returns the word with the target filled in.
 pub(super) fn fill_target(word: &str, target: Option<&str>) -> Vec<String> {
-    let Some((before, otherwise, after)) = split_at_target(word) else { return vec![word.to_owned()] };
-    let otherwise = Some(otherwise.trim_start_matches('?')).filter(|words| !words.is_empty());
-    match target.or(otherwise) {
-        Some(words) if before.is_empty() && after.is_empty() => {
-            words.split_whitespace().map(ToOwned::to_owned).collect()
-        }
-        Some(words) => vec![format!("{before}{words}{after}")],
+    let Some((before, default, after)) = split_at_target(word) else { return vec![word.to_owned()] };
+    let default = Some(default.trim_start_matches('?')).filter(|text| !text.is_empty());
+    match target.or(default) {
+        Some(text) if before.is_empty() && after.is_empty() => text.split_whitespace().map(ToOwned::to_owned).collect(),
+        Some(text) => vec![format!("{before}{text}{after}")],
         None => Vec::new(),
     }
 }
 
 fn split_at_target(word: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = word.split_once(TARGET_START)?;
-    let (otherwise, after) = rest.split_once('}')?;
-    (otherwise.is_empty() || otherwise.starts_with('?')).then_some((before, otherwise, after))
+    let (default, after) = rest.split_once('}')?;
+    (default.is_empty() || default.starts_with('?')).then_some((before, default, after))
 }
 
 #[cfg(test)]
@@ -112,11 +110,11 @@ mod tests {
 
     #[test]
     fn a_target_can_never_be_an_option_even_if_its_pattern_allows_it() {
-        let any = r"{words: X, is: anything, pattern: '(?s)^.+$'}";
-        let target: TargetSyntax = serde_yaml::from_str(any).unwrap();
+        let permissive = r"{words: X, is: anything, pattern: '(?s)^.+$'}";
+        let target: TargetSyntax = serde_yaml::from_str(permissive).unwrap();
         assert!(target.accepts_words("a 0001") && target.accepts_words("a-b"));
-        for wrong in ["--fake", "a --fake", "a\t--fake", "-1", "a\n-b"] {
-            assert!(!target.accepts_words(wrong), "{wrong}");
+        for option in ["--fake", "a --fake", "a\t--fake", "-1", "a\n-b"] {
+            assert!(!target.accepts_words(option), "{option}");
         }
         assert_eq!(target.target_for("-x"), None);
     }

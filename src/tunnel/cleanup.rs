@@ -14,12 +14,12 @@ use std::path::Path;
 pub(crate) async fn clean_up_run(run: &str) -> Result<Vec<String>, Fault> {
     // A tunnel ends by itself when its marker is gone, and its last output would be lost: so the container is removed
     // before the marker.
-    let swept =
+    let removed =
         async { DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?.remove_leftovers(CleanupScope::Run(run)).await };
-    let swept = swept.await;
+    let removed = removed.await;
     remove_markers(run);
-    let swept = swept?;
-    let said = |last_words: Vec<String>| last_words.into_iter().next_back().map(|line| line.trim().to_owned());
-    let left = || "removed a container that this run left behind".to_owned();
-    Ok(swept.into_iter().map(|gone| said(gone.log_tail).unwrap_or_else(left)).collect())
+    let removed = removed?;
+    let last_line = |log_tail: Vec<String>| log_tail.into_iter().next_back().map(|line| line.trim().to_owned());
+    let default_message = || "removed a container that this run left behind".to_owned();
+    Ok(removed.into_iter().map(|container| last_line(container.log_tail).unwrap_or_else(default_message)).collect())
 }

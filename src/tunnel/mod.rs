@@ -85,36 +85,36 @@ impl<'a> JobTunnel<'a> {
     /// # Errors
     /// The sidecar's faults, and those of the engine.
     pub async fn start_sidecar(&mut self) -> Result<(), Fault> {
-        let (engine, own) = connect_engine(self.runner, &self.labels, &self.events).await?;
-        let job = self.create_marker(&own)?;
+        let (engine, self_container) = connect_engine(self.runner, &self.labels, &self.events).await?;
+        let job_marker = self.create_marker(&self_container)?;
         let port = self.settings.required_database()?.port;
         // Steps on the runner connect from the engine's machine. In the job's own network, its containers connect, too;
         // in the default network, which all containers share, no other container may connect.
-        let (alias, from) = match own.is_in_default_network() {
-            true => (None, own.gateway),
+        let (alias, client_address) = match self_container.is_in_default_network() {
+            true => (None, self_container.gateway),
             false => (Some(random_alias()), None),
         };
-        let order = ContainerSpec {
-            image: own.image.clone(),
+        let spec = ContainerSpec {
+            image: self_container.image.clone(),
             entrypoint: Some(vec!["/bastion-migrate-tunnel".to_owned()]),
-            network: own.network.clone(),
+            network: self_container.network.clone(),
             alias: alias.clone(),
-            binds: job.iter().map(|(source, _)| format!("{source}:{JOB_MOUNT}:ro")).collect(),
+            binds: job_marker.iter().map(|(source, _)| format!("{source}:{JOB_MOUNT}:ro")).collect(),
             ports: vec![port],
             stdin: ContainerStdin::Once,
             ..ContainerSpec::default()
         };
-        let container = self.current.create(&engine, order, &self.labels).await?;
+        let container = self.current.create(&engine, spec, &self.labels).await?;
         let handover = Handover {
             token: random::random_token(),
-            from,
-            marker: job.map(|(_, marker)| marker),
+            from: client_address,
+            marker: job_marker.map(|(_, marker)| marker),
             inputs: self.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
         };
         self.wait_until_ready(&container, &handover).await?;
         let alias = alias.unwrap_or_default();
         let facts = TunnelFacts { host: RUNNER_HOST.to_owned(), port: container.published_port(port).await?, alias };
-        self.events.emit_note(match (facts.alias.as_str(), from) {
+        self.events.emit_note(match (facts.alias.as_str(), client_address) {
             ("", Some(_)) => {
                 "processes on this machine can reach it at the published port, and no other container can".to_owned()
             }
@@ -132,12 +132,14 @@ impl<'a> JobTunnel<'a> {
 
     /// Creates a file in the job's own directory, which is removed with the job. Returns the source of the directory's
     /// mount and the name of the file.
-    fn create_marker(&self, own: &SelfContainer) -> Result<Option<(String, String)>, Fault> {
-        let found = JOB_DIRECTORIES.iter().find_map(|place| Some((place, own.mount_source(Path::new(place))?)));
-        let Some((place, source)) = found else { return Ok(None) };
+    fn create_marker(&self, self_container: &SelfContainer) -> Result<Option<(String, String)>, Fault> {
+        let found = JOB_DIRECTORIES
+            .iter()
+            .find_map(|directory| Some((directory, self_container.mount_source(Path::new(directory))?)));
+        let Some((directory, source)) = found else { return Ok(None) };
         let name = marker_name(self.labels.run());
-        fs::write(PathBuf::from(place).join(&name), "").map_err(|error| {
-            Fault::new(Code::ReportUnwritten, format!("no file can be created in `{place}`"))
+        fs::write(PathBuf::from(directory).join(&name), "").map_err(|error| {
+            Fault::new(Code::ReportUnwritten, format!("no file can be created in `{directory}`"))
                 .with_causes(&error)
                 .in_stage(Stage::Image)
         })?;
@@ -180,8 +182,8 @@ impl<'a> JobTunnel<'a> {
 
 /// Removes the marker files of a run that has ended, if there are any.
 pub(crate) fn remove_markers(run: &str) {
-    for place in JOB_DIRECTORIES {
-        drop(fs::remove_file(PathBuf::from(place).join(marker_name(run))));
+    for directory in JOB_DIRECTORIES {
+        drop(fs::remove_file(PathBuf::from(directory).join(marker_name(run))));
     }
 }
 

@@ -2,7 +2,7 @@
 //! no other process knows.
 
 use crate::{
-    fault::{Code, Fault},
+    fault::Fault,
     run::{BastionFacts, DatabaseFacts, event::Event},
 };
 use serde_json::{Value, json};
@@ -35,42 +35,34 @@ impl SidecarMessage {
     /// Returns the message as a line.
     #[must_use]
     pub fn to_line(&self, token: &str) -> String {
-        let (word, value) = match self {
+        let (keyword, value) = match self {
             Self::Bastion(facts) => ("bastion", serde_json::to_value(facts)),
             Self::Database(facts) => ("database", serde_json::to_value(facts)),
             Self::Fault(fault) => ("fault", serde_json::to_value(fault)),
             Self::Ready => ("ready", Ok(json!(null))),
         };
-        format!("{token} {word} {}", value.unwrap_or_default())
+        format!("{token} {keyword} {}", value.unwrap_or_default())
     }
 
     /// Parses such a line, without its token; returns `None` for one that is damaged.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
-        let (word, value) = line.trim_start().split_once(' ')?;
+        let (keyword, value) = line.trim_start().split_once(' ')?;
         let value: Value = serde_json::from_str(value).ok()?;
-        match word {
+        match keyword {
             "bastion" => serde_json::from_value(value).ok().map(Self::Bastion),
             "database" => serde_json::from_value(value).ok().map(Self::Database),
             "ready" => Some(Self::Ready),
-            "fault" => parse_fault(&value).map(Self::Fault),
+            "fault" => serde_json::from_value(value).ok().map(Self::Fault),
             _ => None,
         }
     }
 }
 
-fn parse_fault(told: &Value) -> Option<Fault> {
-    let field = |name: &str| told.get(name)?.as_str().map(str::to_owned);
-    let code = field("code")?;
-    let code = Code::ALL.iter().find(|known| known.name() == code)?;
-    let details = told.get("detail")?.as_array()?.iter().filter_map(Value::as_str);
-    let known = Fault::new(*code, field("cause")?).fix(field("fix")?);
-    Some(details.fold(known, Fault::detail))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::{Code, Stage};
 
     fn bastion() -> BastionFacts {
         let [host, user, host_key, login] = ["bastion", "deploy", "ssh-ed25519 SHA256:abc", "key"].map(str::to_owned);
@@ -84,15 +76,15 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_round_trip() {
-        let fault = Fault::new(Code::DatabaseLogin, "no").fix("try").detail("server: x");
-        for tiding in [
+        let fault = Fault::new(Code::DatabaseLogin, "no").fix("try").detail("server: x").in_stage(Stage::Verify);
+        for message in [
             SidecarMessage::Ready,
             SidecarMessage::Fault(fault),
             SidecarMessage::Bastion(bastion()),
             SidecarMessage::Database(database()),
         ] {
-            let line = tiding.to_line("token");
-            assert_eq!(line.strip_prefix("token").and_then(SidecarMessage::parse), Some(tiding), "{line}");
+            let line = message.to_line("token");
+            assert_eq!(line.strip_prefix("token").and_then(SidecarMessage::parse), Some(message), "{line}");
         }
     }
 

@@ -72,22 +72,24 @@ impl<'a> Sidecar<'a> {
         let transport = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         self.check_database(&transport).await?;
         let port = self.settings.required_database()?.port;
-        let injected = container_spec::session_settings(
+        let session_settings = container_spec::session_settings(
             self.settings,
             self.runner,
             SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadWrite),
         );
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let listener = ProxyListener::bind(address, self.settings.client_tls, injected).await.map_err(|error| {
-            Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}")).with_causes(&error)
-        })?;
+        let listener =
+            ProxyListener::bind(address, self.settings.client_tls, session_settings).await.map_err(|error| {
+                Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}"))
+                    .with_causes(&error)
+            })?;
         let listener = listener.only_from(self.handover.from);
         self.transport = Some(transport);
         self.listener = Some(listener);
         self.events.emit_note(SidecarMessage::Ready.to_line(&self.handover.token));
         let (marker, events) = (self.handover.marker.as_deref(), self.events.clone());
-        let kept = pin!(self.serve_and_redial());
-        match select(kept, pin!(wait_until_marker_gone(marker))).await {
+        let serving = pin!(self.serve_and_redial());
+        match select(serving, pin!(wait_until_marker_gone(marker))).await {
             Either::Left((Err(fault), _)) => Err(fault),
             Either::Left((Ok(never), _)) => match never {},
             Either::Right(((), _)) => {

@@ -1,5 +1,5 @@
-//! Much at once, each way: bytes alone, and COPY.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
+//! Bulk transfer in both directions: plain bytes and COPY.
+#![expect(clippy::print_stdout, reason = "prints its results")]
 
 #[path = "bulk/load.rs"]
 mod load;
@@ -21,15 +21,15 @@ use std::time::{Duration, Instant};
 use tokio::{net::TcpStream, runtime::Runtime};
 use tokio_util::either::Either;
 
-/// Of each way with each load.
+/// Runs of each connection with each load.
 const RUNS: usize = 5;
 
 const DISTANCE: Duration = Duration::from_millis(50);
 
-/// What is to be reached against `ssh -L` over [`DISTANCE`].
+/// The target against `ssh -L` over [`DISTANCE`].
 const TARGET: Target = Target::AtLeast(1.1);
 
-/// So much that a run takes about a second.
+/// Sizes for which a run takes about a second.
 const NEAR: Size = Size::megabytes_of(256);
 const FAR: Size = Size::megabytes_of(64);
 
@@ -38,16 +38,16 @@ pub(crate) fn run() {
     heading(
         "Bulk",
         "Megabytes (10⁶) per second on one stream, from the request to the last byte or its acknowledgement. *bytes* come from \
-         and go to a peer that does nothing else; *COPY* is PostgreSQL's, of rows of 8 kB that are made or dropped on the \
-         spot. *direct* is without a bastion: over a distance it shows what the delay line lets through. The delay line \
-         acknowledges at once, as a TCP with endless buffers would, so what bounds the others over a distance is SSH's window. \
-         *Busy* is how many cores the client and its way kept busy: one thread that is the tunnel as well, or the client and `ssh`.",
+         and go to a peer that does nothing else; *COPY* is PostgreSQL's, with rows of 8 kB that are generated or discarded. \
+         *direct* is without a bastion: over a distance it shows the capacity of the delay line. The delay line \
+         acknowledges at once, as TCP with unlimited buffers would, so SSH's window limits the others over a distance. \
+         *Busy* is the number of cores that the client and its tunnel kept busy: one thread for both, or the client and `ssh`.",
     );
     let (world, runtime, peer) = (World::new(), runtime(), Peer::start());
     world.lab.database.sql("create table sink (line text); grant all on sink to public");
     for (distance, size) in [(Duration::ZERO, NEAR), (DISTANCE, FAR)] {
         let far = (!distance.is_zero()).then_some(distance);
-        let roads = Roads::new(&world, &runtime, &peer, far);
+        let connections = Connections::new(&world, &runtime, &peer, far);
         match far {
             None => println!("No distance, no delay line. {RUNS} runs of each, {size}:\n"),
             Some(far) => println!("{} ms of round trip. {RUNS} runs of each, {size}:\n", far.as_millis()),
@@ -55,9 +55,9 @@ pub(crate) fn run() {
         let mut table =
             Table::new(["load", "direct", "tunnel", "ssh -L", "tunnel / ssh -L", "busy: tunnel", "busy: ssh -L"]);
         for load in load::ALL {
-            let ways = [Way::Direct, Way::Tunnel, Way::Ssh];
+            let vias = [Via::Direct, Via::Tunnel, Via::Ssh];
             let [[direct, _], [tunnel, ours], [ssh, theirs]] =
-                in_turns(RUNS, ways, |way| runtime.block_on(roads.measure(way, load, size)));
+                in_turns(RUNS, vias, |via| runtime.block_on(connections.measure(via, load, size)));
             let ratio = tunnel.over(&ssh);
             table.row([
                 load.name().to_owned(),
@@ -70,36 +70,36 @@ pub(crate) fn run() {
             ]);
         }
         table.print();
-        runtime.block_on(roads.reach.close()).expect("the tunnel closes");
+        runtime.block_on(connections.transport.close()).expect("the tunnel closes");
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum Via {
     Direct,
     Tunnel,
     Ssh,
 }
 
-/// The ways to one port behind the bastion.
+/// The connections to one port behind the bastion.
 struct Ends {
     target: u16,
-    /// Without a bastion, and as far away.
+    /// A delay line of the same distance without a bastion.
     line: Option<Flights>,
     forward: Forward,
 }
 
-/// All ways over one distance.
-struct Roads<'a> {
+/// All connections over one distance.
+struct Connections<'a> {
     world: &'a World,
-    /// In front of the bastion; for as long as the connections.
+    /// The delay line in front of the bastion; it has to outlive the connections.
     _line: Option<Flights>,
-    reach: Transport,
+    transport: Transport,
     bytes: Ends,
     rows: Ends,
 }
 
-impl<'a> Roads<'a> {
+impl<'a> Connections<'a> {
     fn new(world: &'a World, runtime: &Runtime, peer: &Peer, distance: Option<Duration>) -> Self {
         let line = distance.map(|distance| world.network(distance));
         let bastion = line.as_ref().map_or(world.lab.bastion.port, Flights::port);
@@ -108,39 +108,39 @@ impl<'a> Roads<'a> {
             line: distance.map(|distance| Flights::over(target, distance)),
             forward: Forward::start(world, bastion, target),
         };
-        let reach = runtime.block_on(world.reach(bastion));
-        Self { world, reach, bytes: ends(peer.port()), rows: ends(world.database_port()), _line: line }
+        let transport = runtime.block_on(world.transport(bastion));
+        Self { world, transport, bytes: ends(peer.port()), rows: ends(world.database_port()), _line: line }
     }
 
-    /// Megabytes per second, and how many cores the client and its way kept busy.
-    async fn measure(&self, way: Way, load: Load, size: Size) -> [f64; 2] {
+    /// Measures megabytes per second and the number of cores that the client and its tunnel kept busy.
+    async fn measure(&self, via: Via, load: Load, size: Size) -> [f64; 2] {
         let ends = if load.is_copy() { &self.rows } else { &self.bytes };
-        let carried = load.prepare(self.world, self.open(way, ends).await).await;
-        let (spent, began) = (usage_of(way, ends), Instant::now());
-        carried.carry(size).await;
+        let prepared = load.prepare(self.world, self.open(via, ends).await).await;
+        let (spent, began) = (usage_of(via, ends), Instant::now());
+        prepared.transfer(size).await;
         let took = began.elapsed();
-        let spent = usage_of(way, ends).saturating_sub(spent);
+        let spent = usage_of(via, ends).saturating_sub(spent);
         [size.megabytes() / took.as_secs_f64(), spent.as_secs_f64() / took.as_secs_f64()]
     }
 
-    async fn open(&self, way: Way, ends: &Ends) -> TransportStream {
-        let port = match way {
-            Way::Tunnel => {
-                return self.reach.open_stream("127.0.0.1", ends.target).await.expect("the bastion reaches it");
+    async fn open(&self, via: Via, ends: &Ends) -> TransportStream {
+        let port = match via {
+            Via::Tunnel => {
+                return self.transport.open_stream("127.0.0.1", ends.target).await.expect("the bastion reaches it");
             }
-            Way::Direct => ends.line.as_ref().map_or(ends.target, Flights::port),
-            Way::Ssh => ends.forward.port,
+            Via::Direct => ends.line.as_ref().map_or(ends.target, Flights::port),
+            Via::Ssh => ends.forward.port,
         };
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the port is open");
         stream.set_nodelay(true).expect("the socket is ours");
         Either::Left(stream)
     }
 }
 
-fn usage_of(way: Way, ends: &Ends) -> Duration {
+fn usage_of(via: Via, ends: &Ends) -> Duration {
     let own = usage::of_this_thread();
-    match way {
-        Way::Direct | Way::Tunnel => own,
-        Way::Ssh => own + ends.forward.usage(),
+    match via {
+        Via::Direct | Via::Tunnel => own,
+        Via::Ssh => own + ends.forward.usage(),
     }
 }

@@ -1,5 +1,5 @@
-//! Migrations from files, beside the tools that are used for them today.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
+//! Migrations from files, compared with other tools.
+#![expect(clippy::print_stdout, reason = "prints its results")]
 
 #[path = "files/server.rs"]
 mod server;
@@ -21,15 +21,15 @@ use std::{
 };
 use tool::{PEERS, Tool};
 
-/// What is to be reached: a hundred files over 20 ms, against the fastest of the three.
+/// The target for a hundred files over 20 ms, against the fastest of the three peers.
 const FASTER: Target = Target::AtLeast(20.0);
 
-/// So many files over one distance.
+/// A number of files over one distance.
 #[derive(Debug, Clone, Copy)]
 struct Series {
     files: usize,
     distance: Duration,
-    /// One, where the peers need minutes.
+    /// Number of runs; one if the peers need minutes.
     runs: usize,
 }
 
@@ -42,7 +42,7 @@ const ALL: [Series; 6] = [
     Series { files: 1000, distance: DISTANCES[2], runs: 1 },
 ];
 
-/// Seconds in all, seconds of the tool alone, round trips.
+/// Total seconds, seconds of the tool alone, and round trips.
 type Run = [Sample; 3];
 
 /// Prints the tables.
@@ -50,29 +50,29 @@ pub(crate) fn run() {
     heading(
         "Files",
         "Seconds for files of one `create table` each, every file in a transaction of its own, into a fresh database. \
-         bastion-migrate is the whole program from its start to its end, as a step of a job runs it: it makes its tunnel \
+         bastion-migrate is the whole program from its start to its end, as a step of a job runs it: it opens its tunnel \
          itself. The others run through `ssh -f -N -L`, each with its own layout of files: *in all* is both, one after the \
-         other, *the tool* what comes after the forwarding stands. The ratio is of *in all*. Round trips are counted in \
+         other, *the tool* is the time after the forwarding is open. The ratio is of *in all*. Round trips are counted in \
          front of the bastion. PostgreSQL writes to disk as it does by default (`fsync = on`); TLS and passwords are off.",
     );
     let world = World::durable();
     let mut table = Table::new(["files", "RTT", "runs", "who", "in all, s", "the tool, s", "round trips", "ratio"]);
-    let mut nearer: Option<[Run; 3]> = None;
+    let mut previous: Option<[Run; 3]> = None;
     for series in ALL {
         for tool in PEERS.into_iter().chain([Tool::Ours]) {
             tool.lay_out(&files(&world, tool, series.files), series.files);
         }
         let (ours, peers) = if series.is_too_long() {
             let [ours] = in_turns(series.runs, [Tool::Ours], |tool| measure(&world, series, tool));
-            (ours, nearer.take().map(|peers| peers.map(|peer| series.least(&peer))))
+            (ours, previous.take().map(|peers| peers.map(|peer| series.lower_bound(&peer))))
         } else {
             let [diesel, sqlx, refinery] = PEERS;
             let [ours, peers @ ..] =
                 in_turns(series.runs, [Tool::Ours, diesel, sqlx, refinery], |tool| measure(&world, series, tool));
             (ours, Some(peers))
         };
-        series.tell(&mut table, &ours, peers.as_ref().into_iter().flatten());
-        nearer = peers;
+        series.add_rows(&mut table, &ours, peers.as_ref().into_iter().flatten());
+        previous = peers;
     }
     table.print();
     println!(
@@ -87,19 +87,19 @@ impl Series {
         self.files == 1000 && self.distance > DISTANCES[1]
     }
 
-    /// What a peer needs at least.
-    fn least(self, [_, _, flights]: &Run) -> Run {
-        let least = Sample::of(vec![flights.median() * self.distance.as_secs_f64()]);
-        [least.clone(), least, flights.clone()]
+    /// Estimates the least time that a peer needs.
+    fn lower_bound(self, [_, _, flights]: &Run) -> Run {
+        let lower_bound = Sample::of(vec![flights.median() * self.distance.as_secs_f64()]);
+        [lower_bound.clone(), lower_bound, flights.clone()]
     }
 
-    fn tell<'a>(self, table: &mut Table, ours: &Run, peers: impl Iterator<Item = &'a Run>) {
+    fn add_rows<'a>(self, table: &mut Table, ours: &Run, peers: impl Iterator<Item = &'a Run>) {
         let peers: Vec<&Run> = peers.collect();
         let fastest = peers.iter().map(|[all, ..]| all.over(&ours[0])).fold(f64::INFINITY, f64::min);
         let first = [self.files.to_string(), format!("{} ms", self.distance.as_millis()), self.runs.to_string()];
         let mut row = |tool: Tool, [all, alone, flights]: &Run, ratio: String| {
-            let least = if self.is_too_long() && tool != Tool::Ours { "≥ " } else { "" };
-            // Without a distance answers overtake the rest of what they answer, and a burst counts as several.
+            let lower_bound = if self.is_too_long() && tool != Tool::Ours { "≥ " } else { "" };
+            // Without a distance, responses arrive before their request is complete, and a burst counts several times.
             let flights = if self.distance.is_zero() { "–".to_owned() } else { format!("{:.0}", flights.median()) };
             let [files, rtt, runs] = first.clone();
             table.row([
@@ -107,8 +107,8 @@ impl Series {
                 rtt,
                 runs,
                 tool.name().to_owned(),
-                format!("{least}{all}"),
-                format!("{least}{alone}"),
+                format!("{lower_bound}{all}"),
+                format!("{lower_bound}{alone}"),
                 flights,
                 ratio,
             ]);
@@ -122,12 +122,12 @@ impl Series {
     }
 }
 
-/// Where the tool finds so many files.
+/// Returns the tool's directory with this number of files.
 fn files(world: &World, tool: Tool, count: usize) -> PathBuf {
     world.home().join(format!("{}-{count}", tool.name()))
 }
 
-/// Into a fresh database, from nothing to the tool's end.
+/// Measures a run of the tool in a fresh database, from the start to the tool's end.
 fn measure(world: &World, series: Series, tool: Tool) -> [f64; 3] {
     let database = world.lab.database.server().database();
     let network = world.network(series.distance);
@@ -136,22 +136,22 @@ fn measure(world: &World, series: Series, tool: Tool) -> [f64; 3] {
         Tool::Ours => network.port(),
         Tool::Diesel | Tool::Sqlx | Tool::Refinery => openssh::in_background(world, network.port()),
     };
-    let stands = Instant::now();
+    let forwarded = Instant::now();
     finish(&mut tool.command(world, &database, &files(world, tool, series.files), port));
-    let (took, alone) = (began.elapsed(), stands.elapsed());
+    let (took, alone) = (began.elapsed(), forwarded.elapsed());
     let flights = u32::try_from(network.count()).unwrap_or(u32::MAX);
     network.cut();
     expect_tables(&database, series.files);
     [took.as_secs_f64(), alone.as_secs_f64(), f64::from(flights)]
 }
 
-/// A tool that failed was not fast.
+/// Runs a command to its end. A failure is no measurement.
 fn finish(command: &mut Command) {
     let log = tempfile::NamedTempFile::new().expect("there is room");
     let handle = || Stdio::from(log.reopen().expect("the file is there"));
     let status = command.stdin(Stdio::null()).stdout(handle()).stderr(handle()).status().expect("the tool is built");
-    let said = fs::read_to_string(log.path()).unwrap_or_default();
-    assert!(status.success(), "{command:?}: {status}\n{said}");
+    let text = fs::read_to_string(log.path()).unwrap_or_default();
+    assert!(status.success(), "{command:?}: {status}\n{text}");
 }
 
 fn expect_tables(database: &Database, count: usize) {

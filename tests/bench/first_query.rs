@@ -1,6 +1,6 @@
-//! From nothing to the answer of the first query.
+//! The time from the start to the response to the first query.
 #![expect(clippy::disallowed_methods, reason = "starts the parties")]
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
+#![expect(clippy::print_stdout, reason = "prints its results")]
 
 use crate::{
     flights::Flights,
@@ -17,13 +17,13 @@ use std::{
 };
 use tokio::{net::TcpStream, runtime::Runtime};
 
-/// Of each party over each distance.
+/// Runs of each party over each distance.
 const RUNS: usize = 11;
 
-/// The line of the log that tells what the database has answered.
-const ANSWER: &str = "PostgreSQL";
+/// A text in the log line that the first response of the database causes.
+const RESPONSE_TEXT: &str = "PostgreSQL";
 
-/// At most this part of the time that `ssh -L` and psql take.
+/// The target against the time of `ssh -L` and psql.
 const TARGET: Target = Target::AtMost(0.75);
 
 struct Topic {
@@ -31,17 +31,17 @@ struct Topic {
     runtime: Runtime,
 }
 
-/// Asks through the bastion at the other end of this delay line.
-type Party = fn(&Topic, &Flights) -> Answer;
+/// Runs a query through the bastion at the other end of this delay line.
+type Party = fn(&Topic, &Flights) -> Response;
 
-/// When the answer came, and how many flights there had been.
-struct Answer {
+/// The time of the response, and the number of flights before it.
+struct Response {
     at: Instant,
     flights: usize,
 }
 
-impl Answer {
-    /// It is there.
+impl Response {
+    /// Records a response that has just arrived.
     fn now(network: &Flights) -> Self {
         Self { at: Instant::now(), flights: network.count() }
     }
@@ -51,11 +51,11 @@ impl Answer {
 pub(crate) fn run() {
     heading(
         "First query",
-        "Milliseconds from nothing to the first answer, and round trips counted in front of the bastion (TCP's own is not \
-         among them). *library*: `Transport::connect`, `Session::connect`, `select 1`, in this process. *program*: \
-         `bastion-migrate status` from its start until the log tells what the database has answered. *ssh + driver*: \
-         `ssh -f -N -L`, and when it is back `select 1` with the library's driver in this process. *ssh + psql*: `ssh -f -N -L`, \
-         then `psql -c 'select 1'`, as scripts do it: psql asks first whether the server speaks TLS, which it does not. No \
+        "Milliseconds from the start to the first response, and round trips counted in front of the bastion (without TCP's \
+         own). *library*: `Transport::connect`, `Session::connect`, `select 1`, in this process. *program*: \
+         `bastion-migrate status` from its start until the log shows the database's response. *ssh + driver*: \
+         `ssh -f -N -L`, and then `select 1` with the library's driver in this process. *ssh + psql*: `ssh -f -N -L`, \
+         then `psql -c 'select 1'`, as scripts do it: psql first requests TLS, which the server does not support. No \
          password. Each run has a connection of its own.",
     );
     let topic = Topic { world: World::new(), runtime: runtime() };
@@ -90,67 +90,67 @@ fn rounded([_, flights]: &[Sample; 2]) -> String {
 }
 
 impl Topic {
-    /// Milliseconds and flights.
+    /// Measures milliseconds and flights.
     fn measure(&self, distance: Duration, party: Party) -> [f64; 2] {
         let network = self.world.network(distance);
         let began = Instant::now();
-        let answer = party(self, &network);
-        let flights = u32::try_from(answer.flights).unwrap_or(u32::MAX);
-        // What a script would leave in the background ends with its connection.
+        let response = party(self, &network);
+        let flights = u32::try_from(response.flights).unwrap_or(u32::MAX);
+        // Ends the `ssh` in the background.
         network.cut();
-        [milliseconds(answer.at.duration_since(began)), f64::from(flights)]
+        [milliseconds(response.at.duration_since(began)), f64::from(flights)]
     }
 
-    fn library(&self, network: &Flights) -> Answer {
+    fn library(&self, network: &Flights) -> Response {
         self.runtime.block_on(async {
-            let reach = self.world.reach(network.port()).await;
-            let session = self.world.session(&reach).await;
+            let transport = self.world.transport(network.port()).await;
+            let session = self.world.session(&transport).await;
             session.client.simple_query("select 1").await.expect("the database answers");
-            Answer::now(network)
+            Response::now(network)
         })
     }
 
-    fn driver(&self, network: &Flights) -> Answer {
+    fn driver(&self, network: &Flights) -> Response {
         let local = openssh::in_background(&self.world, network.port());
         self.runtime.block_on(async {
             let stream = TcpStream::connect(("127.0.0.1", local)).await.expect("ssh -L listens");
             let client = self.world.client(stream).await;
             client.simple_query("select 1").await.expect("the database answers");
-            Answer::now(network)
+            Response::now(network)
         })
     }
 
-    fn program(&self, network: &Flights) -> Answer {
+    fn program(&self, network: &Flights) -> Response {
         let migrations = self.world.home().join("migrations");
-        first_line(
+        wait_for_line(
             program::step(&self.world, &self.world.lab.database, "status", &migrations, network.port()),
-            ANSWER,
+            RESPONSE_TEXT,
             network,
         )
     }
 
-    fn psql(&self, network: &Flights) -> Answer {
+    fn psql(&self, network: &Flights) -> Response {
         let local = openssh::in_background(&self.world, network.port());
         let mut psql = Command::new("psql");
         psql.args(["-X", "-A", "-t", "-c", "select 1"]).arg(self.world.url(&self.world.lab.database, local));
         psql.stdout(Stdio::piped());
-        first_line(psql, "1", network)
+        wait_for_line(psql, "1", network)
     }
 }
 
-/// When the party said this, in a line that it may go on after.
-fn first_line(mut party: Command, said: &str, network: &Flights) -> Answer {
+/// Runs the party to its end and returns when this text appeared in its output.
+fn wait_for_line(mut party: Command, text: &str, network: &Flights) -> Response {
     let mut child = party.spawn().expect("the party is installed");
     let lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines().map_while(Result::ok);
     let mut log = String::new();
-    let mut answered = None;
+    let mut response = None;
     for line in lines {
-        if answered.is_none() && line.contains(said) {
-            answered = Some(Answer::now(network));
+        if response.is_none() && line.contains(text) {
+            response = Some(Response::now(network));
         }
         log.push_str(&line);
         log.push('\n');
     }
     drop(child.wait());
-    answered.unwrap_or_else(|| panic!("`{said}` was not said:\n{log}"))
+    response.unwrap_or_else(|| panic!("`{text}` was not printed:\n{log}"))
 }

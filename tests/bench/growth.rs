@@ -1,4 +1,4 @@
-//! What more files cost: time, processor and memory.
+//! The cost of more files: time, CPU time and memory.
 
 use crate::{
     files::tool::Tool,
@@ -16,10 +16,10 @@ use std::{
     time::Instant,
 };
 
-/// So many files, so often.
+/// Numbers of files and of runs.
 const SIZES: [(usize, usize); 4] = [(10, 9), (100, 9), (1000, 3), (10_000, 1)];
 
-/// What is to be reached: megabytes at most, with a thousand files.
+/// The target: megabytes at most, with a thousand files.
 const MEMORY: f64 = 40.0;
 
 /// Prints the table.
@@ -27,7 +27,7 @@ pub(crate) fn run() {
     heading(
         "Growth",
         "The program from its start to its end, through the bastion, without a distance or a delay line; PostgreSQL does not \
-         wait for the disk. *CPU* is the program's own. *Memory* is `VmHWM`, watched in a run of its own that is not timed. \
+         wait for the disk. *CPU* is the program's own. *Memory* is `VmHWM`, polled in a separate run that is not timed. \
          *status* comes after *migrate*, when there is nothing to do.",
     );
     let world = World::new();
@@ -76,7 +76,7 @@ fn step(world: &World, database: &Database, command: &str, files: &Path) -> Comm
     step
 }
 
-/// Milliseconds, and milliseconds of a processor.
+/// Runs the step and measures milliseconds of time and of CPU time.
 fn timed(step: &mut Command) -> [f64; 2] {
     let (spent, began) = (usage::of_children(), Instant::now());
     let status = step.status().expect("the program is built");
@@ -84,7 +84,7 @@ fn timed(step: &mut Command) -> [f64; 2] {
     [milliseconds(began.elapsed()), milliseconds(usage::of_children() - spent)]
 }
 
-/// In megabytes, 10⁶ bytes.
+/// Runs the step and measures its peak memory in megabytes (10⁶ bytes).
 fn peak_memory(step: &mut Command) -> f64 {
     let mut child = step.spawn().expect("the program is built");
     let mut peak = 0.0;

@@ -1,6 +1,6 @@
-//! What `executor: image` costs over `docker run` of the same tool in the same image.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
-#![expect(clippy::disallowed_methods, reason = "asks the engine as a workflow would")]
+//! The cost of `executor: image` compared with `docker run` of the same tool in the same image.
+#![expect(clippy::print_stdout, reason = "prints its results")]
+#![expect(clippy::disallowed_methods, reason = "runs docker as a workflow would")]
 
 use crate::{
     network::{Database, Network},
@@ -13,26 +13,26 @@ use std::{
     time::Instant,
 };
 
-/// Of each party.
+/// Runs of each party.
 const RUNS: usize = 7;
 
-/// What is to be reached, in milliseconds over `docker run` of the migration alone.
+/// The target: milliseconds more than `docker run` of the migration alone.
 const OVERHEAD: f64 = 400.0;
 
-/// What `make image` calls them.
+/// The names that `make image` gives to the images.
 const ACTION: &str = "bastion-migrate:dev";
 const APP: &str = "bastion-migrate-app:django-5.2";
 
-/// What is timed.
+/// A party whose time is measured.
 #[derive(Debug, Clone, Copy)]
 enum Party {
     /// A step with `executor: image`, through the bastion.
     Action,
-    /// The same start of a container of the action, that does nothing: what any action in a container costs.
+    /// The same container of the action without work: the cost of any action in a container.
     Nothing,
-    /// `docker run … manage.py migrate`, in the private network itself.
+    /// `docker run … manage.py migrate` in the private network.
     Migrate,
-    /// What a careful script does: list, migrate, check, a `docker run` each.
+    /// A careful script: list, migrate and check, each by a `docker run`.
     Careful,
 }
 
@@ -40,10 +40,10 @@ enum Party {
 pub(crate) fn run() {
     heading(
         "Image executor",
-        "Milliseconds for the migrations of a small Django project into a fresh database. *docker run* stands in the \
-         database's own network and needs no tunnel; *careful* is the same with a listing before and a check after, which \
-         is what the action does, too: it connects through the bastion, takes the lock, lists, migrates and proves. *an action that does nothing* is our \
-         own container started for no work, as any action in a container is.",
+        "Milliseconds for the migrations of a small Django project into a fresh database. *docker run* runs in the \
+         database's own network and needs no tunnel; *careful* is the same with a listing before and a check after. \
+         The action does both, too: it connects through the bastion, takes the lock, lists, migrates and verifies. *an action that does nothing* is our \
+         own container without work: the cost of any action in a container.",
     );
     let network = Arc::new(Network::start());
     let parties = [Party::Action, Party::Nothing, Party::Migrate, Party::Careful];
@@ -68,7 +68,7 @@ pub(crate) fn run() {
         [took]
     });
     let over = |other: &Sample| action.median() - other.median();
-    let mut table = Table::new(["who", "time, ms", "the action is longer by, ms", "against 400 ms"]);
+    let mut table = Table::new(["party", "time, ms", "the action is longer by, ms", "against 400 ms"]);
     let verdict = Target::AtMost(1.0).judge(over(&migrate) / OVERHEAD);
     let alone = |who: &str, sample: &Sample| [who.to_owned(), sample.to_string(), "–".to_owned(), "–".to_owned()];
     table.row(alone("the action", &action));
@@ -84,7 +84,7 @@ pub(crate) fn run() {
     table.print();
 }
 
-/// As the runner starts it, as far as this matters here: the values are in the environment of the client.
+/// Runs the action as the runner starts it: the values are in the CLI's environment.
 fn step(database: &Database) {
     let network = database.network();
     let inputs = [
@@ -107,7 +107,7 @@ fn step(database: &Database) {
     finish(docker.args(["--env", "GITHUB_ACTIONS=true", ACTION]));
 }
 
-/// The start of a container of the action.
+/// Returns a command that starts a container of the action.
 fn action(database: &Database) -> Command {
     let mut docker = Command::new("docker");
     docker.args(["run", "--rm", "--volume", "/var/run/docker.sock:/var/run/docker.sock"]);
@@ -127,6 +127,6 @@ fn bare(database: &Database, arguments: &[&str]) {
 
 fn finish(docker: &mut Command) {
     let output = docker.stdin(Stdio::null()).output().expect("docker is installed");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
 }

@@ -1,13 +1,13 @@
-//! What was measured, where and with what: without it no figure can be compared.
-#![expect(clippy::disallowed_methods, reason = "asks programs for their versions")]
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
+//! The machine and the versions of a measurement, without which its figures can't be compared.
+#![expect(clippy::disallowed_methods, reason = "runs programs for their versions")]
+#![expect(clippy::print_stdout, reason = "prints its results")]
 
 use crate::table::Table;
 use std::{env, fs, process::Command, thread};
 
 /// Prints the machine, the versions and the command.
-pub(crate) fn introduce(asked: &[String]) {
-    let only = if asked.is_empty() { String::new() } else { format!(" ONLY=\"{}\"", asked.join(" ")) };
+pub(crate) fn print_machine(topics: &[String]) {
+    let only = if topics.is_empty() { String::new() } else { format!(" ONLY=\"{}\"", topics.join(" ")) };
     println!("# `make bench{only}`\n");
     let mut table = Table::new(["what", "which"]);
     for (what, which) in [
@@ -24,7 +24,7 @@ pub(crate) fn introduce(asked: &[String]) {
     }
     table.print();
     println!(
-        "Each figure is the median of the runs, in brackets the least and the most. Parties took turns in one run.\n"
+        "Each figure is the median of the runs, with the minimum and the maximum in brackets. Parties took turns in one run.\n"
     );
 }
 
@@ -34,9 +34,9 @@ fn processor() -> String {
     name.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned())
 }
 
-/// The first thing that a program says, on whichever stream.
+/// Returns the first line of a program's output on either stream.
 pub(crate) fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    String::from_utf8_lossy(&said).lines().next().unwrap_or("not there").to_owned()
+    let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or("not installed").to_owned()
 }

@@ -1,10 +1,10 @@
-//! `make bench`: what a run costs, side by side with the tools that it stands in for, in one run and as ratios. Medians of
-//! runs that take turns, so that a busy machine is busy for all. Nothing here asserts a time.
+//! `make bench`: the cost of a run compared with the tools that it replaces, measured together and as ratios. Figures
+//! are medians of runs that take turns, so that other load on the machine affects all. Nothing here asserts a time.
 //!
-//! One file per topic; `make bench ONLY="tunnel start"` runs some of them. The rest is what topics share: `world` is the
-//! servers, `openssh` the peer of the tunnel, `sample` the arithmetic, `table` the paper.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
-#![expect(dead_code, reason = "the bench uses a part of what the suite needs")]
+//! One file per topic; `make bench ONLY="tunnel start"` runs some of them. Topics share the rest: `world` has the
+//! servers, `openssh` the peer of the tunnel, `sample` the arithmetic, `table` the output.
+#![expect(clippy::print_stdout, reason = "prints its results")]
+#![expect(dead_code, reason = "uses only a part of the suite's lab")]
 
 #[path = "../container/engine.rs"]
 mod engine;
@@ -37,7 +37,7 @@ use std::process::ExitCode;
 
 type Topic = (&'static str, fn());
 
-/// In the order in which they run.
+/// All topics, in the order in which they run.
 const TOPICS: [Topic; 8] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
@@ -49,32 +49,32 @@ const TOPICS: [Topic; 8] = [
     ("image", image::run),
 ];
 
-/// What the topic `tunnel` stands for.
+/// The topics that `tunnel` stands for.
 const TUNNEL: [&str; 3] = ["first-query", "small-queries", "bulk"];
 
 fn main() -> ExitCode {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    match asked.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        // What the topic `start` runs in a container.
+    let topics: Vec<String> = std::env::args().skip(1).collect();
+    match topics.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        // Called by the topic `start` in a container.
         ["stopwatch", program] => stopwatch::run(program),
         ["nothing"] => println!("nothing"),
-        _ => return run(&asked),
+        _ => return run(&topics),
     }
     ExitCode::SUCCESS
 }
 
-fn run(asked: &[String]) -> ExitCode {
-    let is_asked = |name: &str| {
-        let named = |asked: &String| asked == name || (asked == "tunnel" && TUNNEL.contains(&name));
-        asked.is_empty() || asked.iter().any(named)
+fn run(topics: &[String]) -> ExitCode {
+    let is_selected = |name: &str| {
+        let named = |topics: &String| topics == name || (topics == "tunnel" && TUNNEL.contains(&name));
+        topics.is_empty() || topics.iter().any(named)
     };
     let known: Vec<&str> = TOPICS.map(|(name, _)| name).into_iter().chain(["tunnel"]).collect();
-    if let Some(unknown) = asked.iter().find(|name| !known.contains(&name.as_str())) {
+    if let Some(unknown) = topics.iter().find(|name| !known.contains(&name.as_str())) {
         println!("there is no topic `{unknown}`, but {}", known.join(", "));
         return ExitCode::FAILURE;
     }
-    machine::introduce(asked);
-    for (_, topic) in TOPICS.iter().filter(|(name, _)| is_asked(name)) {
+    machine::print_machine(topics);
+    for (_, topic) in TOPICS.iter().filter(|(name, _)| is_selected(name)) {
         topic();
     }
     ExitCode::SUCCESS

@@ -1,4 +1,4 @@
-//! What it costs to hide secrets in what a server says: a file with very many notices, and the redactor alone on the same text.
+//! The cost of redaction: a file with very many notices, and the redactor alone on the same text.
 
 use crate::{
     files::tool::Tool,
@@ -10,12 +10,12 @@ use crate::{
 use bastion_migrate::secret::{Redactor, Secret};
 use std::{fs, hint::black_box, io::Read as _, time::Instant};
 
-/// Of each party.
+/// Runs of each party.
 const RUNS: usize = 5;
 
 const NOTICES: usize = 200_000;
 
-/// What is to be reached: the redactor's part of a run.
+/// The target: the redactor's share of a run's time.
 const SHARE: f64 = 0.02;
 
 /// Prints the table.
@@ -23,8 +23,8 @@ pub(crate) fn run() {
     heading(
         "Notices",
         "A file that raises 200,000 notices, through the bastion, from the start of the program to its end, with a reader of its log. \
-         *The redactor* is alone and reads as much as it does in the run: each notice as it comes, and each line of the log as \
-         it goes, with a private key, a password, the URL that it stands in and a token to look for.",
+         *The redactor* runs alone on the same amount of text as in the run: each incoming notice and each line of the log, \
+         with a private key, a password, the URL that contains it and a token as secrets.",
     );
     let world = World::new();
     let mut table = Table::new(["notice", "runs", "the run, ms", "the redactor, ms", "of it / 2 %"]);
@@ -44,8 +44,8 @@ pub(crate) fn run() {
         fs::write(file, loops).expect("there is room");
         let redactor = redactor(&world);
         let [[whole], [alone]] = in_turns(RUNS, [Party::Run, Party::Redactor], |party| match party {
-            Party::Run => [timed(&world, &files)],
-            Party::Redactor => [redacting(&redactor, text)],
+            Party::Run => [time_run(&world, &files)],
+            Party::Redactor => [time_redactor(&redactor, text)],
         });
         table.row([name.to_owned(), RUNS.to_string(), whole.to_string(), alone.to_string(), share(&alone, &whole)]);
     }
@@ -62,7 +62,7 @@ fn share(alone: &Sample, whole: &Sample) -> String {
     Target::AtMost(1.0).judge(alone.over(whole) / SHARE)
 }
 
-/// As of a run with a password and a token.
+/// Returns the redactor of a run with a key, a password and a token.
 fn redactor(world: &World) -> Redactor {
     let password = "jH7%kq'2 w\"Zx";
     let url = format!("postgres://app:jH7%25kq'2%20w%22Zx@127.0.0.1:{}/app", world.database_port());
@@ -71,7 +71,7 @@ fn redactor(world: &World) -> Redactor {
     Redactor::new(&secrets.map(Secret::new))
 }
 
-fn timed(world: &World, files: &std::path::Path) -> f64 {
+fn time_run(world: &World, files: &std::path::Path) -> f64 {
     let database = world.lab.database.server().database();
     let mut step = program::step(world, &database, "migrate", files, world.lab.bastion.port);
     let began = Instant::now();
@@ -80,11 +80,11 @@ fn timed(world: &World, files: &std::path::Path) -> f64 {
     child.stdout.take().expect("it is piped").read_to_string(&mut log).expect("the log is UTF-8");
     assert!(child.wait().expect("the program ends").success(), "{}", log.lines().last().unwrap_or_default());
     let took = milliseconds(began.elapsed());
-    assert!(log.lines().filter(|line| line.contains(": notice: ")).count() == NOTICES, "every notice is told");
+    assert!(log.lines().filter(|line| line.contains(": notice: ")).count() == NOTICES, "every notice is logged");
     took
 }
 
-fn redacting(redactor: &Redactor, text: &str) -> f64 {
+fn time_redactor(redactor: &Redactor, text: &str) -> f64 {
     let texts: Vec<[String; 3]> = (0..NOTICES)
         .map(|number| {
             let text = text.replace('%', &number.to_string());

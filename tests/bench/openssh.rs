@@ -9,16 +9,16 @@ use std::{
     time::Duration,
 };
 
-/// From a local port to one that the bastion reaches.
+/// The ports of a forwarding: from a local port to one that the bastion reaches.
 #[derive(Debug, Clone, Copy)]
 struct Ports {
-    /// Of the bastion, or of the delay line to it.
+    /// The bastion's port, or that of the delay line to it.
     bastion: u16,
     local: u16,
     target: u16,
 }
 
-/// `ssh`, told of the way and of nothing else: no configuration of this machine, no agent.
+/// Returns an `ssh` command for the forwarding, without this machine's configuration and without an agent.
 fn ssh(world: &World, ports: Ports) -> Command {
     let Ports { bastion, local, target } = ports;
     let known_hosts = world.home().join(format!("known_hosts_{bastion}"));
@@ -38,8 +38,8 @@ fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-/// `ssh -f` to the database: back when the forwarding stands. The `ssh` in the background ends when its connection is cut.
-/// Returns the local port.
+/// Runs `ssh -f` to the database, which returns once the forwarding is open. The `ssh` in the background ends when its
+/// connection is cut. Returns the local port.
 pub(crate) fn in_background(world: &World, bastion: u16) -> u16 {
     let ports = Ports { bastion, local: free_port(), target: world.database_port() };
     let status = ssh(world, ports).arg("-f").status().expect("ssh is installed");
@@ -51,12 +51,12 @@ pub(crate) fn in_background(world: &World, bastion: u16) -> u16 {
 #[derive(Debug)]
 pub(crate) struct Forward {
     child: Child,
-    /// Where it listens.
+    /// The local port.
     pub(crate) port: u16,
 }
 
 impl Forward {
-    /// Starts it and waits until it listens.
+    /// Starts `ssh -L` and waits until it listens.
     pub(crate) fn start(world: &World, bastion: u16, target: u16) -> Self {
         let ports = Ports { bastion, local: free_port(), target };
         let child = ssh(world, ports).spawn().expect("ssh is installed");
@@ -66,7 +66,7 @@ impl Forward {
         forward
     }
 
-    /// What it has cost so far.
+    /// Returns its CPU time so far.
     pub(crate) fn usage(&self) -> Duration {
         usage::of_process(self.child.id())
     }

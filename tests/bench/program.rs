@@ -1,4 +1,4 @@
-//! The program that was built beside this one, started as a step of a job would start it.
+//! The program under measurement, started as a step of a job starts it.
 #![expect(clippy::disallowed_methods, reason = "starts the program that is measured")]
 
 use crate::{lab::postgres::Database, world::World};
@@ -8,19 +8,19 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What makes a machine a runner, as far as the program asks.
+/// The variables by which the program recognises a runner.
 const RUNNER: [(&str, &str); 2] = [("GITHUB_ACTIONS", "true"), ("CI", "true")];
 
-/// What is written there is a part of the work.
+/// Command files; writing them is a part of the measured work.
 const COMMAND_FILES: [&str; 2] = ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"];
 
-/// Where Cargo has put the program: an example lies in a directory beside it.
+/// Returns the path of the program, which Cargo builds into the parent of the examples' directory.
 pub(crate) fn path() -> PathBuf {
     let beside = || env::current_exe().ok()?.parent()?.parent().map(|target| target.join("bastion-migrate"));
     beside().filter(|path| path.exists()).expect("the program is built: run `make bench`")
 }
 
-/// A command of it with the files of this directory, for this database, through the bastion at this port.
+/// Returns a command of the program for this directory of files and this database, through the bastion at this port.
 pub(crate) fn step(world: &World, database: &Database, command: &str, files: &Path, bastion: u16) -> Command {
     let mut step = Command::new(path());
     step.env_clear().envs(RUNNER).current_dir(world.home()).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -1,18 +1,18 @@
-//! Measurements, their median and spread, and what they are next to each other.
+//! Measurements: median, spread and comparison.
 
 use std::{fmt, time::Duration};
 
-/// What one party needed, run by run, in one unit.
+/// One party's values, run by run, in one unit.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample(Vec<f64>);
 
 impl Sample {
-    /// What was measured elsewhere.
+    /// Creates a sample from values.
     pub(crate) fn of(values: Vec<f64>) -> Self {
         Self(values)
     }
 
-    /// Of an even number of runs the mean of the two in the middle; of none, not a number.
+    /// Returns the median: the mean of the middle two for an even number of runs, NaN without runs.
     pub(crate) fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -24,14 +24,14 @@ impl Sample {
         }
     }
 
-    /// How many times as much this is as the other, by their medians.
+    /// Returns the ratio of the medians of this and the other sample.
     pub(crate) fn over(&self, other: &Self) -> f64 {
         self.median() / other.median()
     }
 }
 
 impl fmt::Display for Sample {
-    /// The median, and the least and the most.
+    /// Formats the median with the minimum and the maximum.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
         let most = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -40,7 +40,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// Three figures that count.
+/// Returns the number of decimals for three significant digits.
 fn digits(value: f64) -> usize {
     match value.abs() {
         value if value >= 100.0 => 0,
@@ -49,8 +49,8 @@ fn digits(value: f64) -> usize {
     }
 }
 
-/// Has the parties take turns, and measures so many things of each. Each begins as often as the others, and of more than
-/// one run the first round, in which everything is cold, does not count.
+/// Measures several values of each party; the parties take turns, and each is first equally often. With more than one
+/// run, an additional first round warms everything up and does not count.
 pub(crate) fn in_turns<P: Copy, const PARTIES: usize, const THINGS: usize>(
     runs: usize,
     parties: [P; PARTIES],
@@ -71,17 +71,17 @@ pub(crate) fn in_turns<P: Copy, const PARTIES: usize, const THINGS: usize>(
     samples
 }
 
-/// In milliseconds.
+/// Converts to milliseconds.
 pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// In microseconds.
+/// Converts to microseconds.
 pub(crate) fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// What a ratio was to be.
+/// The target of a ratio.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
     AtMost(f64),
@@ -89,7 +89,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// The ratio and what was made of the target, as a cell of a table.
+    /// Formats the ratio and whether it reaches the target, as a table cell.
     pub(crate) fn judge(self, ratio: f64) -> String {
         let (sign, bound, is_reached) = match self {
             Self::AtMost(bound) => ('≤', bound, ratio <= bound),

@@ -1,5 +1,5 @@
-//! How soon a step says something, here and in its container, and how large it is.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
+//! The time until a step's first output, here and in its container, and its size.
+#![expect(clippy::print_stdout, reason = "prints its results")]
 
 #[path = "start/container.rs"]
 mod container;
@@ -12,13 +12,13 @@ use crate::{
     table::{Table, heading},
     world::World,
 };
-use container::{Image, Ran};
+use container::{Image, Measured};
 use std::fs;
 
-/// Of each party.
+/// Runs of each party.
 const RUNS: usize = 11;
 
-/// What is to be reached, in milliseconds inside of the container, and in megabytes.
+/// The targets: milliseconds in the container, and megabytes.
 const START: f64 = 50.0;
 const SIZE: f64 = 25.0;
 
@@ -27,36 +27,36 @@ pub(crate) fn run() {
     heading(
         "Start",
         "Milliseconds to the first line of the log, and to the first one that a reader sees (the runner swallows \
-         `::add-mask::`). *Here* and *in the container* begin when the program is started. *docker run* begins before \
-         the engine is asked; what is beside it is a program that only prints a line, in the same image with the same mounts.",
+         `::add-mask::`). *Here* and *in the container* begin when the program is started. *docker run* begins with the \
+         docker CLI; the program compared with it only prints a line, in the same image with the same mounts.",
     );
     let world = World::new();
     let files = world.home().join("files");
     Tool::Ours.lay_out(&files, 1);
-    // Nobody listens: the log has begun long before the bastion is dialled.
+    // The port is closed: the log begins long before the bastion is connected to.
     let step = || program::step(&world, &world.lab.database, "migrate", &files, 9);
     let mut table = Table::new(["what", "first line, ms", "first line for a reader, ms", "against 50 ms"]);
-    let row = |table: &mut Table, what: &str, [first, seen]: &[Sample; 2], verdict: String| {
-        table.row([what.to_owned(), first.to_string(), seen.to_string(), verdict]);
+    let row = |table: &mut Table, what: &str, [first, first_visible]: &[Sample; 2], verdict: String| {
+        table.row([what.to_owned(), first.to_string(), first_visible.to_string(), verdict]);
     };
     let mut sizes = Table::new(["what", "MB", "against 25 MB"]);
     let bytes = fs::metadata(program::path()).map_or(f64::NAN, |file| megabytes(file.len()));
     sizes.row(["the program, as built here".to_owned(), format!("{bytes:.1}"), "–".to_owned()]);
     match Image::find(world.home()) {
-        Err(why) => {
+        Err(reason) => {
             let [here] = in_turns(RUNS, [()], |()| stopwatch::measure(&mut step()));
             row(&mut table, "here", &here, "–".to_owned());
-            println!("Not measured: the container. {why}\n");
+            println!("Not measured: the container. {reason}\n");
         }
         Ok(image) => {
-            let measure = |place| match place {
-                Place::Here => stopwatch::measure(&mut step()),
-                Place::Container => image.measure(&step(), Ran::Stopwatch),
-                Place::Docker => image.measure(&step(), Ran::Program),
-                Place::Empty => image.measure(&step(), Ran::Nothing),
+            let measure = |party| match party {
+                Party::Here => stopwatch::measure(&mut step()),
+                Party::Container => image.measure(&step(), Measured::Stopwatch),
+                Party::Docker => image.measure(&step(), Measured::Program),
+                Party::Empty => image.measure(&step(), Measured::Nothing),
             };
-            let places = [Place::Here, Place::Container, Place::Docker, Place::Empty];
-            let [here, container, docker, empty] = in_turns(RUNS, places, measure);
+            let parties = [Party::Here, Party::Container, Party::Docker, Party::Empty];
+            let [here, container, docker, empty] = in_turns(RUNS, parties, measure);
             let verdict = Target::AtMost(1.0).judge(container[1].median() / START);
             row(&mut table, "here", &here, "–".to_owned());
             row(&mut table, "in the container", &container, verdict);
@@ -73,7 +73,7 @@ pub(crate) fn run() {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Party {
     Here,
     Container,
     Docker,

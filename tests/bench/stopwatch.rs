@@ -1,6 +1,7 @@
-//! From the start of a program to the first line of its log. Runs inside of a container, too: `bench stopwatch PROGRAM`.
+//! The time from the start of a program to the first line of its log. Also runs in a container:
+//! `bench stopwatch PROGRAM`.
 #![expect(clippy::disallowed_methods, reason = "starts the program")]
-#![expect(clippy::print_stdout, reason = "its answer is read")]
+#![expect(clippy::print_stdout, reason = "its output is parsed")]
 
 use crate::sample::milliseconds;
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,38 +11,38 @@ use std::{
     time::Instant,
 };
 
-/// What the runner swallows before a reader sees anything.
+/// The prefix of lines that the runner does not show.
 const MASK: &str = "::add-mask::";
 
-/// Milliseconds to the first line at all, and to the first one that a reader sees. The program is ended then.
+/// Measures the milliseconds to the first line, and to the first line that the runner shows; then ends the program.
 pub(crate) fn measure(program: &mut Command) -> [f64; 2] {
     let began = Instant::now();
     let mut child = program.stdout(Stdio::piped()).spawn().expect("the program is there");
     let lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines().map_while(Result::ok);
-    let (mut first, mut seen) = (f64::NAN, f64::NAN);
+    let (mut first, mut first_visible) = (f64::NAN, f64::NAN);
     for line in lines {
         let now = milliseconds(began.elapsed());
         if first.is_nan() {
             first = now;
         }
         if !line.starts_with(MASK) {
-            seen = now;
+            first_visible = now;
             break;
         }
     }
-    // By a signal that docker hands on; who has ended already needs none.
+    // By a signal that docker forwards; the program may have ended already.
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap_or_default();
     drop(child.wait());
-    [first, seen]
+    [first, first_visible]
 }
 
 /// Measures the program in this environment and prints the two figures.
 pub(crate) fn run(program: &str) {
-    let [first, seen] = measure(&mut Command::new(program));
-    println!("{first} {seen}");
+    let [first, first_visible] = measure(&mut Command::new(program));
+    println!("{first} {first_visible}");
 }
 
-/// The two figures of [`run`].
+/// Parses the two figures that [`run`] prints.
 pub(crate) fn read(printed: &str) -> Option<[f64; 2]> {
     let mut figures = printed.split_whitespace().map(str::parse);
     Some([figures.next()?.ok()?, figures.next()?.ok()?])

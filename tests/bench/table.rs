@@ -1,21 +1,21 @@
-//! Tables as Markdown, aligned so that they can be read as they are.
+//! Markdown tables, aligned for reading as plain text.
 
-/// A table that is being filled.
+/// A table with a head and rows.
 #[derive(Debug)]
 pub(crate) struct Table(Vec<Vec<String>>);
 
 impl Table {
-    /// Its head.
+    /// Creates a table with this head.
     pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
         Self(vec![head.map(str::to_owned).to_vec()])
     }
 
-    /// One more row.
+    /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.0.push(cells.into_iter().collect());
     }
 
-    /// Prints it.
+    /// Prints the table.
     pub(crate) fn print(&self) {
         let columns = self.0.first().map_or(0, Vec::len);
         let width = |column: usize| {
@@ -37,7 +37,7 @@ impl Table {
     }
 }
 
-/// What a topic is about, and how it is measured.
+/// Prints a topic's title and how it is measured.
 pub(crate) fn heading(title: &str, how: &str) {
     println!("## {title}\n\n{how}\n");
 }

@@ -1,20 +1,20 @@
-//! What somebody used, as the kernel counts it: processors in nanoseconds (`/proc/…/schedstat`), memory at its highest.
+//! Resource usage as the kernel counts it: CPU time in nanoseconds (`/proc/…/schedstat`) and peak memory.
 
 use std::{fs, path::Path, time::Duration};
 
-/// A process that runs, all its threads.
+/// Returns the CPU time of a running process with all its threads.
 pub(crate) fn of_process(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.map(|task| of_task(&task.path())).sum()
 }
 
-/// This thread.
+/// Returns the CPU time of this thread.
 pub(crate) fn of_this_thread() -> Duration {
     of_task(Path::new("/proc/thread-self"))
 }
 
-/// The processes that this one has waited for; in ticks of ten milliseconds (`proc(5)`: `cutime` and `cstime` are fields 16
-/// and 17, in units of `USER_HZ`, which is 100 everywhere).
+/// Returns the CPU time of the child processes that this one has waited for, in ticks of ten milliseconds (`proc(5)`:
+/// `cutime` and `cstime` are fields 16 and 17, in units of `USER_HZ`, which is 100 everywhere).
 pub(crate) fn of_children() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
@@ -22,7 +22,7 @@ pub(crate) fn of_children() -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-/// The most memory that a process has had so far, in megabytes (10⁶); `None` when it has ended.
+/// Returns the peak memory of a process so far, in megabytes (10⁶); `None` after its end.
 pub(crate) fn peak_memory(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB");

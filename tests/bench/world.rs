@@ -1,4 +1,4 @@
-//! The servers of a topic, the ways to them, and the runtime that they are asked from.
+//! The servers of a topic, the connections to them, and the client's runtime.
 
 use crate::{
     flights::Flights,
@@ -27,10 +27,10 @@ use tokio::{
 };
 use tokio_postgres::{Client, Config, NoTls};
 
-/// The distances over which there is a target, as times of a round trip.
+/// The round-trip times for which targets exist.
 pub(crate) const DISTANCES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(100)];
 
-/// A bastion and a PostgreSQL that asks for neither TLS nor a password: what is measured is the way and the work.
+/// A bastion and a PostgreSQL server without TLS and passwords, so that only the connection and the work are measured.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) lab: Lab,
@@ -38,12 +38,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts the servers; PostgreSQL does not wait for the disk.
+    /// Starts the servers. PostgreSQL does not wait for the disk.
     pub(crate) fn new() -> Self {
         Self::with(&[])
     }
 
-    /// The same with a PostgreSQL that waits for the disk at each commit, as it does by default.
+    /// Starts the servers. PostgreSQL waits for the disk at each commit, as it does by default.
     pub(crate) fn durable() -> Self {
         Self::with(&["fsync = on"])
     }
@@ -57,27 +57,27 @@ impl World {
         Self { lab, home }
     }
 
-    /// A directory for the topic's files.
+    /// Returns a directory for the topic's files.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// The file with the private key.
+    /// Returns the path of the private key.
     pub(crate) fn key(&self) -> PathBuf {
         self.home().join("key")
     }
 
-    /// The delay line to the bastion.
+    /// Starts a delay line to the bastion.
     pub(crate) fn network(&self, round_trip: Duration) -> Flights {
         Flights::over(self.lab.bastion.port, round_trip)
     }
 
-    /// What pins the bastion when it is reached by this port.
+    /// Returns the known_hosts line of the bastion at this port.
     pub(crate) fn known_hosts(&self, port: u16) -> String {
         format!("[127.0.0.1]:{port} {}", self.lab.bastion.host_key("ed25519"))
     }
 
-    /// The way to the bastion by this port.
+    /// Returns the route to the bastion at this port.
     pub(crate) fn route(&self, port: u16) -> Route {
         let mut route = self.lab.bastion.route();
         route.known_hosts = Some(self.known_hosts(port));
@@ -85,17 +85,17 @@ impl World {
         route
     }
 
-    /// Where PostgreSQL listens.
+    /// Returns PostgreSQL's port.
     pub(crate) fn database_port(&self) -> u16 {
         self.lab.database.server().port()
     }
 
-    /// A database of the server, by a port on loopback.
+    /// Returns the URL of a database at a port on loopback.
     pub(crate) fn url(&self, database: &Database, port: u16) -> String {
         format!("postgres://{ROLE}@127.0.0.1:{port}/{}", database.name())
     }
 
-    /// The database, as the program sees it.
+    /// Returns the database's address as the program uses it.
     pub(crate) fn target(&self) -> DatabaseTarget {
         DatabaseTarget {
             host: "127.0.0.1".to_owned(),
@@ -109,34 +109,34 @@ impl World {
         }
     }
 
-    /// The tunnel, by this port.
-    pub(crate) async fn reach(&self, port: u16) -> Transport {
-        let (events, _told) = Events::channel();
-        Transport::connect(Some(&self.route(port)), &events).await.expect("the bastion lets us in")
+    /// Opens a tunnel through the bastion at this port.
+    pub(crate) async fn transport(&self, port: u16) -> Transport {
+        let (events, _receiver) = Events::channel();
+        Transport::connect(Some(&self.route(port)), &events).await.expect("the bastion accepts the login")
     }
 
-    /// A session of the program's own kind.
-    pub(crate) async fn session(&self, reach: &Transport) -> Session {
-        let (events, _told) = Events::channel();
+    /// Opens a session with the program's own code.
+    pub(crate) async fn session(&self, transport: &Transport) -> Session {
+        let (events, _receiver) = Events::channel();
         let startup = StartupSettings { application_name: "bench".to_owned(), options: String::new() };
-        Session::connect(reach, &self.target(), &startup, &events).await.expect("the database lets us in")
+        Session::connect(transport, &self.target(), &startup, &events).await.expect("the database accepts the login")
     }
 
-    /// The same client for every party, over whatever stream.
-    #[expect(clippy::disallowed_methods, reason = "the runtime owns the task, and the topic the runtime")]
+    /// Connects the client that all parties use, over this stream.
+    #[expect(clippy::disallowed_methods, reason = "the runtime owns the task, and the topic owns the runtime")]
     pub(crate) async fn client<S>(&self, stream: S) -> Client
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut config = Config::new();
         config.user(ROLE).dbname(self.lab.database.name());
-        let (client, connection) = config.connect_raw(stream, NoTls).await.expect("the database lets us in");
+        let (client, connection) = config.connect_raw(stream, NoTls).await.expect("the database accepts the login");
         tokio::spawn(connection);
         client
     }
 }
 
-/// The kind that the program runs on.
+/// Returns a runtime of the kind that the program uses.
 pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }

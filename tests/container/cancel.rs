@@ -99,8 +99,8 @@ fn a_job_is_cancelled_in_the_middle_of_five_hundred_files() {
     assert_eq!(database.sql("select count(*) from bastion_migrate.ledger"), "249");
 }
 
-/// Shows why there is a time limit: process 1 without handlers ignores both signals, the CLI is killed, and the container keeps
-/// running without a reader of its log. It also shows that these tests detect leftovers.
+/// Shows why there is a time limit: process 1 without handlers ignores both signals, the CLI is killed, and the
+/// container keeps running without a reader of its log. It also shows that these tests detect leftovers.
 #[test]
 fn a_container_that_ignores_the_signals_is_left_running() {
     let database = shared().database();

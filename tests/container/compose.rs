@@ -5,7 +5,7 @@
 use crate::{
     engine::{docker, image, label, try_docker},
     lab::{project::Project, server::Server},
-    process::finish,
+    process::run_checked,
 };
 use std::{
     fs,
@@ -36,7 +36,7 @@ impl Compose {
         let server = Server::start();
         let group =
             "docker_socket=$(stat -Lc %G /var/run/docker.sock) && usermod --append --groups \"$docker_socket\" \"$1\"";
-        finish(Command::new("sh").args(["-euc", group, "group", server.login().name()]));
+        run_checked(Command::new("sh").args(["-euc", group, "group", server.login().name()]));
         let name = format!("pilito-{}", server.login().name());
         let root = server.path(PILITO);
         // The sweeper finds what to remove by this label when the tests are killed.
@@ -44,7 +44,7 @@ impl Compose {
         let file = fs::read_to_string(source("docker-compose.yml")).expect("it is there");
         Project::Plain.unpack(&root.join("src"));
         // The application does not read `.env` files; Compose passes the variables.
-        finish(
+        run_checked(
             Command::new("cp")
                 .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/container/app/project/manage.py"))
                 .arg(root.join("src")),
@@ -181,7 +181,7 @@ mod tests {
             let is_client = |line: &String| line.contains("docker") && line.contains("sleep 600");
             let pids = || compose.server.login().processes().into_iter().find(|(_, line)| is_client(line));
             let (pid, _) = poll(Duration::from_secs(5), pids).expect("it runs");
-            finish(Command::new("kill").args(["-TERM", &pid.to_string()]));
+            run_checked(Command::new("kill").args(["-TERM", &pid.to_string()]));
             assert!(run.join().unwrap().unwrap_err().starts_with("exit status: 143"));
         });
         // The engine removes it after the client has ended.

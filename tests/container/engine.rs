@@ -1,5 +1,5 @@
-//! The Docker engine, by its command line. Containers and networks are labelled with the test process that created them and
-//! are removed when it ends, for whatever reason.
+//! The Docker engine, by its command line. Containers and networks are labelled with the test process that created them
+//! and are removed when it ends, for whatever reason.
 #![expect(clippy::disallowed_methods, reason = "the engine is used by its command line, as the runner uses it")]
 
 use serde_json::Value;
@@ -20,7 +20,8 @@ const ACTION_LABEL: &str = "dev.bastion-migrate.run";
 const ADVICE: &str = "the container tests need the Docker engine: install it (`make setup` does on Debian and Ubuntu), start \
     its daemon (`dockerd`, or `systemctl start docker`), and see that this user may use it";
 
-/// Removes everything with the label `$1`, the containers that the action created for its steps, and the images it pulled.
+/// Removes everything with the label `$1`, the containers that the action created for its steps, and the images it
+/// pulled.
 const SWEEP: &str = r#"
 docker ps --all --quiet --filter "label=$1" | xargs --no-run-if-empty docker rm --force --volumes
 docker ps --all --quiet --filter label=dev.bastion-migrate.run |
@@ -32,8 +33,8 @@ docker image ls --digests --filter "reference=*/bastion-migrate-test-${1#*=}/*" 
 docker network ls --quiet --filter "label=$1" | xargs --no-run-if-empty docker network rm
 "#;
 
-/// Process that sweeps when its standard input ends, that is, when the test process ends. It ignores Ctrl-C. An error if the
-/// engine is missing; every test reports it.
+/// Process that sweeps when its standard input ends, that is, when the test process ends. It ignores Ctrl-C. An error
+/// if the engine is missing; every test reports it.
 static SWEEPER: LazyLock<Result<Child, String>> = LazyLock::new(|| {
     sweep_leftovers_of_dead_processes()?;
     let sweep = format!("trap '' INT TERM HUP; read -r line; {SWEEP}");
@@ -47,8 +48,8 @@ pub(crate) fn label() -> String {
     format!("{LABEL}={}", std::process::id())
 }
 
-/// Returns a line for the input `env` that marks the containers which the action creates for this step. Their labels are set by
-/// the action itself, so they can't serve.
+/// Returns a line for the input `env` that marks the containers which the action creates for this step. Their labels
+/// are set by the action itself, so they can't serve.
 pub(crate) fn marker(step: &str) -> String {
     format!("TEST_STEP={}-{step}", std::process::id())
 }

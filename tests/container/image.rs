@@ -35,8 +35,8 @@ fn the_image_holds_the_program_and_nothing_else() {
     assert_eq!(version, format!("bastion-migrate {}", env!("CARGO_PKG_VERSION")));
 }
 
-/// A shell would be process 1 in our place and drop variables with a `-` in their names. Root, because the runner's files may
-/// belong to root.
+/// A shell would be process 1 in our place and drop variables with a `-` in their names. Root, because the runner's
+/// files may belong to root.
 #[test]
 fn the_image_runs_the_program_itself_as_root() {
     assert_eq!(configured("Entrypoint"), json!(["/bastion-migrate"]));

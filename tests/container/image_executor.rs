@@ -1,5 +1,5 @@
-//! `executor: image`: the application's own tool in its own image reaches the private database, and its effects are read
-//! from the database.
+//! `executor: image`: the application's own tool in its own image reaches the private database, and its effects are
+//! read from the database.
 
 use crate::{
     app::{DJANGO_4_2, DJANGO_5_2, MIGRATIONS, TROUBLE, production_url, with_trouble},
@@ -153,7 +153,7 @@ fn a_failed_migration_is_reported_with_djangos_message() {
         let finished = Step::of_app(&database, app).trouble("missing-table").run();
         let finished = finished.fails("tool-failed", 6).applied(MIGRATIONS).pending([TROUBLE]);
         let message = "django.db.utils.ProgrammingError: relation \"trouble_nowhere\" does not exist";
-        finished.logs(&format!("tool-failed in migrate: {message}\n")).summary(TROUBLE).done();
+        finished.logs(&format!("tool-failed in migrate: {message}\n")).summary(&TROUBLE.replace('_', r"\_")).done();
         assert_eq!(database.sql("select to_regclass('trouble_half')"), "");
     }
 }

@@ -1,5 +1,5 @@
-//! The test network is isolated: the database's name and address are usable on the bastion only, and the image reaches the
-//! database through the bastion.
+//! The test network is isolated: the database's name and address are usable on the bastion only, and the image reaches
+//! the database through the bastion.
 
 use crate::{
     ACTION,

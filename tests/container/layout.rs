@@ -97,8 +97,8 @@ impl Layout {
         self.temp("_runner_file_commands").join(format!("{}{guid}", purpose.prefix()))
     }
 
-    /// Lists every file and directory with owner, mode and length, except the length of command files. Files that a step leaves
-    /// here as root break later steps or the runner's own cleanup.
+    /// Lists every file and directory with owner, mode and length, except the length of command files. Files that a
+    /// step leaves here as root break later steps or the runner's own cleanup.
     pub(crate) fn snapshot(&self) -> BTreeMap<String, String> {
         let mut picture = BTreeMap::new();
         collect(&self.work(), &mut picture);

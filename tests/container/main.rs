@@ -1,5 +1,5 @@
-//! Tests of the image: its content, and its work in a realistic network. They need the Docker engine and `make image`; if
-//! either is missing, every test fails and names it.
+//! Tests of the image: its content, and its work in a realistic network. They need the Docker engine and `make image`;
+//! if either is missing, every test fails and names it.
 #![expect(dead_code, reason = "uses only a part of the suite's lab")]
 
 #[cfg(test)]

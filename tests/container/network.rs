@@ -1,5 +1,5 @@
-//! A realistic network: a bastion in a public and a private network, and a PostgreSQL server in the private one only. Only
-//! the bastion can resolve the database's name and reach it.
+//! A realistic network: a bastion in a public and a private network, and a PostgreSQL server in the private one only.
+//! Only the bastion can resolve the database's name and reach it.
 
 use crate::{
     certificate::{Certificate, Expired},
@@ -211,7 +211,8 @@ impl Database {
         self.network.sql(&self.name, statements)
     }
 
-    /// Lists sessions and advisory locks other than the lab's own, one per line. Allows a moment for a run's sessions to end.
+    /// Lists sessions and advisory locks other than the lab's own, one per line. Allows a moment for a run's sessions
+    /// to end.
     pub(crate) fn left_behind(&self) -> String {
         const LEFTOVERS: &str = "select 'session ' || pid || ' ' || application_name || ': ' || coalesce(query, '') \
              from pg_stat_activity where datname = current_database() and application_name not like 'lab%' \

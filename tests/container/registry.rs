@@ -1,5 +1,5 @@
-//! A private registry on the machine's loopback address, where the engine requires no TLS. The registry and the images pulled
-//! from it are removed when the test process ends.
+//! A private registry on the machine's loopback address, where the engine requires no TLS. The registry and the images
+//! pulled from it are removed when the test process ends.
 
 use crate::{
     engine::{Container, command, docker, image},
@@ -15,8 +15,8 @@ pub(crate) const ROBOT: &str = "robot";
 /// The user's token, which has to be escaped in every format.
 pub(crate) const PASSWORD: &str = "dop_v1_5e\"cret/0123+== %41";
 
-/// The registry's script. The token is also a user name, as with some providers. `exec`, so that the registry is process 1 and
-/// ends with the container.
+/// The registry's script. The token is also a user name, as with some providers. `exec`, so that the registry is
+/// process 1 and ends with the container.
 const SERVE: &str = "
 for user in robot \"$PASSWORD\"; do
     printenv PASSWORD | htpasswd -niB \"$user\" >> /etc/docker/registry/htpasswd

@@ -43,7 +43,8 @@ pub(crate) enum Conclusion {
 }
 
 impl Conclusion {
-    /// Decides the conclusion. The exit code of a cancelled step does not matter; exit code 0 is not enough if a command failed.
+    /// Decides the conclusion. The exit code of a cancelled step does not matter; exit code 0 is not enough if a
+    /// command failed.
     fn of(status: ExitStatus, errors: &[String], stopped: Option<Self>) -> Self {
         match stopped {
             Some(conclusion) => conclusion,
@@ -203,7 +204,7 @@ impl<'a> Running<'a> {
             (self.cli.remaining_containers(), self.cli.marker.clone(), self.cli.siblings);
         let Self { step, guid, paths, output, before, stopped, .. } = self;
         let text = output.whole();
-        let mut masker = Masker::knowing(step.secrets.iter().map(String::as_str).chain(environment::secrets()));
+        let mut masker = Masker::with_secrets(step.secrets.iter().map(String::as_str).chain(environment::secrets()));
         let log = Log::of(&text, &paths, &mut masker, step.job.debug);
         let read =
             |purpose| fs::read_to_string(step.layout.command_file(purpose, &guid)).expect("the command files stay");
@@ -282,7 +283,8 @@ fn reader(pipe: impl Read + Send + 'static, text: &Arc<Mutex<String>>) -> JoinHa
     thread::Builder::new().name("log".to_owned()).spawn(read).expect("a thread can start")
 }
 
-/// The docker CLI's process. When dropped, it kills the CLI and removes the containers, so that a failed test leaves neither.
+/// The docker CLI's process. When dropped, it kills the CLI and removes the containers, so that a failed test leaves
+/// neither.
 #[derive(Debug)]
 struct CliProcess {
     child: Child,

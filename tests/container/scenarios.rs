@@ -1,5 +1,5 @@
-//! The first users' scenarios with an application in an image: two approaches that have to agree, a pipeline of containers,
-//! and a server with Compose.
+//! The first users' scenarios with an application in an image: two approaches that have to agree, a pipeline of
+//! containers, and a server with Compose.
 
 use crate::{
     action::Action,

@@ -1,5 +1,5 @@
-//! Ways in which a secret could leave a container: the log and the files, the engine's records, the process list, the servers.
-//! The harness searches every file for every secret after each step; these tests provoke leaks.
+//! Ways in which a secret could leave a container: the log and the files, the engine's records, the process list, the
+//! servers. The harness searches every file for every secret after each step; these tests provoke leaks.
 
 use crate::{
     engine, leak,
@@ -23,8 +23,8 @@ fn assert_clean(database: &Database, place: &str, text: &str) {
     }
 }
 
-/// The runner passes the values in `Config.Env`, and so in the process's initial environment. A user who can read them from the
-/// engine is root on that machine. No other record contains them.
+/// The runner passes the values in `Config.Env`, and so in the process's initial environment. A user who can read them
+/// from the engine is root on that machine. No other record contains them.
 #[test]
 fn a_running_step_has_secrets_only_in_its_environment() {
     let database = shared().database();
@@ -112,7 +112,8 @@ fn only_the_report_output_names_host_user_and_database() {
     let database = shared().database();
     let finished =
         Step::new(&database).file("migrations/0001_one.sql", "select 1;\n").run().succeeds().applied(["0001_one"]);
-    let (kept, dropped) = Masker::knowing([BASTION, USER, DATABASE, database.name()]).job_outputs(&finished.outputs);
+    let (kept, dropped) =
+        Masker::with_secrets([BASTION, USER, DATABASE, database.name()]).job_outputs(&finished.outputs);
     assert_eq!((kept.len(), dropped), (12, vec!["report".to_owned()]));
     finished.done();
 }

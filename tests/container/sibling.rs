@@ -211,7 +211,7 @@ fn a_concurrent_index_build_waits_for_the_blocking_session_and_names_it() {
 
 /// The server's message may be in any language, and a tool may suppress it.
 #[test]
-fn a_lock_timeout_is_recognised_by_its_code_whatever_the_tool_prints() {
+fn a_lock_timeout_is_recognised_by_its_code_even_if_the_tool_prints_nothing() {
     let database = shared().database();
     database.sql("create table busy (); alter table busy owner to app");
     let _bystander = Bystander::with(&database, "lock table busy in access share mode");

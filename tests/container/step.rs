@@ -35,8 +35,8 @@ pub(crate) enum Socket {
     Absent,
 }
 
-/// Visibility of the runner's directories to the engine. A runner in a container without the same mounts names directories that
-/// do not exist on the engine's host, and gets empty ones.
+/// Visibility of the runner's directories to the engine. A runner in a container without the same mounts names
+/// directories that do not exist on the engine's host, and gets empty ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sources {
     Visible,

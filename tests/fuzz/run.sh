@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets, each for MINUTES, as many at once as there are processors; ONLY="url startup" runs some of them. It
-# ends by itself. An input for which something does not hold is kept below target/fuzz/finds, and ends its target; the others
-# go on. What was learnt stays in target/fuzz/learnt, so that the next call goes on from there.
+# Runs the fuzz targets, each for MINUTES, one per processor at a time; ONLY="url startup" runs some of them. It ends by
+# itself. An input that violates a property is saved below target/fuzz/finds and ends its target; the others continue. The
+# learnt corpus stays in target/fuzz/learnt, and the next call continues from there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,7 +10,7 @@ readonly WORK=$PWD/target/fuzz TOOLS=$PWD/target/fuzz-tools
 minutes=${MINUTES:-10}
 
 if ! [[ $minutes =~ ^[1-9][0-9]*$ ]]; then
-    echo "make fuzz: MINUTES is \`$minutes\`, which is no number of minutes from 1" >&2
+    echo "make fuzz: MINUTES is \`$minutes\`, which is not a number of minutes (at least 1)" >&2
     exit 2
 fi
 known=$(sed -n '/^\[\[bin\]\]/,$s/^name = "\(.*\)"$/\1/p' tests/fuzz/Cargo.toml)
@@ -25,8 +25,8 @@ done
 if ! "$TOOLS/bin/cargo-fuzz" --version 2>/dev/null | grep -qF "$VERSION"; then
     cargo install --locked --root "$TOOLS" cargo-fuzz --version "$VERSION"
 fi
-# Without a sanitizer: there is no unsafe code of ours for one to watch, and without it any toolchain will do. What overflows
-# is found, because debug assertions are on.
+# Without a sanitizer: we have no unsafe code for one to check, and without it any toolchain works. Overflows are found,
+# because debug assertions are on.
 RUSTC_WRAPPER=$PWD/tests/fuzz/rustc.sh "$TOOLS/bin/cargo-fuzz" build --fuzz-dir tests/fuzz --target-dir "$WORK/build" --sanitizer none
 programs=$WORK/build/$(rustc --print host-tuple)/release
 
@@ -36,16 +36,17 @@ fuzz() {
     local options=(-max_total_time=$(( MINUTES * 60 )) -timeout=30 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1
         -artifact_prefix="$WORK/finds/$target/")
     if [[ -f tests/fuzz/words/$target ]]; then options+=(-dict="tests/fuzz/words/$target"); fi
-    # A machine that is busy with other things may well take seconds for one input. Its own clock ends it; the other one is for a program that does not look at its clock any more.
+    # A busy machine may take seconds for one input, so the target ends itself by max_total_time; timeout(1) is for a target
+    # that no longer checks the time.
     if timeout --kill-after=5 $(( MINUTES * 60 + 60 )) "$PROGRAMS/$target" "${options[@]}" \
         "$WORK/learnt/$target" "tests/fuzz/corpus/$target" >"$WORK/$target.log" 2>&1 </dev/null; then
         verdict=held
     else
         verdict=FAILED
     fi
-    local said
-    said=$(sed -n 's/^stat::number_of_executed_units: *//p; s/^Done \([0-9]*\) runs.*/\1/p' "$WORK/$target.log" | head -1)
-    printf '%-12s %-7s %12s inputs\n' "$target" "$verdict" "${said:-?}"
+    local count
+    count=$(sed -n 's/^stat::number_of_executed_units: *//p; s/^Done \([0-9]*\) runs.*/\1/p' "$WORK/$target.log" | head -1)
+    printf '%-12s %-7s %12s inputs\n' "$target" "$verdict" "${count:-?}"
     if [[ $verdict == FAILED ]]; then
         local find
         find=$(sed -n 's/.*Test unit written to //p' "$WORK/$target.log" | tail -1)
@@ -58,6 +59,6 @@ fuzz() {
 export -f fuzz
 export MINUTES=$minutes PROGRAMS=$programs WORK
 printf '%s\n' "${targets[@]}" | xargs --max-procs="$(nproc)" -I{} bash -c 'set -euo pipefail; fuzz {}' || {
-    echo "make fuzz: something was found" >&2
+    echo "make fuzz: a target has failed" >&2
     exit 1
 }

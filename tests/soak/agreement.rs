@@ -1,5 +1,5 @@
-//! The conditions that a database and a report must meet after any disruption. Independent of servers and of how the data
-//! was read.
+//! The conditions that a database and a report must meet after any disruption. Independent of servers and of how the
+//! data was read.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(crate) struct Trace {
     pub(crate) name: String,
     pub(crate) mode: TransactionMode,
-    /// How often each statement took effect; `None` for a statement without a visible effect.
+    /// Number of times that each statement took effect; `None` for a statement without a visible effect.
     pub(crate) effects: Vec<Option<u64>>,
     pub(crate) recorded: bool,
     /// The row in the progress table.
@@ -81,8 +81,8 @@ pub(crate) fn check_database(traces: &[Trace]) -> Vec<String> {
     wrong
 }
 
-/// Checks that a recorded migration took effect completely and once, that an unrecorded one had no effect, and that a partial
-/// one matches the progress table.
+/// Checks that a recorded migration took effect completely and once, that an unrecorded one had no effect, and that a
+/// partial one matches the progress table.
 fn check_effects(trace: &Trace) -> Vec<String> {
     let Trace { name, recorded, progress, .. } = trace;
     let Progress { started, done } = progress.unwrap_or(Progress { started: 0, done: 0 });

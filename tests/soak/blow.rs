@@ -65,8 +65,8 @@ pub(crate) fn disruptions() -> impl Strategy<Value = Disruption> {
 }
 
 impl Disruption {
-    /// Returns the allowed ends of a disrupted run. The server comes back at once, so no commit may stay in doubt. A signal that
-    /// comes before the handlers are installed kills the process.
+    /// Returns the allowed ends of a disrupted run. The server comes back at once, so no commit may stay in doubt. A
+    /// signal that comes before the handlers are installed kills the process.
     pub(crate) fn allowed_ends(self) -> AllowedEnds {
         let (endings, time_limit): (&[_], _) = match self {
             // The run may have ended just before; a kill does not report that.
@@ -142,8 +142,8 @@ fn kill(pid: u32) {
     }
 }
 
-/// Kills a backend, after which the server ends all others and recovers. Returns a session that shows when the server has
-/// noticed: the server ends it. The killed backend can't show that, as it is gone before the server notices.
+/// Kills a backend, after which the server ends all others and recovers. Returns a session that shows when the server
+/// has noticed: the server ends it. The killed backend can't show that, as it is gone before the server notices.
 fn kill_backend(lab: &Lab) -> Session {
     let [witness, spare] = [(), ()].map(|()| lab.database.session());
     let spare_pid = spare.sql("select pg_backend_pid()");

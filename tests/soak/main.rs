@@ -1,6 +1,6 @@
-//! `make soak`: disrupts runs of the action at random moments; each is judged, repaired and verified. Two rounds run at a time,
-//! each with its own servers. All random choices derive from a seed: a failed round can be repeated with the same files, the
-//! same disruption and the same moment, as far as a clock allows.
+//! `make soak`: disrupts runs of the action at random moments; each is judged, repaired and verified. Two rounds run at
+//! a time, each with its own servers. All random choices derive from a seed: a failed round can be repeated with the
+//! same files, the same disruption and the same moment, as far as a clock allows.
 #![expect(clippy::print_stdout, reason = "prints its results")]
 #![expect(dead_code, reason = "uses only a part of the suite's lab")]
 

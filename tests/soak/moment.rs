@@ -28,8 +28,8 @@ pub(crate) struct TypicalRun {
     pub(crate) lines: usize,
 }
 
-/// Generates any moment. Lines make a moment reproducible. Times go slightly beyond the typical duration, to cover the end of a
-/// run.
+/// Generates any moment. Lines make a moment reproducible. Times go slightly beyond the typical duration, to cover the
+/// end of a run.
 pub(crate) fn moments() -> impl Strategy<Value = Moment> {
     prop_oneof![
         3 => (0..1050_u32).prop_map(Moment::Time),

@@ -1,5 +1,5 @@
-//! A round: files, a disrupted run and its judgement; perhaps a disrupted repair run; a run that finishes the migrations; a final
-//! `verify`.
+//! A round: files, a disrupted run and its judgement; perhaps a disrupted repair run; a run that finishes the
+//! migrations; a final `verify`.
 
 use crate::{
     action::Action,

@@ -171,7 +171,7 @@ fn failures_of_alembic_are_explained() {
 }
 
 /// A step that runs the real Alembic on a server.
-fn on<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+fn step_on<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
     let step = Action::on_server(lab, server).secret("database-url", lab.database.url()).input("tool", "alembic");
     step.input("working-directory", "shop")
         .input("setup", format!("export DATABASE_URL='{}'", from_the_server(&lab.database)))
@@ -184,7 +184,8 @@ fn a_rollback_plan_lists_what_alembic_undoes_branch_by_branch() {
     shop.project.migration("e5", "\"c3\", \"d4\"", "create table ships (id int)", "drop table ships");
     let server = shop.project.install_on(Server::start());
     shop.succeeds_with(Verb::Migrate, None);
-    let back = |target| on(&shop.lab, &server).input("command", "rollback").input("target", target).run().succeeds();
+    let back =
+        |target| step_on(&shop.lab, &server).input("command", "rollback").input("target", target).run().succeeds();
     let finished = back("c3").pending(["e5"]).logs("  1 migration to roll back").logs("  to roll back e5");
     finished.never_logs("to roll back c3").done();
     assert_eq!(shop.recorded().len(), 4, "both branches stay");
@@ -201,12 +202,12 @@ fn a_rollback_plan_lists_what_alembic_undoes_branch_by_branch() {
 fn no_migration_has_failed_if_alembic_can_not_connect() {
     let shop = Shop::with_three();
     let server = shop.project.install_on(Server::start());
-    let unreachable = on(&shop.lab, &server).input("setup", "export DATABASE_URL=postgres://app@127.0.0.1:1/shop");
+    let unreachable = step_on(&shop.lab, &server).input("setup", "export DATABASE_URL=postgres://app@127.0.0.1:1/shop");
     let finished = unreachable.run().fails("tool-failed", 6).pending(["a1", "b2", "c3"]);
     finished.error("Connection refused").never_logs("failed a1").done();
     shop.project.migration("c3", "\"b2\"", "alter table nosuch add x int", "");
     let server = shop.project.install_on(server);
-    let finished = on(&shop.lab, &server).run().fails("tool-failed", 6).pending(["a1", "b2", "c3"]);
+    let finished = step_on(&shop.lab, &server).run().fails("tool-failed", 6).pending(["a1", "b2", "c3"]);
     finished.error("does not exist").logs("failed c3").never_logs("failed a1").done();
 }
 
@@ -217,7 +218,7 @@ fn a_title_is_shown_beside_the_id_as_untrusted_text() {
     let hostile = format!("add <b>users</b> | ::error::no {}", "x".repeat(200));
     let project = shop.project.set_docstring("a1", &hostile);
     let server = project.install_on(Server::start());
-    let plan = on(&shop.lab, &server).input("command", "plan").run().has_pending().pending(["a1", "b2", "c3"]);
+    let plan = step_on(&shop.lab, &server).input("command", "plan").run().has_pending().pending(["a1", "b2", "c3"]);
     let plan = plan.logs("  pending a1 (add <b>users</b> | ::error::no xxx").logs("  pending b2 (about b2)\n");
     assert!(plan.summary.contains("a1 (add &lt;b&gt;users&lt;/b&gt; \\| ::error::no xxx"), "{}", plan.summary);
     let pending: serde_json::Value = serde_json::from_str(&plan.outputs["pending"]).unwrap();
@@ -227,10 +228,10 @@ fn a_title_is_shown_beside_the_id_as_untrusted_text() {
     let digest = plan.outputs["plan-digest"].clone();
     plan.done();
     let server = shop.project.set_docstring("a1", "something else").install_on(server);
-    let plan = on(&shop.lab, &server).input("command", "plan").run().has_pending().pending(["a1", "b2", "c3"]);
+    let plan = step_on(&shop.lab, &server).input("command", "plan").run().has_pending().pending(["a1", "b2", "c3"]);
     assert_eq!(plan.outputs["plan-digest"], digest, "the title is not part of the plan");
     plan.done();
-    on(&shop.lab, &server).run().succeeds().applied(["a1", "b2", "c3"]).done();
-    let status = on(&shop.lab, &server).input("command", "status").run().nothing_to_do();
+    step_on(&shop.lab, &server).run().succeeds().applied(["a1", "b2", "c3"]).done();
+    let status = step_on(&shop.lab, &server).input("command", "status").run().nothing_to_do();
     status.summary("| a1 (something else) |").done();
 }

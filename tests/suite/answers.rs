@@ -35,7 +35,7 @@ const LATIN1: &str =
 /// A file that inserts a value with different bytes in LATIN1 and UTF-8.
 const ONE: &str = "create table one (x text);\ninsert into one values (U&'caf\\00e9');\n";
 
-fn three<'a>(lab: &'a Lab, second: &str) -> Action<'a> {
+fn three_files<'a>(lab: &'a Lab, second: &str) -> Action<'a> {
     Action::new(lab)
         .file("migrations/0001_one.sql", ONE)
         .file("migrations/0002_two.sql", second)
@@ -66,11 +66,11 @@ fn peak_memory_until_end(running: &Running<'_>) -> u64 {
 #[test]
 fn a_file_may_return_rows_in_any_encoding() {
     let lab = Lab::new();
-    three(&lab, LATIN1).run().succeeds().applied(ALL).logs("the ledger confirms it").done();
+    three_files(&lab, LATIN1).run().succeeds().applied(ALL).logs("the ledger confirms it").done();
     assert_eq!(recorded(&lab), "one,two,three");
     let lab = Lab::new();
     let alone = format!("-- no-transaction\n{LATIN1}");
-    three(&lab, &alone).run().succeeds().applied(ALL).logs("the ledger confirms it").done();
+    three_files(&lab, &alone).run().succeeds().applied(ALL).logs("the ledger confirms it").done();
     assert_eq!(recorded(&lab), "one,two,three");
 }
 
@@ -103,7 +103,7 @@ fn messages_in_another_encoding_are_shown_as_far_as_they_are_readable() {
     let second = "set client_encoding = 'LATIN1';\n\
         do $$ begin raise notice '%', U&'caf\\00e9 noticed'; end $$;\n\
         select * from U&\"caf\\00e9\";\n";
-    let finished = three(&lab, second).run().fails("statement-failed", 6);
+    let finished = three_files(&lab, second).run().fails("statement-failed", 6);
     finished
         .applied(["0001_one"])
         .pending(["0002_two", "0003_three"])
@@ -163,7 +163,7 @@ fn millions_of_rows_are_discarded() {
     let flood = "select n, 'row ' || n from generate_series(1, 1000000) n;\nselect repeat('x', 100000000);\n";
     for first in ["", "-- no-transaction\n"] {
         let lab = if first.is_empty() { &lab } else { &Lab::new() };
-        let running = three(lab, &format!("{first}{flood}")).start();
+        let running = three_files(lab, &format!("{first}{flood}")).start();
         let peak = peak_memory_until_end(&running);
         running.finish().succeeds().applied(ALL).done();
         assert!(peak > 0 && peak < MEMORY_LIMIT, "{peak} bytes");
@@ -175,13 +175,13 @@ fn a_notice_or_an_error_of_fifty_megabytes_is_cut_and_counted() {
     let lab = Lab::new();
     let body = "begin raise LEVEL 'it begins so: %', repeat('word ', 10000000); end";
     let notice = format!("do $$ {} $$;\n", body.replace("LEVEL", "notice"));
-    let running = three(&lab, &notice).start();
+    let running = three_files(&lab, &notice).start();
     let peak = peak_memory_until_end(&running);
     let finished = running.finish().succeeds().applied(ALL).logs("notice: it begins so: word word");
     finished.logs(" … and 499").logs(" more bytes").done();
     assert!(peak > 0 && peak < MEMORY_LIMIT, "{peak} bytes");
     let lab = Lab::new();
-    let running = three(&lab, &format!("do $$ {} $$;\n", body.replace("LEVEL", "exception"))).start();
+    let running = three_files(&lab, &format!("do $$ {} $$;\n", body.replace("LEVEL", "exception"))).start();
     let peak = peak_memory_until_end(&running);
     let finished =
         running.finish().fails("statement-failed", 6).applied(["0001_one"]).pending(["0002_two", "0003_three"]);
@@ -193,7 +193,8 @@ fn a_notice_or_an_error_of_fifty_megabytes_is_cut_and_counted() {
 #[test]
 fn rows_that_a_step_copies_out_are_discarded() {
     let lab = Lab::new();
-    let step = three(&lab, "create table two ();\n").file(".github/bastion-migrate.yml", "before: [{ sql: db/a.sql }]");
+    let step =
+        three_files(&lab, "create table two ();\n").file(".github/bastion-migrate.yml", "before: [{ sql: db/a.sql }]");
     let step = step.file("db/a.sql", "copy (select generate_series(1, 100000)) to stdout;\ncreate table zero ();\n");
     step.run().succeeds().applied(ALL).done();
     assert_eq!(lab.database.sql("select count(*) from zero"), "0");
@@ -202,7 +203,8 @@ fn rows_that_a_step_copies_out_are_discarded() {
 #[test]
 fn a_copy_without_rows_is_a_failed_statement() {
     let lab = Lab::new();
-    let step = three(&lab, "create table two ();\n").file(".github/bastion-migrate.yml", "before: [{ sql: db/a.sql }]");
+    let step =
+        three_files(&lab, "create table two ();\n").file(".github/bastion-migrate.yml", "before: [{ sql: db/a.sql }]");
     let step = step.file("db/a.sql", "create table zero (a int);\ncopy zero from stdin;\n");
     let finished = step.run().fails("statement-failed", 6);
     finished
@@ -398,7 +400,7 @@ fn an_abandoned_session_is_terminated_before_its_lock_is_waited_for() {
     let lab = Lab::new();
     let proxy = garbling_proxy(lab.database.server().port(), b"now comes nonsense");
     let second = "create table two ();\ndo $$ begin raise notice 'now comes nonsense'; end $$;\nselect pg_sleep(55);\n";
-    let step = three(&lab, second).secret("database-url", lab.database.url_at("127.0.0.1", proxy.port));
+    let step = three_files(&lab, second).secret("database-url", lab.database.url_at("127.0.0.1", proxy.port));
     let finished = step.input("database-sslmode", "disable").input("wait-timeout", "40s").run();
     let finished = finished.fails("database-protocol", 3).applied(["0001_one"]).pending(["0002_two", "0003_three"]);
     let finished = finished.logs("held by this run's own previous session (pid ").within(Duration::from_secs(45));

@@ -29,7 +29,7 @@ const MEMORY_LIMIT: u64 = 48 << 20;
 /// A file that raises more messages than can be shown in the time of a test.
 const FLOOD: &str = "create table gone ();\ndo $$ begin for i in 1..100000000 loop raise notice 'row % %', i, repeat('x', 300); end loop; end $$;\n";
 
-fn one<'a>(lab: &'a Lab, sql: &str) -> Action<'a> {
+fn one_file<'a>(lab: &'a Lab, sql: &str) -> Action<'a> {
     Action::new(lab).file("migrations/0001_one.sql", sql)
 }
 
@@ -73,7 +73,7 @@ fn a_signal_in_the_first_moments_ends_the_step_with_its_report() {
     let alone = [0, 10, 100, 300].map(|millis| (millis, Signal::TERM));
     for (millis, signal) in moments.into_iter().chain(alone) {
         let lab = Lab::new();
-        let mut running = one(&lab, "create table one ();\nselect pg_sleep(60);\n").start();
+        let mut running = one_file(&lab, "create table one ();\nselect pg_sleep(60);\n").start();
         wait_for_handlers(&mut running);
         assert!(poll(Duration::from_millis(millis), || running.ended()).is_none(), "{millis}");
         running.signal(signal);
@@ -96,7 +96,7 @@ fn a_signal_ends_a_step_that_waits_for_a_file() {
         ("migrations/0002_pipe.sql", ("migrations", "migrations")),
     ] {
         let lab = Lab::new();
-        let mut action = one(&lab, "select 1;\n").input(input.0, input.1);
+        let mut action = one_file(&lab, "select 1;\n").input(input.0, input.1);
         if input.0 == "tool" {
             action = action.input("executor", "server");
         }
@@ -111,7 +111,7 @@ fn a_signal_ends_a_step_that_waits_for_a_file() {
 #[test]
 fn a_blocking_file_is_waited_for_no_longer_than_the_time_limit() {
     let lab = Lab::new();
-    let action = one(&lab, "select 1;\n").input("timeout", "1s");
+    let action = one_file(&lab, "select 1;\n").input("timeout", "1s");
     let finished = with_blocking_file(action, "migrations/0002_pipe.sql").run();
     finished.fails("timed-out", 130).within(Duration::from_secs(1) + BUDGET).done();
 }
@@ -119,7 +119,7 @@ fn a_blocking_file_is_waited_for_no_longer_than_the_time_limit() {
 #[test]
 fn a_signal_ends_a_flood_of_messages() {
     let lab = Lab::new();
-    let mut running = one(&lab, FLOOD).start();
+    let mut running = one_file(&lab, FLOOD).start();
     running.wait_for_line("notice: row 5000 ", SOON);
     let peak = running.peak_memory();
     assert!(peak < MEMORY_LIMIT, "{peak} bytes");
@@ -133,7 +133,7 @@ fn a_signal_ends_a_flood_of_messages() {
 #[test]
 fn the_time_limit_ends_a_flood_of_messages() {
     let lab = Lab::new();
-    let finished = one(&lab, FLOOD).input("timeout", "3s").run().fails("timed-out", 130).pending(["0001_one"]);
+    let finished = one_file(&lab, FLOOD).input("timeout", "3s").run().fails("timed-out", 130).pending(["0001_one"]);
     finished.within(Duration::from_secs(3) + BUDGET).done();
 }
 
@@ -175,7 +175,7 @@ fn endless_messages_are_waited_for_no_longer_than_the_time_limit() {
 /// Starts a step whose log goes to an unread pipe, and waits until a flood of messages has filled the pipe.
 fn with_unread_log<'a>(lab: &'a Lab, sql: &str) -> (PipeReader, Running<'a>) {
     let (reader, writer) = io::pipe().expect("a pipe can be made");
-    let running = one(lab, sql).start_on(writer.into());
+    let running = one_file(lab, sql).start_on(writer.into());
     let blocked = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' \
         and application_name like 'bastion-migrate%' and query ilike '%raise notice%' and wait_event = 'ClientWrite'";
     lab.database.wait_for(blocked, "1");

@@ -23,12 +23,12 @@ fn migration(lab: &Lab) -> Action<'_> {
     Action::new(lab).file("migrations/0001_users.sql", USERS)
 }
 
-fn applied(action: Action<'_>) {
+fn assert_applied(action: Action<'_>) {
     action.run().succeeds().applied(["0001_users"]).done();
 }
 
 /// Expects the step to fail with these texts in the log, without a change in the database.
-fn refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
+fn assert_refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
     fails_unchanged(lab, action, code, texts).done();
 }
 
@@ -69,7 +69,7 @@ fn the_known_hosts_line_that_the_first_run_prints_makes_the_second_one_work() {
         .logs("`ssh-known-hosts`")
         .summary(&line)
         .done();
-    applied(migration(&lab).input("ssh-known-hosts", line));
+    assert_applied(migration(&lab).input("ssh-known-hosts", line));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_host_key_that_is_not_the_pinned_one_stops_the_run_before_the_login() {
             vec!["only a @cert-authority line", "fix: host certificates can't be checked here: pin the host's own key"],
         ),
     ] {
-        refused(&lab, migration(&lab).input("ssh-known-hosts", known_hosts), code, &texts);
+        assert_refused(&lab, migration(&lab).input("ssh-known-hosts", known_hosts), code, &texts);
     }
     assert!(!lab.bastion.log().contains("userauth"), "the step tried to log in: {}", lab.bastion.log());
 }
@@ -104,7 +104,7 @@ fn a_host_key_that_is_not_the_pinned_one_stops_the_run_before_the_login() {
 fn a_fingerprint_or_a_hashed_name_pins_as_well() {
     let lab = Lab::new();
     let print = fingerprint(&lab.bastion.host_key("ed25519"));
-    applied(migration(&lab).input("ssh-known-hosts", "").input("ssh-fingerprint", print.as_str()));
+    assert_applied(migration(&lab).input("ssh-known-hosts", "").input("ssh-fingerprint", print.as_str()));
     let names = hashed(&format!("{}\n", lab.bastion.known_hosts_line()));
     assert!(names.starts_with("|1|"), "{names}");
     migration(&lab).input("ssh-known-hosts", names).run().nothing_to_do().logs(&print).done();
@@ -120,12 +120,12 @@ fn a_rejected_key_or_password_is_reported_with_the_methods_tried() {
     let refusal = format!("refused user `{user}`; tried: key; the server offers: publickey");
     let action = migration(&lab).secret("ssh-private-key", other.key().expose());
     let texts = [refusal.as_str(), "the key is ssh-ed25519 SHA256:", "authorized_keys"];
-    refused(&lab, action, "bastion-login", &texts);
+    assert_refused(&lab, action, "bastion-login", &texts);
     let tries = lab.bastion.log().matches("Connection from").count();
     assert_eq!(tries, 1, "repeated failed logins look like an attack");
     let action = migration(&lab).secret("ssh-private-key", "").secret("ssh-password", "not the password");
     let texts = ["tried: nothing; the server offers: publickey", "fix: check `ssh-user`; set `ssh-private-key`"];
-    refused(&lab, action, "bastion-login", &texts);
+    assert_refused(&lab, action, "bastion-login", &texts);
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn each_way_of_not_reaching_the_bastion_has_its_own_fault() {
     ] {
         let place = format!("`127.0.0.1:{port}`");
         let action = migration(&lab).input("ssh-port", port).input("connect-timeout", "1s");
-        refused(&lab, action, code, &[&place, texts[0], texts[1]]);
+        assert_refused(&lab, action, code, &[&place, texts[0], texts[1]]);
     }
     let action = migration(&lab).input("ssh-host", "bastion.invalid");
-    refused(
+    assert_refused(
         &lab,
         action,
         "bastion-unknown",
@@ -178,7 +178,7 @@ fn a_bastion_that_does_not_forward_connections_is_reported() {
     ] {
         let place = format!("does not forward connections to `localhost:{}`", lab.database.server().port());
         let texts = [place.as_str(), "`AllowTcpForwarding yes`", "`PermitOpen`", "`restrict`"];
-        refused(&lab, migration(&lab), "forwarding-forbidden", &texts);
+        assert_refused(&lab, migration(&lab), "forwarding-forbidden", &texts);
     }
 }
 
@@ -200,7 +200,7 @@ fn migration_through<'a>(lab: &'a Lab, jump: &Sshd) -> Action<'a> {
 #[test]
 fn a_migration_goes_through_a_jump_host_to_the_bastion() {
     let (lab, jump) = behind_a_jump_host();
-    applied(migration_through(&lab, &jump));
+    assert_applied(migration_through(&lab, &jump));
     assert!(jump.log().contains("Accepted publickey"), "{}", jump.log());
     assert_eq!(jump.sessions(), Vec::<u32>::new());
 }
@@ -212,10 +212,15 @@ fn the_hop_that_is_unpinned_or_unreachable_is_named() {
     let lines = [jump.known_hosts_line(), lab.bastion.known_hosts_line()];
     for (pinned, named, line) in [(&lines[1], &hops[0], &lines[0]), (&lines[0], &hops[1], &lines[1])] {
         let action = migration_through(&lab, &jump).input("ssh-known-hosts", pinned.as_str());
-        refused(&lab, action, "host-key-unpinned", &[&format!("no key is pinned for `{named}`"), line]);
+        assert_refused(&lab, action, "host-key-unpinned", &[&format!("no key is pinned for `{named}`"), line]);
     }
     let action = migration_through(&lab, &jump).input("ssh-port", closed_port());
-    refused(&lab, action, "bastion-refused", &[&format!("jump host `{}` can't connect to `127.0.0.1:", hops[0])]);
+    assert_refused(
+        &lab,
+        action,
+        "bastion-refused",
+        &[&format!("jump host `{}` can't connect to `127.0.0.1:", hops[0])],
+    );
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn the_output_of_pg_dump_is_a_migration() {
 }
 
 /// Creates a table of forty columns, and returns it with the list of its columns and a row.
-fn wide() -> (Lab, String, String) {
+fn wide_table() -> (Lab, String, String) {
     let lab = Lab::new();
     let names: Vec<String> = (0..40).map(|number| format!("c{number}")).collect();
     lab.database.sql(&format!("create table w ({} int); alter table w owner to app", names.join(" int, ")));
@@ -168,7 +168,7 @@ fn wide() -> (Lab, String, String) {
 
 #[test]
 fn a_copy_to_stdout_is_rejected_however_many_columns_it_has() {
-    let (lab, columns, _) = wide();
+    let (lab, columns, _) = wide_table();
     for copy in [
         format!("copy w ({columns}) to stdout;\n"),
         format!("copy (select {columns} from w) to stdout with (format csv, force_quote ({columns}));\n"),
@@ -193,7 +193,7 @@ fn a_copy_to_stdout_is_rejected_however_many_columns_it_has() {
 #[test]
 fn rows_of_many_columns_are_copied_with_and_without_a_transaction() {
     for head in ["", "-- no-transaction\n", "-- no-transaction\nvacuum w;\n"] {
-        let (lab, columns, row) = wide();
+        let (lab, columns, row) = wide_table();
         one_file(
             &lab,
             &format!("{head}copy w ({columns}) from stdin with (format text) where c1 > 1;\n{row}\n{row}\n\\.\n"),

@@ -36,7 +36,7 @@ fn migration(lab: &Lab) -> Action<'_> {
 }
 
 /// Expects the step to fail with these texts in the log, without a change in the database.
-fn refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
+fn assert_refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
     fails_unchanged(lab, action, code, texts).done();
 }
 
@@ -61,14 +61,14 @@ fn an_unreachable_database_is_waited_for_and_reported_with_its_cause() {
         format!("{bastion} can't connect to `localhost:{closed}`: the connection is refused, or there is no route");
     let texts =
         [cause.as_str(), "waiting for the database", "waited 1 s for it (`wait-timeout`)", "the bastion itself"];
-    refused(&lab, action, "database-refused", &texts);
+    assert_refused(&lab, action, "database-refused", &texts);
     let action = migration(&lab).secret("database-url", lab.database.url_at("db.invalid", 5432));
     let texts =
         [&format!("{bastion} can't resolve the name `db.invalid`"), "resolved on the bastion, not on the runner"];
-    refused(&lab, action, "database-unknown", &texts);
+    assert_refused(&lab, action, "database-unknown", &texts);
     let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", silent.port));
     let texts = [&format!("`localhost:{}` does not answer", silent.port), "raise `wait-timeout`"];
-    refused(&lab, action, "database-timeout", &texts);
+    assert_refused(&lab, action, "database-timeout", &texts);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_server_without_a_free_connection_is_waited_for() {
     limit(0);
     let texts =
         ["the server has no free connection: too many connections for database", "SQLSTATE 53300", "waited 1 s"];
-    refused(&lab, migration(&lab), "database-unready", &texts);
+    assert_refused(&lab, migration(&lab), "database-unready", &texts);
     let running = migration(&lab).input("wait-timeout", "30s").start();
     running.wait_for_line("the server has no free connection", LIMIT);
     limit(-1);
@@ -139,7 +139,7 @@ fn tls_that_is_required_and_not_offered_fails_the_run() {
     let lab = Lab::on(&Postgres::start(&Options { tls: Tls::Off, ..Options::default() }));
     for mode in ["require", "verify-ca", "verify-full"] {
         let texts = ["offers no TLS, and `database-sslmode` asks for it", "`database-sslmode: disable`"];
-        refused(&lab, migration(&lab).input("database-sslmode", mode), "tls-unavailable", &texts);
+        assert_refused(&lab, migration(&lab).input("database-sslmode", mode), "tls-unavailable", &texts);
     }
     migration(&lab)
         .input("database-sslmode", "disable")
@@ -160,10 +160,20 @@ fn every_mode_of_tls_makes_its_checks_through_the_tunnel() {
     let ca = right.database.server().ca();
     let other_ca = Certificate::named("localhost", Expired::Nothing).ca;
     for mode in ["require", "verify-ca", "verify-full"] {
-        refused(&right, with_tls(&right, mode, &other_ca), "tls-untrusted", &["can't be trusted", "`database-ca`"]);
+        assert_refused(
+            &right,
+            with_tls(&right, mode, &other_ca),
+            "tls-untrusted",
+            &["can't be trusted", "`database-ca`"],
+        );
     }
     // Without a CA the public CAs apply.
-    refused(&right, with_tls(&right, "verify-full", ""), "tls-untrusted", &["can't be trusted", "`database-ca`"]);
+    assert_refused(
+        &right,
+        with_tls(&right, "verify-full", ""),
+        "tls-untrusted",
+        &["can't be trusted", "`database-ca`"],
+    );
     let encrypted = "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where ssl and application_name like 'bastion%'";
     right.database.sql(&format!(
         "create function is_encrypted() returns bigint language sql security definer as $$ {encrypted} $$"
@@ -177,7 +187,7 @@ fn every_mode_of_tls_makes_its_checks_through_the_tunnel() {
     let ca = other.database.server().ca();
     let texts =
         ["the server's certificate is not for `localhost`", "db.private.internal", "`database-sslmode: verify-ca`"];
-    refused(&other, with_tls(&other, "verify-full", ca), "tls-wrong-name", &texts);
+    assert_refused(&other, with_tls(&other, "verify-full", ca), "tls-wrong-name", &texts);
     with_tls(&other, "verify-ca", ca).run().succeeds().applied(["0001_users"]).logs("TLS verify-ca").done();
     with_tls(&other, "require", ca).run().nothing_to_do().logs("TLS verify-ca").done();
     with_tls(&other, "require", "").run().nothing_to_do().logs("TLS require").done();
@@ -189,7 +199,7 @@ fn an_expired_certificate_or_ca_is_reported_as_expired() {
     let ca = lab.database.server().ca();
     for mode in ["verify-ca", "verify-full"] {
         let texts = ["the certificate of `localhost`, or its CA, has expired", "fix: renew the certificate"];
-        refused(&lab, with_tls(&lab, mode, ca), "tls-expired", &texts);
+        assert_refused(&lab, with_tls(&lab, mode, ca), "tls-expired", &texts);
     }
     // An expired CA is detected before any connection.
     let old = Certificate::named("localhost", Expired::Authority).ca;
@@ -203,7 +213,7 @@ fn a_man_in_the_middle_of_tls_can_not_relay_the_login() {
     let proxy = tls_proxy(lab.database.server());
     let texts = ["something stands between", "channel binding", "fix: find out what answers in the database's place"];
     let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", proxy.port));
-    refused(&lab, action.input("database-sslmode", "require"), "tls-untrusted", &texts);
+    assert_refused(&lab, action.input("database-sslmode", "require"), "tls-untrusted", &texts);
 }
 
 /// Starts a proxy that terminates the client's TLS and opens its own TLS connection to the server.
@@ -247,7 +257,7 @@ fn a_standby_is_refused() {
     let action = migration(&lab).input("wait-timeout", "20s");
     let action = action.secret("database-url", lab.database.url_at("localhost", standby.port()));
     let texts = [&format!("`localhost:{}` is a read-only standby", standby.port()), "fix: use the primary's host name"];
-    refused(&lab, action, "database-standby", &texts);
+    assert_refused(&lab, action, "database-standby", &texts);
 }
 
 #[test]
@@ -283,19 +293,19 @@ fn a_server_that_is_not_postgresql_is_reported_as_that() {
         for mode in ["disable", "require", "verify-full"] {
             let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", port));
             let action = action.input("database-sslmode", mode);
-            refused(&lab, action, "database-not-postgres", &[&cause, "fix: check `database-port`"]);
+            assert_refused(&lab, action, "database-not-postgres", &[&cause, "fix: check `database-port`"]);
         }
     }
 }
 
 /// Waits for this text about the lock in the log, releases the lock, and waits for the end.
-fn released<'a>(running: Running<'a>, text: &str, holder: impl Sized) -> Finished {
+fn finish_after_release<'a>(running: Running<'a>, text: &str, holder: impl Sized) -> Finished {
     running.wait_for_line(text, LIMIT);
     drop(holder);
     running.finish()
 }
 
-fn holding(database: &Database, name: &str) -> impl Sized {
+fn hold_run_lock(database: &Database, name: &str) -> impl Sized {
     let session = database.session();
     session.sql(&format!("set application_name = '{name}'; select pg_advisory_lock({})", bastion_migrate_key()));
     session
@@ -305,10 +315,10 @@ fn holding(database: &Database, name: &str) -> impl Sized {
 fn another_run_that_holds_the_lock_is_named_and_waited_for() {
     let lab = Lab::new();
     let page = "https://github.com/octo/shop/actions/runs/123/attempts/2";
-    let other = || holding(&lab.database, "bastion-migrate#123.2 octo/shop");
+    let other = || hold_run_lock(&lab.database, "bastion-migrate#123.2 octo/shop");
     let lock_wait = |wait| migration(&lab).input("lock-wait", wait).start();
     // The holder keeps the lock until the step has given up.
-    released(lock_wait("2s"), "::lock-held in lock: ", other())
+    finish_after_release(lock_wait("2s"), "::lock-held in lock: ", other())
         .fails("lock-held", 4)
         .logs(&format!("lock-held in lock: the run lock is held by the run {page} (pid "))
         .logs("waited 2 s for it (`lock-wait`)")
@@ -317,7 +327,7 @@ fn another_run_that_holds_the_lock_is_named_and_waited_for() {
         .summary(&page.replace("://", "<!-- -->://"))
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
-    released(lock_wait("30s"), "waiting for the run lock", other())
+    finish_after_release(lock_wait("30s"), "waiting for the run lock", other())
         .succeeds()
         .applied(["0001_users"])
         .logs(&format!("held by the run {page}"))
@@ -336,25 +346,25 @@ fn a_tool_that_outlives_its_run_is_waited_for_and_named() {
     };
     let lock_wait = |wait| migration(&lab).input("lock-wait", wait).start();
     let worker = || tool("bastion-migrate-tool#123.2 octo/shop");
-    released(lock_wait("2s"), "::lock-held in lock: ", worker())
+    finish_after_release(lock_wait("2s"), "::lock-held in lock: ", worker())
         .fails("lock-held", 4)
         .logs("a tool is still at work in the database although its run has ended")
         .logs(&format!("the run {page} (pid "))
         .logs("waited 2 s for it (`lock-wait`)")
         .done();
     assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");
-    let waited = released(lock_wait("30s"), "waiting for the tool of another run", worker());
+    let waited = finish_after_release(lock_wait("30s"), "waiting for the tool of another run", worker());
     waited.succeeds().applied(["0001_users"]).logs(&format!("it is still active: the run {page}")).done();
     // Read-only tools and clients of a job's tunnel do not block the run.
     let others = ["bastion-migrate-look#123.2 octo/shop", "bastion-migrate-tunnel#123.2 octo/shop"].map(tool);
-    released(lock_wait("30s"), "lock taken", others).nothing_to_do().never_logs("waiting for").done();
+    finish_after_release(lock_wait("30s"), "lock taken", others).nothing_to_do().never_logs("waiting for").done();
 }
 
 #[test]
 fn a_person_who_holds_the_lock_in_psql_is_named() {
     let lab = Lab::new();
-    let holder = holding(&lab.database, "psql");
-    released(migration(&lab).input("lock-wait", "1s").start(), "::lock-held in lock: ", holder)
+    let holder = hold_run_lock(&lab.database, "psql");
+    finish_after_release(migration(&lab).input("lock-wait", "1s").start(), "::lock-held in lock: ", holder)
         .fails("lock-held", 4)
         .logs("the run lock is held by `psql` (pid ")
         .logs("role `postgres`")

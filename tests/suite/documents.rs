@@ -239,7 +239,7 @@ fn every_workflow_snippet_in_the_documents_is_yaml_and_uses_existing_inputs() {
         for block in fenced(&read(document), "yaml") {
             let snippet: Value =
                 serde_yaml::from_str(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
-            for with in withs(&snippet) {
+            for with in with_mappings(&snippet) {
                 snippets += 1;
                 let names = with.as_mapping().into_iter().flat_map(serde_yaml::Mapping::keys).filter_map(Value::as_str);
                 let unknown = names.filter(|name| manifest["inputs"].get(*name).is_none());
@@ -251,7 +251,7 @@ fn every_workflow_snippet_in_the_documents_is_yaml_and_uses_existing_inputs() {
 }
 
 /// Returns `with:` of our steps in a workflow or a list of steps, or the snippet itself if it is such a mapping.
-fn withs(snippet: &Value) -> Vec<&Value> {
+fn with_mappings(snippet: &Value) -> Vec<&Value> {
     let jobs = snippet["jobs"].as_mapping().into_iter().flat_map(serde_yaml::Mapping::values);
     let steps = jobs.filter_map(|job| job["steps"].as_sequence()).chain(snippet.as_sequence()).flatten();
     let ours = steps.filter(|step| is_ours(step)).map(|step| &step["with"]);

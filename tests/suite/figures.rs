@@ -22,7 +22,7 @@ const START_UP: usize = 1;
 const DISTANCE: Duration = Duration::from_millis(50);
 
 /// Creates a lab whose database requires no password, so that the login costs no further flights.
-fn trusting() -> Lab {
+fn trusting_lab() -> Lab {
     Lab::on(&Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] }))
 }
 
@@ -49,7 +49,7 @@ fn flights(lab: &Lab, what: &str, test: impl FnOnce(Action<'_>)) -> usize {
 
 #[test]
 fn a_hundred_files_take_as_many_round_trips_as_one() {
-    let (lab, other) = (trusting(), trusting());
+    let (lab, other) = (trusting_lab(), trusting_lab());
     let names = names(100);
     let all = || names.iter().map(String::as_str);
     let status = flights(&lab, "status", |step| {
@@ -69,7 +69,7 @@ const FIRST_QUERY: usize = 9;
 
 #[test]
 fn the_first_result_takes_no_more_round_trips_than_the_protocols_need() {
-    let lab = trusting();
+    let lab = trusting_lab();
     let network = Flights::over(lab.bastion.port, DISTANCE);
     let mut route = lab.bastion.route();
     route.known_hosts = Some(format!("[127.0.0.1]:{} {}", network.port(), lab.bastion.host_key("ed25519")));

@@ -111,7 +111,7 @@ impl Flights {
     }
 
     /// Stops forwarding on the existing connections, which stay open; new ones work.
-    pub(crate) fn strand(&self) {
+    pub(crate) fn freeze_existing(&self) {
         self.network.frozen.lock().unwrap_or_else(PoisonError::into_inner).until = self.connections();
     }
 

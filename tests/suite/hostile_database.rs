@@ -283,7 +283,7 @@ fn files<'l>(lab: &'l Lab, command: &str) -> Action<'l> {
         .file("migrations/0003_check.sql", LOCKED)
 }
 
-fn ends(done: Finished, fault: Option<&'static str>) -> Finished {
+fn with_fault(done: Finished, fault: Option<&'static str>) -> Finished {
     match fault {
         Some(fault) => done.fails(fault, 5),
         None => done,
@@ -297,14 +297,14 @@ fn no_prepared_attack_runs_in_a_session_of_sql_files() {
         let hostile = Hostile::new(sql);
         hostile.lab.database.sql("grant create on schema public to app");
         let before = hostile.lab.database.contents();
-        let plan = ends(files(&hostile.lab, "plan").run(), *fault);
+        let plan = with_fault(files(&hostile.lab, "plan").run(), *fault);
         if fault.is_some() {
             plan.done();
         } else {
             plan.has_pending().pending(["0001_users", "0002_index", "0003_check"]).done();
         }
         assert_eq!(hostile.lab.database.contents(), before, "{attack}: a plan wrote something");
-        let run = ends(files(&hostile.lab, "migrate").run(), *fault);
+        let run = with_fault(files(&hostile.lab, "migrate").run(), *fault);
         if fault.is_some() {
             run.done();
         } else {

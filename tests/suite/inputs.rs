@@ -30,7 +30,7 @@ fn direct(lab: &Lab) -> Action<'_> {
 }
 
 /// Expects the inputs to be rejected with these texts in the log, without a connection and without a change.
-fn refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
+fn assert_refused(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&str]) {
     fails_unchanged(lab, action, code, texts).done();
 }
 
@@ -40,7 +40,7 @@ fn fails_unchanged(lab: &Lab, action: Action<'_>, code: &'static str, texts: &[&
     texts.iter().fold(finished, |finished, text| finished.logs(text))
 }
 
-fn applied(action: Action<'_>) {
+fn assert_applied(action: Action<'_>) {
     action.run().succeeds().applied(["0001_users"]).done();
 }
 
@@ -50,7 +50,7 @@ fn a_job_without_secrets_gets_one_report_of_all_that_is_missing() {
     // The workflow of the README in a pull request from a fork.
     let fork = direct(&lab).input("database-url", "");
     let texts = ["`database-url`", "`ssh-host`", "`database-host`, `database-user` and `database-name`", "fork"];
-    refused(&lab, fork, "input-missing", &texts);
+    assert_refused(&lab, fork, "input-missing", &texts);
     // The same with a bastion whose address is not a secret.
     let half = migration(&lab).input("database-url", "").input("ssh-private-key", "").input("ssh-user", "");
     fails_unchanged(&lab, half, "input-missing", &["secrets: inherit", "`environment:`", "`database-url`"])
@@ -62,7 +62,7 @@ fn a_job_without_secrets_gets_one_report_of_all_that_is_missing() {
 fn a_key_without_a_bastion_does_not_select_a_direct_connection() {
     let lab = Lab::new();
     let texts = ["`ssh-host` has no value although `ssh-user`", "fix: set the input"];
-    refused(&lab, migration(&lab).input("ssh-host", ""), "input-missing", &texts);
+    assert_refused(&lab, migration(&lab).input("ssh-host", ""), "input-missing", &texts);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_invalid_key_is_reported_with_what_it_is_instead() {
         ("/home/me/.ssh/id_ed25519", "it is the path of a file", "the whole private key file"),
     ] {
         let action = migration(&lab).secret("ssh-private-key", pasted);
-        refused(&lab, action, "key-invalid", &["`ssh-private-key` can't be used", cause, "fix: ", fix]);
+        assert_refused(&lab, action, "key-invalid", &["`ssh-private-key` can't be used", cause, "fix: ", fix]);
     }
 }
 
@@ -88,7 +88,7 @@ fn an_invalid_key_is_reported_with_what_it_is_instead() {
 fn a_key_works_with_changed_line_ends() {
     let lab = Lab::new();
     let key = lab.bastion.key();
-    applied(migration(&lab).secret("ssh-private-key", key.expose().replace('\n', "\r\n")));
+    assert_applied(migration(&lab).secret("ssh-private-key", key.expose().replace('\n', "\r\n")));
     migration(&lab).secret("ssh-private-key", key.expose().trim_end()).run().nothing_to_do().done();
 }
 
@@ -97,15 +97,15 @@ fn a_missing_or_wrong_passphrase_is_reported_before_connecting() {
     let key = vec!["-t", "ed25519", "-N", "open sesame"];
     let lab = Lab::new().behind(Sshd::start(&SshdOptions { user_key: key, ..SshdOptions::default() }));
     let fix = "fix: set `ssh-passphrase` to the key's passphrase";
-    refused(
+    assert_refused(
         &lab,
         migration(&lab),
         "key-passphrase",
         &["`ssh-private-key` is encrypted", "`ssh-passphrase` is empty", fix],
     );
     let wrong = migration(&lab).secret("ssh-passphrase", "open barley");
-    refused(&lab, wrong, "key-passphrase", &["`ssh-passphrase` does not open `ssh-private-key`", fix]);
-    applied(migration(&lab).secret("ssh-passphrase", "open sesame"));
+    assert_refused(&lab, wrong, "key-passphrase", &["`ssh-passphrase` does not open `ssh-private-key`", fix]);
+    assert_applied(migration(&lab).secret("ssh-passphrase", "open sesame"));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_unreadable_pin_is_reported() {
         ("", "SHA256:short", ["`ssh-fingerprint`", "`ssh-keygen -lf`"]),
     ] {
         let action = migration(&lab).input("ssh-known-hosts", known_hosts).input("ssh-fingerprint", fingerprint);
-        refused(&lab, action, "pin-invalid", &texts);
+        assert_refused(&lab, action, "pin-invalid", &texts);
     }
 }
 
@@ -151,7 +151,7 @@ fn a_password_that_breaks_its_url_is_not_logged() {
         ("postgres://app:x1x2x3@localhost:port/shop", "port"),
     ] {
         let action = direct(&lab).secret("database-password", "x1x2x3").input("database-password", "");
-        refused(&lab, action.secret("database-url", broken), "database-url-invalid", &["`database-url`", word]);
+        assert_refused(&lab, action.secret("database-url", broken), "database-url-invalid", &["`database-url`", word]);
     }
 }
 
@@ -161,10 +161,10 @@ fn a_url_and_a_part_that_contradict_each_other_are_named() {
     for part in ["database-host", "database-name", "database-user", "database-port"] {
         let action = direct(&lab).input(part, "4711");
         let named = format!("`{part}` (from the workflow's `with:`)");
-        refused(&lab, action, "input-invalid", &["`database-url` (from the workflow's `with:`) and `", &named]);
+        assert_refused(&lab, action, "input-invalid", &["`database-url` (from the workflow's `with:`) and `", &named]);
     }
     let action = direct(&lab).secret("database-password", "another-password");
-    refused(&lab, action, "input-invalid", &["`database-password`", "contradict each other"]);
+    assert_refused(&lab, action, "input-invalid", &["`database-password`", "contradict each other"]);
 }
 
 #[test]
@@ -234,10 +234,10 @@ fn each_mistake_in_the_configuration_file_has_its_own_fault() {
     ] {
         let action = direct(&lab).secret("ssh-password", "sesame-open").input("ssh-password", "");
         let action = action.file("db.yml", config).input("config", "db.yml").input("environment", "dev");
-        refused(&lab, action, code, &["`db.yml`", texts[0], texts[1]]);
+        assert_refused(&lab, action, code, &["`db.yml`", texts[0], texts[1]]);
     }
     let absent = direct(&lab).input("config", "none.yml");
-    refused(&lab, absent, "config-invalid", &["`none.yml` can't be read", "actions/checkout"]);
+    assert_refused(&lab, absent, "config-invalid", &["`none.yml` can't be read", "actions/checkout"]);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn an_environment_reads_only_its_own_secrets() {
             .env("PROD_DATABASE_URL", other_database)
             .env("DATABASE_URL", other_database)
     };
-    applied(action().input("environment", "dev").env("DEV_DATABASE_URL", lab.database.url()));
+    assert_applied(action().input("environment", "dev").env("DEV_DATABASE_URL", lab.database.url()));
     action().input("environment", "DEV").env("DEV_DB_URL", lab.database.url()).run().nothing_to_do().done();
     // For a name of several words the whole name takes precedence.
     let step = action().input("environment", "dev-backend").env("DEV_DATABASE_URL", other_database);
@@ -309,7 +309,7 @@ fn values_of_a_hundred_kilobytes_are_read_or_rejected_but_not_logged() {
     }
     // A large known_hosts file with many other lines.
     let others = "# bastion-17.example.com is decommissioned\n".repeat(2_400);
-    applied(migration(&lab).input("ssh-known-hosts", others + &lab.bastion.known_hosts_line()));
+    assert_applied(migration(&lab).input("ssh-known-hosts", others + &lab.bastion.known_hosts_line()));
 }
 
 #[test]
@@ -323,10 +323,12 @@ fn a_misspelt_input_is_rejected_with_the_likely_name() {
     ] {
         let texts = [format!("there is no input `{written}`"), format!("did you mean `{meant}`?")];
         let step = migration(&lab).input(meant, "").input(written, value);
-        refused(&lab, step, "input-unknown", &[&texts[0], &texts[1]]);
+        assert_refused(&lab, step, "input-unknown", &[&texts[0], &texts[1]]);
     }
     // Variables of other steps and jobs, and inputs that the runner allows for every container action.
-    applied(direct(&lab).input("args", "x").input("version", "7").env("INPUT_TAG", "v1").env("INPUT_ENTRYPOINT", "/x"));
+    assert_applied(
+        direct(&lab).input("args", "x").input("version", "7").env("INPUT_TAG", "v1").env("INPUT_ENTRYPOINT", "/x"),
+    );
 }
 
 /// Runs the program outside GitHub Actions.
@@ -395,13 +397,13 @@ fn every_common_form_of_a_url_works() {
         let lab = Lab::new();
         let url = lab.database.url();
         let (_, rest) = url.split_once("://").expect("a URL");
-        applied(direct(&lab).secret("database-url", format!("{form}{rest}")));
+        assert_applied(direct(&lab).secret("database-url", format!("{form}{rest}")));
     }
     let lab = Lab::new();
     let (port, name) = (lab.database.server().port(), lab.database.name());
     let password = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC);
     let jdbc = format!("jdbc:postgresql://localhost:{port}/{name}?user={ROLE}&password={password}");
-    applied(direct(&lab).secret("database-url", jdbc));
+    assert_applied(direct(&lab).secret("database-url", jdbc));
 }
 
 #[test]
@@ -411,7 +413,7 @@ fn the_hardest_password_works_as_it_is_and_percent_encoded() {
     let role = format!("hard_{name}");
     lab.database.sql(&format!("create role {role} login password '{HARD_PASSWORD}' in role {ROLE}"));
     let encoded = utf8_percent_encode(HARD_PASSWORD, NON_ALPHANUMERIC);
-    applied(direct(&lab).secret("database-url", format!("postgres://{role}:{encoded}@localhost:{port}/{name}")));
+    assert_applied(direct(&lab).secret("database-url", format!("postgres://{role}:{encoded}@localhost:{port}/{name}")));
     let url = format!("postgres://{role}@localhost:{port}/{name}");
     let separate = direct(&lab).secret("database-url", url).secret("database-password", HARD_PASSWORD);
     separate.run().nothing_to_do().done();
@@ -500,7 +502,7 @@ fn impossible_steps_are_rejected() {
         ("before", "- sql: x.sql\n  run: ./x\n", ["it has `run` and `sql`", "make two steps of it"]),
         ("health", "retries: 3\n", ["it has no `run`", "add `run` and `executor`"]),
     ] {
-        refused(
+        assert_refused(
             &lab,
             migration(&lab).input(list, written),
             "input-invalid",
@@ -513,20 +515,20 @@ fn impossible_steps_are_rejected() {
 fn rollback_and_baseline_are_rejected_where_they_are_impossible() {
     let lab = Lab::new();
     let texts = ["plain SQL files can't be rolled back", "write a new migration"];
-    refused(&lab, migration(&lab).input("command", "rollback").input("target", "1"), "input-invalid", &texts);
+    assert_refused(&lab, migration(&lab).input("command", "rollback").input("target", "1"), "input-invalid", &texts);
     let texts = ["can't be recorded without being applied", "create table if not exists"];
-    refused(&lab, migration(&lab).input("command", "baseline"), "input-invalid", &texts);
+    assert_refused(&lab, migration(&lab).input("command", "baseline"), "input-invalid", &texts);
     let tool =
         |command: &str| migration(&lab).input("executor", "image").input("image", "app").input("command", command);
     let texts = ["`tool: prisma` does not support `command: rollback`", "fix: "];
-    refused(&lab, tool("rollback").input("tool", "prisma").input("target", "x"), "input-invalid", &texts);
+    assert_refused(&lab, tool("rollback").input("tool", "prisma").input("target", "x"), "input-invalid", &texts);
     let texts = ["`target` has no value: `command: rollback` needs the migration to return to", "fix: set `target`"];
-    refused(&lab, tool("rollback").input("tool", "django"), "input-missing", &texts);
+    assert_refused(&lab, tool("rollback").input("tool", "django"), "input-missing", &texts);
     let texts = [
         "`target` (from the workflow's `with:`) has a value, and `command: migrate` with a tool covers all migrations",
         "`run`",
     ];
-    refused(&lab, tool("migrate").input("tool", "django").input("target", "shop 0001"), "input-invalid", &texts);
+    assert_refused(&lab, tool("migrate").input("tool", "django").input("target", "shop 0001"), "input-invalid", &texts);
 }
 
 #[test]
@@ -538,10 +540,10 @@ fn missing_secrets_are_reported_with_the_names_that_were_looked_up() {
         .env("UTA_HOST", "127.0.0.1")
         .env("UTA_DB_HOST", "localhost");
     let texts = ["`UAT2_BACKEND_SSH_HOST`", "`UAT_HOST`", "`UAT_SSH_PASSWORD`", "`UAT_DATABASE_URL`", "`UAT_DB_NAME`"];
-    refused(&lab, action, "input-missing", &texts);
+    assert_refused(&lab, action, "input-missing", &texts);
     // The right name is found, and `UAT_` serves every environment of that kind.
     let named = direct(&lab).input("database-url", "").input("environment", "uat2-backend");
-    applied(named.env("UAT_DATABASE_URL", lab.database.url()));
+    assert_applied(named.env("UAT_DATABASE_URL", lab.database.url()));
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Position {
     }
 }
 
-fn mixed(lab: &Lab) -> Action<'_> {
+fn mixed_files(lab: &Lab) -> Action<'_> {
     let gates = [1, 2, 3, 4, 5].map(Gate::sql);
     Action::new(lab)
         .input("lock-timeout", "0")
@@ -76,10 +76,10 @@ fn assert_ledger_and_schema_agree(database: &Database, applied: usize) {
 /// Checks that the next run finishes the job, and that `verify` succeeds after it.
 fn next_run_finishes(lab: &Lab, applied: usize) {
     assert_ledger_and_schema_agree(&lab.database, applied);
-    mixed(lab).run().succeeds().applied(FILES[applied..].iter().copied()).done();
+    mixed_files(lab).run().succeeds().applied(FILES[applied..].iter().copied()).done();
     assert_ledger_and_schema_agree(&lab.database, FILES.len());
     assert_eq!(lab.database.sql("select count(*) from t0004"), "2");
-    mixed(lab).input("command", "verify").run().succeeds().done();
+    mixed_files(lab).input("command", "verify").run().succeeds().done();
 }
 
 /// Brings a run to this position, and passes it to `kill`.
@@ -87,14 +87,14 @@ fn kill_at<'a>(lab: &'a Lab, at: Position, kill: impl FnOnce(crate::action::Runn
     match at {
         Position::Gate(number) => {
             let gate = Gate::close(&lab.database, number);
-            let running = mixed(lab).start();
+            let running = mixed_files(lab).start();
             gate.wait_until_reached();
             kill(running);
         }
         Position::Index => {
             let holder = lab.database.session();
             holder.sql("begin; lock table busy in row exclusive mode");
-            let running = mixed(lab).start();
+            let running = mixed_files(lab).start();
             let building = "select count(*) from pg_stat_progress_create_index \
                 where datname = current_database() and phase like 'waiting%'";
             lab.database.wait_for(building, "1");
@@ -184,14 +184,14 @@ fn files_that_a_crash_undoes_are_reported_as_pending() {
     let lab = prepared(Lab::on(&server));
     let gate = Gate::close(&lab.database, 2);
     stop_flushing(&lab);
-    let running = mixed(&lab).start();
+    let running = mixed_files(&lab).start();
     gate.wait_until_reached();
     running.wait_for_line("applied 0001_table", std::time::Duration::from_secs(10));
     server.crash();
     server.resume();
     let finished = running.finish().fails("database-lost", 3).pending(FILES);
     finished.logs("lost: the server crashed before 0001_table was written to disk").logs("0 applied, 5 not").done();
-    mixed(&lab).run().succeeds().applied(FILES).done();
+    mixed_files(&lab).run().succeeds().applied(FILES).done();
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn files_reported_as_applied_after_a_lost_connection_are_on_the_disk() {
     let lab = prepared(Lab::on(&server));
     let gate = Gate::close(&lab.database, 2);
     stop_flushing(&lab);
-    let running = mixed(&lab).start();
+    let running = mixed_files(&lab).start();
     gate.wait_until_reached();
     lab.database.terminate("bastion-migrate%");
     let (before, after) = FILES.split_at(1);
@@ -240,7 +240,7 @@ fn a_server_crash_leaves_ledger_and_schema_in_agreement() {
     }
 }
 
-fn many(lab: &Lab) -> Action<'_> {
+fn two_hundred_files(lab: &Lab) -> Action<'_> {
     (1..=200).fold(Action::new(lab), |action, number| {
         let sql = format!("create table t{number:04} (id int);\nselect pg_sleep(0.005);\n");
         action.file(&format!("migrations/{number:04}_t.sql"), sql)
@@ -252,7 +252,7 @@ fn many(lab: &Lab) -> Action<'_> {
 fn an_action_killed_at_any_moment_leaves_ledger_and_schema_in_agreement() {
     for line in ["applied 0001_t", "applied 0020_t", "applied 0111_t"] {
         let lab = Lab::new();
-        let running = many(&lab).start();
+        let running = two_hundred_files(&lab).start();
         running.wait_for_line(line, std::time::Duration::from_secs(10));
         running.kill();
         assert_eq!(lab.left_behind(), "");
@@ -262,6 +262,6 @@ fn an_action_killed_at_any_moment_leaves_ledger_and_schema_in_agreement() {
         assert_eq!(lab.database.sql(differences), "", "after {line}");
         let done: usize = lab.database.sql("select count(*) from bastion_migrate.ledger").parse().expect("a number");
         let remaining: Vec<String> = (done + 1..=200).map(|number| format!("{number:04}_t")).collect();
-        many(&lab).run().succeeds().applied(remaining.iter().map(String::as_str)).done();
+        two_hundred_files(&lab).run().succeeds().applied(remaining.iter().map(String::as_str)).done();
     }
 }

@@ -10,12 +10,12 @@ fn names(numbers: impl Iterator<Item = usize>) -> Vec<String> {
     numbers.map(name).collect()
 }
 
-fn all(names: &[String]) -> impl Iterator<Item = &str> {
+fn as_strs(names: &[String]) -> impl Iterator<Item = &str> {
     names.iter().map(String::as_str)
 }
 
 /// Creates a hundred files with a table each, except the fiftieth.
-fn hundred<'a>(lab: &'a Lab, fiftieth: &str) -> Action<'a> {
+fn hundred_files<'a>(lab: &'a Lab, fiftieth: &str) -> Action<'a> {
     (1..=100).fold(Action::new(lab), |action, number| {
         let table = format!("create table t{number} (id int);\n");
         let body = if number == 50 { fiftieth } else { &table };
@@ -37,17 +37,17 @@ const FAILED_AT_50: &str = "49|49\n49|49";
 fn applies_only_the_first_49(fiftieth: &str, line: usize, message: &str) {
     let lab = Lab::new();
     let (before, after) = (names(1..=49), names(50..=100));
-    hundred(&lab, fiftieth)
+    hundred_files(&lab, fiftieth)
         .run()
         .fails("statement-failed", 6)
-        .applied(all(&before))
-        .pending(all(&after))
+        .applied(as_strs(&before))
+        .pending(as_strs(&after))
         .annotation("migrations/0050_t50.sql", line, message)
         .logs("failed 0050_t50")
         .never_logs("applying 0051")
         .done();
     assert_eq!(recorded_and_existing(&lab), FAILED_AT_50);
-    hundred(&lab, "create table t50 (id int);\n").run().succeeds().applied(all(&after)).done();
+    hundred_files(&lab, "create table t50 (id int);\n").run().succeeds().applied(as_strs(&after)).done();
     assert_eq!(recorded_and_existing(&lab), "100|100\n100|100");
 }
 
@@ -65,20 +65,20 @@ fn an_error_at_run_time_stops_all_later_files() {
 fn a_deferred_constraint_stops_all_later_files() {
     let lab = Lab::new();
     let (before, after) = (names(1..=49), names(50..=100));
-    hundred(
+    hundred_files(
         &lab,
         "create table t50 (id int unique deferrable initially deferred);\ninsert into t50 values (7), (7);\n",
     )
     .run()
     .fails("statement-failed", 6)
-    .applied(all(&before))
-    .pending(all(&after))
+    .applied(as_strs(&before))
+    .pending(as_strs(&after))
     .logs("--> migrations/0050_t50.sql")
     .logs("Key (id)=(7)")
     .logs("when deferred constraints were checked")
     .done();
     assert_eq!(recorded_and_existing(&lab), FAILED_AT_50);
-    hundred(&lab, "create table t50 (id int);\n").run().succeeds().applied(all(&after)).done();
+    hundred_files(&lab, "create table t50 (id int);\n").run().succeeds().applied(as_strs(&after)).done();
 }
 
 /// Creates a hundred files, the fiftieth with a COMMIT that only the server sees. Without `standard_conforming_strings`
@@ -86,7 +86,8 @@ fn a_deferred_constraint_stops_all_later_files() {
 /// start-up message, by which the COMMIT is inside, but the user's `options` take precedence over it.
 fn with_a_hidden_commit<'a>(lab: &'a Lab, then: &str) -> Action<'a> {
     let body = format!("create table t50 (id int);\nselect 'a\\', ' b; commit; {then} -- ';\n");
-    hundred(lab, &body).secret("database-url", lab.database.url() + "?options=-c%20standard_conforming_strings%3Doff")
+    hundred_files(lab, &body)
+        .secret("database-url", lab.database.url() + "?options=-c%20standard_conforming_strings%3Doff")
 }
 
 #[test]
@@ -97,8 +98,8 @@ fn a_file_that_ends_its_own_transaction_is_not_recorded_and_stops_all_later_file
         with_a_hidden_commit(&lab, then)
             .run()
             .fails("transaction-ended", 6)
-            .applied(all(&before))
-            .pending(all(&after))
+            .applied(as_strs(&before))
+            .pending(as_strs(&after))
             .logs("--> migrations/0050_t50.sql")
             .logs("part of the file may be committed")
             .done();
@@ -114,14 +115,14 @@ fn a_file_that_ends_its_transaction_and_then_fails_is_reported_as_both() {
     with_a_hidden_commit(&lab, "select 1/0;")
         .run()
         .fails("transaction-ended", 6)
-        .applied(all(&before))
-        .pending(all(&after))
+        .applied(as_strs(&before))
+        .pending(as_strs(&after))
         .logs("--> migrations/0050_t50.sql")
         .logs("division by zero")
         .logs("part of the file may be committed")
         .done();
     assert_eq!(recorded_and_existing(&lab), "49|49\n50|50");
-    hundred(&lab, "create table if not exists t50 (id int);\n").run().succeeds().applied(all(&after)).done();
+    hundred_files(&lab, "create table if not exists t50 (id int);\n").run().succeeds().applied(as_strs(&after)).done();
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn settings_of_a_file_do_not_affect_the_next_one() {
             action.file(&format!("migrations/{file}.sql"), set).file(&format!("migrations/{after}.sql"), show(index));
         applied.extend([file, after]);
     }
-    action.run().succeeds().applied(all(&applied)).done();
+    action.run().succeeds().applied(as_strs(&applied)).done();
     for (index, set) in sets.iter().enumerate() {
         let seen = lab.database.sql(&format!("select * from public.seen_{index}"));
         assert_eq!(seen, "app|app|\"$user\", public|100ms|90s", "after {set}");
@@ -271,7 +272,7 @@ fn more_files_than_fit_into_the_window_are_applied() {
     for (name, number) in names.iter().zip(1..) {
         action = action.file(&format!("migrations/{name}.sql"), format!("insert into rows values ({number});\n"));
     }
-    action.run().succeeds().applied(all(&names)).done();
+    action.run().succeeds().applied(as_strs(&names)).done();
     let sum = "select count(*), sum(id), bool_and(id = nth) from (select id, row_number() over (order by ctid) nth from rows) r";
     assert_eq!(lab.database.sql(sum), "600|180300|t");
 }

@@ -203,7 +203,7 @@ fn base64(text: &str) -> String {
 }
 
 /// Starts a server that requires these authentication methods, with this password.
-fn requiring(methods: &str) -> Sshd {
+fn server_requiring(methods: &str) -> Sshd {
     let kinds = if methods.contains("keyboard") { "UsePAM yes\nKbdInteractiveAuthentication yes\n" } else { "" };
     Sshd::start(&SshdOptions {
         config: format!("PasswordAuthentication yes\n{kinds}AuthenticationMethods {methods}"),
@@ -222,7 +222,7 @@ fn several_factors_are_sent_in_the_order_that_the_server_requires() {
         ("publickey,password publickey,keyboard-interactive", "key and password"),
         ("publickey password", "key"),
     ] {
-        let sshd = requiring(methods);
+        let sshd = server_requiring(methods);
         let mut route = sshd.route();
         route.login.password = Some(Secret::new(PASSWORD));
         let facts = connect(&route).unwrap_or_else(|fault| panic!("{methods}: {fault:?} {}", sshd.log()));
@@ -264,7 +264,7 @@ fn a_rejected_login_names_the_accepted_and_the_missing_factors() {
             "check `ssh-user`; set `ssh-password`, which the server asks for",
         ),
     ] {
-        let sshd = requiring(methods);
+        let sshd = server_requiring(methods);
         let mut route = sshd.route();
         route.login.password = password.map(Secret::new);
         if !own_key {
@@ -276,7 +276,7 @@ fn a_rejected_login_names_the_accepted_and_the_missing_factors() {
         assert!(fault.cause.ends_with(&cause), "{methods}: {}", fault.cause);
         assert_eq!(fault.fix, fix, "{methods}");
     }
-    let sshd = requiring("password,publickey");
+    let sshd = server_requiring("password,publickey");
     let mut route = sshd.route();
     route.login.key = None;
     route.login.password = Some(Secret::new(PASSWORD));
@@ -287,7 +287,7 @@ fn a_rejected_login_names_the_accepted_and_the_missing_factors() {
 
 #[test]
 fn a_wrong_password_is_not_reported_as_a_key_problem() {
-    let lab = Lab::new().behind(requiring("password"));
+    let lab = Lab::new().behind(server_requiring("password"));
     let done = Action::new(&lab)
         .file("migrations/0001_users.sql", "create table users (id int);")
         .secret("ssh-private-key", "")
@@ -308,7 +308,7 @@ fn banner(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn with_banner(banner: &tempfile::NamedTempFile) -> Sshd {
+fn server_with_banner(banner: &tempfile::NamedTempFile) -> Sshd {
     let config = format!("Banner {}", banner.path().display());
     Sshd::start(&SshdOptions { config, ..SshdOptions::default() })
 }
@@ -316,7 +316,7 @@ fn with_banner(banner: &tempfile::NamedTempFile) -> Sshd {
 #[test]
 fn the_banner_of_a_rejected_login_is_shown_with_secrets_hidden() {
     let file = banner("Ask ops@example.com for access.\n::error::no\n\x1b[31mThe word is open-sesame-4711\x1b[0m\n");
-    let lab = Lab::new().behind(with_banner(&file));
+    let lab = Lab::new().behind(server_with_banner(&file));
     Action::new(&lab)
         .file("migrations/0001_users.sql", "create table users (id int);")
         .secret("ssh-private-key", Sshd::plain().key().expose())
@@ -333,7 +333,7 @@ fn the_banner_of_a_rejected_login_is_shown_with_secrets_hidden() {
 fn a_banner_prevents_a_login_only_if_it_is_longer_than_ssh_allows() {
     for (length, accepted) in [(20_000, true), (200_000, false)] {
         let file = banner(&"Authorized use only. ".repeat(length / 21));
-        let sshd = with_banner(&file);
+        let sshd = server_with_banner(&file);
         match connect(&sshd.route()) {
             Ok(facts) => assert!(accepted && facts.login == "key"),
             Err(fault) => {

@@ -12,7 +12,7 @@ use crate::{
 use std::time::Duration;
 
 /// Creates a step with three files, each with a gate, that reaches the database at this port.
-fn three<'a>(lab: &'a Lab, port: u16) -> Action<'a> {
+fn three_files<'a>(lab: &'a Lab, port: u16) -> Action<'a> {
     (1..=3)
         .fold(Action::new(lab), |action, number| {
             // The sleep keeps it from being a quick file, whose commit is in doubt until a later one is flushed.
@@ -40,11 +40,11 @@ fn lose_the_commit_response<'a>(lab: &'a Lab, network: &Flights, action: Action<
 fn a_commit_with_a_lost_response_is_resolved_over_a_new_connection() {
     let lab = Lab::new();
     let network = Flights::to(lab.database.server().port());
-    let running = lose_the_commit_response(&lab, &network, three(&lab, network.port()), 3);
+    let running = lose_the_commit_response(&lab, &network, three_files(&lab, network.port()), 3);
     network.thaw();
     let resolved = running.finish().succeeds().applied(["0001_t", "0002_t", "0003_t"]);
     resolved.logs("to see what was committed").logs(": committed\n").logs("the ledger confirms it").done();
-    three(&lab, network.port()).run().nothing_to_do().done();
+    three_files(&lab, network.port()).run().nothing_to_do().done();
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_commit_with_a_lost_response_is_resolved_after_the_loss_of_the_bastion() {
     let lab = Lab::new();
     let network = Flights::to(lab.bastion.port);
     let known = lab.bastion.known_hosts_line().replace(&lab.bastion.port.to_string(), &network.port().to_string());
-    let action = three(&lab, lab.database.server().port())
+    let action = three_files(&lab, lab.database.server().port())
         .input("ssh-port", network.port().to_string())
         .input("ssh-known-hosts", known);
     let running = lose_the_commit_response(&lab, &network, action, 3);
@@ -66,26 +66,26 @@ fn pending_files_are_counted_after_the_old_session_has_ended() {
     let lab = Lab::new();
     let network = Flights::to(lab.database.server().port());
     let gate = Gate::close(&lab.database, 3);
-    let running = lose_the_commit_response(&lab, &network, three(&lab, network.port()), 2);
+    let running = lose_the_commit_response(&lab, &network, three_files(&lab, network.port()), 2);
     network.thaw();
     running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
     let finished = running.finish().fails("database-lost", 3).applied(["0001_t", "0002_t"]).pending(["0003_t"]);
     let finished = finished.logs("held by this run's own previous session (pid ");
     finished.logs("2 applied, 1 not, according to the ledger").done();
     gate.open();
-    three(&lab, network.port()).run().succeeds().applied(["0003_t"]).done();
+    three_files(&lab, network.port()).run().succeeds().applied(["0003_t"]).done();
 }
 
 #[test]
 fn a_commit_is_in_doubt_if_the_database_does_not_come_back() {
     let lab = Lab::new();
     let network = Flights::to(lab.database.server().port());
-    let action = three(&lab, network.port()).input("wait-timeout", "1s");
+    let action = three_files(&lab, network.port()).input("wait-timeout", "1s");
     let running = lose_the_commit_response(&lab, &network, action, 3);
     drop(network);
     let finished = running.finish().in_doubt("commit-in-doubt").applied(["0001_t", "0002_t"]);
     finished.logs("in doubt: it is unknown whether 0003_t was committed").summary("it is unknown whether").done();
-    three(&lab, lab.database.server().port()).run().nothing_to_do().done();
+    three_files(&lab, lab.database.server().port()).run().nothing_to_do().done();
 }
 
 #[test]
@@ -93,12 +93,12 @@ fn the_next_run_resolves_a_commit_in_doubt_and_continues() {
     let lab = Lab::new();
     let network = Flights::to(lab.database.server().port());
     let gate = Gate::close(&lab.database, 3);
-    let action = three(&lab, network.port()).input("wait-timeout", "1s");
+    let action = three_files(&lab, network.port()).input("wait-timeout", "1s");
     let running = lose_the_commit_response(&lab, &network, action, 2);
     drop(network);
     running.finish().in_doubt("commit-in-doubt").applied(["0001_t"]).done();
     gate.open();
-    three(&lab, lab.database.server().port()).run().succeeds().applied(["0003_t"]).done();
+    three_files(&lab, lab.database.server().port()).run().succeeds().applied(["0003_t"]).done();
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_connection_lost_while_waiting_for_the_lock_is_reported() {
     let lab = Lab::new();
     let holder = lab.database.session();
     holder.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
-    let running = three(&lab, lab.database.server().port()).start();
+    let running = three_files(&lab, lab.database.server().port()).start();
     running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
     lab.database.terminate("bastion-migrate%");
     let finished = running.finish().fails("database-lost", 3);
@@ -119,13 +119,13 @@ fn a_connection_lost_while_the_ledger_is_created_leaves_nothing_in_doubt() {
     let lab = Lab::new();
     let holder = lab.database.session();
     holder.sql("begin; create schema bastion_migrate");
-    let running = three(&lab, lab.database.server().port()).start();
+    let running = three_files(&lab, lab.database.server().port()).start();
     lab.database.wait_for("select count(*) from pg_locks where locktype = 'transactionid' and not granted", "1");
     assert_eq!(lab.database.terminate("bastion-migrate%"), 1);
     let finished = running.finish().fails("database-lost", 3).pending(["0001_t", "0002_t", "0003_t"]);
     finished.logs("terminating connection due to administrator command").done();
     holder.sql("rollback");
-    three(&lab, lab.database.server().port()).run().succeeds().applied(["0001_t", "0002_t", "0003_t"]).done();
+    three_files(&lab, lab.database.server().port()).run().succeeds().applied(["0001_t", "0002_t", "0003_t"]).done();
 }
 
 /// Locks the ledger at the moment of the last commit, so that the verification has to wait, and calls `break_off` then.
@@ -154,7 +154,7 @@ fn waits_for_ledger(mode: &str) -> String {
 #[test]
 fn a_verification_that_loses_its_connection_is_repeated_over_a_new_one() {
     let lab = Lab::new();
-    let action = three(&lab, lab.database.server().port());
+    let action = three_files(&lab, lab.database.server().port());
     let terminate = || assert_eq!(lab.database.terminate("bastion-migrate%"), 1);
     let verified =
         lose_the_verification(&lab, action, terminate).finish().succeeds().applied(["0001_t", "0002_t", "0003_t"]);
@@ -165,12 +165,12 @@ fn a_verification_that_loses_its_connection_is_repeated_over_a_new_one() {
 fn a_missing_verification_is_not_reported_as_a_failed_migration() {
     let lab = Lab::new();
     let network = Flights::to(lab.database.server().port());
-    let action = three(&lab, network.port()).input("wait-timeout", "1s");
+    let action = three_files(&lab, network.port()).input("wait-timeout", "1s");
     let finished = lose_the_verification(&lab, action, || drop(network)).finish().fails("database-lost", 3);
     let finished =
         finished.applied(["0001_t", "0002_t", "0003_t"]).logs("everything was committed: only the proof is missing");
     finished.logs("run `command: verify`").logs("3 of 3 migrations applied").done();
-    three(&lab, lab.database.server().port()).input("command", "verify").run().succeeds().done();
+    three_files(&lab, lab.database.server().port()).input("command", "verify").run().succeeds().done();
 }
 
 /// Uses a fast shutdown; a smart one waits for the run anyway.
@@ -179,7 +179,7 @@ fn the_message_of_a_server_that_shuts_down_is_reported() {
     let server = Postgres::start(&Options::default());
     let lab = Lab::on(&server);
     let gate = Gate::close(&lab.database, 2);
-    let mut running = three(&lab, server.port()).input("wait-timeout", "1s").start();
+    let mut running = three_files(&lab, server.port()).input("wait-timeout", "1s").start();
     gate.wait_until_reached();
     server.shut_down();
     running.wait();
@@ -188,7 +188,7 @@ fn the_message_of_a_server_that_shuts_down_is_reported() {
         .logs("the connection broke while a commit was in progress: terminating connection due to administrator");
     finished.summary("it is unknown how many of the 2 files from").done();
     server.resume();
-    three(&lab, server.port()).run().succeeds().applied(["0002_t", "0003_t"]).done();
+    three_files(&lab, server.port()).run().succeeds().applied(["0002_t", "0003_t"]).done();
 }
 
 #[test]

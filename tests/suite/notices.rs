@@ -33,23 +33,23 @@ fn each_message_is_logged_under_its_own_file() {
     let step = files.file("migrations/0006_n.sql", in_pieces).file("migrations/0007_n.sql", alone);
     let step = step.file("migrations/0008_n.sql", "do $$ begin raise notice 'I am the last'; end $$;");
     let step = step.file("db/after.sql", "do $$ begin raise notice 'I come after'; end $$;");
-    let told = step.file(".github/bastion-migrate.yml", "after: [{ sql: db/after.sql }]").run().succeeds();
+    let finished = step.file(".github/bastion-migrate.yml", "after: [{ sql: db/after.sql }]").run().succeeds();
     let all: Vec<String> = (1..=8).map(name).collect();
-    let mut told = told.applied(all.iter().map(String::as_str));
+    let mut finished = finished.applied(all.iter().map(String::as_str));
     let messages = ["I am file 1", "I am file 2", "I am file 3", "I am file 4", "I am file 5", "I copy", "I am alone"];
     for (name, text) in all.iter().zip(messages.into_iter().chain(["I am the last"])) {
-        let within = told.log.split(&format!("  applying {name}\n")).nth(1).unwrap_or_default();
+        let within = finished.log.split(&format!("  applying {name}\n")).nth(1).unwrap_or_default();
         let within = within.split(&format!("  applied {name} (")).next().unwrap_or_default().to_owned();
-        assert!(within.contains(&format!("  {name}: notice: {text}\n")), "{name}: {}", told.log);
-        assert_eq!(told.log.matches(text).count(), 1, "{text}: {}", told.log);
+        assert!(within.contains(&format!("  {name}: notice: {text}\n")), "{name}: {}", finished.log);
+        assert_eq!(finished.log.matches(text).count(), 1, "{text}: {}", finished.log);
         let escaped = name.replace('_', "\\_");
-        told = told.summary(&format!("- <code>migrations/{escaped}.sql</code> NOTICE: {text}\n"));
+        finished = finished.summary(&format!("- <code>migrations/{escaped}.sql</code> NOTICE: {text}\n"));
     }
-    let report: serde_json::Value = serde_json::from_str(&told.outputs["report"]).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&finished.outputs["report"]).unwrap();
     let files: Vec<&str> =
         report["notices"].as_array().unwrap().iter().map(|one| one["file"].as_str().unwrap()).collect();
     assert_eq!((files.len(), files[4], files[8]), (9, "migrations/0005_n.sql", "db/after.sql"));
-    told.logs("  db/after.sql: notice: I come after\n").done();
+    finished.logs("  db/after.sql: notice: I come after\n").done();
 }
 
 #[test]

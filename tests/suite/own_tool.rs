@@ -1,5 +1,5 @@
-//! A tool without a built-in recipe: the recipe is the example on the tools page, copied into the workspace, and the tool is a
-//! script on the deployment server.
+//! A tool without a built-in recipe: the recipe is the example on the tools page, copied into the workspace, and the
+//! tool is a script on the deployment server.
 
 use crate::{
     action::Action,
@@ -68,16 +68,17 @@ fn a_tool_is_added_by_one_file() {
     assert_eq!(lab.database.sql("select version from schema_migrations"), "1");
     let second_rollback = shop(&lab, &server).input("command", "rollback").input("target", "1").run().nothing_to_do();
     second_rollback.logs("Nothing is left to roll back").never_logs("Nothing is pending").done();
-    let told = shop(&lab, &server).input("command", "status").run().has_pending().pending(["2", "3"]);
-    told.summary("### Applied\n\n| Migration | |\n|---|---|\n| 1 | |\n").done();
+    let finished = shop(&lab, &server).input("command", "status").run().has_pending().pending(["2", "3"]);
+    finished.summary("### Applied\n\n| Migration | |\n|---|---|\n| 1 | |\n").done();
 }
 
-/// The list does not repeat the plan, and a started migration is not logged again as applied. The tool's own lines stay.
+/// The list does not repeat the plan, and a started migration is not logged again as applied. The tool's own lines
+/// stay.
 #[test]
 fn each_migration_is_logged_once_as_pending_once_as_started_and_by_the_tool() {
     let lab = Lab::new();
     let server = server(&lab);
-    let told = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
+    let finished = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
     for number in 1..=3 {
         for (line, count) in [
             (format!("  | open {number}\n"), 0),
@@ -86,10 +87,10 @@ fn each_migration_is_logged_once_as_pending_once_as_started_and_by_the_tool() {
             (format!("  started {number}\n"), 1),
             (format!("  applied {number}\n"), 0),
         ] {
-            assert_eq!(told.log.matches(&line).count(), count, "{line}: {}", told.log);
+            assert_eq!(finished.log.matches(&line).count(), count, "{line}: {}", finished.log);
         }
     }
-    told.logs("  applied 3 migrations of those started above\n").done();
+    finished.logs("  applied 3 migrations of those started above\n").done();
 }
 
 #[test]
@@ -97,11 +98,11 @@ fn very_long_output_of_a_tool_is_cut_with_a_count() {
     let lab = Lab::new();
     let server = server(&lab);
     let script = r#"[ "$1" != up ] || seq 200000"#;
-    let told = shop(&lab, &server).input("env", format!("MIND={script}")).run().succeeds().applied(["1", "2", "3"]);
-    let told =
-        told.logs("  | 20000\n").never_logs("  | 20001\n").logs("  … and 180,003 more lines, omitted from the log");
-    assert!(told.outputs["report"].contains("\"skipped\":180003"), "{}", told.outputs["report"]);
-    told.logs("started 3").done();
+    let finished = shop(&lab, &server).input("env", format!("MIND={script}")).run().succeeds().applied(["1", "2", "3"]);
+    let finished =
+        finished.logs("  | 20000\n").never_logs("  | 20001\n").logs("  … and 180,003 more lines, omitted from the log");
+    assert!(finished.outputs["report"].contains("\"skipped\":180003"), "{}", finished.outputs["report"]);
+    finished.logs("started 3").done();
 }
 
 /// Such times would be those of our polling, not those of the tool.
@@ -109,19 +110,19 @@ fn very_long_output_of_a_tool_is_cut_with_a_count() {
 fn a_duration_that_is_only_a_polling_interval_is_not_reported() {
     let lab = Lab::new();
     let server = server(&lab);
-    let told = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
-    let applied: serde_json::Value = serde_json::from_str(&told.outputs["applied"]).unwrap();
+    let finished = shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]);
+    let applied: serde_json::Value = serde_json::from_str(&finished.outputs["applied"]).unwrap();
     assert!(applied.as_array().unwrap().iter().all(|one| one["took_ms"].is_null()), "{applied}");
-    assert!(!told.summary.contains("gantt"), "{}", told.summary);
-    told.done();
+    assert!(!finished.summary.contains("gantt"), "{}", finished.summary);
+    finished.done();
 }
 
 #[test]
 fn a_failure_that_the_recipe_knows_is_explained() {
     let lab = Lab::new();
     let server = server(&lab);
-    let told = shop(&lab, &server).input("env", "BROKEN=2").run().fails("tool-failed", 6);
-    told.applied(["1"]).pending(["2", "3"]).error("shopmig: file 2 has no end").logs("last line of file 2").done();
+    let finished = shop(&lab, &server).input("env", "BROKEN=2").run().fails("tool-failed", 6);
+    finished.applied(["1"]).pending(["2", "3"]).error("shopmig: file 2 has no end").logs("last line of file 2").done();
 }
 
 #[test]
@@ -129,22 +130,22 @@ fn a_command_that_fails_before_its_first_migration_marks_none_as_failed() {
     let lab = Lab::new();
     let server = server(&lab);
     let script = "case $1 in up) echo shopmig: no module named shop >&2; exit 1;; esac";
-    let told = shop(&lab, &server).input("env", format!("MIND={script}")).run().fails("tool-failed", 6);
-    let told = told.pending(["1", "2", "3"]).error("shopmig: no module named shop").never_logs("  failed 1");
-    let report = &told.outputs["report"];
+    let finished = shop(&lab, &server).input("env", format!("MIND={script}")).run().fails("tool-failed", 6);
+    let finished = finished.pending(["1", "2", "3"]).error("shopmig: no module named shop").never_logs("  failed 1");
+    let report = &finished.outputs["report"];
     assert!(report.contains(r#"{"name":"1","fate":"pending","#), "{report}");
-    assert!(!told.summary.contains("| failed |"), "{}", told.summary);
-    told.done();
+    assert!(!finished.summary.contains("| failed |"), "{}", finished.summary);
+    finished.done();
 }
 
 #[test]
 fn an_invalid_recipe_or_target_is_reported_before_any_command_runs() {
     let lab = Lab::new();
     let server = server(&lab);
-    let told = shop(&lab, &server).file(".github/shopmig.yml", recipe().replace("status:", "stauts:")).run();
-    told.fails("input-invalid", 2).error_in(".github/shopmig.yml", "unknown variant `stauts`").done();
-    let told = shop(&lab, &server).input("command", "rollback").input("target", "the first").run();
-    told.fails("input-invalid", 2).error("`target` is `the first`").done();
+    let finished = shop(&lab, &server).file(".github/shopmig.yml", recipe().replace("status:", "stauts:")).run();
+    finished.fails("input-invalid", 2).error_in(".github/shopmig.yml", "unknown variant `stauts`").done();
+    let finished = shop(&lab, &server).input("command", "rollback").input("target", "the first").run();
+    finished.fails("input-invalid", 2).error("`target` is `the first`").done();
 }
 
 /// The ledger of another application that uses the same tool, in its own schema.
@@ -176,8 +177,8 @@ fn a_tool_that_migrates_another_database_is_detected() {
         .done();
     // The server's own configuration leads to the other database, where the third migration is applied.
     let step = shop(&lab, &elsewhere);
-    let told = step.run().fails("verify-pending", 7).pending(["3"]);
-    told.error("`./shopmig up` succeeded, but `3` is not in the ledger").done();
+    let finished = step.run().fails("verify-pending", 7).pending(["3"]);
+    finished.error("`./shopmig up` succeeded, but `3` is not in the ledger").done();
 }
 
 #[test]
@@ -202,10 +203,10 @@ fn the_last_lines_of_a_timed_out_tool_are_reported() {
         let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
         step.input("setup", "waiting() { echo waiting for postgres:5432; sleep 60; }")
     };
-    let told = step().input("run", "waiting").input("timeout", "4s").run().fails("timed-out", 130);
-    told.logs("`waiting` was running; its last lines:").logs("waiting for postgres:5432").done();
-    let told = step().input("steps", "[{ run: waiting, timeout: 2s }]").run().fails("step-timeout", 6);
-    told.logs("`waiting` was running; its last lines:").done();
+    let finished = step().input("run", "waiting").input("timeout", "4s").run().fails("timed-out", 130);
+    finished.logs("`waiting` was running; its last lines:").logs("waiting for postgres:5432").done();
+    let finished = step().input("steps", "[{ run: waiting, timeout: 2s }]").run().fails("step-timeout", 6);
+    finished.logs("`waiting` was running; its last lines:").done();
 }
 
 #[test]
@@ -213,8 +214,11 @@ fn an_error_that_a_successful_tool_prints_is_a_warning() {
     let lab = Lab::new();
     let server = Server::start();
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "custom");
-    let told = step.input("run", "echo 'ERROR: could not connect: no such host'").run().succeeds();
-    told.warning("printed `ERROR: could not connect: no such host`").logs("only the tool itself reports that").done();
+    let finished = step.input("run", "echo 'ERROR: could not connect: no such host'").run().succeeds();
+    finished
+        .warning("printed `ERROR: could not connect: no such host`")
+        .logs("only the tool itself reports that")
+        .done();
 }
 
 #[test]
@@ -244,8 +248,8 @@ fn verify_fails_without_proof() {
     };
     ["alembic", "npx"].iter().for_each(|name| program(name, "exit 0"));
     for tool in ["alembic", "prisma"] {
-        let told = Action::on_server(&lab, &server).input("tool", tool).input("command", "verify").run();
-        told.fails("verify-ledger", 7).error("nothing to verify by: no database is given").done();
+        let finished = Action::on_server(&lab, &server).input("tool", tool).input("command", "verify").run();
+        finished.fails("verify-ledger", 7).error("nothing to verify by: no database is given").done();
     }
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "prisma");
     step.input("command", "verify").run().fails("ledger-absent", 7).logs("nothing was changed").done();
@@ -265,8 +269,8 @@ fn a_tool_that_leaves_no_ledger_fails_the_run() {
     let server = server.file("shop/bin/rails", format!("#!/bin/sh\n{rails}\n"));
     fs::set_permissions(server.path("shop/bin/rails"), fs::Permissions::from_mode(0o755)).expect("it is there");
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "rails");
-    let told = step.input("working-directory", "shop").run().fails("ledger-absent", 7);
-    told.error("keeps a ledger, and the database has none").done();
+    let finished = step.input("working-directory", "shop").run().fails("ledger-absent", 7);
+    finished.error("keeps a ledger, and the database has none").done();
 }
 
 #[test]
@@ -289,8 +293,8 @@ fn a_listing_tool_cannot_write_and_is_detected_if_it_does() {
         format!("{when_listing} 'set default_transaction_read_only = off' -c 'create table stray ()' || true;; esac");
     for command in ["migrate", "verify"] {
         lab.database.sql("drop table if exists stray");
-        let told = with_script(&forces).input("command", command).run().fails("tool-unasked", 7);
-        told.error("the tool was only asked what there is to do").logs("table public.stray").done();
+        let finished = with_script(&forces).input("command", command).run().fails("tool-unasked", 7);
+        finished.error("the tool was only asked what there is to do").logs("table public.stray").done();
     }
 }
 
@@ -301,8 +305,8 @@ fn a_rollback_beyond_its_target_fails() {
     shop(&lab, &server).run().succeeds().applied(["1", "2", "3"]).done();
     let step =
         shop(&lab, &server).input("command", "rollback").input("target", "2").input("env", "MIND=set -- $1 --to=1");
-    let told = step.run().fails("verify-unplanned", 7).pending(["3", "2"]);
-    told.error("1 migration was undone that is not in the plan: `2`").done();
+    let finished = step.run().fails("verify-unplanned", 7).pending(["3", "2"]);
+    finished.error("1 migration was undone that is not in the plan: `2`").done();
 }
 
 /// Prisma prints when a migration starts, not when it ends, and records both in its ledger.
@@ -330,11 +334,11 @@ esac
     fs::write(&path, prisma).expect("there is room");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is there");
     let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "prisma");
-    let told = step.run().succeeds().applied(["01_users", "02_orders"]);
-    let applied: serde_json::Value = serde_json::from_str(&told.outputs["applied"]).unwrap();
+    let finished = step.run().succeeds().applied(["01_users", "02_orders"]);
+    let applied: serde_json::Value = serde_json::from_str(&finished.outputs["applied"]).unwrap();
     assert_eq!((&applied[0]["took_ms"], &applied[1]["took_ms"]), (&26.into(), &26.into()), "{applied}");
-    assert!(!told.summary.contains("gantt"), "the start times are unknown: {}", told.summary);
-    told.done();
+    assert!(!finished.summary.contains("gantt"), "the start times are unknown: {}", finished.summary);
+    finished.done();
 }
 
 /// The tool measures it by its own clock; our own measurement does not exist here.
@@ -349,8 +353,8 @@ fn a_duration_that_the_tool_prints_is_reported() {
     );
     let server = server.file("shop/shopmig", tool);
     fs::set_permissions(server.path("shop/shopmig"), fs::Permissions::from_mode(0o755)).expect("it is there");
-    let told = shop(&lab, &server).file(".github/shopmig.yml", recipe).run().succeeds().applied(["1", "2", "3"]);
-    let applied: serde_json::Value = serde_json::from_str(&told.outputs["applied"]).unwrap();
+    let finished = shop(&lab, &server).file(".github/shopmig.yml", recipe).run().succeeds().applied(["1", "2", "3"]);
+    let applied: serde_json::Value = serde_json::from_str(&finished.outputs["applied"]).unwrap();
     assert!(applied.as_array().unwrap().iter().all(|one| one["took_ms"] == 26), "{applied}");
-    told.done();
+    finished.done();
 }

@@ -109,8 +109,9 @@ fn an_unread_output_does_not_block_other_channels() {
     });
 }
 
-/// The server's messages at the end of a program, and at the start and the end of a connection, may arrive together with data of
-/// another channel. No keepalive wakes the client here; `ssh::scripted` tests each order deterministically.
+/// The server's messages at the end of a program, and at the start and the end of a connection, may arrive together
+/// with data of another channel. No keepalive wakes the client here; `ssh::scripted` tests each order
+/// deterministically.
 #[test]
 fn the_end_of_a_program_does_not_delay_data_on_another_channel() {
     block_on(async {

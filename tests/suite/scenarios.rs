@@ -1,6 +1,6 @@
-//! The first users' documented scenarios: on the deployment server, with a password, a Python environment and a file with
-//! secrets, and in the schemas of tenants. The log contains what their script prints and the failures of their troubleshooting
-//! guide.
+//! The first users' documented scenarios: on the deployment server, with a password, a Python environment and a file
+//! with secrets, and in the schemas of tenants. The log contains what their script prints and the failures of their
+//! troubleshooting guide.
 
 use crate::{
     action::Action,
@@ -116,8 +116,8 @@ fn seed_000_a_backup_on_the_server_runs_only_before_a_migration() {
 fn seed_000_permission_denied_means_a_wrong_password() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
-    let told = dev_step(&lab, &server).secret_env("DEV_SSH_PASSWORD", "last quarter's").run();
-    told.fails("bastion-login", 3).logs("fix: check `ssh-user`").logs("that the password is right").done();
+    let finished = dev_step(&lab, &server).secret_env("DEV_SSH_PASSWORD", "last quarter's").run();
+    finished.fails("bastion-login", 3).logs("fix: check `ssh-user`").logs("that the password is right").done();
 }
 
 #[test]
@@ -125,8 +125,8 @@ fn seed_000_permission_denied_means_the_project_directory() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o000)).unwrap();
-    let told = dev_step(&lab, &server).run().fails("server-directory-forbidden", 2);
-    told.error("permission denied").logs("ls -la").done();
+    let finished = dev_step(&lab, &server).run().fails("server-directory-forbidden", 2);
+    finished.error("permission denied").logs("ls -la").done();
     fs::set_permissions(server.path(BACKEND), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -134,24 +134,24 @@ fn seed_000_permission_denied_means_the_project_directory() {
 fn seed_000_project_directory_not_found() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without(BACKEND);
-    let told = dev_step(&lab, &server).run().fails("server-directory-missing", 2);
-    told.error("project directory not found").logs("fix: set `working-directory`").done();
+    let finished = dev_step(&lab, &server).run().fails("server-directory-missing", 2);
+    finished.error("project directory not found").logs("fix: set `working-directory`").done();
 }
 
 #[test]
 fn seed_000_no_such_file_or_directory_venv() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without("ProjectMeats/venv");
-    let told = dev_step(&lab, &server).run().fails("server-setup-failed", 2);
-    told.logs("../venv/bin/activate: No such file or directory").logs("python3 -m venv").done();
+    let finished = dev_step(&lab, &server).run().fails("server-setup-failed", 2);
+    finished.logs("../venv/bin/activate: No such file or directory").logs("python3 -m venv").done();
 }
 
 #[test]
 fn seed_000_a_missing_env_file_is_reported() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database).without("ProjectMeats/backend/.env");
-    let told = dev_step(&lab, &server).run().fails("tool-failed", 6);
-    told.error("KeyError: 'SECRET_KEY'").logs("put it into its `.env`").done();
+    let finished = dev_step(&lab, &server).run().fails("tool-failed", 6);
+    finished.error("KeyError: 'SECRET_KEY'").logs("put it into its `.env`").done();
 }
 
 #[test]
@@ -161,11 +161,15 @@ fn seed_000_the_server_does_not_reach_the_database() {
     let dotenv = Project::Plain.dotenv(&lab.database.url().replace(&port, "9"));
     let server = Server::with_project(&lab.database).file("ProjectMeats/backend/.env", dotenv);
     // Django's `check` needs no database, so the listing is the first command to fail.
-    let told = dev_step(&lab, &server).input("health", "{ interval: 1s, retries: 1 }").run().fails("tool-failed", 6);
-    told.error("Connection refused").logs("nothing listens at the address that the app uses for the database").done();
+    let finished =
+        dev_step(&lab, &server).input("health", "{ interval: 1s, retries: 1 }").run().fails("tool-failed", 6);
+    finished
+        .error("Connection refused")
+        .logs("nothing listens at the address that the app uses for the database")
+        .done();
     let health = "{ run: python manage.py showmigrations, interval: 1s, retries: 1 }";
-    let told = dev_step(&lab, &server).input("health", health).run().fails("unhealthy", 3);
-    told.error("Connection refused").done();
+    let finished = dev_step(&lab, &server).input("health", health).run().fails("unhealthy", 3);
+    finished.error("Connection refused").done();
 }
 
 /// SQL that runs before the tenants' migrations.
@@ -237,13 +241,13 @@ fn seed_002_tenants_in_order_twice_in_a_row() {
     let running = step().start();
     running.wait_for_line("starting up", Duration::from_secs(20));
     lab.database.server().end_recovery();
-    let told = running.finish();
-    let applied = told.listed("applied");
-    assert_eq!(count_names(&applied), TENANT_LEDGER.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
-    let told = told.succeeds().applied(applied.iter().map(String::as_str));
+    let finished = running.finish();
+    let applied = finished.listed("applied");
+    assert_eq!(count_names(&applied), TENANT_LEDGER.map(|name| (name.to_owned(), 2)).into(), "{}", finished.log);
+    let finished = finished.succeeds().applied(applied.iter().map(String::as_str));
     let steps = ["Init", "Everything public", "Shared schema", "Super tenant", "Test tenant", "Tenant schemas"];
-    let told = steps.iter().fold(told, |told, step| told.summary(&format!("| {step} | done |")));
-    told.summary("| test\\_tenant | done | 10 | 0 |").summary("| public | done | 10 | 0 |").done();
+    let finished = steps.iter().fold(finished, |finished, step| finished.summary(&format!("| {step} | done |")));
+    finished.summary("| test\\_tenant | done | 10 | 0 |").summary("| public | done | 10 | 0 |").done();
     assert_eq!(lab.database.sql("select schema_name from tenants_client order by 1"), "public\ntest_tenant");
     step().run().nothing_to_do().done();
 }
@@ -264,18 +268,18 @@ fn seed_002_a_failed_tenant_is_named_and_the_next_run_continues() {
     migrate_manually("--tenant");
     let server = server.file(second_migration, migration);
 
-    let told = tenants_step(&lab, &server).input("env", "APP_BROKEN_TENANT=t07").run();
+    let finished = tenants_step(&lab, &server).input("env", "APP_BROKEN_TENANT=t07").run();
     // Applied in the public schema and six tenants; pending in the seventh and the later ones.
     let [applied, pending] = [["rates.0002_per_day"; 7].as_slice(), &["rates.0002_per_day"; 18]];
-    let told = told.fails("tool-failed", 6).applied(applied.iter().copied()).pending(pending.iter().copied());
-    told.error("t07").logs("relation \"rates_nowhere\" does not exist").summary("t08").summary("t24").done();
+    let finished = finished.fails("tool-failed", 6).applied(applied.iter().copied()).pending(pending.iter().copied());
+    finished.error("t07").logs("relation \"rates_nowhere\" does not exist").summary("t08").summary("t24").done();
     let is_recorded = |schema: &str| {
         lab.database.sql(&format!("select 1 from {schema}.django_migrations where name = '0002_per_day'"))
     };
     assert_eq!([is_recorded("t06"), is_recorded("t07"), is_recorded("t08")], ["1", "", ""]);
 
-    let told = tenants_step(&lab, &server).run();
-    told.succeeds().applied(pending.iter().copied()).summary("t07").done();
+    let finished = tenants_step(&lab, &server).run();
+    finished.succeeds().applied(pending.iter().copied()).summary("t07").done();
     assert_eq!(is_recorded("t24"), "1");
     tenants_step(&lab, &server).run().nothing_to_do().done();
 }
@@ -289,33 +293,37 @@ fn a_rollback_in_every_schema_undoes_djangos_plan_including_other_apps() {
         server.shell(&format!("{lines} --shared --noinput </dev/null")).unwrap();
         tenants(&lab.database, 1);
         server.shell(&format!("{lines} --tenant --noinput </dev/null")).unwrap();
-        let told = tenants_step(&lab, &server).input("command", "rollback").input("target", "suppliers zero").run();
+        let finished = tenants_step(&lab, &server).input("command", "rollback").input("target", "suppliers zero").run();
         let rolled_back = [
             &["customers.0003_first_customer", "customers.0002_region", "customers.0001_initial"],
             ["suppliers.0001_initial"].as_slice(),
         ]
         .concat();
-        let told =
-            told.succeeds().pending([rolled_back.clone(), rolled_back].concat()).logs("  8 migrations to roll back");
-        told.logs("  rolled back t01: suppliers.0001_initial")
+        let finished = finished
+            .succeeds()
+            .pending([rolled_back.clone(), rolled_back].concat())
+            .logs("  8 migrations to roll back");
+        finished
+            .logs("  rolled back t01: suppliers.0001_initial")
             .logs("  rolled back public: suppliers.0001_initial")
             .done();
     }
 }
 
-/// A command that was hidden by `|| true` in the first users' workflow: `--tenant` takes no name, so it never did anything.
+/// A command that was hidden by `|| true` in the first users' workflow: `--tenant` takes no name, so it never did
+/// anything.
 #[test]
 fn seed_002_a_step_that_never_worked_is_detected() {
     let lab = Lab::new();
     let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
     let steps = STEPS.replace("migrate_schemas --tenant --noinput", "migrate_schemas --tenant test_tenant --noinput");
-    let told =
+    let finished =
         tenants_step(&lab, &server).file("db/init.sql", INIT_SQL).file(".github/bastion-migrate.yml", steps).run();
-    let told = told.fails("tool-failed", 6).error("No installed app with label 'test_tenant'.");
-    let applied = told.listed("applied");
+    let finished = finished.fails("tool-failed", 6).error("No installed app with label 'test_tenant'.");
+    let applied = finished.listed("applied");
     assert_eq!(applied.iter().collect::<BTreeSet<_>>().len(), TENANT_LEDGER.len());
-    let told = told.applied(applied.iter().map(String::as_str)).logs("in the step `Tenant schemas`");
-    told.summary("| Test tenant | done |").summary("| Tenant schemas | **failed** |").done();
+    let finished = finished.applied(applied.iter().map(String::as_str)).logs("in the step `Tenant schemas`");
+    finished.summary("| Test tenant | done |").summary("| Tenant schemas | **failed** |").done();
 }
 
 /// Returns the step of an example workflow, with the secrets and variables of a reader's repository.
@@ -367,9 +375,9 @@ fn seed_002_the_tenants_example_migrates() {
     let lab = Lab::new();
     let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_4_2);
     let step = || example_step(&lab, &server, "examples/workflows/tenants.yml").file("db/init.sql", INIT_SQL);
-    let told = step().run();
-    let applied = told.listed("applied");
-    assert_eq!(count_names(&applied), TENANT_LEDGER.map(|name| (name.to_owned(), 2)).into(), "{}", told.log);
-    told.succeeds().applied(applied.iter().map(String::as_str)).summary("| Tenant schemas | done |").done();
+    let finished = step().run();
+    let applied = finished.listed("applied");
+    assert_eq!(count_names(&applied), TENANT_LEDGER.map(|name| (name.to_owned(), 2)).into(), "{}", finished.log);
+    finished.succeeds().applied(applied.iter().map(String::as_str)).summary("| Tenant schemas | done |").done();
     step().run().nothing_to_do().done();
 }

@@ -1,5 +1,5 @@
-//! `executor: server` when the connection, the session, the job or the lock is lost: the command on the server continues or is
-//! ended as intended, and the report is right. With a database and without one.
+//! `executor: server` when the connection, the session, the job or the lock is lost: the command on the server
+//! continues or is ended as intended, and the report is right. With a database and without one.
 #![expect(clippy::disallowed_methods, reason = "reads the process list, as any user on the server can, and sleeps")]
 
 use crate::{
@@ -155,14 +155,15 @@ impl Finished {
 }
 
 /// Expects the log to name the source of the proof.
-fn logs_proof(told: Finished, proof: Proof) -> Finished {
+fn logs_proof(finished: Finished, proof: Proof) -> Finished {
     match proof {
-        Proof::Ledger => told.logs("the ledger confirms it"),
-        Proof::Listing => told.logs("the tool's own listing"),
+        Proof::Ledger => finished.logs("the ledger confirms it"),
+        Proof::Listing => finished.logs("the tool's own listing"),
     }
 }
 
-/// Waits at the second gate until the run has its new connection and, with a database, the run lock; then opens the gate.
+/// Waits at the second gate until the run has its new connection and, with a database, the run lock; then opens the
+/// gate.
 fn open_after_reconnect(lab: &Lab, gate: Gate<'_>, proof: Proof) {
     gate.wait_until_reached();
     if proof == Proof::Ledger {
@@ -186,9 +187,9 @@ fn a_terminated_connection_is_restored() {
         running.wait_for_line("line 2 20", SOON);
         server.sshd().kill_sessions();
         open_after_reconnect(&lab, second, proof);
-        let told = logs_proof(running.finish().succeeds_after_reconnect(), proof);
-        assert_eq!(told.log.matches(RECONNECTING).count(), 2, "{}", told.log);
-        told.done();
+        let finished = logs_proof(running.finish().succeeds_after_reconnect(), proof);
+        assert_eq!(finished.log.matches(RECONNECTING).count(), 2, "{}", finished.log);
+        finished.done();
     });
 }
 
@@ -226,13 +227,13 @@ fn a_run_survives_a_network_that_is_frozen_for_twenty_seconds() {
         assert_eq!(running.log().contains(RECONNECTING), noticed, "{}", running.log());
         network.thaw();
         open_after_reconnect(&lab, second, Proof::Ledger);
-        let told = logs_proof(running.finish().every_line().succeeds().applied(MIGRATIONS), Proof::Ledger);
-        (if noticed { told.logs(RECONNECTING) } else { told.never_logs(RECONNECTING) }).done();
+        let finished = logs_proof(running.finish().every_line().succeeds().applied(MIGRATIONS), Proof::Ledger);
+        (if noticed { finished.logs(RECONNECTING) } else { finished.never_logs(RECONNECTING) }).done();
     });
 }
 
-/// The server does not notice that the first connection is gone: the old session still holds the run lock, and the old process
-/// the slot.
+/// The server does not notice that the first connection is gone: the old session still holds the run lock, and the old
+/// process the slot.
 #[test]
 fn a_stale_first_connection_does_not_block_the_second() {
     let (lab, server) = server_with_gates();
@@ -241,7 +242,7 @@ fn a_stale_first_connection_does_not_block_the_second() {
     let mut running =
         through(&network, &server, step(&lab, &server, Proof::Ledger)).input("wait-timeout", "20s").start();
     first.wait_until_reached();
-    network.strand();
+    network.freeze_existing();
     running.wait_for_line(RECONNECTING, SOON);
     first.open();
     second.wait_until_reached();
@@ -282,12 +283,15 @@ fn start_and_give_up<'a>(server: &Server, gate: &Gate<'_>, step: Action<'a>) -> 
 }
 
 /// Expects the report of a run that gave up.
-fn expect_in_doubt(told: Finished) -> Finished {
-    let told = told.in_doubt("commit-in-doubt").logs("the connection to the server was lost and could not be restored");
-    let told = told
+fn expect_in_doubt(finished: Finished) -> Finished {
+    let finished =
+        finished.in_doubt("commit-in-doubt").logs("the connection to the server was lost and could not be restored");
+    let finished = finished
         .logs("the next run waits for the command that still runs there")
         .summary("it is unknown how many of the 6");
-    MIGRATIONS.iter().fold(told, |told, name| told.logs(&format!("in doubt: it is unknown whether {name} was")))
+    MIGRATIONS
+        .iter()
+        .fold(finished, |finished, name| finished.logs(&format!("in doubt: it is unknown whether {name} was")))
 }
 
 #[test]
@@ -304,8 +308,8 @@ fn the_next_run_waits_for_a_command_that_still_runs_and_then_continues() {
         waiting.wait_for_line("its command is still running", SOON);
         gate.open();
         waiting.wait();
-        let told = refused.finish().fails("lock-held", 4);
-        told.error("github.com/octo/app/actions/runs/4711").logs("its command is still running").done();
+        let finished = refused.finish().fails("lock-held", 4);
+        finished.error("github.com/octo/app/actions/runs/4711").logs("its command is still running").done();
         waiting
             .finish()
             .nothing_to_do()
@@ -324,8 +328,8 @@ fn the_next_run_reports_how_the_remaining_command_ended() {
     lab.database.terminate("bastion-migrate%");
     poll(SOON, || tool_processes(&server).is_empty().then_some(())).expect("the tool ends");
     gate.open();
-    let told = step(&lab, &server, Proof::Listing).run().succeeds().applied(LAST.iter().copied());
-    told.warning("it has ended with code 1 since").logs("SSL connection has been closed unexpectedly").done();
+    let finished = step(&lab, &server, Proof::Listing).run().succeeds().applied(LAST.iter().copied());
+    finished.warning("it has ended with code 1 since").logs("SSL connection has been closed unexpectedly").done();
     expect_in_doubt(lost.finish()).done();
     step(&lab, &server, Proof::Listing).run().nothing_to_do().done();
 }
@@ -384,9 +388,9 @@ fn a_run_that_is_stopped_ends_its_statement() {
         running.wait();
         assert_eq!(tool_processes(&server), Vec::<String>::new());
         wait_for_no_backend(&lab);
-        let told = running.finish().fails("cancelled", 130).within(BUDGET);
-        let told = told.applied(BEFORE_LAST.iter().copied()).pending(LAST.iter().copied());
-        told.summary("Stopped in stage migrate with cancelled").done();
+        let finished = running.finish().fails("cancelled", 130).within(BUDGET);
+        let finished = finished.applied(BEFORE_LAST.iter().copied()).pending(LAST.iter().copied());
+        finished.summary("Stopped in stage migrate with cancelled").done();
         assert_eq!(lab.database.sql("select to_regclass('gated')"), "");
     });
 }
@@ -416,11 +420,11 @@ fn a_run_that_is_stopped_at_any_moment_leaves_nothing_behind() {
         assert_eq!(tool_processes(&server), Vec::<String>::new(), "after {delay:?}");
         wait_for_no_backend(&lab);
         let after = recorded(&lab);
-        let told = running.finish();
-        let planned = told.outputs.get("plan-digest").is_some_and(|digest| !digest.is_empty());
+        let finished = running.finish();
+        let planned = finished.outputs.get("plan-digest").is_some_and(|digest| !digest.is_empty());
         let left = MIGRATIONS.iter().skip(after.len()).copied().filter(|_| planned).collect::<Vec<_>>();
         let applied = after.iter().skip(before.len()).map(String::as_str);
-        told.fails("cancelled", 130).applied(applied).pending(left).within(BUDGET).done();
+        finished.fails("cancelled", 130).applied(applied).pending(left).within(BUDGET).done();
     }
 }
 
@@ -437,8 +441,8 @@ fn a_run_that_is_stopped_during_a_connection_loss_reports_doubt() {
     server.sshd().resume();
     gate.open();
     step(&lab, &server, Proof::Ledger).run().nothing_to_do().logs("it has succeeded since").done();
-    let told = running.finish().in_doubt("cancelled").within(BUDGET);
-    told.logs("the command on the server may not have been stopped").logs("the next run waits for it").done();
+    let finished = running.finish().in_doubt("cancelled").within(BUDGET);
+    finished.logs("the command on the server may not have been stopped").logs("the next run waits for it").done();
 }
 
 #[test]
@@ -454,8 +458,8 @@ fn a_run_that_exceeds_its_time_limit_ends_its_work() {
         // The follower on the server may still sleep for a moment.
         poll(SOON, || tool_processes(&server).is_empty().then_some(())).expect("its work has ended");
         wait_for_no_backend(&lab);
-        let told = running.finish().fails(code, exit).applied(BEFORE_LAST.iter().copied());
-        told.pending(LAST.iter().copied()).done();
+        let finished = running.finish().fails(code, exit).applied(BEFORE_LAST.iter().copied());
+        finished.pending(LAST.iter().copied()).done();
     });
 }
 
@@ -484,8 +488,8 @@ fn the_tool_is_stopped_when_the_lock_session_is_terminated() {
     gate.wait_until_reached();
     // The session that holds the lock.
     assert_eq!(lab.database.terminate("bastion-migrate#%"), 1);
-    let told = running.finish().fails("database-lost", 3).applied(BEFORE_LAST.iter().copied());
-    told.pending(LAST.iter().copied()).logs("so the work was stopped").done();
+    let finished = running.finish().fails("database-lost", 3).applied(BEFORE_LAST.iter().copied());
+    finished.pending(LAST.iter().copied()).logs("so the work was stopped").done();
     assert_eq!(tool_processes(&server), Vec::<String>::new());
     wait_for_no_backend(&lab);
     gate.open();
@@ -505,8 +509,8 @@ fn the_tool_is_stopped_when_the_lock_session_gets_no_response() {
     running.wait();
     assert_eq!(tool_processes(&server), Vec::<String>::new());
     network.thaw();
-    let told = running.finish().in_doubt("database-lost");
-    told.logs("the database has not answered for 3 s (`wait-timeout`)").logs("so the work was stopped").done();
+    let finished = running.finish().in_doubt("database-lost");
+    finished.logs("the database has not answered for 3 s (`wait-timeout`)").logs("so the work was stopped").done();
     gate.open();
     step(&lab, &server, Proof::Ledger).run().succeeds().applied(LAST.iter().copied()).done();
 }
@@ -591,12 +595,12 @@ fn steps_before_and_after_survive_a_lost_connection() {
         running.wait_for_line(&format!("  | {name} done"), SOON);
         fs::remove_file(server.path("go")).unwrap();
     }
-    let told = running.finish().succeeds().applied(MIGRATIONS);
+    let finished = running.finish().succeeds().applied(MIGRATIONS);
     for name in ["first", "last"] {
-        let count = told.log.lines().filter(|line| line.starts_with(&format!("  | {name} "))).count();
-        assert_eq!(count, 4, "{}", told.log);
+        let count = finished.log.lines().filter(|line| line.starts_with(&format!("  | {name} "))).count();
+        assert_eq!(count, 4, "{}", finished.log);
     }
-    told.summary("| First | done |").summary("| Last | done |").done();
+    finished.summary("| First | done |").summary("| Last | done |").done();
 }
 
 /// A step for failures can't run without a connection, and an optional step does not make the loss optional.
@@ -621,15 +625,15 @@ fn steps_after_a_permanent_loss_do_not_wait_again() {
     assert!(!server.path("second").exists() && !server.path("sorry").exists());
     let next = step(&lab, &server, Proof::Ledger).run();
     next.succeeds().applied(MIGRATIONS).logs("was cut off from the server while").done();
-    let told = running.finish();
-    let steps = told.log.lines().filter(|line| line.starts_with("  step ")).collect::<Vec<_>>();
+    let finished = running.finish();
+    let steps = finished.log.lines().filter(|line| line.starts_with("  step ")).collect::<Vec<_>>();
     assert_eq!(
-        (steps, told.log.matches(RECONNECTING).count()),
+        (steps, finished.log.matches(RECONNECTING).count()),
         (vec!["  step First", "  step Sorry"], 1),
         "{}",
-        told.log
+        finished.log
     );
-    told.in_doubt("commit-in-doubt").warning("in the step `Sorry`").done();
+    finished.in_doubt("commit-in-doubt").warning("in the step `Sorry`").done();
 }
 
 #[test]

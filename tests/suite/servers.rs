@@ -3,7 +3,7 @@
 
 use crate::lab::{
     Lab,
-    process::finish,
+    process::run_checked,
     project::Project,
     server::{BACKEND, Credential, Server, tenants},
     venv::{DJANGO_4_2, DJANGO_5_2},
@@ -157,7 +157,7 @@ fn users_that_a_dead_process_left_are_removed() {
     let name = format!("bmdead{}", std::process::id());
     let home = tempfile::tempdir().unwrap().keep();
     let remark = ["--no-create-home", "--comment", "bastion-migrate-lab of 4194305", "--home-dir"];
-    finish(Command::new("useradd").args(remark).args([home.as_os_str(), name.as_ref()]));
+    run_checked(Command::new("useradd").args(remark).args([home.as_os_str(), name.as_ref()]));
     drop(Server::start());
     assert!(!fs::read_to_string("/etc/passwd").unwrap().contains(&name));
     assert!(!home.exists());

@@ -1,5 +1,5 @@
-//! Two files have the same effect in one run and in two runs, whatever the first leaves in its session or in the session
-//! defaults.
+//! Two files have the same effect in one run and in two runs, whatever the first leaves in its session or in the
+//! session defaults.
 
 use crate::{
     action::{Action, Running},

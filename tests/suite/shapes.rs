@@ -3,7 +3,8 @@
 use crate::lab::Lab;
 use bastion_migrate::{ledger::known_tools, tool::Recipe};
 
-/// Tool, its table with an applied row (and an unapplied one, if the tool has such rows), and the displayed name of the row.
+/// Tool, its table with an applied row (and an unapplied one, if the tool has such rows), and the displayed name of the
+/// row.
 pub(crate) const LEDGERS: &[(&str, &str, &str)] = &[
     (
         "django",

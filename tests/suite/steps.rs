@@ -1,4 +1,5 @@
-//! Steps around a migration, for every executor: their order, the effects they see of each other, and the limits of SQL files.
+//! Steps around a migration, for every executor: their order, the effects they see of each other, and the limits of SQL
+//! files.
 
 use crate::{
     action::Action,
@@ -35,8 +36,9 @@ fn sql_files_run_before_and_after_the_migration() {
     let lab = Lab::new();
     let steps = "before: [{ sql: db/role.sql }]\nafter: [{ name: Rights, sql: db/rights.sql }]\n";
     let step = sql(&lab, steps).file("db/role.sql", "create table role (); select 1;");
-    let told = step.file("db/rights.sql", "grant select on shop to public").run();
-    told.succeeds()
+    let finished = step.file("db/rights.sql", "grant select on shop to public").run();
+    finished
+        .succeeds()
         .applied(["0001_shop"])
         .summary("| before | db/role.sql | done |")
         .summary("| after | Rights | done |")
@@ -46,8 +48,9 @@ fn sql_files_run_before_and_after_the_migration() {
 #[test]
 fn a_failed_sql_file_is_reported_with_its_position_and_prevents_the_migration() {
     let lab = Lab::new();
-    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "select 1;\nselect nowhere;\n").run();
-    told.fails("statement-failed", 6)
+    let finished = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "select 1;\nselect nowhere;\n").run();
+    finished
+        .fails("statement-failed", 6)
         .annotation("db/a.sql", 2, "column \"nowhere\" does not exist")
         .logs("db/a.sql:2:8")
         .done();
@@ -59,20 +62,20 @@ fn a_failed_sql_file_is_reported_with_its_position_and_prevents_the_migration() 
 fn a_failed_sql_file_is_reported_with_its_line_for_every_error() {
     let lab = Lab::new();
     let text = "create table a (n int check (n > 0));\n\ndo $$\nbegin\n  raise exception 'not today';\nend $$;\n";
-    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
-    told.fails("statement-failed", 6).annotation("db/a.sql", 5, "not today").logs("db/a.sql:5:3").done();
+    let finished = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
+    finished.fails("statement-failed", 6).annotation("db/a.sql", 5, "not today").logs("db/a.sql:5:3").done();
     let text = "create table a (n int check (n > 0));\n\ninsert into a values (0);\n";
-    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
-    let told = told.fails("statement-failed", 6).annotation("db/a.sql", 3, "violates check constraint");
-    told.logs("statement-failed in before: ").logs("its changes were rolled back, unless it commits").done();
+    let finished = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", text).run();
+    let finished = finished.fails("statement-failed", 6).annotation("db/a.sql", 3, "violates check constraint");
+    finished.logs("statement-failed in before: ").logs("its changes were rolled back, unless it commits").done();
     assert_eq!(lab.database.contents(), "");
 }
 
 #[test]
 fn a_sql_file_that_does_not_end_its_transaction_fails() {
     let lab = Lab::new();
-    let told = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "begin; create table lost ();").run();
-    told.fails("own-transaction", 2).error_in("db/a.sql", "begins a transaction and does not end it").done();
+    let finished = sql(&lab, "before: [{ sql: db/a.sql }]").file("db/a.sql", "begin; create table lost ();").run();
+    finished.fails("own-transaction", 2).error_in("db/a.sql", "begins a transaction and does not end it").done();
     assert_eq!(lab.database.contents(), "");
 }
 
@@ -120,16 +123,16 @@ fn the_plan_includes_the_effects_of_earlier_steps() {
     sql(&lab, "").run().succeeds().applied(["0001_shop"]).done();
     let dump = without_copy(&lab.database.dump());
     let other = Lab::new();
-    let told = sql(&other, "before: [{ name: Restore, sql: db/dump.sql }]").file("db/dump.sql", dump).run();
-    told.nothing_to_do().summary("| before | Restore | done |").done();
+    let finished = sql(&other, "before: [{ name: Restore, sql: db/dump.sql }]").file("db/dump.sql", dump).run();
+    finished.nothing_to_do().summary("| before | Restore | done |").done();
 }
 
 #[test]
 fn migrations_of_an_earlier_command_are_not_pending() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
-    let told = django(&lab, &server, "before: [{ run: python manage.py migrate --noinput }]").run();
-    told.nothing_to_do().logs("started carriers.0001_initial\n").done();
+    let finished = django(&lab, &server, "before: [{ run: python manage.py migrate --noinput }]").run();
+    finished.nothing_to_do().logs("started carriers.0001_initial\n").done();
 }
 
 #[test]
@@ -151,10 +154,10 @@ fn a_failure_step_runs_only_after_a_failure() {
     let steps = "steps: [{ name: Migrate, run: python manage.py migrate --noinput && false }]\n\
         after: [{ name: Restore, run: touch ~/restored, when: failure }, { name: Tell, run: touch ~/told }]";
     let step = django(&lab, &server, steps).leaves_on_server("restored");
-    let told = step.run().fails("tool-failed", 6).logs("in the step `Migrate`");
-    let applied: Vec<String> = told.listed("applied");
-    let told = told.applied(applied.iter().map(String::as_str)).error("ended with code 1");
-    told.summary("| after | Restore | done |").summary("| after | Tell | not run |").done();
+    let finished = step.run().fails("tool-failed", 6).logs("in the step `Migrate`");
+    let applied: Vec<String> = finished.listed("applied");
+    let finished = finished.applied(applied.iter().map(String::as_str)).error("ended with code 1");
+    finished.summary("| after | Restore | done |").summary("| after | Tell | not run |").done();
 }
 
 #[test]
@@ -162,10 +165,10 @@ fn a_failed_optional_step_is_a_warning_and_the_run_continues() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let steps = "before: [{ name: Cache, run: 'false', optional: true }]";
-    let told = django(&lab, &server, steps).input("command", "migrate").run();
-    let applied: Vec<String> = told.listed("applied");
-    let told = told.succeeds().applied(applied.iter().map(String::as_str)).warning("ended with code 1");
-    told.summary("| before | Cache | **failed** |").done();
+    let finished = django(&lab, &server, steps).input("command", "migrate").run();
+    let applied: Vec<String> = finished.listed("applied");
+    let finished = finished.succeeds().applied(applied.iter().map(String::as_str)).warning("ended with code 1");
+    finished.summary("| before | Cache | **failed** |").done();
 }
 
 /// The ledger says nothing about steps other than the migration.
@@ -174,11 +177,11 @@ fn a_failed_step_after_the_migration_is_reported_in_its_own_stage() {
     let lab = Lab::new();
     let server = Server::with_project(&lab.database);
     let steps = "after: [{ name: Warm, executor: server, run: 'echo cold; false', optional: true }]";
-    let told = django(&lab, &server, steps).run();
-    let applied: Vec<String> = told.listed("applied");
-    let told = told.succeeds().applied(applied.iter().map(String::as_str)).warning("tool-failed in after");
-    let told = told.logs("tool-failed in after: cold").logs("fix: see the command's output above\n");
-    told.never_logs("is in its ledger").done();
+    let finished = django(&lab, &server, steps).run();
+    let applied: Vec<String> = finished.listed("applied");
+    let finished = finished.succeeds().applied(applied.iter().map(String::as_str)).warning("tool-failed in after");
+    let finished = finished.logs("tool-failed in after: cold").logs("fix: see the command's output above\n");
+    finished.never_logs("is in its ledger").done();
 }
 
 #[test]
@@ -187,13 +190,13 @@ fn custom_migration_steps_run_if_something_is_pending_or_always_on_request() {
     let server = Server::with_project(&lab.database);
     let steps = "steps: [{ name: Migrate, run: python manage.py migrate --noinput }, { name: Seed, run: echo sown }, \
         { name: Tell, run: echo told, when: always }]";
-    let told = django(&lab, &server, steps).run();
-    let applied: Vec<String> = told.listed("applied");
-    let told = told.succeeds().applied(applied.iter().map(String::as_str)).logs("| sown\n").logs("| told\n");
-    told.done();
-    let told = django(&lab, &server, steps).run().nothing_to_do().never_logs("| sown").logs("| told\n");
-    told.summary("| migrate | Migrate | not run |").summary("| migrate | Tell | done |").done();
+    let finished = django(&lab, &server, steps).run();
+    let applied: Vec<String> = finished.listed("applied");
+    let finished = finished.succeeds().applied(applied.iter().map(String::as_str)).logs("| sown\n").logs("| told\n");
+    finished.done();
+    let finished = django(&lab, &server, steps).run().nothing_to_do().never_logs("| sown").logs("| told\n");
+    finished.summary("| migrate | Migrate | not run |").summary("| migrate | Tell | done |").done();
     let steps = steps.replace(", when: always", "");
-    let told = django(&lab, &server, &steps).run().nothing_to_do().never_logs("| told");
-    told.logs("Nothing is pending").done();
+    let finished = django(&lab, &server, &steps).run().nothing_to_do().never_logs("| told");
+    finished.logs("Nothing is pending").done();
 }

@@ -1,4 +1,4 @@
-//! Where a run tells its story: what can't be written changes nothing, and no secret is on any surface.
+//! The surfaces of a report: one that can't be written does not change the result, and none contains a secret.
 
 use crate::{
     action::Action,
@@ -25,19 +25,20 @@ fn users(lab: &Lab) -> Action<'_> {
 #[test]
 fn a_full_disk_under_the_outputs_is_a_warning() {
     let lab = Lab::new();
-    let told = users(&lab).env("GITHUB_OUTPUT", "/dev/full").run().succeeds().applied(["0001_users"]);
-    let told = told.without_outputs().warning("can't write the outputs (`GITHUB_OUTPUT`): No space left on device");
-    told.logs("Applied 1 migration").summary("Applied 1 migration").done();
+    let finished = users(&lab).env("GITHUB_OUTPUT", "/dev/full").run().succeeds().applied(["0001_users"]);
+    let finished =
+        finished.without_outputs().warning("can't write the outputs (`GITHUB_OUTPUT`): No space left on device");
+    finished.logs("Applied 1 migration").summary("Applied 1 migration").done();
 }
 
 #[test]
 fn a_full_disk_under_the_summary_is_a_warning() {
     let lab = Lab::new();
-    let told = users(&lab).env("GITHUB_STEP_SUMMARY", "/dev/full").run().succeeds().applied(["0001_users"]);
-    told.warning("can't write the job summary (`GITHUB_STEP_SUMMARY`): No space left on device").done();
+    let finished = users(&lab).env("GITHUB_STEP_SUMMARY", "/dev/full").run().succeeds().applied(["0001_users"]);
+    finished.warning("can't write the job summary (`GITHUB_STEP_SUMMARY`): No space left on device").done();
 }
 
-/// A laptop has no command files, and `act` names some that it has not made.
+/// A laptop has no command files, and `act` names files that do not exist.
 #[test]
 fn command_files_may_be_absent() {
     let lab = Lab::new();
@@ -45,25 +46,25 @@ fn command_files_may_be_absent() {
     unset.succeeds().applied(["0001_users"]).without_outputs().logs("Applied 1 migration").done();
     let nowhere =
         users(&lab).env("GITHUB_OUTPUT", "/nowhere/output").env("GITHUB_STEP_SUMMARY", "/nowhere/summary").run();
-    let told = nowhere.nothing_to_do().without_outputs().warning("can't write the outputs (`GITHUB_OUTPUT`)");
-    told.warning("can't write the job summary (`GITHUB_STEP_SUMMARY`)").done();
+    let finished = nowhere.nothing_to_do().without_outputs().warning("can't write the outputs (`GITHUB_OUTPUT`)");
+    finished.warning("can't write the job summary (`GITHUB_STEP_SUMMARY`)").done();
 }
 
 #[test]
-fn a_summary_that_is_too_long_is_cut_and_says_so() {
+fn a_summary_that_is_too_long_is_cut_with_a_note() {
     let lab = Lab::new();
     let long = "x".repeat(200);
     let action = (1..=3000).fold(Action::new(&lab), |action, number| {
         action.file(&format!("migrations/{number:04}_{long}.sql"), "select 1;\n")
     });
     let names: Vec<String> = (1..=3000).map(|number| format!("{number:04}_{long}")).collect();
-    let told = action.input("command", "plan").run().has_pending().pending(names.iter().map(String::as_str));
-    assert!(told.summary.len() <= 1 << 20, "{} bytes", told.summary.len());
-    told.summary("Left out, or not shown in full, to stay below the size limit: ").done();
+    let finished = action.input("command", "plan").run().has_pending().pending(names.iter().map(String::as_str));
+    assert!(finished.summary.len() <= 1 << 20, "{} bytes", finished.summary.len());
+    finished.summary("Left out, or not shown in full, to stay below the size limit: ").done();
 }
 
 #[test]
-fn nobody_reads_the_log_and_the_run_goes_on() {
+fn a_run_continues_after_its_log_is_closed() {
     let lab = Lab::new();
     let gate = Gate::close(&lab.database, 1);
     let (reader, writer) = io::pipe().expect("a pipe can be made");
@@ -75,30 +76,30 @@ fn nobody_reads_the_log_and_the_run_goes_on() {
     running.finish().succeeds().applied(["0001_users"]).summary("Applied 1 migration").done();
 }
 
-/// The harness looks for every secret of the step on every surface; here they are all provoked.
+/// The harness searches every surface for every secret; this test provokes leaks on all of them.
 #[test]
 fn no_secret_is_on_any_surface() {
     let lab = Lab::new();
     let quoted = PASSWORD.replace('\'', "''");
     let percent = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC).to_string();
     let (base64, inside) = (STANDARD.encode(PASSWORD), STANDARD.encode(format!("app:{PASSWORD}@host")));
-    let says = |text: &str| format!("do $$ begin raise notice '%', $x${text}$x$; end $$;\n");
-    let told = Action::new(&lab)
+    let notice = |text: &str| format!("do $$ begin raise notice '%', $x${text}$x$; end $$;\n");
+    let finished = Action::new(&lab)
         .env("RUNNER_DEBUG", "1")
-        .file("migrations/0001_notices.sql", [PASSWORD, &percent, &base64, &inside].map(says).concat())
+        .file("migrations/0001_notices.sql", [PASSWORD, &percent, &base64, &inside].map(notice).concat())
         .file(
             "migrations/0002_error.sql",
             format!("do $$ begin raise exception 'no: %', '{quoted}' using detail = '{quoted}', hint = '{percent}'; end $$;\n"),
         )
         .run();
-    assert!(told.log.matches("***").count() >= 6, "{}", told.log);
-    let told = told.fails("statement-failed", 6).applied(["0001_notices"]).pending(["0002_error"]);
-    told.logs("no: ***").logs("::debug::").done();
+    assert!(finished.log.matches("***").count() >= 6, "{}", finished.log);
+    let finished = finished.fails("statement-failed", 6).applied(["0001_notices"]).pending(["0002_error"]);
+    finished.logs("no: ***").logs("::debug::").done();
 }
 
-/// As programs write it that a migration may call, or a tool: none of these forms is on a list of the redactor's.
+/// Notations of programs that a migration or a tool may use. None of them is on a list in the redactor.
 #[test]
-fn a_secret_is_hidden_whatever_language_wrote_it() {
+fn a_secret_is_redacted_in_the_notation_of_every_language() {
     let lab = Lab::new();
     let percent = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC).to_string();
     let json = serde_json::to_string(PASSWORD).expect("a text is JSON");
@@ -118,25 +119,25 @@ fn a_secret_is_hidden_whatever_language_wrote_it() {
         ("base64url", URL_SAFE_NO_PAD.encode(format!("user:{PASSWORD}"))),
         ("a url in base64", STANDARD.encode(format!("pg:{percent}@db"))),
     ];
-    let says =
+    let notice =
         |(name, form): &(&str, String)| format!("do $do$ begin raise notice '%', $x$by {name}: {form}$x$; end $do$;\n");
-    let notices: String = forms.iter().map(says).collect();
-    let told = Action::new(&lab).env("RUNNER_DEBUG", "1").file("migrations/0001_notices.sql", notices).run();
+    let notices: String = forms.iter().map(notice).collect();
+    let finished = Action::new(&lab).env("RUNNER_DEBUG", "1").file("migrations/0001_notices.sql", notices).run();
     for (name, form) in &forms {
-        let line = told
+        let line = finished
             .log
             .lines()
             .find(|line| line.starts_with(&format!("  0001_notices: notice: by {name}: ")))
-            .expect("it is told");
-        let left = line.split(": ").nth(3).expect("it is behind its name").replace("***", "");
-        assert!(left.len() * 3 < form.len(), "{name}: {line}");
+            .expect("the notice is logged");
+        let visible = line.split(": ").nth(3).expect("the value follows its name").replace("***", "");
+        assert!(visible.len() * 3 < form.len(), "{name}: {line}");
     }
-    told.succeeds().applied(["0001_notices"]).done();
+    finished.succeeds().applied(["0001_notices"]).done();
 }
 
-/// The place of an error is shown with 120 letters of its line.
+/// An error is shown with an excerpt of 120 characters of its line.
 #[test]
-fn no_half_of_a_secret_is_in_an_excerpt_that_ends_within_it() {
+fn an_excerpt_that_ends_within_a_secret_shows_no_part_of_it() {
     let lab = Lab::new();
     for gap in [48, 52, 56, 60] {
         let text = format!(
@@ -144,20 +145,20 @@ fn no_half_of_a_secret_is_in_an_excerpt_that_ends_within_it() {
             " ".repeat(gap - 10),
             " ".repeat(gap - 8)
         );
-        let told = Action::new(&lab).file("migrations/0001_places.sql", text).run();
-        let log: String = told.log.lines().filter(|line| !line.starts_with("::add-mask::")).collect();
+        let finished = Action::new(&lab).file("migrations/0001_places.sql", text).run();
+        let log: String = finished.log.lines().filter(|line| !line.starts_with("::add-mask::")).collect();
         for (at, _) in PASSWORD.char_indices() {
-            let Some(piece) = PASSWORD.get(at..at + 5) else { continue };
-            let surfaces = [&log, &told.summary, &told.outputs["report"]];
-            assert!(surfaces.iter().all(|text| !text.contains(piece)), "{piece}: {log}\n{}", told.summary);
+            let Some(part) = PASSWORD.get(at..at + 5) else { continue };
+            let surfaces = [&log, &finished.summary, &finished.outputs["report"]];
+            assert!(surfaces.iter().all(|text| !text.contains(part)), "{part}: {log}\n{}", finished.summary);
         }
-        let told = told.fails("statement-failed", 6).pending(["0001_places"]);
-        told.annotation("migrations/0001_places.sql", 1, "oops").logs("oops").done();
+        let finished = finished.fails("statement-failed", 6).pending(["0001_places"]);
+        finished.annotation("migrations/0001_places.sql", 1, "oops").logs("oops").done();
     }
 }
 
 #[test]
-fn a_secret_that_holds_markup_is_hidden_wherever_it_is_escaped() {
+fn a_secret_with_markup_is_redacted_in_every_escaped_form() {
     let secret = r#"<b>|`*_"\{}&amp;%0A::error::]"#;
     let lab = Lab::new();
     let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC);
@@ -167,7 +168,7 @@ fn a_secret_that_holds_markup_is_hidden_wherever_it_is_escaped() {
     );
     lab.database.sql(&format!("grant create on database {} to app_markup", lab.database.name()));
     let port = lab.database.server().port();
-    let told = Action::new(&lab)
+    let finished = Action::new(&lab)
         .secret("database-url", format!("postgres://app_markup:{percent}@localhost:{port}/{}", lab.database.name()))
         .secret("database-password", secret)
         .file(
@@ -175,9 +176,9 @@ fn a_secret_that_holds_markup_is_hidden_wherever_it_is_escaped() {
             format!("do $$ begin raise notice '%', $x${secret}$x$; end $$;\nselect $x${secret}$x$::int;\n"),
         )
         .run();
-    let told =
-        told.fails("statement-failed", 6).pending(["0001_error"]).annotation("migrations/0001_error.sql", 2, "***");
-    told.summary("***").done();
+    let finished =
+        finished.fails("statement-failed", 6).pending(["0001_error"]).annotation("migrations/0001_error.sql", 2, "***");
+    finished.summary("***").done();
     lab.database.sql(&format!(
         "drop schema bastion_migrate cascade; revoke all on database {} from app_markup; drop role app_markup",
         lab.database.name()
@@ -185,7 +186,7 @@ fn a_secret_that_holds_markup_is_hidden_wherever_it_is_escaped() {
 }
 
 #[test]
-fn a_secret_in_the_name_of_a_session_that_holds_the_lock_is_hidden() {
+fn a_secret_in_the_name_of_the_lock_holder_is_redacted() {
     let lab = Lab::new();
     let holder = lab.database.session();
     let quoted = PASSWORD.replace('\'', "''");
@@ -198,7 +199,7 @@ fn a_secret_in_the_name_of_a_session_that_holds_the_lock_is_hidden() {
 }
 
 #[test]
-fn nothing_secret_is_in_the_process_list_and_no_process_is_started() {
+fn no_secret_is_in_the_process_list_and_no_child_process_is_started() {
     let lab = Lab::new();
     let gate = Gate::close(&lab.database, 1);
     let running = Action::new(&lab).file("migrations/0001_gate.sql", Gate::sql(1)).input("lock-timeout", "0").start();
@@ -238,7 +239,7 @@ fn the_comment_is_written_once_and_then_updated_in_place() {
     assert!(applied.contains("Applied 1 migration"), "{applied}");
 
     on_pull_request(&lab, &github).input("comment", "plan").run().nothing_to_do().done();
-    assert_eq!(github.comments(), [applied], "`comment: plan` is about plans alone");
+    assert_eq!(github.comments(), [applied], "`comment: plan` concerns plans only");
     let token = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
     assert!(github.requests().iter().all(|head| head.contains(&format!("Bearer {token}"))), "{:?}", github.requests());
     assert!(github.requests().iter().all(|head| head.contains(" /api/v3/repos/octo/app/issues/")));
@@ -247,13 +248,13 @@ fn the_comment_is_written_once_and_then_updated_in_place() {
 #[test]
 fn a_comment_that_may_not_be_written_is_a_warning() {
     let (lab, github) = (Lab::new(), Github::start(WriteAccess::Forbidden));
-    let told = on_pull_request(&lab, &github).run().succeeds().applied(["0001_users"]);
-    told.warning("can't write the comment: GitHub answered 403").logs("permissions: pull-requests: write").done();
+    let finished = on_pull_request(&lab, &github).run().succeeds().applied(["0001_users"]);
+    finished.warning("can't write the comment: GitHub answered 403").logs("permissions: pull-requests: write").done();
     assert_eq!(github.comments(), Vec::<String>::new());
 }
 
 #[test]
-fn the_token_goes_nowhere_without_a_comment_to_write() {
+fn the_token_is_not_sent_without_a_comment_to_write() {
     let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
     on_pull_request(&lab, &github).input("comment", "never").run().succeeds().applied(["0001_users"]).done();
     users(&lab).input("comment", "always").env("GITHUB_API_URL", github.url()).run().nothing_to_do().done();

@@ -1,4 +1,5 @@
-//! What lists and migrates in one start, by a real Django: as a file, and where there can be none as a word of the command.
+//! The program that lists and migrates in one start, with a real Django: as a file, and inline in the command where a
+//! file is impossible.
 
 use crate::lab::{
     Lab,
@@ -8,8 +9,8 @@ use crate::lab::{
 };
 use bastion_migrate::tool::{CommandLine, FileCommand, Recipe};
 
-/// Says yes when it is asked.
-const ANSWERS: &str = r#"
+/// A script that runs its arguments and confirms their prompt.
+const CONFIRMING_SCRIPT: &str = r#"
 coproc tool { "$@" 2>&1; }
 while read -r line <&"${tool[0]}"; do
     echo "$line"
@@ -17,28 +18,28 @@ while read -r line <&"${tool[0]}"; do
 done 2>/dev/null
 "#;
 
-/// As a shell reads it as these words again.
+/// Quotes the arguments for a shell.
 fn quoted(line: &CommandLine) -> String {
     line.to_argv().iter().map(|word| format!(" '{}'", word.replace('\'', r"'\''"))).collect()
 }
 
 #[test]
-fn a_program_does_the_same_as_a_file_and_as_a_word_of_the_command() {
+fn a_program_works_the_same_as_a_file_and_inline() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
-        let together = Recipe::by_name("django").unwrap().list_then_migrate().unwrap();
-        for way in ["file", "word"] {
+        let list_then_migrate = Recipe::by_name("django").unwrap().list_then_migrate().unwrap();
+        for form in ["file", "inline"] {
             let lab = Lab::new();
             let server = Server::start().project(Project::Plain, &lab.database, python);
             let directory = server.path("handed over");
-            let by_file = together.file_command(&directory.to_string_lossy()).unwrap();
-            let FileCommand { command, text, .. } = by_file;
-            let server = server.file("handed over/manage.py", text).file("answers", ANSWERS);
-            let line = if way == "file" { command } else { together.inline_command() };
-            let begin = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\n";
-            let said = server.shell(&format!("{begin}bash ~/answers{}", quoted(&line))).unwrap();
+            let file_command = list_then_migrate.file_command(&directory.to_string_lossy()).unwrap();
+            let FileCommand { command, text, .. } = file_command;
+            let server = server.file("handed over/manage.py", text).file("answers", CONFIRMING_SCRIPT);
+            let line = if form == "file" { command } else { list_then_migrate.inline_command() };
+            let prelude = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\n";
+            let output = server.shell(&format!("{prelude}bash ~/answers{}", quoted(&line))).unwrap();
             let parts = ["[ ]  carriers.0001_initial", "go on?", "Applying carriers.0001_initial"];
-            let mut rest = said.lines();
-            assert!(parts.iter().all(|part| rest.any(|said| said.contains(part))), "{python} {way}: {said}");
+            let mut rest = output.lines();
+            assert!(parts.iter().all(|part| rest.any(|line| line.contains(part))), "{python} {form}: {output}");
             assert_ne!(lab.database.sql("select count(*) from django_migrations"), "0");
         }
     }

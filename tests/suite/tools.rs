@@ -1,4 +1,4 @@
-//! Recipes against what the tools really say: `tests/cases/tools` has it, with versions and sources.
+//! Recipes against the real output of the tools, which is in `tests/cases/tools` with versions and sources.
 
 use bastion_migrate::{
     fault::{Code, Fault},
@@ -6,7 +6,7 @@ use bastion_migrate::{
 };
 use std::{fs, path::Path};
 
-/// One call of a tool.
+/// A recorded call of a tool.
 #[derive(Debug, Default)]
 struct Case {
     title: String,
@@ -16,20 +16,21 @@ struct Case {
 }
 
 impl Case {
-    /// Every case in the file: `=== title [exit]`, then `| ` before what was said on standard output and `! ` on standard error.
+    /// Reads all cases of a file: `=== title [exit]`, then lines of standard output after `| ` and of standard error
+    /// after `! `.
     fn all(file: &str) -> Vec<Self> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cases/tools/{file}.txt"));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut cases: Vec<Self> = Vec::new();
         for line in text.lines() {
-            let said =
-                |mark| line.strip_prefix(mark).map(|said: &str| said.strip_prefix(' ').unwrap_or(said).to_owned());
+            let output =
+                |prefix| line.strip_prefix(prefix).map(|text: &str| text.strip_prefix(' ').unwrap_or(text).to_owned());
             if let Some(heading) = line.strip_prefix("=== ") {
                 let (title, exit) = heading.trim_end_matches(']').rsplit_once(" [").expect("a case has an exit code");
                 cases.push(Self { title: title.to_owned(), exit: exit.parse().unwrap(), ..Self::default() });
             } else if let Some(case) = cases.last_mut() {
-                case.out.extend(said('|'));
-                case.err.extend(said('!'));
+                case.out.extend(output('|'));
+                case.err.extend(output('!'));
             }
         }
         assert!(!cases.is_empty(), "{file}");
@@ -43,34 +44,34 @@ impl Case {
             .unwrap_or_else(|| panic!("{file}: {title}"))
     }
 
-    fn begun(&self, recipe: &Recipe) -> Vec<MigrationStarted> {
+    fn started(&self, recipe: &Recipe) -> Vec<MigrationStarted> {
         self.out.iter().filter_map(|line| recipe.started_migration(line)).collect()
     }
 
-    /// The migrations that the tool said it has done, and microseconds where it said how long.
-    fn done(&self, recipe: &Recipe) -> Vec<(String, Option<u128>)> {
-        let done = self.out.iter().filter_map(|line| recipe.ends(line));
-        done.map(|Done { name, took, .. }| (name, took.map(|took| took.as_micros()))).collect()
+    /// Returns the finished migrations in the output, with their durations in microseconds if the tool prints them.
+    fn finished_migrations(&self, recipe: &Recipe) -> Vec<(String, Option<u128>)> {
+        let finished_migrations = self.out.iter().filter_map(|line| recipe.ends(line));
+        finished_migrations.map(|Done { name, took, .. }| (name, took.map(|took| took.as_micros()))).collect()
     }
 
-    fn names(&self, recipe: &Recipe) -> Vec<String> {
-        self.begun(recipe).into_iter().map(|begun| begun.name).collect()
+    fn started_names(&self, recipe: &Recipe) -> Vec<String> {
+        self.started(recipe).into_iter().map(|started| started.name).collect()
     }
 
-    /// As the executor does it: why it failed stands on standard error, if it says anything there.
+    /// Explains the failure as the executor does: by standard error, or by standard output if that is empty.
     fn fault(&self, recipe: &Recipe) -> Fault {
-        let said = if self.err.is_empty() { &self.out } else { &self.err };
-        let begun = self.begun(recipe).pop();
-        explain_failure(recipe, "ended with code 1", said, begun.as_ref().map(|begun| begun.name.as_str()))
+        let lines = if self.err.is_empty() { &self.out } else { &self.err };
+        let started = self.started(recipe).pop();
+        explain_failure(recipe, "ended with code 1", lines, started.as_ref().map(|started| started.name.as_str()))
     }
 
-    fn answer(&self, recipe: &Recipe) -> ListingOutcome {
+    fn listing_outcome(&self, recipe: &Recipe) -> ListingOutcome {
         let listing = recipe.listing.as_ref().expect("the tool lists");
         listing.read_outcome(self.exit, self.out.iter().chain(&self.err).map(String::as_str))
     }
 
     fn listed(&self, recipe: &Recipe) -> Vec<ListedMigration> {
-        match self.answer(recipe) {
+        match self.listing_outcome(recipe) {
             ListingOutcome::Listed(listed) => listed,
             other => panic!("{}: {other:?}", self.title),
         }
@@ -81,20 +82,20 @@ fn tool(name: &str) -> Recipe {
     Recipe::by_name(name).unwrap_or_else(|| panic!("there is no recipe {name}"))
 }
 
-/// `+` for what is applied and `-` for what is not.
-fn shown(listed: &[ListedMigration]) -> Vec<String> {
-    listed.iter().map(|one| format!("{}{}", if one.applied { '+' } else { '-' }, one.name)).collect()
+/// Formats a listing: `+` before applied migrations and `-` before pending ones.
+fn formatted(listed: &[ListedMigration]) -> Vec<String> {
+    listed.iter().map(|migration| format!("{}{}", if migration.applied { '+' } else { '-' }, migration.name)).collect()
 }
 
-/// The beginning of a failed case's title, its code, what the cause and what the fix says.
+/// The prefix of a failed case's title, its code, and parts of its cause and its fix.
 type Expected = (&'static str, Code, &'static str, &'static str);
 
-/// Every failed case of the file is expected, and every expected one is there.
-fn explained(recipe: &Recipe, file: &str, expected: &[Expected]) {
+/// Checks that every failed case of the file is expected and explained, and that every expected case exists.
+fn assert_explained(recipe: &Recipe, file: &str, expected: &[Expected]) {
     let failed = Case::all(file).into_iter().filter(|case| case.exit != 0 && !case.title.contains("pending"));
     let titles: Vec<String> = failed.map(|case| case.title).collect();
     for title in &titles {
-        assert!(expected.iter().any(|(begins, ..)| title.starts_with(begins)), "{file}: nobody expects `{title}`");
+        assert!(expected.iter().any(|(begins, ..)| title.starts_with(begins)), "{file}: `{title}` is not expected");
     }
     for (title, code, cause, fix) in expected {
         let fault = Case::of(file, title).fault(recipe);
@@ -177,10 +178,10 @@ const DJANGO_FAILS: &[Expected] = &[
     ("missing settings", Code::ToolFailed, "No module named 'nosuch'", "DJANGO_SETTINGS_MODULE"),
 ];
 
-/// Of each driver what it says where it demands TLS and is told that there is none.
+/// The messages of drivers that require TLS and are refused.
 #[test]
-fn an_app_that_demands_tls_is_told_what_to_set_whatever_its_driver() {
-    for words in [
+fn a_driver_that_requires_tls_gets_the_same_advice_whatever_its_message() {
+    for message in [
         "connection to server at \"127.0.0.1\", port 5432 failed: server does not support SSL, but SSL was required",
         "Error: The server does not support SSL connections",
         "org.postgresql.util.PSQLException: The server does not support SSL.",
@@ -192,31 +193,31 @@ fn an_app_that_demands_tls_is_told_what_to_set_whatever_its_driver() {
         "error communicating with database: server does not support TLS",
     ] {
         let fault =
-            explain_failure(&Recipe::by_name("custom").unwrap(), "ended with code 1", &[words.to_owned()], None);
-        assert!(fault.fix.contains("`database-sslmode: require`"), "{words}: {}", fault.fix);
+            explain_failure(&Recipe::by_name("custom").unwrap(), "ended with code 1", &[message.to_owned()], None);
+        assert!(fault.fix.contains("`database-sslmode: require`"), "{message}: {}", fault.fix);
     }
 }
 
 #[test]
-fn what_django_says_is_understood_from_4_2_to_6_1() {
+fn django_output_is_understood_from_4_2_to_6_1() {
     let django = tool("django");
     for file in DJANGO {
-        explained(&django, file, DJANGO_FAILS);
-        let fresh = shown(&Case::of(file, "showmigrations --plan on an empty").listed(&django));
-        assert!(fresh.len() == 19 && fresh.iter().all(|one| one.starts_with('-')), "{file}: {fresh:?}");
+        assert_explained(&django, file, DJANGO_FAILS);
+        let fresh = formatted(&Case::of(file, "showmigrations --plan on an empty").listed(&django));
+        assert!(fresh.len() == 19 && fresh.iter().all(|migration| migration.starts_with('-')), "{file}: {fresh:?}");
         assert!(fresh.contains(&"-carriers.0003_idx".to_owned()), "{file}: {fresh:?}");
-        let mixed = shown(&Case::of(file, "InconsistentMigrationHistory: showmigrations").listed(&django));
+        let mixed = formatted(&Case::of(file, "InconsistentMigrationHistory: showmigrations").listed(&django));
         assert!(mixed.contains(&"-carriers.0001_initial".to_owned()), "{file}: {mixed:?}");
         assert!(mixed.contains(&"+carriers.0002_carrier_code".to_owned()), "{file}: {mixed:?}");
-        let begun = Case::of(file, "migrate --noinput").names(&django);
-        assert_eq!(begun.last().map(String::as_str), Some("orders.0002_backfill"), "{file}");
-        let undone = Case::of(file, "migrate -v 2 backwards").names(&django);
-        assert_eq!(undone.last().map(String::as_str), Some("carriers.0002_carrier_code"), "{file}");
+        let started = Case::of(file, "migrate --noinput").started_names(&django);
+        assert_eq!(started.last().map(String::as_str), Some("orders.0002_backfill"), "{file}");
+        let rolled_back = Case::of(file, "migrate -v 2 backwards").started_names(&django);
+        assert_eq!(rolled_back.last().map(String::as_str), Some("carriers.0002_carrier_code"), "{file}");
     }
 }
 
 #[test]
-fn what_django_tenants_says_is_understood_in_3_13_and_4_0() {
+fn django_tenants_output_is_understood_in_3_13_and_4_0() {
     let tenants = tool("django-tenants");
     let fails: &[Expected] = &[
         (
@@ -236,25 +237,25 @@ fn what_django_tenants_says_is_understood_in_3_13_and_4_0() {
         ("missing schema", Code::ToolFailed, "Schema \"nosuch\" does not exist", "the tenant's schema nosuch"),
     ];
     for file in ["django-tenants-3.13", "django-tenants-4.0"] {
-        explained(&tenants, file, fails);
+        assert_explained(&tenants, file, fails);
         let listed = Case::of(file, "showmigrations (public only)").listed(&tenants);
-        assert!(listed.len() == 18 && listed.iter().all(|one| one.applied), "{file}: {listed:?}");
-        let begun = Case::of(file, "migrate_schemas --shared").begun(&tenants);
-        assert!(begun.iter().any(|begun| begun.name == "carriers.0003_idx"), "{file}: {begun:?}");
+        assert!(listed.len() == 18 && listed.iter().all(|migration| migration.applied), "{file}: {listed:?}");
+        let started = Case::of(file, "migrate_schemas --shared").started(&tenants);
+        assert!(started.iter().any(|started| started.name == "carriers.0003_idx"), "{file}: {started:?}");
     }
-    let begun = Case::of("django-tenants-4.0", "migrate_schemas --tenant (standard").begun(&tenants);
-    let of = |schema: &str| begun.iter().filter(|begun| begun.schema.as_deref() == Some(schema)).count();
-    assert_eq!((of("t1"), of("t2"), of("t4"), begun.len()), (2, 3, 3, 11));
-    let interleaved = Case::of("django-tenants-4.0", "multiprocessing executor: success").begun(&tenants);
-    assert!(interleaved.iter().any(|begun| begun.schema.as_deref() == Some("t4")), "{interleaved:?}");
-    let unnamed = Case::of("django-tenants-3.13", "migrate_schemas --tenant (standard").begun(&tenants);
-    assert!(unnamed.len() == 11 && unnamed.iter().all(|begun| begun.schema.is_none()), "{unnamed:?}");
+    let started = Case::of("django-tenants-4.0", "migrate_schemas --tenant (standard").started(&tenants);
+    let of = |schema: &str| started.iter().filter(|started| started.schema.as_deref() == Some(schema)).count();
+    assert_eq!((of("t1"), of("t2"), of("t4"), started.len()), (2, 3, 3, 11));
+    let interleaved = Case::of("django-tenants-4.0", "multiprocessing executor: success").started(&tenants);
+    assert!(interleaved.iter().any(|started| started.schema.as_deref() == Some("t4")), "{interleaved:?}");
+    let unnamed = Case::of("django-tenants-3.13", "migrate_schemas --tenant (standard").started(&tenants);
+    assert!(unnamed.len() == 11 && unnamed.iter().all(|started| started.schema.is_none()), "{unnamed:?}");
 }
 
 #[test]
-fn what_rails_says_is_understood() {
+fn rails_output_is_understood() {
     let rails = tool("rails");
-    explained(
+    assert_explained(
         &rails,
         "rails-6.1",
         &[
@@ -278,21 +279,24 @@ fn what_rails_says_is_understood() {
             ),
         ],
     );
-    let listed = shown(&Case::of("rails-6.1", "status with one pending").listed(&rails));
+    let listed = formatted(&Case::of("rails-6.1", "status with one pending").listed(&rails));
     assert_eq!(listed, ["+20240101000001", "-20240101000002"]);
-    let titles: Vec<String> =
-        Case::of("rails-6.1", "status with one pending").listed(&rails).into_iter().map(|one| one.title).collect();
+    let titles: Vec<String> = Case::of("rails-6.1", "status with one pending")
+        .listed(&rails)
+        .into_iter()
+        .map(|migration| migration.title)
+        .collect();
     assert_eq!(titles, ["Create users", "Create orders"]);
     let fresh = Case::of("rails-6.1", "status on an empty database");
-    assert_eq!(fresh.answer(&rails), ListingOutcome::NoLedger);
-    assert_eq!(Case::of("rails-6.1", "migrate").names(&rails), ["20240101000002"]);
-    assert_eq!(Case::of("rails-6.1", "back to").names(&rails), ["20240101000002"]);
+    assert_eq!(fresh.listing_outcome(&rails), ListingOutcome::NoLedger);
+    assert_eq!(Case::of("rails-6.1", "migrate").started_names(&rails), ["20240101000002"]);
+    assert_eq!(Case::of("rails-6.1", "back to").started_names(&rails), ["20240101000002"]);
 }
 
 #[test]
-fn what_prisma_says_is_understood() {
+fn prisma_output_is_understood() {
     let prisma = tool("prisma");
-    explained(
+    assert_explained(
         &prisma,
         "prisma",
         &[
@@ -305,15 +309,15 @@ fn what_prisma_says_is_understood() {
             ),
         ],
     );
-    let listed = |title| shown(&Case::of("prisma", title).listed(&prisma));
+    let listed = |title| formatted(&Case::of("prisma", title).listed(&prisma));
     assert_eq!(listed("status with one pending"), ["-03_remove_casade_delete"]);
     assert_eq!(listed("status with nothing pending"), Vec::<String>::new());
 }
 
 #[test]
-fn what_flyway_says_is_understood() {
+fn flyway_output_is_understood() {
     let flyway = tool("flyway");
-    explained(
+    assert_explained(
         &flyway,
         "flyway",
         &[
@@ -332,21 +336,22 @@ fn what_flyway_says_is_understood() {
             ("a schema that is not empty", Code::ToolFailed, "without metadata table", "`flyway baseline"),
         ],
     );
-    let listed = shown(&Case::of("flyway", "info with one pending,").listed(&flyway));
+    let listed = formatted(&Case::of("flyway", "info with one pending,").listed(&flyway));
     assert_eq!(listed, ["+1 Create person table", "+2 Add people", "-People view"]);
-    let undone = shown(&Case::of("flyway", "info with one pending that was undone").listed(&flyway));
-    assert_eq!(undone, ["+1 Create person table", "-2 Add people"]);
-    let begun = |title| Case::of("flyway", title).begun(&flyway).into_iter().map(|begun| (begun.schema, begun.name));
-    let one = |schema: &str, name: &str| vec![(Some(schema.to_owned()), name.to_owned())];
-    assert_eq!(begun("migrate").collect::<Vec<_>>(), one("PUBLIC", "People view"));
-    assert_eq!(begun("table already").collect::<Vec<_>>(), one("public", "1.1.3 init common"));
-    assert_eq!(begun("a table that").collect::<Vec<_>>(), one("openremote", "20191202.01 Schema"));
+    let rolled_back = formatted(&Case::of("flyway", "info with one pending that was undone").listed(&flyway));
+    assert_eq!(rolled_back, ["+1 Create person table", "-2 Add people"]);
+    let started =
+        |title| Case::of("flyway", title).started(&flyway).into_iter().map(|started| (started.schema, started.name));
+    let migration = |schema: &str, name: &str| vec![(Some(schema.to_owned()), name.to_owned())];
+    assert_eq!(started("migrate").collect::<Vec<_>>(), migration("PUBLIC", "People view"));
+    assert_eq!(started("table already").collect::<Vec<_>>(), migration("public", "1.1.3 init common"));
+    assert_eq!(started("a table that").collect::<Vec<_>>(), migration("openremote", "20191202.01 Schema"));
 }
 
 #[test]
-fn what_laravel_says_is_understood() {
+fn laravel_output_is_understood() {
     let laravel = tool("laravel");
-    explained(
+    assert_explained(
         &laravel,
         "laravel",
         &[(
@@ -357,16 +362,16 @@ fn what_laravel_says_is_understood() {
         )],
     );
     let (old, new) = ("2014_10_12_000000_create_users_table", "2023_02_12_063112_create_tweets_table");
-    let listed = shown(&Case::of("laravel", "status, the lines").listed(&laravel));
+    let listed = formatted(&Case::of("laravel", "status, the lines").listed(&laravel));
     assert_eq!(listed, [&format!("+{old}"), "+2014_10_12_100000_create_password_resets_table", &format!("-{new}")]);
-    let listed = shown(&Case::of("laravel", "status as a table").listed(&laravel));
+    let listed = formatted(&Case::of("laravel", "status as a table").listed(&laravel));
     assert_eq!(listed, [format!("+{old}"), format!("-{new}")]);
-    assert_eq!(Case::of("laravel", "migrate as it was").names(&laravel)[0], old);
-    assert_eq!(Case::of("laravel", "table already").names(&laravel), [new]);
+    assert_eq!(Case::of("laravel", "migrate as it was").started_names(&laravel)[0], old);
+    assert_eq!(Case::of("laravel", "table already").started_names(&laravel), [new]);
 }
 
-/// What is said around a tool: lines of bash and dash 0.5.12, of Docker and its Compose, of libpq; and what the fix says.
-const AROUND: &[(&str, Code, &str)] = &[
+/// Lines of bash and dash 0.5.12, of Docker and Compose, and of libpq, with the code and a part of the fix.
+const ENVIRONMENT_FAILURES: &[(&str, Code, &str)] = &[
     (
         "bash: line 1: ../venv/bin/activate: No such file or directory",
         Code::ToolFailed,
@@ -449,9 +454,9 @@ const AROUND: &[(&str, Code, &str)] = &[
 ];
 
 #[test]
-fn what_is_said_around_a_tool_is_known_whatever_the_tool() {
+fn messages_of_shells_docker_and_libpq_are_understood_for_every_tool() {
     for recipe in ["custom", "rails", "flyway"].map(tool) {
-        for (line, code, fix) in AROUND {
+        for (line, code, fix) in ENVIRONMENT_FAILURES {
             let fault = explain_failure(&recipe, "", &[(*line).to_owned()], None);
             assert!(fault.code == *code && fault.fix.contains(fix), "{}: {line}: {fault:?}", recipe.name);
         }
@@ -459,26 +464,29 @@ fn what_is_said_around_a_tool_is_known_whatever_the_tool() {
 }
 
 #[test]
-fn the_end_of_a_migration_is_read_from_what_the_tool_says_of_it() {
+fn the_end_of_a_migration_is_read_from_the_tools_output() {
     let django = tool("django");
     for file in DJANGO {
         let case = Case::of(file, "migrate --noinput");
-        let names: Vec<String> = case.done(&django).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, case.names(&django), "{file}");
-        let undone = Case::of(file, "migrate -v 2 backwards").done(&django);
-        assert!(undone.len() == 3 && undone.iter().all(|(_, took)| took.is_some()), "{file}: {undone:?}");
+        let started_names: Vec<String> = case.finished_migrations(&django).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(started_names, case.started_names(&django), "{file}");
+        let rolled_back = Case::of(file, "migrate -v 2 backwards").finished_migrations(&django);
+        assert!(
+            rolled_back.len() == 3 && rolled_back.iter().all(|(_, took)| took.is_some()),
+            "{file}: {rolled_back:?}"
+        );
     }
     let tenants = tool("django-tenants");
-    let said = Case::of("django-tenants-4.0", "migrate_schemas --tenant (standard").done(&tenants);
-    assert!(said.len() == 11 && said.iter().all(|(name, _)| !name.is_empty()), "{said:?}");
-    let unnamed = Case::of("django-tenants-3.13", "migrate_schemas --tenant (standard").done(&tenants);
+    let lines = Case::of("django-tenants-4.0", "migrate_schemas --tenant (standard").finished_migrations(&tenants);
+    assert!(lines.len() == 11 && lines.iter().all(|(name, _)| !name.is_empty()), "{lines:?}");
+    let unnamed = Case::of("django-tenants-3.13", "migrate_schemas --tenant (standard").finished_migrations(&tenants);
     assert!(unnamed.len() == 11 && unnamed.iter().all(|(name, _)| name.is_empty()), "{unnamed:?}");
     let rails = tool("rails");
-    let one = |took| vec![("20240101000002".to_owned(), Some(took))];
-    assert_eq!(Case::of("rails-6.1", "migrate").done(&rails), one(2_600));
-    assert_eq!(Case::of("rails-6.1", "back to").done(&rails), one(2_500));
+    let migration = |took| vec![("20240101000002".to_owned(), Some(took))];
+    assert_eq!(Case::of("rails-6.1", "migrate").finished_migrations(&rails), migration(2_600));
+    assert_eq!(Case::of("rails-6.1", "back to").finished_migrations(&rails), migration(2_500));
     let laravel = tool("laravel");
-    let (name, took) = Case::of("laravel", "migrate as it was").done(&laravel).swap_remove(0);
+    let (name, took) = Case::of("laravel", "migrate as it was").finished_migrations(&laravel).swap_remove(0);
     assert_eq!((name.as_str(), took), ("2014_10_12_000000_create_users_table", Some(32_450)));
     let line = "  2023_02_12_063112_create_tweets_table ............ 1,212.50ms DONE";
     assert_eq!(laravel.ends(line).unwrap().took.unwrap().as_micros(), 1_212_500);

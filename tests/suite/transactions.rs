@@ -1,4 +1,4 @@
-//! Transactions of a file's own: run as its author meant them, or refused with an advice that works when it is followed.
+//! Transactions in files: run as their author meant them, or refused with advice that works.
 
 use crate::{action::Action, judge::Finished, lab::Lab};
 
@@ -10,15 +10,15 @@ fn succeeds(finished: Finished) -> Finished {
     finished.succeeds().applied(["0001_file"])
 }
 
-/// How the file's own transaction is isolated.
-const ISOLATED: &str = "create table seen as select current_setting('transaction_isolation') as isolation;\n";
+/// Records the isolation level of the file's transaction.
+const RECORD_ISOLATION: &str = "create table seen as select current_setting('transaction_isolation') as isolation;\n";
 
 fn isolation(lab: &Lab) -> String {
     lab.database.sql("select isolation from seen")
 }
 
 #[test]
-fn a_file_that_is_one_transaction_runs_in_the_one_that_every_file_has() {
+fn a_file_that_is_one_transaction_runs_in_the_usual_transaction() {
     for body in [
         "BEGIN;\nCREATE TABLE t (i int);\nCOMMIT;\n",
         "-- no-transaction\nBEGIN;\nCREATE TABLE t (i int);\nCOMMIT;\n",
@@ -39,7 +39,7 @@ fn a_file_that_is_one_transaction_runs_in_the_one_that_every_file_has() {
 }
 
 #[test]
-fn what_fails_in_a_files_own_transaction_is_shown_in_its_place_and_nothing_of_it_stays() {
+fn a_failure_in_a_files_own_transaction_is_located_and_rolled_back() {
     let lab = Lab::new();
     let body = |last: &str| format!("begin; -- größe\ncreate table t (i int);\n{last}\ncommit;\n");
     one_file(&lab, &body("  select oops;"))
@@ -58,7 +58,7 @@ const SEVERAL: &str = "BEGIN;\nCREATE TABLE a (i int);\nCOMMIT;\nBEGIN ISOLATION
     SAVEPOINT s;\nINSERT INTO a VALUES (1);\nCOMMIT;\nCREATE INDEX CONCURRENTLY a_i ON a (i);\n";
 
 #[test]
-fn several_transactions_of_a_files_own_are_refused_and_the_advice_works() {
+fn several_transactions_in_a_file_are_refused_with_working_advice() {
     let lab = Lab::new();
     let several = SEVERAL.replace("CREATE INDEX CONCURRENTLY", "CREATE INDEX");
     let file = "migrations/0001_file.sql";
@@ -69,7 +69,7 @@ fn several_transactions_of_a_files_own_are_refused_and_the_advice_works() {
         .fold(refused, |refused, (line, word)| refused.annotation(file, *line, &format!("`{word}` on line {line}")));
     refused.done();
     assert_eq!(lab.database.contents(), "");
-    // The one advice, and the other.
+    // Both pieces of advice work.
     succeeds(one_file(&lab, &format!("-- no-transaction\n{several}")).run()).done();
     assert_eq!(isolation(&lab), "serializable");
     let lab = Lab::new();
@@ -82,7 +82,7 @@ fn several_transactions_of_a_files_own_are_refused_and_the_advice_works() {
 }
 
 #[test]
-fn a_transaction_of_a_file_that_has_opted_out_is_done_as_a_whole_or_not_at_all() {
+fn a_transaction_in_a_file_that_has_opted_out_is_atomic() {
     let lab = Lab::new();
     let body = |broken: &str| {
         format!("-- no-transaction\n{}", SEVERAL.replace("SAVEPOINT s;", &format!("SAVEPOINT s; {broken}")))
@@ -101,7 +101,7 @@ fn a_transaction_of_a_file_that_has_opted_out_is_done_as_a_whole_or_not_at_all()
 }
 
 #[test]
-fn what_ends_a_transaction_in_another_way_is_refused_and_the_advice_works() {
+fn other_transaction_control_is_refused_with_working_advice() {
     for (body, line, word, removed) in [
         ("create table a (i int);\ncommit;\n", 2, "COMMIT", "create table a (i int);\n"),
         ("create table a (i int);\nrollback;\n", 2, "ROLLBACK", "create table a (i int);\n"),
@@ -121,7 +121,7 @@ fn what_ends_a_transaction_in_another_way_is_refused_and_the_advice_works() {
 }
 
 #[test]
-fn a_commit_behind_a_column_that_is_named_like_a_function_body_is_seen() {
+fn a_commit_after_a_column_that_is_named_like_a_function_body_is_detected() {
     let lab = Lab::new();
     one_file(&lab, "CREATE DOMAIN atomic AS int;\nCREATE TABLE t (begin atomic);\nCOMMIT;\nCREATE TABLE u (i int);\n")
         .run()
@@ -136,7 +136,7 @@ fn a_commit_behind_a_column_that_is_named_like_a_function_body_is_seen() {
 }
 
 #[test]
-fn a_file_says_how_its_transaction_is_isolated() {
+fn a_file_can_set_the_isolation_level_of_its_transaction() {
     for (head, level) in [
         ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\n", "serializable"),
         (
@@ -149,20 +149,21 @@ fn a_file_says_how_its_transaction_is_isolated() {
         ("set transaction isolation level read committed;\n", "read committed"),
     ] {
         let lab = Lab::new();
-        succeeds(one_file(&lab, &format!("{head}{ISOLATED}")).run()).done();
+        succeeds(one_file(&lab, &format!("{head}{RECORD_ISOLATION}")).run()).done();
         assert_eq!(isolation(&lab), level, "{head}");
         let lab = Lab::new();
-        succeeds(one_file(&lab, &format!("begin;\n{head}{ISOLATED}commit;\n")).run()).done();
+        succeeds(one_file(&lab, &format!("begin;\n{head}{RECORD_ISOLATION}commit;\n")).run()).done();
         assert_eq!(isolation(&lab), level, "{head}");
     }
     let lab = Lab::new();
     let rows = "create table t (i int);\ncopy t from stdin;\n1\n\\.\n";
-    succeeds(one_file(&lab, &format!("begin isolation level serializable;\n{rows}{ISOLATED}commit;\n")).run()).done();
+    succeeds(one_file(&lab, &format!("begin isolation level serializable;\n{rows}{RECORD_ISOLATION}commit;\n")).run())
+        .done();
     assert_eq!(isolation(&lab), "serializable");
 }
 
 #[test]
-fn a_file_may_ask_that_nothing_is_written_and_is_recorded_all_the_same() {
+fn a_read_only_file_cannot_write_and_is_recorded_nevertheless() {
     for (head, tail) in [("set transaction read only;\n", ""), ("begin read only;\n", "commit;\n")] {
         let lab = Lab::new();
         one_file(&lab, &format!("{head}create table t ();\n{tail}"))
@@ -177,24 +178,24 @@ fn a_file_may_ask_that_nothing_is_written_and_is_recorded_all_the_same() {
 }
 
 #[test]
-fn what_is_asked_for_a_transaction_too_late_is_refused_and_the_advice_works() {
+fn transaction_modes_that_are_set_too_late_are_refused_with_working_advice() {
     let lab = Lab::new();
-    let late = "set transaction isolation level serializable;\n";
-    one_file(&lab, &format!("{ISOLATED}{late}"))
+    let set_isolation = "set transaction isolation level serializable;\n";
+    one_file(&lab, &format!("{RECORD_ISOLATION}{set_isolation}"))
         .run()
         .fails("statement-failed", 6)
         .pending(["0001_file"])
         .annotation("migrations/0001_file.sql", 2, "SET TRANSACTION ISOLATION LEVEL must")
         .logs("fix: set the modes of the transaction at the top of the file")
         .done();
-    succeeds(one_file(&lab, &format!("{late}{ISOLATED}")).run()).done();
+    succeeds(one_file(&lab, &format!("{set_isolation}{RECORD_ISOLATION}")).run()).done();
     assert_eq!(isolation(&lab), "serializable");
 }
 
 #[test]
-fn what_is_asked_for_a_transaction_that_there_is_not_is_refused_and_the_advice_works() {
+fn transaction_modes_without_a_transaction_are_refused_with_working_advice() {
     let lab = Lab::new();
-    let body = |first: &str| format!("-- no-transaction\n{first};\n{ISOLATED}");
+    let body = |first: &str| format!("-- no-transaction\n{first};\n{RECORD_ISOLATION}");
     one_file(&lab, &body("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
         .run()
         .fails("statement-refused", 2)
@@ -207,7 +208,7 @@ fn what_is_asked_for_a_transaction_that_there_is_not_is_refused_and_the_advice_w
 }
 
 #[test]
-fn what_commits_by_itself_is_refused_and_the_advice_works() {
+fn a_statement_that_commits_by_itself_is_refused_with_working_advice() {
     for body in ["do $$ begin for i in 1..3 loop insert into t values (i); commit; end loop; end $$;\n", "call p();\n"]
     {
         let lab = Lab::new();
@@ -230,7 +231,7 @@ fn what_commits_by_itself_is_refused_and_the_advice_works() {
 }
 
 #[test]
-fn what_can_commit_nowhere_is_not_said_to_work_without_a_transaction() {
+fn no_transaction_is_not_advised_where_a_commit_is_impossible() {
     let lab = Lab::new();
     lab.database.sql(
         "create procedure p() language plpgsql as $$ begin commit; end $$; \

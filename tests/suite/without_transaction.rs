@@ -1,4 +1,4 @@
-//! Files without a transaction: cut off anywhere, the next run goes on where the last one stopped, and does nothing twice.
+//! Files without a transaction: after an interruption at any point, the next run resumes there and repeats nothing.
 
 use crate::{
     action::Action,
@@ -22,7 +22,7 @@ fn opted_out<'a>(lab: &'a Lab, statements: &str) -> Action<'a> {
     one_file(lab, &format!("-- no-transaction\n{statements}"))
 }
 
-/// A table with three rows.
+/// Creates a table with three rows.
 fn with_table() -> Lab {
     let lab = Lab::new();
     lab.database
@@ -30,20 +30,20 @@ fn with_table() -> Lab {
     lab
 }
 
-/// A session whose open transaction keeps an index of the table from being finished.
-fn in_the_way(lab: &Lab) -> Session {
+/// Opens a session whose transaction blocks concurrent index builds on the table.
+fn block_index_builds(lab: &Lab) -> Session {
     let holder = lab.database.session();
     holder.sql("begin; update t set n = n where id = 1");
     holder
 }
 
-fn wait_until_it_waits(lab: &Lab) {
+fn wait_until_blocked(lab: &Lab) {
     let waiting = "select count(*) from pg_locks join pg_stat_activity using (pid) \
                    where not granted and datname = current_database() and application_name like 'bastion-migrate%'";
     lab.database.wait_for(waiting, "1");
 }
 
-/// Name and validity of the table's indexes.
+/// Lists the table's indexes with their validity.
 fn indexes(lab: &Lab) -> String {
     lab.database
         .sql("select indexrelid::regclass, indisvalid from pg_index where indrelid = 't'::regclass order by 1::text")
@@ -57,8 +57,8 @@ fn recorded(lab: &Lab) -> String {
     lab.database.sql("select version from bastion_migrate.ledger order by version")
 }
 
-/// The file is recorded, nothing is half-done, and a further run finds nothing to do.
-fn is_done(lab: &Lab) {
+/// Checks that the file is recorded and has no progress row left.
+fn assert_recorded(lab: &Lab) {
     assert_eq!((recorded(lab).as_str(), progress(lab).as_str()), ("1", ""));
 }
 
@@ -73,12 +73,12 @@ fn an_index_that_is_built_concurrently_needs_no_opt_out() {
     let lab = with_table();
     succeeds(one_file(&lab, BUILD).run()).done();
     assert_eq!(indexes(&lab), "t_id|t");
-    is_done(&lab);
+    assert_recorded(&lab);
     one_file(&lab, BUILD).run().nothing_to_do().done();
 }
 
 #[test]
-fn a_failing_statement_stops_the_file_there_and_the_next_run_goes_on_with_it() {
+fn a_failed_statement_stops_the_file_and_the_next_run_resumes_with_it() {
     let lab = Lab::new();
     let four = |third: &str| {
         format!("create table a (id int);\ncreate table b (id int);\n{third}\ncreate table d (id int);\n")
@@ -95,12 +95,12 @@ fn a_failing_statement_stops_the_file_there_and_the_next_run_goes_on_with_it() {
     assert_eq!(lab.database.sql("select relname from pg_class where relname in ('a', 'b', 'c', 'd')"), "a\nb");
     assert_eq!((recorded(&lab).as_str(), progress(&lab).as_str()), ("", "1|2|2"));
     succeeds(opted_out(&lab, &four("create table c (id int);")).run()).logs("2 of 4 statements").done();
-    is_done(&lab);
+    assert_recorded(&lab);
     assert_eq!(lab.database.sql("select count(*) from pg_class where relname in ('a', 'b', 'c', 'd')"), "4");
 }
 
 #[test]
-fn statements_that_are_done_must_not_be_changed() {
+fn statements_that_were_already_run_must_not_be_changed() {
     let lab = Lab::new();
     opted_out(&lab, "create table a (id int);\ncreate tabel b ();\n")
         .run()
@@ -123,11 +123,11 @@ fn statements_that_are_done_must_not_be_changed() {
     succeeds(opted_out(&lab, "create table a (id int);\n-- better\ncreate table b ();\n").run())
         .logs("1 of 2 statements")
         .done();
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
-fn a_statement_and_its_place_are_one_transaction() {
+fn a_statement_and_its_progress_are_one_transaction() {
     let lab = with_table();
     let running = opted_out(&lab, "update t set n = n + 1;\nselect pg_sleep(60);\n").start();
     lab.database.wait_for(
@@ -139,18 +139,18 @@ fn a_statement_and_its_place_are_one_transaction() {
     assert_eq!(progress(&lab), "1|1|1");
     succeeds(opted_out(&lab, "update t set n = n + 1;\nselect pg_sleep(0);\n").run()).logs("1 of 2 statements").done();
     assert_eq!(lab.database.sql("select distinct n from t"), "1");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
-/// The statement itself is done, its place is not yet kept: a lock on the table of places keeps the two apart.
+/// A lock on the progress table separates the statement from the record of its progress.
 #[test]
-fn a_statement_whose_place_was_not_kept_is_taken_back() {
+fn a_statement_whose_progress_was_not_recorded_is_rolled_back() {
     let lab = with_table();
     opted_out(&lab, "select 1;\nselect 1/0;\n").run().fails("statement-failed", 6).pending(["0001_alone"]).done();
     let holder = lab.database.session();
     holder.sql("begin; lock table bastion_migrate.ledger_progress in exclusive mode");
     let running = opted_out(&lab, "select 1;\nupdate t set n = n + 1;\n").start();
-    wait_until_it_waits(&lab);
+    wait_until_blocked(&lab);
     assert_eq!(lab.database.terminate(RUN), 1);
     running.finish().fails("database-lost", 3).pending(["0001_alone"]).done();
     holder.sql("rollback");
@@ -159,17 +159,17 @@ fn a_statement_whose_place_was_not_kept_is_taken_back() {
 }
 
 #[test]
-fn an_index_that_met_a_lock_is_built_anew_by_the_next_run() {
+fn an_index_build_that_hit_a_lock_is_repeated_by_the_next_run() {
     for build in [BUILD, "create index concurrently if not exists t_id on public.t (id);\n"] {
         let lab = with_table();
-        let holder = in_the_way(&lab);
+        let holder = block_index_builds(&lab);
         let build = &format!("set lock_timeout = '300ms';\n{build}");
         one_file(&lab, build)
             .input("retries", "0")
             .run()
             .fails("lock-timeout", 6)
             .pending(["0001_alone"])
-            .warning(BROKEN)
+            .warning(INVALID_INDEX)
             .annotation("migrations/0001_alone.sql", 2, "lock timeout")
             .logs("raise `lock-timeout` or `retries`")
             .never_logs("correct the statement")
@@ -179,14 +179,14 @@ fn an_index_that_met_a_lock_is_built_anew_by_the_next_run() {
         holder.sql("rollback");
         succeeds(one_file(&lab, build).run()).logs("dropped the INVALID index").done();
         assert_eq!(indexes(&lab), "t_id|t");
-        is_done(&lab);
+        assert_recorded(&lab);
     }
 }
 
 #[test]
-fn an_index_that_met_a_lock_is_built_anew_by_the_same_run_which_repeats_nothing_else() {
+fn an_index_build_that_hit_a_lock_is_repeated_by_the_same_run_and_nothing_else_is() {
     let lab = with_table();
-    let holder = in_the_way(&lab);
+    let holder = block_index_builds(&lab);
     let running = opted_out(
         &lab,
         &format!(
@@ -201,42 +201,42 @@ fn an_index_that_met_a_lock_is_built_anew_by_the_same_run_which_repeats_nothing_
         (indexes(&lab).as_str(), lab.database.sql("select count(*) from t where id = 4").as_str()),
         ("t_id|t", "1")
     );
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
-fn an_index_whose_build_was_killed_is_built_anew() {
+fn an_index_build_that_was_killed_is_repeated() {
     let lab = with_table();
-    let holder = in_the_way(&lab);
+    let holder = block_index_builds(&lab);
     let running = one_file(&lab, BUILD).input("lock-timeout", "0").start();
-    wait_until_it_waits(&lab);
+    wait_until_blocked(&lab);
     running.kill();
     assert_eq!(lab.left_behind(), "");
     assert_eq!((indexes(&lab).as_str(), progress(&lab).as_str()), ("t_id|f", "1|1|0"));
     holder.sql("rollback");
     succeeds(one_file(&lab, BUILD).run()).done();
     assert_eq!(indexes(&lab), "t_id|t");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
-fn an_index_whose_session_was_terminated_is_built_anew() {
+fn an_index_build_whose_session_was_terminated_is_repeated() {
     let lab = with_table();
-    let holder = in_the_way(&lab);
+    let holder = block_index_builds(&lab);
     let running = one_file(&lab, BUILD).input("lock-timeout", "0").start();
-    wait_until_it_waits(&lab);
+    wait_until_blocked(&lab);
     assert_eq!(lab.database.terminate(RUN), 1);
-    running.finish().fails("database-lost", 3).pending(["0001_alone"]).warning(BROKEN).done();
+    running.finish().fails("database-lost", 3).pending(["0001_alone"]).warning(INVALID_INDEX).done();
     assert_eq!(indexes(&lab), "t_id|f");
     holder.sql("rollback");
     succeeds(one_file(&lab, BUILD).run()).done();
     assert_eq!(indexes(&lab), "t_id|t");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
-/// The index is there and whole, only nobody has written it down.
+/// The index is complete and valid; only the ledger's row is missing.
 #[test]
-fn an_index_that_was_finished_while_nobody_listened_is_not_built_twice() {
+fn an_index_that_was_finished_and_not_recorded_is_not_built_twice() {
     let lab = with_table();
     opted_out(&lab, &format!("select 1/0;\n{BUILD}")).run().fails("statement-failed", 6).pending(["0001_alone"]).done();
     succeeds(opted_out(&lab, &format!("select 1;\n{BUILD}")).run()).done();
@@ -250,11 +250,11 @@ fn an_index_that_was_finished_while_nobody_listened_is_not_built_twice() {
     ));
     succeeds(opted_out(&lab, &format!("select 1;\n{BUILD}")).run()).done();
     assert_eq!(lab.database.sql("select 't_id'::regclass::oid"), built);
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
-fn rows_that_are_not_unique_are_named_and_the_index_is_built_once_they_are() {
+fn duplicate_rows_are_named_and_the_index_is_built_after_their_removal() {
     let lab = with_table();
     lab.database.sql("insert into t values (3, 0)");
     let build = "create unique index concurrently t_id on t (id);\n";
@@ -264,37 +264,37 @@ fn rows_that_are_not_unique_are_named_and_the_index_is_built_once_they_are() {
         .pending(["0001_alone"])
         .annotation("migrations/0001_alone.sql", 1, "t_id")
         .logs("Key (id)=(3) is duplicated")
-        .warning(BROKEN)
+        .warning(INVALID_INDEX)
         .done();
     assert_eq!(indexes(&lab), "t_id|f");
     lab.database.sql("delete from t where ctid = (select max(ctid) from t)");
     succeeds(one_file(&lab, build).run()).done();
     assert_eq!(indexes(&lab), "t_id|t");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
-fn an_index_whose_removal_was_cut_off_is_removed() {
+fn an_interrupted_removal_of_an_index_is_completed() {
     let lab = with_table();
     lab.database.sql("create index t_id on t (id)");
     let drop = "drop index concurrently t_id;\n";
-    let holder = in_the_way(&lab);
+    let holder = block_index_builds(&lab);
     let running = one_file(&lab, drop).input("lock-timeout", "0").start();
-    wait_until_it_waits(&lab);
+    wait_until_blocked(&lab);
     assert_eq!(lab.database.terminate(RUN), 1);
-    running.finish().fails("database-lost", 3).pending(["0001_alone"]).warning(BROKEN).done();
+    running.finish().fails("database-lost", 3).pending(["0001_alone"]).warning(INVALID_INDEX).done();
     assert_eq!((indexes(&lab).as_str(), progress(&lab).as_str()), ("t_id|f", "1|1|0"));
     holder.sql("rollback");
     succeeds(one_file(&lab, drop).run()).done();
     assert_eq!(indexes(&lab), "");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
 fn maintenance_runs_without_an_opt_out() {
     let lab = with_table();
-    let boss = as_superuser(&lab);
-    boss(
+    let superuser = as_superuser(&lab);
+    superuser(
         "create index concurrently t_id on t (id);\nvacuum (analyze) t;\nreindex index concurrently t_id;\n\
          reindex (concurrently) table t;\nalter system reset log_min_error_statement;\nanalyze;\n",
     )
@@ -304,19 +304,19 @@ fn maintenance_runs_without_an_opt_out() {
     .done();
     assert_eq!(indexes(&lab), "t_id|t");
     assert_eq!(lab.database.sql("select reltuples from pg_class where relname = 't'"), "3");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
-/// Steps that log in as a superuser of the test's own.
+/// Creates a superuser and returns a function for steps that log in as this role.
 fn as_superuser<'a>(lab: &'a Lab) -> impl Fn(&str) -> Action<'a> {
-    let boss = format!("boss_{}", lab.database.name());
+    let superuser = format!("boss_{}", lab.database.name());
     let password = PASSWORD.replace('\'', "''");
-    lab.database.sql(&format!("create role {boss} superuser login password '{password}'"));
-    let url = lab.database.url().replacen(&format!("//{ROLE}:"), &format!("//{boss}:"), 1);
+    lab.database.sql(&format!("create role {superuser} superuser login password '{password}'"));
+    let url = lab.database.url().replacen(&format!("//{ROLE}:"), &format!("//{superuser}:"), 1);
     move |body| one_file(lab, body).secret("database-url", url.clone())
 }
 
-/// A procedure that commits in its middle and is cut off behind that; the next run asks.
+/// Interrupts a procedure after its own commit, so that the next run can't know whether it took effect.
 fn in_doubt() -> Lab {
     let lab = with_table();
     lab.database.sql(
@@ -335,48 +335,48 @@ fn in_doubt() -> Lab {
 
 const CALL: &str = "call p();\ncreate table after as select sum(n) from t;\n";
 
-/// Runs the SQL that the fault proposes.
-fn decide(lab: &Lab, which: &str) {
+/// Runs the SQL that the fault proposes after `which`.
+fn run_proposed_sql(lab: &Lab, which: &str) {
     for _ in 0..2 {
-        let asked = opted_out(lab, CALL).run();
-        let seen = asked.rendered_log();
-        let (_, sql) = seen.split_once(which).expect("the log proposes it");
+        let doubtful = opted_out(lab, CALL).run();
+        let log = doubtful.rendered_log();
+        let (_, sql) = log.split_once(which).expect("the log proposes it");
         let sql = sql.lines().next().expect("the rest of the line").to_owned();
-        asked
+        doubtful
             .in_doubt("statement-in-doubt")
             .pending(["0001_alone"])
             .annotation("migrations/0001_alone.sql", 2, "cut off in statement 1")
             .done();
-        assert_eq!(progress(lab), "1|1|0", "asking changes nothing");
+        assert_eq!(progress(lab), "1|1|0", "a run in doubt changes nothing");
         lab.database.sql(&format!("begin; {sql} rollback"));
     }
-    let asked = opted_out(lab, CALL).run();
-    let seen = asked.rendered_log();
-    let (_, sql) = seen.split_once(which).expect("the log proposes it");
+    let doubtful = opted_out(lab, CALL).run();
+    let log = doubtful.rendered_log();
+    let (_, sql) = log.split_once(which).expect("the log proposes it");
     lab.database.sql(sql.lines().next().expect("the rest of the line"));
-    asked.in_doubt("statement-in-doubt").pending(["0001_alone"]).done();
+    doubtful.in_doubt("statement-in-doubt").pending(["0001_alone"]).done();
 }
 
 #[test]
 fn a_statement_in_doubt_that_took_effect_is_not_run_again() {
     let lab = in_doubt();
-    decide(&lab, "if it did: ");
+    run_proposed_sql(&lab, "if it did: ");
     succeeds(opted_out(&lab, CALL).run()).done();
     assert_eq!(lab.database.sql("select * from after"), "3");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
 fn a_statement_in_doubt_that_took_no_effect_is_run_again() {
     let lab = in_doubt();
-    decide(&lab, "if it did not: ");
+    run_proposed_sql(&lab, "if it did not: ");
     succeeds(opted_out(&lab, CALL).run()).done();
     assert_eq!(lab.database.sql("select * from after"), "6");
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
 #[test]
-fn a_procedure_that_fails_behind_its_own_commit_is_not_said_to_be_undone() {
+fn a_procedure_that_fails_after_its_own_commit_is_not_reported_as_rolled_back() {
     let lab = with_table();
     lab.database
         .sql("create procedure p() language plpgsql as $$ begin update t set n = n + 1; commit; perform 1/0; end $$");
@@ -391,7 +391,7 @@ fn a_procedure_that_fails_behind_its_own_commit_is_not_said_to_be_undone() {
 }
 
 #[test]
-fn settings_are_made_again_when_a_file_is_resumed_and_are_gone_after_it() {
+fn settings_are_restored_when_a_file_is_resumed_and_are_gone_after_it() {
     let lab = Lab::new();
     lab.database.sql("create schema s; alter schema s owner to app");
     let body = |third: &str| format!("set search_path = s;\ncreate table a (id int);\n{third}\n");
@@ -406,42 +406,42 @@ fn settings_are_made_again_when_a_file_is_resumed_and_are_gone_after_it() {
     assert_eq!(lab.database.sql(places), "s|a\ns|b\npublic|c");
 }
 
-/// Rows of which one stands twice, so that the index can't be built before somebody has mended that.
-fn with_todo() -> Lab {
+/// Creates a table with a duplicate row, which prevents the unique index until it is removed.
+fn with_duplicate() -> Lab {
     let lab = with_table();
     lab.database.sql("alter table t add done bool not null default false; insert into t values (1, 0, false)");
     lab
 }
 
-const BROKEN: &str = "t_id is INVALID since this run";
+const INVALID_INDEX: &str = "t_id is INVALID since this run";
 const BUILD_UNIQUE: &str = "create unique index concurrently t_id on t (id);\n";
 
 #[test]
-fn a_temporary_table_is_made_again_when_a_file_is_resumed() {
+fn a_temporary_table_is_recreated_when_a_file_is_resumed() {
     for (make, last) in [
         ("create temp table todo as select distinct id from t;\n", ""),
         ("select distinct id into temporary todo from t;\n", "drop table todo;\n"),
         ("create table pg_temp.\"todo\" as select 1 as id union select 2 union select 3;\n", ""),
         ("create temp view todo as select id from t;\ninsert into t values (9, 9);\n", ""),
     ] {
-        let lab = with_todo();
+        let lab = with_duplicate();
         let body = format!("{make}{BUILD_UNIQUE}update t set done = true where id in (select id from todo);\n{last}");
         opted_out(&lab, &body)
             .run()
             .fails("statement-failed", 6)
             .pending(["0001_alone"])
             .logs("is duplicated")
-            .warning(BROKEN)
+            .warning(INVALID_INDEX)
             .done();
         lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
         succeeds(opted_out(&lab, &body).run()).done();
         assert_eq!(lab.database.sql("select bool_and(done) from t"), "t", "{make}");
-        is_done(&lab);
+        assert_recorded(&lab);
     }
 }
 
 #[test]
-fn what_else_a_session_keeps_is_made_again_when_a_file_is_resumed() {
+fn other_session_state_is_restored_when_a_file_is_resumed() {
     for (make, uses) in [
         ("prepare p as update t set done = true;\n", "execute p;\n"),
         ("set my.flag = 'true';\n", "update t set done = current_setting('my.flag')::bool;\n"),
@@ -459,27 +459,27 @@ fn what_else_a_session_keeps_is_made_again_when_a_file_is_resumed() {
             "update t set done = current_setting('my.flag')::bool;\n",
         ),
     ] {
-        let lab = with_todo();
+        let lab = with_duplicate();
         let body = format!("{make}{BUILD_UNIQUE}{uses}");
         opted_out(&lab, &body)
             .run()
             .fails("statement-failed", 6)
             .pending(["0001_alone"])
             .logs("is duplicated")
-            .warning(BROKEN)
+            .warning(INVALID_INDEX)
             .done();
         lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
         succeeds(opted_out(&lab, &body).run()).done();
         assert_eq!(lab.database.sql("select bool_and(done) from t"), "t", "{make}");
-        is_done(&lab);
+        assert_recorded(&lab);
     }
 }
 
 #[test]
-fn a_temporary_table_that_could_not_be_made_again_as_it_was_is_refused_and_each_advice_works() {
+fn a_temporary_table_that_cannot_be_recreated_is_refused_with_working_advice() {
     let fill = "create temp table todo (id int);\ninsert into todo select id from t;\n";
     let uses = "update t set done = true where id in (select id from todo);\n";
-    let lab = with_todo();
+    let lab = with_duplicate();
     opted_out(&lab, &format!("{fill}{BUILD}{uses}"))
         .run()
         .fails("statement-refused", 2)
@@ -494,14 +494,14 @@ fn a_temporary_table_that_could_not_be_made_again_as_it_was_is_refused_and_each_
         .succeeds()
         .applied(["0001_alone", "0002_todo"])
         .done();
-    let lab = with_todo();
+    let lab = with_duplicate();
     let ordinary = format!("{fill}{BUILD}{uses}drop table todo;\n").replace("temp table", "table");
     succeeds(opted_out(&lab, &ordinary).run()).done();
     assert_eq!(lab.database.sql("select bool_and(done) from t"), "t");
 }
 
 #[test]
-fn a_file_that_is_applied_is_not_refused_for_what_it_would_need_to_be_resumed() {
+fn an_applied_file_is_not_refused_because_it_could_not_be_resumed() {
     let lab = Lab::new();
     let body = "create table a (id int);\nselect 1;\ncreate table b (id int);\n";
     opted_out(&lab, body).run().succeeds().applied(["0001_alone"]).done();
@@ -516,7 +516,7 @@ fn a_file_that_is_applied_is_not_refused_for_what_it_would_need_to_be_resumed() 
 }
 
 #[test]
-fn a_file_may_change_its_role_and_its_place_is_kept_all_the_same() {
+fn progress_is_recorded_even_if_a_file_changes_its_role() {
     let lab = with_table();
     let other = format!("other_{}", lab.database.name());
     lab.database.sql(&format!("create role {other}; grant {other} to app; grant create on schema public to {other}; alter table t owner to {other}"));
@@ -528,19 +528,19 @@ fn a_file_may_change_its_role_and_its_place_is_kept_all_the_same() {
     succeeds(opted_out(&lab, &body("create table yours (id int);")).run()).done();
     let owners = "select relname, relowner::regrole from pg_class where relname in ('mine', 'yours') order by 1";
     assert_eq!(lab.database.sql(owners), format!("mine|{other}\nyours|{other}"));
-    is_done(&lab);
+    assert_recorded(&lab);
 }
 
-fn broken(name: &str) -> String {
+fn create_invalid_index(name: &str) -> String {
     format!(
         "create index {name} on t (n); update pg_index set indisvalid = false where indexrelid = '{name}'::regclass;\n"
     )
 }
 
 #[test]
-fn an_index_that_was_broken_before_is_a_warning_and_fails_verify() {
+fn an_index_that_was_invalid_before_is_a_warning_and_fails_verify() {
     let lab = with_table();
-    lab.database.sql(&broken("t_old"));
+    lab.database.sql(&create_invalid_index("t_old"));
     succeeds(one_file(&lab, "create table a (id int);\n").run())
         .warning("t_old is INVALID since before this run")
         .done();
@@ -553,21 +553,26 @@ fn an_index_that_was_broken_before_is_a_warning_and_fails_verify() {
 }
 
 #[test]
-fn an_index_that_a_file_breaks_is_no_success() {
+fn an_index_that_a_file_invalidates_fails_the_run() {
     let lab = with_table();
-    let boss = as_superuser(&lab);
-    boss(&broken("t_new")).run().fails("verify-index", 7).applied(["0001_alone"]).logs("t_new is INVALID").done();
+    let superuser = as_superuser(&lab);
+    superuser(&create_invalid_index("t_new"))
+        .run()
+        .fails("verify-index", 7)
+        .applied(["0001_alone"])
+        .logs("t_new is INVALID")
+        .done();
 }
 
-/// Somebody builds the same index at the moment, and can't finish because of a third one.
+/// Another session builds the same index and is blocked by a third one.
 #[test]
-fn an_index_that_another_session_is_building_is_left_to_it() {
+fn an_index_that_another_session_is_building_is_left_alone() {
     let over_tcp = |lab: &Lab| Session::open(&lab.database.url().parse().expect("a URL")).expect("a session");
     for builder in [over_tcp, |lab: &Lab| lab.database.session()] {
         let lab = with_table();
-        let (holder, builder) = (in_the_way(&lab), builder(&lab));
+        let (holder, builder) = (block_index_builds(&lab), builder(&lab));
         thread::scope(|scope| {
-            // Ends with this closure however it ends, and with it what the other session waits for.
+            // Dropped with this closure even after a panic, which unblocks the other session.
             let holder = holder;
             let building = scope.spawn(|| builder.sql(BUILD));
             lab.database.wait_for(

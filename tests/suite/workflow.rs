@@ -1,36 +1,36 @@
-//! Workflows in documents and examples: the step that is ours, and what stands in `${{ … }}`.
+//! Workflows in documents and examples: the step that uses the action, and the expressions in `${{ … }}`.
 
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
-/// What stands in `${{ … }}`, by its words there.
+/// The values of expressions, by their text in `${{ … }}`.
 pub(crate) type Context = BTreeMap<String, String>;
 
-/// The text with every expression replaced by what it stands for; one that nobody has told of is a failure.
+/// Replaces every expression in a text by its value. An unknown expression is a failure.
 pub(crate) fn evaluate(text: &str, context: &Context) -> String {
     let mut parts = text.split("${{");
     let mut value = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (name, rest) = part.split_once("}}").expect("an expression is closed");
-        value.push_str(context.get(name.trim()).unwrap_or_else(|| panic!("nobody knows `{name}`")));
+        value.push_str(context.get(name.trim()).unwrap_or_else(|| panic!("the context lacks `{name}`")));
         value.push_str(rest);
     }
     value
 }
 
-/// Our step of this job.
+/// Returns the step of this job that uses the action.
 pub(crate) fn our_step(workflow: &str, job: &str) -> Value {
     let workflow: Value = serde_yaml::from_str(workflow).expect("a workflow is YAML");
     let steps = workflow["jobs"][job]["steps"].as_sequence().unwrap_or_else(|| panic!("no job `{job}`"));
     steps.iter().find(|step| is_ours(step)).expect("the job uses the action").clone()
 }
 
-/// Whether the step uses the action.
+/// Returns whether the step uses the action.
 pub(crate) fn is_ours(step: &Value) -> bool {
     step["uses"].as_str().is_some_and(|uses| uses.starts_with("bastion-migrate/bastion-migrate@"))
 }
 
-/// Fenced blocks in this language, without the indentation of a list that they may stand in.
+/// Returns the fenced blocks in this language, without the indentation of a surrounding list.
 pub(crate) fn fenced(document: &str, language: &str) -> Vec<String> {
     let blocks = document.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(language));
     let block = |block: &str| {

@@ -37,8 +37,9 @@ pub(crate) fn fresh_state_query(settings: &Settings) -> String {
 
 /// Parses the response to that query.
 pub(crate) fn parse_fresh_state(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<FreshState> {
-    let is_it = |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE_TAG));
-    let row = rows.iter().rfind(is_it)?;
+    let is_state_row =
+        |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE_TAG));
+    let row = rows.iter().rfind(is_state_row)?;
     let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
     let database = format!("'{database}'::pg_catalog.oid");
     Some(FreshState { state_sql: session_state_sql(&own_locks(settings), &database), state })
@@ -59,17 +60,17 @@ impl SqlExecutor<'_> {
     /// # Errors
     /// The reason why it stopped; events report what was applied before.
     pub async fn migrate(&mut self, transport: &mut Transport) -> Result<(), Fault> {
-        let mut from = 0;
+        let mut first_index = 0;
         loop {
-            let (reached, proof) = self.migrate_from(transport, from).await?;
-            match reached {
+            let (outcome, proof) = self.migrate_from(transport, first_index).await?;
+            match outcome {
                 Ok(SessionOutcome::Finished) => {
                     self.early_proof = proof;
                     return Ok(());
                 }
-                Ok(SessionOutcome::NeedsNewSession(at)) => {
-                    self.start_fresh_session(transport, at).await?;
-                    from = at;
+                Ok(SessionOutcome::NeedsNewSession(next_index)) => {
+                    self.start_fresh_session(transport, next_index).await?;
+                    first_index = next_index;
                 }
                 Err(stopped) if stopped.fault.code.ends_session() => {
                     return self.settle_after_loss(transport, stopped).await;
@@ -89,11 +90,12 @@ impl SqlExecutor<'_> {
     async fn migrate_from(
         &self,
         transport: &Transport,
-        from: usize,
+        first_index: usize,
     ) -> Result<(Result<SessionOutcome, StoppedAt>, Option<LedgerState>), Fault> {
         let (session, ledger) = (require_session(self.session.as_ref())?, require_ledger(self.ledger.as_ref())?);
-        let unasked = || Fault::new(Code::DatabaseNotPostgres, "the server did not report the state of a new session");
-        let fresh = self.fresh_state.as_ref().ok_or_else(unasked)?;
+        let missing_state =
+            || Fault::new(Code::DatabaseNotPostgres, "the server did not report the state of a new session");
+        let fresh = self.fresh_state.as_ref().ok_or_else(missing_state)?;
         let (run, safety, lock_waits) = (self.runner.run_url(), &self.settings.safety, LockWaits::default());
         let options = self.settings.database.as_ref().and_then(|target| target.options.as_deref());
         let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
@@ -112,20 +114,23 @@ impl SqlExecutor<'_> {
         };
         let pending: Vec<&Migration> = self.pending.iter().collect();
         // The query must not be sent in the middle of a file that is sent in several parts.
-        let goes_out_behind = pending.iter().skip(from).all(|migration| migration.execution == Execution::SingleQuery);
-        let asked = async { if goes_out_behind { self.read_ledger(&ledger.as_created()).await.ok() } else { None } };
+        let reads_ledger_after =
+            pending.iter().skip(first_index).all(|migration| migration.execution == Execution::SingleQuery);
+        let ledger_read =
+            async { if reads_ledger_after { self.read_ledger(&ledger.as_created()).await.ok() } else { None } };
         let watch = MonitoredBackend {
             settings: self.settings,
             runner: self.runner,
             events: &self.events,
             pid: session.announced_pid,
         };
-        Ok(run_monitored(watch, transport, &lock_waits, join(apply.apply_all(&pending, from), asked)).await)
+        Ok(run_monitored(watch, transport, &lock_waits, join(apply.apply_all(&pending, first_index), ledger_read))
+            .await)
     }
 
     /// Starts a new session for the files from this one on, with the locks of the old one.
-    async fn start_fresh_session(&mut self, transport: &Transport, at: usize) -> Result<(), Fault> {
-        if let Some(migration) = self.pending.get(at) {
+    async fn start_fresh_session(&mut self, transport: &Transport, index: usize) -> Result<(), Fault> {
+        if let Some(migration) = self.pending.get(index) {
             self.events.emit_note(format!(
                 "{} starts a new session, as in a run of its own: the session changes of the files before it can't \
                  be undone in the old one",
@@ -143,15 +148,15 @@ impl SqlExecutor<'_> {
             self.reopen_session(transport).await?;
         }
         let session = require_session(self.session.as_ref())?;
-        let question = OwnQuery::read_only(fresh_state_query(self.settings));
-        let told = answer_within(wait, query_rows(&session.client, &question)).await?;
-        self.fresh_state = parse_fresh_state(self.settings, &told);
+        let query = OwnQuery::read_only(fresh_state_query(self.settings));
+        let rows = answer_within(wait, query_rows(&session.client, &query)).await?;
+        self.fresh_state = parse_fresh_state(self.settings, &rows);
         Ok(())
     }
 
     fn held_locks(&self) -> Result<Vec<AdvisoryLock>, Fault> {
-        let theirs = self.lock_of_tool(require_ledger(self.ledger.as_ref())?)?;
-        Ok([run_lock::bastion_migrate_lock()].into_iter().chain(theirs).collect())
+        let tool_lock = self.lock_of_tool(require_ledger(self.ledger.as_ref())?)?;
+        Ok([run_lock::bastion_migrate_lock()].into_iter().chain(tool_lock).collect())
     }
 
     /// Hands all locks over to the new session. Returns whether that succeeded; then it replaces the old one.
@@ -185,8 +190,8 @@ impl SqlExecutor<'_> {
         }
         self.session = Some(session);
         let content = self.read_ledger(&require_ledger(self.ledger.as_ref())?.as_created()).await?;
-        let mut left = self.pending.iter().skip(self.commits.committed.get());
-        match left.find(|migration| content.recorded.iter().any(|row| row.version == migration.id.version)) {
+        let mut remaining = self.pending.iter().skip(self.commits.committed.get());
+        match remaining.find(|migration| content.recorded.iter().any(|row| row.version == migration.id.version)) {
             None => Ok(()),
             Some(migration) => Err(Fault::new(
                 Code::LockLost,

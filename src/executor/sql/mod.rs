@@ -68,7 +68,7 @@ impl<'a> SqlExecutor<'a> {
     pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
         let directory = settings.sql.clone();
         let files = run_blocking(move || migrate::read_directory(&directory)).await?;
-        files.warnings().iter().for_each(|doubt| events.emit(Event::Warning(doubt.clone())));
+        files.warnings().iter().for_each(|warning| events.emit(Event::Warning(warning.clone())));
         Ok(Self {
             layouts: files.layouts().to_vec(),
             application: files.application().cloned(),
@@ -103,12 +103,12 @@ impl<'a> SqlExecutor<'a> {
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(transport, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
-        let question = opening_query(self.settings).with_appended(&fresh_session::fresh_state_query(self.settings));
+        let query = opening_query(self.settings).with_appended(&fresh_session::fresh_state_query(self.settings));
         let opening = preflight::run_preflight(
             session,
             target,
             crate::executor::lock_holder::lock_attempt(self.settings),
-            question,
+            query,
             wait,
         )
         .await?;
@@ -140,9 +140,9 @@ impl<'a> SqlExecutor<'a> {
         }
         let ledger = self.choose_ledger()?;
         let session = require_session(self.session.as_ref())?;
-        if let Some(theirs) = self.lock_of_tool(&ledger)? {
+        if let Some(tool_lock) = self.lock_of_tool(&ledger)? {
             wait.limit = wait.limit.saturating_sub(began.elapsed());
-            run_lock::acquire_lock(session, theirs, &wait, &self.events).await?;
+            run_lock::acquire_lock(session, tool_lock, &wait, &self.events).await?;
         }
         self.ledger = Some(ledger);
         self.events.emit(Event::Locked { waited: began.elapsed() });
@@ -161,9 +161,9 @@ impl<'a> SqlExecutor<'a> {
 
     async fn refresh_survey(&mut self) -> Result<(), Fault> {
         let session = require_session(self.session.as_ref())?;
-        let question = opening_query(self.settings).requiring_lock(self.lock_requirement());
-        let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await?;
-        (self.ledger_survey, self.state_without_ledger) = (Survey::from_rows(&answer), LedgerState::from_rows(&answer));
+        let query = opening_query(self.settings).requiring_lock(self.lock_requirement());
+        let rows = answer_within(self.settings.wait_timeout, query_rows(&session.client, &query)).await?;
+        (self.ledger_survey, self.state_without_ledger) = (Survey::from_rows(&rows), LedgerState::from_rows(&rows));
         Ok(())
     }
 
@@ -233,8 +233,8 @@ impl<'a> SqlExecutor<'a> {
     /// Returns the migrations in the ledger; one whose file is gone has only a name.
     fn recorded_migrations(&self) -> Vec<MigrationId> {
         let id = |row: &RecordedMigration| {
-            let known = self.all_migrations.iter().find(|id| id.version == row.version).cloned();
-            known.unwrap_or_else(|| MigrationId {
+            let id_of_file = self.all_migrations.iter().find(|id| id.version == row.version).cloned();
+            id_of_file.unwrap_or_else(|| MigrationId {
                 index: 0,
                 version: row.version.clone(),
                 name: row.name.clone(),
@@ -300,8 +300,8 @@ impl<'a> SqlExecutor<'a> {
     fn choose_ledger(&mut self) -> Result<Ledger, Fault> {
         let sql = &self.settings.sql;
         let (table, application) = (sql.ledger_table.as_deref(), self.application.as_ref());
-        let wanted = LedgerHints { layouts: &self.layouts, table, application };
-        let LedgerChoice { ledger, other_ledgers, ignored } = self.ledger_survey.choose_ledger(&wanted)?;
+        let hints = LedgerHints { layouts: &self.layouts, table, application };
+        let LedgerChoice { ledger, other_ledgers, ignored } = self.ledger_survey.choose_ledger(&hints)?;
         crate::executor::report_ignored_ledgers(&ignored, &self.events);
         self.other_ledgers = other_ledgers;
         Ok(ledger)
@@ -309,9 +309,9 @@ impl<'a> SqlExecutor<'a> {
 
     pub(super) async fn read_ledger(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
         let session = require_session(self.session.as_ref())?;
-        let question = ledger.read_query(&self.other_ledgers).requiring_lock(self.lock_requirement());
-        let answer = query_rows(&session.client, &question).await?;
-        Ok(LedgerState::from_rows(&answer))
+        let query = ledger.read_query(&self.other_ledgers).requiring_lock(self.lock_requirement());
+        let rows = query_rows(&session.client, &query).await?;
+        Ok(LedgerState::from_rows(&rows))
     }
 
     /// Warns of INVALID indexes that earlier runs, or others, left behind and this run does not repair. `verify`
@@ -345,14 +345,14 @@ fn opening_query(settings: &Settings) -> OwnQuery {
 fn startup_settings(settings: &Settings, runner: &Runner) -> StartupSettings {
     let safety = &settings.safety;
     // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that hangs.
-    let ours = format!(
+    let options = format!(
         "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=600000 \
          -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
          -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
         safety.lock_timeout.as_millis(),
         safety.statement_timeout.as_millis(),
     );
-    let mut startup = StartupSettings::new(run_lock::application_name(runner), &ours, settings.database.as_ref());
+    let mut startup = StartupSettings::new(run_lock::application_name(runner), &options, settings.database.as_ref());
     if !settings.command.may_write() {
         startup.options += " -c default_transaction_read_only=on";
     }

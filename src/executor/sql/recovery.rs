@@ -61,16 +61,16 @@ impl SqlExecutor<'_> {
         let canceller = session.canceller();
         let sql = self.commits.rollback_sql();
         let mut rollback = std::pin::pin!(session.client.batch_execute(sql));
-        let answer = loop {
+        let result = loop {
             match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
                 Ok(Err(error)) if is_late_cancel(&statement_fault(&error)) => {
                     rollback.set(session.client.batch_execute(sql));
                 }
-                Ok(answer) => break answer,
+                Ok(result) => break result,
                 Err(_) => canceller.cancel(transport).await?,
             }
         };
-        answer.map_err(|error| statement_fault(&error))?;
+        result.map_err(|error| statement_fault(&error))?;
         self.commits.record_rollback();
         let Some(ledger) = &self.ledger else { return Ok(()) };
         if self.commits.sent.get() == self.commits.committed.get() {
@@ -79,7 +79,7 @@ impl SqlExecutor<'_> {
         let content = loop {
             match self.read_created_ledger(ledger).await {
                 Err(fault) if is_late_cancel(&fault) => {}
-                answer => break answer?,
+                result => break result?,
             }
         };
         self.report_committed(&content, |index| Event::Cancelled { index });
@@ -91,11 +91,11 @@ impl SqlExecutor<'_> {
     /// run and `verify` report them.
     pub(crate) async fn explain_by_leftovers(&self, fault: Fault) -> Fault {
         let Some(session) = &self.session else { return fault };
-        let question = OwnQuery::read_only(invalid_indexes_sql());
-        let Ok(answer) = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await else {
+        let query = OwnQuery::read_only(invalid_indexes_sql());
+        let Ok(rows) = answer_within(self.settings.wait_timeout, query_rows(&session.client, &query)).await else {
             return fault;
         };
-        let invalid = LedgerState::from_rows(&answer).invalid_indexes;
+        let invalid = LedgerState::from_rows(&rows).invalid_indexes;
         self.warn_of_new_invalid_indexes(&invalid);
         invalid_index_faults::explain_already_exists(fault, &invalid)
     }
@@ -116,7 +116,11 @@ impl SqlExecutor<'_> {
 
     /// Reconnects and reads the outcome of the migrations that were in flight: what is not in the ledger was rolled
     /// back.
-    pub(crate) async fn settle_after_loss(&mut self, transport: &mut Transport, stopped: StoppedAt) -> Result<(), Fault> {
+    pub(crate) async fn settle_after_loss(
+        &mut self,
+        transport: &mut Transport,
+        stopped: StoppedAt,
+    ) -> Result<(), Fault> {
         let lost = self.root_cause(transport, stopped.fault).await;
         self.events.emit(Event::Waiting {
             what: "the database, to see what was committed".to_owned(),
@@ -128,21 +132,21 @@ impl SqlExecutor<'_> {
                 self.warn_of_new_invalid_indexes(&content.invalid_indexes);
                 match self.pending.len() - self.commits.committed.get() {
                     0 => Ok(()),
-                    left => Err(lost.detail(format!(
-                        "{} applied, {left} not, according to the ledger",
+                    remaining => Err(lost.detail(format!(
+                        "{} applied, {remaining} not, according to the ledger",
                         self.commits.committed.get()
                     ))),
                 }
             }
             // No commit was sent, perhaps because the ledger itself was still being created.
             Err(_) if self.commits.sent.get() == self.commits.durable.get() => Err(lost),
-            Err(why) => {
+            Err(error) => {
                 self.report_in_doubt();
                 Err(Fault::new(
                     Code::CommitInDoubt,
                     format!("the connection broke while a commit was in progress: {}", lost.cause),
                 )
-                .detail(format!("it could not be restored: {}", why.cause)))
+                .detail(format!("it could not be restored: {}", error.cause)))
             }
         }
     }
@@ -154,15 +158,15 @@ impl SqlExecutor<'_> {
         let lost =
             match answer_within(wait, self.read_ledger(&require_ledger(self.ledger.as_ref())?.as_created())).await {
                 Err(lost) if lost.code.ends_session() => self.root_cause(transport, lost).await,
-                answer => return answer,
+                result => return result,
             };
         self.events.emit(Event::Waiting {
             what: "the database, to read the ledger again".to_owned(),
             why: lost.cause.clone(),
         });
-        self.reconnect_and_read(transport).await.map_err(|why| {
+        self.reconnect_and_read(transport).await.map_err(|error| {
             lost.detail("everything was committed: only the proof is missing")
-                .detail(format!("the connection could not be restored: {}", why.cause))
+                .detail(format!("the connection could not be restored: {}", error.cause))
                 .fix("run `command: verify` as soon as the database can be reached")
         })
     }
@@ -185,12 +189,12 @@ impl SqlExecutor<'_> {
     /// Reads the ledger; if its creation was rolled back, nothing is recorded. Everything that it returns is durable.
     async fn read_created_ledger(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
         let session = require_session(self.session.as_ref())?;
-        let question = OwnQuery::read_write(migrate::FLUSH);
-        query_rows(&session.client, &question).await?;
-        let question = ledger.as_created().read_query(&[]).requiring_lock(RunLockRequirement::Held);
-        match query_rows(&session.client, &question).await {
+        let query = OwnQuery::read_write(migrate::FLUSH);
+        query_rows(&session.client, &query).await?;
+        let query = ledger.as_created().read_query(&[]).requiring_lock(RunLockRequirement::Held);
+        match query_rows(&session.client, &query).await {
             Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(LedgerState::default()),
-            answer => answer.map(|answer| LedgerState::from_rows(&answer)),
+            rows => rows.map(|rows| LedgerState::from_rows(&rows)),
         }
     }
 
@@ -199,19 +203,26 @@ impl SqlExecutor<'_> {
         if transport.loss_fault().is_some() {
             *transport = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
         }
-        let left = wait.saturating_sub(began.elapsed());
-        let session =
-            wait::wait_for_session(transport, self.settings.required_database()?, &self.startup, left, &self.events)
-                .await?;
-        let doubtful = self.commits.sent.get() > self.commits.committed.get();
-        if let Some(xid) = self.commits.xid.get().filter(|_| doubtful) {
-            let question = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
-            let said = query_rows(&session.client, &question).await;
-            let status = match said {
+        let remaining = wait.saturating_sub(began.elapsed());
+        let session = wait::wait_for_session(
+            transport,
+            self.settings.required_database()?,
+            &self.startup,
+            remaining,
+            &self.events,
+        )
+        .await?;
+        let is_in_doubt = self.commits.sent.get() > self.commits.committed.get();
+        if let Some(xid) = self.commits.xid.get().filter(|_| is_in_doubt) {
+            let query = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
+            let rows = query_rows(&session.client, &query).await;
+            let status = match rows {
                 Err(lost) if lost.code.ends_session() => return Err(lost),
                 // A server that crashed may have lost the transaction altogether. The ledger decides, not this.
-                Err(forgotten) => forgotten.cause,
-                Ok(answer) => answer.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned()),
+                Err(error) => error.cause,
+                Ok(status_rows) => {
+                    status_rows.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned())
+                }
             };
             self.events.emit_note(format!("transaction {xid} is, according to the server: {status}"));
         }
@@ -229,9 +240,9 @@ impl SqlExecutor<'_> {
 
     /// Reports every migration that is in the ledger and was not reported yet, and corrects the reports that a crash of
     /// the server made untrue. Migrations are committed in order; the first that is not in the ledger is reported by
-    /// `otherwise`.
-    fn report_committed(&self, content: &LedgerState, otherwise: impl Fn(usize) -> Event) {
-        let told = self.commits.committed.get();
+    /// `other_event`.
+    fn report_committed(&self, content: &LedgerState, other_event: impl Fn(usize) -> Event) {
+        let reported_count = self.commits.committed.get();
         let recorded = |version: &str| content.recorded.iter().find(|row| row.version == version);
         // The commits of a killed earlier run may not have been durable either.
         let older = self.ledger_before.recorded.iter().filter(|row| recorded(&row.version).is_none());
@@ -242,24 +253,28 @@ impl SqlExecutor<'_> {
         for (index, migration) in self.pending.iter().enumerate().skip(self.commits.durable.get()) {
             let (key, version) = (migration.id.index, &migration.id.version);
             let Some(row) = recorded(version) else {
-                self.report_lost_in_crash(index, told);
-                self.events.emit(otherwise(key));
+                self.report_lost_in_crash(index, reported_count);
+                self.events.emit(other_event(key));
                 return;
             };
-            if index >= told {
-                let took = Duration::from_millis(row.took_ms);
-                self.events.emit(Event::Applied { index: key, took });
+            if index >= reported_count {
+                let duration = Duration::from_millis(row.took_ms);
+                self.events.emit(Event::Applied { index: key, took: duration });
             }
             self.commits.committed.set(index + 1);
         }
     }
 
-    fn report_lost_in_crash(&self, from: usize, told: usize) {
-        let Some(forgotten) = self.pending.get(from..told).filter(|forgotten| !forgotten.is_empty()) else { return };
-        for migration in forgotten {
+    fn report_lost_in_crash(&self, first_index: usize, reported_count: usize) {
+        let Some(lost_migrations) =
+            self.pending.get(first_index..reported_count).filter(|lost_migrations| !lost_migrations.is_empty())
+        else {
+            return;
+        };
+        for migration in lost_migrations {
             self.events.emit(Event::LostInCrash { index: migration.id.index });
         }
-        self.commits.committed.set(from);
+        self.commits.committed.set(first_index);
     }
 }
 

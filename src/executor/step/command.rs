@@ -74,12 +74,12 @@ async fn run_with_retries(
     lock_holder: &mut LockHolder<'_>,
     command_run: CommandRun<'_>,
 ) -> Result<(), Fault> {
-    let (mut turn, mut said) = (RunMode::Start, RefCell::new(Transcript::default()));
+    let (mut mode, mut transcript) = (RunMode::Start, RefCell::new(Transcript::default()));
     let lock_retries = LockRetries { lock_timeout: sites.settings.safety.lock_timeout, retries: command_run.retries };
     let lock_waits = LockWaits::default();
     let broken = lock_holder.invalid_indexes().await?;
     lock_holder.start_monitor(sites.transport()?).await;
-    let (mut state, mut unheard) =
+    let (mut state, mut follower_failures) =
         (RetryState { attempt: 0, lock_limit: LockWaitLimit::Limited, invalid_before: broken }, 0);
     loop {
         let lock_timeout = begin_attempt(&lock_waits, lock_retries, &state);
@@ -88,15 +88,17 @@ async fn run_with_retries(
             ..SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command))
         };
         let task = SiteCommand { site: command_run.site, command: command_run.command, terms };
-        let Err(fault) = run_once(sites, lock_holder, task, turn, &said, &lock_waits).await else { return Ok(()) };
+        let Err(fault) = run_once(sites, lock_holder, task, mode, &transcript, &lock_waits).await else {
+            return Ok(());
+        };
         if sites.may_be_detached(command_run.site, &fault) {
-            unheard = if sites.is_connection_lost() { 0 } else { unheard + 1 };
-            if unheard > MAX_FOLLOWER_RESTARTS {
+            follower_failures = if sites.is_connection_lost() { 0 } else { follower_failures + 1 };
+            if follower_failures > MAX_FOLLOWER_RESTARTS {
                 sites.stop_commands().await?;
                 return Err(fault.detail("so the work was stopped"));
             }
             reattach(sites, lock_holder, &fault).await?;
-            turn = RunMode::Resume;
+            mode = RunMode::Resume;
             continue;
         }
         let fault = if lock_waits.has_cancelled_a_wait() { fault.code(Code::LockTimeout) } else { fault };
@@ -104,7 +106,7 @@ async fn run_with_retries(
             return Err(fault);
         }
         state = prepare_retry(sites, lock_holder, (lock_retries, state), &lock_waits, fault).await?;
-        (turn, said) = (RunMode::Start, RefCell::default());
+        (mode, transcript) = (RunMode::Start, RefCell::default());
     }
 }
 
@@ -134,32 +136,38 @@ async fn prepare_retry(
     lock_waits: &LockWaits,
     fault: Fault,
 ) -> Result<RetryState, Fault> {
-    let said = lock_waits.describe_blockers();
-    let left = lock_holder.invalid_indexes().await.unwrap_or_default();
-    let left: Vec<String> = left.into_iter().filter(|index| !state.invalid_before.contains(index)).collect();
-    let form = lock_waits.current_blockers().into_iter().rev().find_map(|obstacle| obstacle.form);
-    let cut_off = form.or_else(|| (!left.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
-    if let Some(form) = cut_off.filter(|_| state.lock_limit == LockWaitLimit::Limited) {
-        let fault = invalid_index_faults::lock_limit_fault(fault, form, said.as_deref());
+    let blockers = lock_waits.describe_blockers();
+    let invalid_indexes = lock_holder.invalid_indexes().await.unwrap_or_default();
+    let invalid_indexes: Vec<String> =
+        invalid_indexes.into_iter().filter(|index| !state.invalid_before.contains(index)).collect();
+    let form = lock_waits.current_blockers().into_iter().rev().find_map(|blocker| blocker.form);
+    let interrupted_form =
+        form.or_else(|| (!invalid_indexes.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
+    if let Some(form) = interrupted_form.filter(|_| state.lock_limit == LockWaitLimit::Limited) {
+        let fault = invalid_index_faults::lock_limit_fault(fault, form, blockers.as_deref());
         let Some(_) = lock_retries.pause_after(state.attempt) else { return Err(fault) };
         sites.events.emit(Event::Waiting {
             what: format!("another try of the tool, in which {form} may wait as long as the run may take"),
             why: fault.cause.clone(),
         });
-        let dropped = lock_holder.drop_indexes(sites.transport()?, &left, lock_waits).await;
-        dropped.map_err(|why| fault.detail(format!("what it left behind could not be dropped: {}", why.cause)))?;
+        let dropped = lock_holder.drop_indexes(sites.transport()?, &invalid_indexes, lock_waits).await;
+        dropped.map_err(|error| fault.detail(format!("what it left behind could not be dropped: {}", error.cause)))?;
         return Ok(RetryState { lock_limit: LockWaitLimit::Unlimited, ..state });
     }
-    let named = match &said {
-        Some(said) => fault.clone().detail(said.clone()),
+    let described_fault = match &blockers {
+        Some(blockers) => fault.clone().detail(blockers.clone()),
         None => fault.clone(),
     };
-    let pause = lock_retries.pause_after(state.attempt).ok_or(named)?;
+    let pause = lock_retries.pause_after(state.attempt).ok_or(described_fault)?;
     let number = state.attempt + 1;
-    let most = if said.is_some() { "at most " } else { "" };
+    let at_most = if blockers.is_some() { "at most " } else { "" };
     sites.events.emit(Event::Waiting {
-        what: format!("another try of the tool ({number} of {}, in {most}{} s)", lock_retries.retries, pause.as_secs()),
-        why: [Some(fault.cause), said].into_iter().flatten().collect::<Vec<_>>().join("; "),
+        what: format!(
+            "another try of the tool ({number} of {}, in {at_most}{} s)",
+            lock_retries.retries,
+            pause.as_secs()
+        ),
+        why: [Some(fault.cause), blockers].into_iter().flatten().collect::<Vec<_>>().join("; "),
     });
     pause_before_retry(sites, lock_holder, lock_waits, pause).await?;
     Ok(RetryState { attempt: number, ..state })
@@ -204,11 +212,11 @@ async fn run_once(
     sites: &Sites<'_>,
     lock_holder: &LockHolder<'_>,
     task: SiteCommand<'_>,
-    turn: RunMode,
-    said: &RefCell<Transcript>,
+    mode: RunMode,
+    transcript: &RefCell<Transcript>,
     lock_waits: &LockWaits,
 ) -> Result<(), Fault> {
-    let work = sites.run_to_success(task, turn, said);
+    let work = sites.run_to_success(task, mode, transcript);
     let watch = lock_holder.monitor_until_lost(sites.transport()?, || sites.backend_pids(), lock_waits);
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,

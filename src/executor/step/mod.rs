@@ -22,13 +22,14 @@ pub(super) fn report_steps(settings: &Settings, migrate: &[Step], events: &Event
     let steps = &settings.steps;
     let phases =
         [(StepPhase::Before, &steps.before[..]), (StepPhase::Migrate, migrate), (StepPhase::After, &steps.after)];
-    let ids =
-        phases.into_iter().flat_map(|(phase, steps)| (0..).zip(steps).map(move |(at, step)| step_id(phase, at, step)));
+    let ids = phases
+        .into_iter()
+        .flat_map(|(phase, steps)| (0..).zip(steps).map(move |(index, step)| step_id(phase, index, step)));
     events.emit(Event::Steps(ids.collect()));
 }
 
-fn step_id(phase: StepPhase, at: usize, step: &Step) -> StepId {
-    StepId { phase, at, name: step.name.clone() }
+fn step_id(phase: StepPhase, index: usize, step: &Step) -> StepId {
+    StepId { phase, at: index, name: step.name.clone() }
 }
 
 /// Runs the steps whose `when` is met.
@@ -39,11 +40,11 @@ pub(super) async fn run_steps(
     sites: &mut Sites<'_>,
     lock_holder: &mut LockHolder<'_>,
     (phase, steps): (StepPhase, &[Step]),
-    turns: &[When],
+    conditions: &[When],
 ) -> Result<(), Fault> {
-    for (at, step) in steps.iter().enumerate().filter(|(_, step)| turns.contains(&step.when)) {
-        let told = |fate| Event::StepChanged { id: step_id(phase, at, step), fate };
-        sites.events.emit(told(StepState::Running));
+    for (index, step) in steps.iter().enumerate().filter(|(_, step)| conditions.contains(&step.when)) {
+        let state_event = |state| Event::StepChanged { id: step_id(phase, index, step), fate: state };
+        sites.events.emit(state_event(StepState::Running));
         let done = match &step.work {
             StepWork::Command { line, site } => {
                 let command_run = CommandRun { site, command: line, retries: step.retries, timeout: step.timeout };
@@ -52,10 +53,10 @@ pub(super) async fn run_steps(
             StepWork::Sql { shown, path } => sql_file::run_sql_file(sites, shown, path, step.timeout).await,
         };
         let Err(fault) = done else {
-            sites.events.emit(told(StepState::Done));
+            sites.events.emit(state_event(StepState::Done));
             continue;
         };
-        sites.events.emit(told(StepState::Failed));
+        sites.events.emit(state_event(StepState::Failed));
         let fault = in_step_stage(phase, fault);
         let fault = if step.has_own_name() { fault.detail(format!("in the step `{}`", step.name)) } else { fault };
         match step.need {
@@ -101,7 +102,7 @@ pub(super) async fn wait_until_healthy(sites: &Sites<'_>, health: &HealthCheck) 
     let terms =
         SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command));
     let task = SiteCommand { site, command: line, terms };
-    let mut asked = 0;
+    let mut attempts = 0;
     loop {
         let fault = match timeout(*limit, sites.run_checked(task)).await {
             Ok(Ok(_)) => return Ok(()),
@@ -122,15 +123,15 @@ pub(super) async fn wait_until_healthy(sites: &Sites<'_>, health: &HealthCheck) 
         if sites.pass_tls_if_demanded() {
             continue;
         }
-        if asked == *retries {
+        if attempts == *retries {
             let cause =
-                format!("`{}` is not healthy after {} attempt(s): {}", line.display_text(), asked + 1, fault.cause);
+                format!("`{}` is not healthy after {} attempt(s): {}", line.display_text(), attempts + 1, fault.cause);
             return Err(fault
                 .detail
                 .into_iter()
                 .fold(Fault::new(Code::Unhealthy, cause).fix(fault.fix), Fault::detail));
         }
-        asked += 1;
+        attempts += 1;
         sites.events.emit(Event::Waiting { what: format!("`{}` to succeed", line.display_text()), why: fault.cause });
         sleep(*interval).await;
     }

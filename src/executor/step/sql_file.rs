@@ -26,28 +26,28 @@ use tokio::time::timeout;
 /// The server's error with its position in the file; `step-timeout`.
 pub(crate) async fn run_sql_file(
     sites: &Sites<'_>,
-    shown: &str,
+    file_name: &str,
     path: &Path,
     limit: Option<Duration>,
 ) -> Result<(), Fault> {
     let file = path.to_owned();
     let text = run_blocking(move || std::fs::read_to_string(file)).await.map_err(|error| {
-        Fault::new(Code::FileUnreadable, format!("the file `{shown}` can't be read"))
+        Fault::new(Code::FileUnreadable, format!("the file `{file_name}` can't be read"))
             .with_causes(&error)
-            .in_file(FilePosition::of_file(shown))
+            .in_file(FilePosition::of_file(file_name))
     })?;
     let text = text.trim_start_matches('\u{feff}');
     let safety = &sites.settings.safety;
-    let ours = format!(
+    let options = format!(
         "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
          -c standard_conforming_strings=on",
         if waits_for_transactions(text).is_some() { 0 } else { safety.lock_timeout.as_millis() },
         safety.statement_timeout.as_millis()
     );
     let target = sites.settings.required_database()?;
-    let startup = StartupSettings::new(run_lock::tool_application_name(sites.runner), &ours, Some(target));
+    let startup = StartupSettings::new(run_lock::tool_application_name(sites.runner), &options, Some(target));
     let wait = sites.settings.wait_timeout;
-    let events = sites.events.clone().for_file(shown);
+    let events = sites.events.clone().for_file(file_name);
     let session = wait::wait_for_session(sites.transport()?, target, &startup, wait, &events).await?;
     let watch = MonitoredBackend {
         settings: sites.settings,
@@ -56,12 +56,12 @@ pub(crate) async fn run_sql_file(
         pid: session.announced_pid,
     };
     let (transport, lock_waits) = (sites.transport()?, LockWaits::default());
-    let work = run_within_limit(transport, limit, (shown, text), (&session, wait));
+    let work = run_within_limit(transport, limit, (file_name, text), (&session, wait));
     let done = match run_monitored(watch, transport, &lock_waits, work).await {
-        Ok(()) => answer_within(wait, check_transaction_ended(&session, shown)).await,
+        Ok(()) => answer_within(wait, check_transaction_ended(&session, file_name)).await,
         failed => {
             failed.map_err(|fault| match lock_waits.describe_blockers().filter(|_| fault.code == Code::LockTimeout) {
-                Some(said) => fault.detail(said),
+                Some(blockers) => fault.detail(blockers),
                 None => fault,
             })
         }
@@ -73,34 +73,34 @@ pub(crate) async fn run_sql_file(
 async fn run_within_limit(
     transport: &Transport,
     limit: Option<Duration>,
-    (shown, text): (&str, &str),
+    (file_name, text): (&str, &str),
     (session, wait): (&Session, Duration),
 ) -> Result<(), Fault> {
     let work = async {
         let unlimited = format!("DO $bastion_migrate$ BEGIN {DISABLE_TRANSACTION_TIMEOUT}END $bastion_migrate$");
         session.client.batch_execute(&unlimited).await.map_err(|error| statement_fault(&error))?;
-        run_script(&session.client, SqlSource { file: shown, text }).await
+        run_script(&session.client, SqlSource { file: file_name, text }).await
     };
     let Some(limit) = limit else { return work.await };
     if let Ok(done) = timeout(limit, work).await {
         return done;
     }
     answer_within(wait, session.canceller().cancel(transport)).await?;
-    let cause = format!("`{shown}` was not done after {} s", limit.as_secs());
+    let cause = format!("`{file_name}` was not done after {} s", limit.as_secs());
     Err(Fault::new(Code::StepTimeout, cause))
 }
 
 /// Fails if the file has left a transaction open: it would be rolled back with the session, without a notice.
-async fn check_transaction_ended(session: &Session, shown: &str) -> Result<(), Fault> {
+async fn check_transaction_ended(session: &Session, file_name: &str) -> Result<(), Fault> {
     // In an open transaction, its start time differs from that of this statement.
-    let question = OwnQuery::read_write("SELECT now() <> statement_timestamp()");
-    let answer = query_rows(&session.client, &question).await?;
-    match answer.first().and_then(|row| row.first()).and_then(Option::as_deref) {
+    let query = OwnQuery::read_write("SELECT now() <> statement_timestamp()");
+    let rows = query_rows(&session.client, &query).await?;
+    match rows.first().and_then(|row| row.first()).and_then(Option::as_deref) {
         Some("t") => {
-            let cause = format!("`{shown}` begins a transaction and does not end it: its changes were rolled back");
+            let cause = format!("`{file_name}` begins a transaction and does not end it: its changes were rolled back");
             Err(Fault::new(Code::OwnTransaction, cause)
                 .fix("add COMMIT at its end")
-                .in_file(FilePosition::of_file(shown)))
+                .in_file(FilePosition::of_file(file_name)))
         }
         _ => Ok(()),
     }

@@ -17,17 +17,23 @@ const MAX_NAMED: usize = 5;
 ///
 /// # Errors
 /// `tool-list`, `tool-elsewhere`.
-pub(crate) fn check_list_plausible(recipe: &Recipe, known: &ToolListing, here: &LedgerSnapshot) -> Result<(), Fault> {
-    let recorded = here.rows.len();
-    match known {
+pub(crate) fn check_list_plausible(
+    recipe: &Recipe,
+    listing: &ToolListing,
+    ledger: &LedgerSnapshot,
+) -> Result<(), Fault> {
+    let recorded = ledger.rows.len();
+    match listing {
         ToolListing::Listed(listed) if listed.is_empty() && recipe.lists_all() => {
             let cause = format!("`tool: {}` was run to list its migrations, and listed none", recipe.name);
             Err(Fault::new(Code::ToolList, cause))
         }
         ToolListing::Listed(listed)
-            if recipe.lists_all() && recorded > 0 && !listed.iter().any(|one| here.has_name(&one.name)) =>
+            if recipe.lists_all()
+                && recorded > 0
+                && !listed.iter().any(|migration| ledger.has_name(&migration.name)) =>
         {
-            let first = here.rows.first().map_or("", |row| &row.name);
+            let first = ledger.rows.first().map_or("", |row| &row.name);
             let cause = match recorded {
                 1 => format!("the tool's list does not contain `{first}`, the only migration in its ledger"),
                 several => {
@@ -55,10 +61,11 @@ pub(crate) fn check_list_plausible(recipe: &Recipe, known: &ToolListing, here: &
 pub(crate) fn check_same_database(
     recipe: &Recipe,
     listed: &[ListedMigration],
-    here: &LedgerSnapshot,
+    ledger: &LedgerSnapshot,
 ) -> Result<(), Fault> {
-    let applied: Vec<&ListedMigration> = listed.iter().filter(|one| one.applied).collect();
-    if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|one| here.has_name(&one.name)) {
+    let applied: Vec<&ListedMigration> = listed.iter().filter(|migration| migration.applied).collect();
+    if applied.is_empty() || recipe.ledger.is_none() || applied.iter().any(|migration| ledger.has_name(&migration.name))
+    {
         return Ok(());
     }
     let cause = format!(
@@ -74,7 +81,7 @@ pub(crate) fn unapplied_fault(command: &str, missing: &[MigrationId]) -> Option<
     let first = missing.first()?.label();
     let cause = match missing.len() {
         1 => format!("`{command}` succeeded, but `{first}` is not in the ledger"),
-        several => format!("`{command}` succeeded, but {several} migrations are not in the ledger, `{first}` first"),
+        count => format!("`{command}` succeeded, but {count} migrations are not in the ledger, `{first}` first"),
     };
     Some(Fault::new(Code::VerifyPending, cause).fix(
         "see above what the tool did instead: check that its command migrates, and that it uses the database in \
@@ -83,21 +90,21 @@ pub(crate) fn unapplied_fault(command: &str, missing: &[MigrationId]) -> Option<
 }
 
 /// Returns the fault of a tool that succeeded and did not roll back these migrations.
-pub(crate) fn not_rolled_back_fault(command: &str, left: &[MigrationId]) -> Option<Fault> {
-    let first = left.first()?.label();
-    let cause = match left.len() {
+pub(crate) fn not_rolled_back_fault(command: &str, remaining: &[MigrationId]) -> Option<Fault> {
+    let first = remaining.first()?.label();
+    let cause = match remaining.len() {
         1 => format!("`{command}` succeeded, but `{first}` is still in the ledger"),
-        several => format!("`{command}` succeeded, but {several} migrations are still in the ledger, `{first}` first"),
+        count => format!("`{command}` succeeded, but {count} migrations are still in the ledger, `{first}` first"),
     };
     Some(Fault::new(Code::VerifyPending, cause).fix("see above what the tool did instead"))
 }
 
 /// Returns the fault of changes that were not requested; `None` if there are none. `who` describes what was run
 /// meanwhile.
-pub(crate) fn unrequested_change_fault(who: &str, before: &LedgerSnapshot, now: &LedgerSnapshot) -> Option<Fault> {
-    let recorded: Vec<&ToolMigration> = now.rows_since(before).collect();
-    let lost: Vec<&ToolMigration> = before.rows_since(now).collect();
-    let (new, gone) = (now.schema_added_since(before), before.schema_added_since(now));
+pub(crate) fn unrequested_change_fault(who: &str, before: &LedgerSnapshot, after: &LedgerSnapshot) -> Option<Fault> {
+    let recorded: Vec<&ToolMigration> = after.rows_since(before).collect();
+    let lost: Vec<&ToolMigration> = before.rows_since(after).collect();
+    let (new, gone) = (after.schema_added_since(before), before.schema_added_since(after));
     let rows = |rows: &[&ToolMigration]| join_first_names(rows.iter().map(|row| format!("`{}`", row.name)));
     let happened = [
         (recorded.len(), "recorded since", "migration", rows(&recorded)),
@@ -105,19 +112,20 @@ pub(crate) fn unrequested_change_fault(who: &str, before: &LedgerSnapshot, now: 
         (new.len(), "new in the schema", "object", join_first_names(new.iter().cloned())),
         (gone.len(), "gone from the schema", "object", join_first_names(gone.iter().cloned())),
     ];
-    let mut told = happened.iter().filter(|(count, ..)| *count > 0).map(|(count, what, thing, names)| match count {
-        1 => format!("1 {thing} is {what}: {names}"),
-        count => format!("{count} {thing}s are {what}: {names}"),
-    });
-    let first = told.next()?;
-    Some(told.fold(Fault::new(Code::ToolUnasked, format!("{who}, and meanwhile {first}")), Fault::detail))
+    let mut descriptions =
+        happened.iter().filter(|(count, ..)| *count > 0).map(|(count, verb, thing, names)| match count {
+            1 => format!("1 {thing} is {verb}: {names}"),
+            count => format!("{count} {thing}s are {verb}: {names}"),
+        });
+    let first = descriptions.next()?;
+    Some(descriptions.fold(Fault::new(Code::ToolUnasked, format!("{who}, and meanwhile {first}")), Fault::detail))
 }
 
 /// Joins the first few names.
 fn join_first_names(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(MAX_NAMED);
+    let rest_count = names.len().saturating_sub(MAX_NAMED);
     let first = names.take(MAX_NAMED).collect::<Vec<_>>().join(", ");
-    if more == 0 { first } else { format!("{first} and {more} more") }
+    if rest_count == 0 { first } else { format!("{first} and {rest_count} more") }
 }
 
 /// Returns the fault of a tool that keeps a ledger, in a database without one.
@@ -132,8 +140,8 @@ pub(crate) fn lost_rows_fault<'w>(lost: impl Iterator<Item = &'w ToolMigration>)
     (!lost.is_empty()).then(|| {
         let cause = match lost.len() {
             1 => format!("{} was in the ledger before, and no longer is", lost.concat()),
-            several => format!(
-                "{several} migrations were in the ledger before, and no longer are: {}",
+            count => format!(
+                "{count} migrations were in the ledger before, and no longer are: {}",
                 join_first_names(lost.into_iter())
             ),
         };
@@ -142,13 +150,13 @@ pub(crate) fn lost_rows_fault<'w>(lost: impl Iterator<Item = &'w ToolMigration>)
     })
 }
 
-/// Returns the fault of changes in the ledger that are not in the plan; `what` is the kind of change.
-pub(crate) fn unplanned_fault(what: &str, beyond: &[&ToolMigration]) -> Option<Fault> {
-    let names = || join_first_names(beyond.iter().map(|row| format!("`{}`", row.name)));
-    let cause = match beyond.len() {
+/// Returns the fault of changes in the ledger that are not in the plan; `verb` is the kind of change.
+pub(crate) fn unplanned_fault(verb: &str, unplanned_rows: &[&ToolMigration]) -> Option<Fault> {
+    let names = || join_first_names(unplanned_rows.iter().map(|row| format!("`{}`", row.name)));
+    let cause = match unplanned_rows.len() {
         0 => return None,
-        1 => format!("1 migration was {what} that is not in the plan: {}", names()),
-        several => format!("{several} migrations were {what} that are not in the plan: {}", names()),
+        1 => format!("1 migration was {verb} that is not in the plan: {}", names()),
+        count => format!("{count} migrations were {verb} that are not in the plan: {}", names()),
     };
     Some(Fault::new(Code::VerifyUnplanned, cause))
 }
@@ -158,26 +166,26 @@ mod tests {
     use super::*;
 
     fn listed(names: &[(&str, bool)]) -> Vec<ListedMigration> {
-        let one = |(name, applied): &(&str, bool)| ListedMigration {
+        let migration = |(name, applied): &(&str, bool)| ListedMigration {
             name: (*name).to_owned(),
             applied: *applied,
             ..ListedMigration::default()
         };
-        names.iter().map(one).collect()
+        names.iter().map(migration).collect()
     }
 
-    fn witness(names: &[&str]) -> LedgerSnapshot {
+    fn snapshot(names: &[&str]) -> LedgerSnapshot {
         LedgerSnapshot::from_listing(&listed(&names.iter().map(|name| (*name, true)).collect::<Vec<_>>()))
     }
 
     #[test]
     fn a_migration_that_a_tool_left_undone_is_named() {
         let listed = listed(&[("a.1", true), ("a.2", false), ("a.3", false)]);
-        let (django, before) = (Recipe::by_name("django").unwrap(), witness(&["a.1"]));
+        let (django, before) = (Recipe::by_name("django").unwrap(), snapshot(&["a.1"]));
         let pending = super::super::plan::pending_migrations(&django, &listed, &before);
         assert_eq!(pending.iter().map(|id| (id.index, id.name.as_str())).collect::<Vec<_>>(), [(1, "a.2"), (2, "a.3")]);
         let missing = |after: &[&str]| {
-            let after = witness(after);
+            let after = snapshot(after);
             pending.iter().filter(|id| !after.is_newly_recorded(&before, id)).cloned().collect::<Vec<_>>()
         };
         assert_eq!(unapplied_fault("migrate", &missing(&["a.1", "a.2", "a.3"])), None);
@@ -192,16 +200,16 @@ mod tests {
     fn a_tool_that_uses_another_database_is_detected() {
         let django = Recipe::by_name("django").unwrap();
         let seen = listed(&[("a.1", true), ("a.2", false)]);
-        assert_eq!(check_same_database(&django, &seen, &witness(&[])).unwrap_err().code, Code::ToolElsewhere);
-        assert_eq!(check_same_database(&django, &seen, &witness(&["a.1"])), Ok(()));
-        assert_eq!(check_same_database(&django, &listed(&[("a.1", false)]), &witness(&[])), Ok(()));
+        assert_eq!(check_same_database(&django, &seen, &snapshot(&[])).unwrap_err().code, Code::ToolElsewhere);
+        assert_eq!(check_same_database(&django, &seen, &snapshot(&["a.1"])), Ok(()));
+        assert_eq!(check_same_database(&django, &listed(&[("a.1", false)]), &snapshot(&[])), Ok(()));
     }
 
     #[test]
     fn a_listing_without_any_expected_migration_is_refused() {
         let (django, prisma) = (Recipe::by_name("django").unwrap(), Recipe::by_name("prisma").unwrap());
         let judged = |recipe, known: ToolListing, here: &[&str]| {
-            check_list_plausible(recipe, &known, &witness(here)).err().map(|f| f.code)
+            check_list_plausible(recipe, &known, &snapshot(here)).err().map(|f| f.code)
         };
         let list = |names: &[(&str, bool)]| ToolListing::Listed(listed(names));
         assert_eq!(judged(&django, list(&[]), &[]), Some(Code::ToolList));
@@ -215,9 +223,9 @@ mod tests {
     #[test]
     fn unrequested_changes_are_named_with_their_first_few() {
         let names: Vec<String> = (0..7).map(|number| format!("a.{number}")).collect();
-        let now = witness(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let now = snapshot(&names.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(unrequested_change_fault("it was asked", &now, &now), None);
-        let fault = unrequested_change_fault("it was asked", &witness(&["a.0", "a.0"]), &now).unwrap();
+        let fault = unrequested_change_fault("it was asked", &snapshot(&["a.0", "a.0"]), &now).unwrap();
         assert_eq!(
             fault.cause,
             "it was asked, and meanwhile 6 migrations are recorded since: `a.1`, `a.2`, `a.3`, `a.4`, `a.5` and 1 more"

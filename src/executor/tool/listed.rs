@@ -1,6 +1,7 @@
 //! The migrations that a tool lists, as far as it lists them.
 
 use crate::tool::ListedMigration;
+
 /// The result of a tool's listing.
 #[derive(Debug)]
 pub(crate) enum ToolListing {

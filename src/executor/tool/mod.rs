@@ -117,9 +117,9 @@ impl<'a> ToolExecutor<'a> {
     /// # Errors
     /// The reason why the tool can't list its migrations, or `tool-elsewhere` if it uses another database.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        let one = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
+        let plan_fault = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
         // Before any program but ours uses the database.
-        self.initial_snapshot = self.read_initial_snapshot().await.map_err(one)?;
+        self.initial_snapshot = self.read_initial_snapshot().await.map_err(plan_fault)?;
         let planned = self.make_plan(sites).await;
         let dismissed = match planned.is_ok() && self.may_have_pending() {
             true => Ok(()),
@@ -131,16 +131,16 @@ impl<'a> ToolExecutor<'a> {
         }
         match (planned, unchanged) {
             (Err(first), Err(then)) if then.code != Code::ToolUnasked => Err(first),
-            (_, Err(fault)) => Err(one(fault)),
-            (planned, Ok(())) => planned.and(dismissed.map_err(one)),
+            (_, Err(fault)) => Err(plan_fault(fault)),
+            (planned, Ok(())) => planned.and(dismissed.map_err(plan_fault)),
         }
     }
 
     async fn make_plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
-        let one = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
-        self.read_listing_and_ledger(sites).await.map_err(one)?;
+        let plan_fault = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
+        self.read_listing_and_ledger(sites).await.map_err(plan_fault)?;
         self.pending = self.expected_migrations().map_err(|fault| vec![fault])?;
-        let pending = self.planned_by_tool(sites).await.map_err(one)?;
+        let pending = self.planned_by_tool(sites).await.map_err(plan_fault)?;
         self.pending = plan::with_titles(pending, self.listing.migrations());
         let coverage = if self.listing.is_listed() { Coverage::Complete } else { Coverage::Unknown };
         self.coverage = Some(coverage);
@@ -151,7 +151,7 @@ impl<'a> ToolExecutor<'a> {
             self.events.emit(Event::LedgerListed { recorded: self.recorded_migrations() });
         }
         if self.settings.command == Command::Plan && self.has_work() {
-            self.run_read_only(Verb::Plan, sites).await.map_err(one)?;
+            self.run_read_only(Verb::Plan, sites).await.map_err(plan_fault)?;
         }
         if self.settings.command.may_write() && self.has_work() {
             crate::plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref())
@@ -181,10 +181,10 @@ impl<'a> ToolExecutor<'a> {
 
     /// Returns the applied migrations, numbered in the ledger's order.
     fn recorded_migrations(&self) -> Vec<MigrationId> {
-        let each = self.tool.recipe.ledgers == LedgerCount::EachSchema;
+        let has_schema_ledgers = self.tool.recipe.ledgers == LedgerCount::EachSchema;
         let id = |row: &ToolMigration| MigrationId {
             name: row.name.clone(),
-            schema: if each { row.schema.clone() } else { String::new() },
+            schema: if has_schema_ledgers { row.schema.clone() } else { String::new() },
             ..MigrationId::default()
         };
         plan::with_titles(plan::with_indexes(self.snapshot_before.rows.iter().map(id)), self.listing.migrations())
@@ -220,12 +220,12 @@ impl<'a> ToolExecutor<'a> {
         if self.settings.command != Command::Rollback || !self.has_work() {
             return Ok(std::mem::take(&mut self.pending));
         }
-        let said = self.run_read_only(Verb::RollbackPlan, sites).await?;
+        let transcript = self.run_read_only(Verb::RollbackPlan, sites).await?;
         let recipe = &self.tool.recipe;
         match &recipe.undoing {
-            Some(undoing) if !self.pending.is_empty() => {
-                let named = undoing.read_migrations(said.lines());
-                target_selection::to_roll_back_by_tool_plan(recipe, &named, &self.snapshot_before, &self.pending)
+            Some(format) if !self.pending.is_empty() => {
+                let listed = format.read_migrations(transcript.lines());
+                target_selection::to_roll_back_by_tool_plan(recipe, &listed, &self.snapshot_before, &self.pending)
             }
             _ => Ok(std::mem::take(&mut self.pending)),
         }
@@ -233,18 +233,18 @@ impl<'a> ToolExecutor<'a> {
 
     /// Runs the recipe's commands for this verb with read-only sessions, and returns their output.
     async fn run_read_only(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Transcript, Fault> {
-        let said = RefCell::new(Transcript::default());
-        for call in self.tool.recipe.commands_with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
+        let transcript = RefCell::new(Transcript::default());
+        for command in self.tool.recipe.commands_with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
             self.progress = ToolProgress::ReadOnlyRun;
-            let line = self.tool.with_prefix(call.line);
+            let line = self.tool.with_prefix(command.line);
             let task = SiteCommand {
                 site: &self.tool.site,
                 command: &line,
                 terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
             };
-            sites.run_to_success(task, RunMode::Start, &said).await?;
+            sites.run_to_success(task, RunMode::Start, &transcript).await?;
         }
-        Ok(said.into_inner())
+        Ok(transcript.into_inner())
     }
 
     async fn read_listing_and_ledger(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
@@ -275,9 +275,9 @@ impl<'a> ToolExecutor<'a> {
         let recipe = &self.tool.recipe;
         match self.lock_holder.session() {
             Some(session) => {
-                let looked = LedgerSnapshot::reread(session, self.lock_holder.lock_requirement(), recipe);
-                let looked = answer_within(self.settings.wait_timeout, looked).await?;
-                Ok(looked.with_implied(recipe.keeps, self.listing.migrations()))
+                let snapshot = LedgerSnapshot::reread(session, self.lock_holder.lock_requirement(), recipe);
+                let snapshot = answer_within(self.settings.wait_timeout, snapshot).await?;
+                Ok(snapshot.with_implied(recipe.keeps, self.listing.migrations()))
             }
             None => Ok(LedgerSnapshot::from_listing(self.list_migrations(sites).await?.migrations())),
         }
@@ -332,6 +332,6 @@ fn migration_steps(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>
         return Ok(vec![step(None, run.clone())]);
     }
     let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);
-    let calls = tool.recipe.commands_with_target(verb, target)?;
-    Ok(calls.into_iter().map(|call| step(call.name, tool.with_prefix(call.line))).collect())
+    let commands = tool.recipe.commands_with_target(verb, target)?;
+    Ok(commands.into_iter().map(|command| step(command.name, tool.with_prefix(command.line))).collect())
 }

@@ -17,13 +17,13 @@ pub(crate) fn pending_migrations(
     listed: &[ListedMigration],
     before: &LedgerSnapshot,
 ) -> Vec<MigrationId> {
-    let says_what_is_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
-    let everywhere = in_every_schema(recipe, listed.iter(), before);
+    let shows_applied = recipe.listing.as_ref().is_some_and(|listing| listing.applied.is_some());
+    let candidates = in_every_schema(recipe, listed.iter(), before);
     // The listing describes one schema.
-    let open = everywhere.filter(|(one, id)| {
-        !before.has_migration(id) || (says_what_is_applied && id.schema.is_empty() && !one.applied)
+    let unapplied = candidates.filter(|(migration, id)| {
+        !before.has_migration(id) || (shows_applied && id.schema.is_empty() && !migration.applied)
     });
-    with_indexes(open.map(|(_, id)| id))
+    with_indexes(unapplied.map(|(_, id)| id))
 }
 
 /// Returns these migrations for every schema in which they can be.
@@ -38,9 +38,9 @@ pub(crate) fn in_every_schema<'l>(
     };
     let schemas: Vec<String> = schemas.into_iter().map(ToOwned::to_owned).collect();
     schemas.into_iter().flat_map(move |schema| {
-        listed.clone().map(move |one| {
-            let (name, schema) = (one.name.clone(), schema.clone());
-            (one, MigrationId { name, schema, ..MigrationId::default() })
+        listed.clone().map(move |migration| {
+            let (name, schema) = (migration.name.clone(), schema.clone());
+            (migration, MigrationId { name, schema, ..MigrationId::default() })
         })
     })
 }
@@ -49,7 +49,7 @@ pub(crate) fn in_every_schema<'l>(
 pub(super) fn with_titles(mut ids: Vec<MigrationId>, listed: &[ListedMigration]) -> Vec<MigrationId> {
     let titles: BTreeMap<&str, &str> = listed
         .iter()
-        .map(|one| (one.name.as_str(), one.title.as_str()))
+        .map(|migration| (migration.name.as_str(), migration.title.as_str()))
         .filter(|(_, title)| !title.is_empty())
         .collect();
     for id in &mut ids {
@@ -95,17 +95,18 @@ mod tests {
         let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
         let listed = [ListedMigration { name: "a.1".to_owned(), ..ListedMigration::default() }];
         let pending = pending_migrations(&django, &listed, &LedgerSnapshot::default());
-        let one = tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
+        let digest = tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
         assert!(
-            one.len() == 71 && one == tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending)
+            digest.len() == 71
+                && digest == tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending)
         );
-        assert_ne!(one, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
-        assert_ne!(one, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
+        assert_ne!(digest, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
+        assert_ne!(digest, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
         let listed = [ListedMigration { title: "add b".to_owned(), ..listed[0].clone() }];
         let pending = with_titles(pending, &listed);
         assert_eq!(pending[0].entitled(), "a.1 (add b)");
         assert_eq!(
-            one,
+            digest,
             tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending),
             "a title does not change the digest"
         );

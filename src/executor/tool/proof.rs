@@ -33,9 +33,9 @@ impl ToolExecutor<'_> {
         }
         let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
         // Without a listing the expected migrations are unknown: only new rows prove something.
-        let says_something = self.listing.is_listed() || now.rows_since(&self.snapshot_before).next().is_some();
+        let has_evidence = self.listing.is_listed() || now.rows_since(&self.snapshot_before).next().is_some();
         let proof = match self.lock_holder.session() {
-            Some(_) if says_something && !now.ledgers.is_empty() => Some(Proof::Ledger),
+            Some(_) if has_evidence && !now.ledgers.is_empty() => Some(Proof::Ledger),
             None if self.listing.is_listed() => Some(Proof::Listing),
             _ => None,
         };
@@ -54,35 +54,43 @@ impl ToolExecutor<'_> {
     /// Returns a fault if the tool keeps a ledger and there is none after a run; a rollback may leave none.
     fn missing_ledger_fault(&self) -> Option<Fault> {
         let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
-        let goes_on = self.settings.command != Command::Rollback;
+        let expects_ledger = self.settings.command != Command::Rollback;
         let recipe = &self.tool.recipe;
-        let lacks = self.lock_holder.session().is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
-        (goes_on && lacks).then(|| contradictions::no_ledger_fault(recipe))
+        let is_missing = self.lock_holder.session().is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
+        (expects_ledger && is_missing).then(|| contradictions::no_ledger_fault(recipe))
     }
 
     /// Returns the deviations from the plan.
     async fn plan_deviations(&self, sites: &Sites<'_>, after: &LedgerSnapshot) -> Vec<Fault> {
-        let left = self.not_done(after);
+        let remaining = self.not_done(after);
         let fault = match self.settings.command {
-            Command::Rollback => contradictions::not_rolled_back_fault(&self.command_texts(), &left),
-            _ => contradictions::unapplied_fault(&self.command_texts(), &left),
+            Command::Rollback => contradictions::not_rolled_back_fault(&self.command_texts(), &remaining),
+            _ => contradictions::unapplied_fault(&self.command_texts(), &remaining),
         };
-        if let Some(absent) = self.missing_ledger_fault() {
-            return vec![fault.map_or(absent.clone(), |fault| fault.detail(absent.cause))];
+        if let Some(missing_ledger) = self.missing_ledger_fault() {
+            return vec![fault.map_or(missing_ledger.clone(), |fault| fault.detail(missing_ledger.cause))];
         }
-        let beyond = self.unplanned_changes(sites, after).await;
-        fault.into_iter().chain(beyond).chain(after.invalid_index_faults_since(&self.snapshot_before)).collect()
+        let unplanned_faults = self.unplanned_changes(sites, after).await;
+        fault
+            .into_iter()
+            .chain(unplanned_faults)
+            .chain(after.invalid_index_faults_since(&self.snapshot_before))
+            .collect()
     }
 
     /// Returns the planned migrations that were not done. If each schema has a ledger, ledgers that were created
     /// meanwhile count, too.
     fn not_done(&self, after: &LedgerSnapshot) -> Vec<MigrationId> {
-        let mut left: Vec<MigrationId> = self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
+        let mut remaining: Vec<MigrationId> =
+            self.pending.iter().filter(|id| !self.is_done(id, after)).cloned().collect();
         let recipe = &self.tool.recipe;
-        if left.is_empty() && self.settings.command == Command::Migrate && recipe.ledgers == LedgerCount::EachSchema {
-            left = plan::pending_migrations(recipe, self.listing.migrations(), after);
+        if remaining.is_empty()
+            && self.settings.command == Command::Migrate
+            && recipe.ledgers == LedgerCount::EachSchema
+        {
+            remaining = plan::pending_migrations(recipe, self.listing.migrations(), after);
         }
-        left
+        remaining
     }
 
     /// Returns the changes of the ledger beyond the plan. Some are explained by squashed migrations; the others are
@@ -91,21 +99,21 @@ impl ToolExecutor<'_> {
         if self.coverage != Some(Coverage::Complete) {
             return Vec::new();
         }
-        let goes_back = self.settings.command == Command::Rollback;
-        let (from, to) = if goes_back { (after, &self.snapshot_before) } else { (&self.snapshot_before, after) };
+        let is_rollback = self.settings.command == Command::Rollback;
+        let (old, new) = if is_rollback { (after, &self.snapshot_before) } else { (&self.snapshot_before, after) };
         // Tenants that were created meanwhile are expected.
         let is_of_tenants = self.tool.recipe.ledgers == LedgerCount::EachSchema;
-        let is_new = |row: &ToolMigration| is_of_tenants && !from.has_ledger_in(&row.schema);
-        let more: Vec<&ToolMigration> =
-            to.rows_since(from).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
-        let unexplained = self.without_squashed(sites, to, more).await;
-        let what = if goes_back { "undone" } else { "recorded" };
-        let fault = contradictions::unplanned_fault(what, &unexplained);
+        let is_new = |row: &ToolMigration| is_of_tenants && !old.has_ledger_in(&row.schema);
+        let added_rows: Vec<&ToolMigration> =
+            new.rows_since(old).filter(|row| !self.is_pending(row, after) && !is_new(row)).collect();
+        let unexplained_rows = self.without_squashed(sites, new, added_rows).await;
+        let verb = if is_rollback { "undone" } else { "recorded" };
+        let fault = contradictions::unplanned_fault(verb, &unexplained_rows);
         let lost =
-            if goes_back { None } else { contradictions::lost_rows_fault(self.snapshot_before.rows_since(after)) };
+            if is_rollback { None } else { contradictions::lost_rows_fault(self.snapshot_before.rows_since(after)) };
         let (mut decide, mut warn) = (Vec::new(), Vec::new());
         let is_approved = self.settings.safety.expect_plan.is_some();
-        if goes_back || is_approved { &mut decide } else { &mut warn }.extend(fault);
+        if is_rollback || is_approved { &mut decide } else { &mut warn }.extend(fault);
         let is_ours = self.tool.run.is_none() && self.settings.steps.migrate.is_empty();
         if is_ours { &mut decide } else { &mut warn }.extend(lost);
         warn.into_iter().for_each(|fault| self.events.emit(Event::Warning(fault)));
@@ -117,46 +125,47 @@ impl ToolExecutor<'_> {
     async fn without_squashed<'w>(
         &self,
         sites: &Sites<'_>,
-        to: &LedgerSnapshot,
-        more: Vec<&'w ToolMigration>,
+        after: &LedgerSnapshot,
+        rows: Vec<&'w ToolMigration>,
     ) -> Vec<&'w ToolMigration> {
-        let Some(line) = self.tool.recipe.squash_command().filter(|_| !more.is_empty()) else { return more };
-        let (said, line) = (RefCell::new(Transcript::default()), self.tool.with_prefix(line));
+        let Some(line) = self.tool.recipe.squash_command().filter(|_| !rows.is_empty()) else { return rows };
+        let (transcript, line) = (RefCell::new(Transcript::default()), self.tool.with_prefix(line));
         let task = SiteCommand {
             site: &self.tool.site,
             command: &line,
             terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
         };
-        if let Err(fault) = sites.run_to_success(task, RunMode::Start, &said).await {
+        if let Err(fault) = sites.run_to_success(task, RunMode::Start, &transcript).await {
             self.events.emit_note(format!("the tool can't list its squashed migrations: {}", fault.cause));
         }
-        let said = said.into_inner();
-        let parts = self.tool.recipe.parse_squashed(said.lines());
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        let (explained, rest): (Vec<&ToolMigration>, Vec<&ToolMigration>) =
-            more.into_iter().partition(|row| parts.get(&row.name).is_some_and(|squash| to.has_name(squash)));
-        for squash in explained.iter().filter_map(|row| parts.get(&row.name)) {
-            *counts.entry(squash).or_default() += 1;
+        let transcript = transcript.into_inner();
+        let squashed_into = self.tool.recipe.parse_squashed(transcript.lines());
+        let mut row_counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let (squashed_rows, rest): (Vec<&ToolMigration>, Vec<&ToolMigration>) =
+            rows.into_iter().partition(|row| squashed_into.get(&row.name).is_some_and(|squash| after.has_name(squash)));
+        for squash in squashed_rows.iter().filter_map(|row| squashed_into.get(&row.name)) {
+            *row_counts.entry(squash).or_default() += 1;
         }
-        if !explained.is_empty() {
-            let each: Vec<String> = counts.iter().map(|(squash, count)| format!("`{squash}` ({count})")).collect();
-            let what = if self.settings.command == Command::Rollback { "undone with" } else { "recorded by" };
+        if !squashed_rows.is_empty() {
+            let row_texts: Vec<String> =
+                row_counts.iter().map(|(squash, count)| format!("`{squash}` ({count})")).collect();
+            let verb = if self.settings.command == Command::Rollback { "undone with" } else { "recorded by" };
             self.events.emit_note(format!(
-                "{} more rows {what} squashed migrations: {}",
-                explained.len(),
-                each.join(", ")
+                "{} more rows {verb} squashed migrations: {}",
+                squashed_rows.len(),
+                row_texts.join(", ")
             ));
         }
         rest
     }
 
-    fn unproven_reason(&self, now: &LedgerSnapshot) -> (&'static str, &'static str) {
+    fn unproven_reason(&self, after: &LedgerSnapshot) -> (&'static str, &'static str) {
         match self.lock_holder.session() {
             None => (
                 "no database is given, and the tool has no listing of the applied migrations",
                 "give `database-url`, so that the tool's ledger can be read",
             ),
-            Some(_) if now.ledgers.is_empty() => (
+            Some(_) if after.ledgers.is_empty() => (
                 "no ledger was found in the database",
                 "if the tool keeps a ledger (a table of the migrations that it has applied), check that it uses the database in \
                  `database-url`; if it keeps none, nothing can be verified, and this warning stays",
@@ -170,11 +179,11 @@ impl ToolExecutor<'_> {
 
     /// Returns the commands of the migration for display.
     pub(crate) fn command_texts(&self) -> String {
-        let shown = |step: &crate::settings::Step| match &step.work {
+        let step_text = |step: &crate::settings::Step| match &step.work {
             StepWork::Command { line, .. } => line.display_text(),
-            StepWork::Sql { shown, .. } => shown.clone(),
+            StepWork::Sql { shown: step_text, .. } => step_text.clone(),
         };
-        self.steps.iter().map(shown).collect::<Vec<_>>().join("; ")
+        self.steps.iter().map(step_text).collect::<Vec<_>>().join("; ")
     }
 
     async fn verify_without_run(&mut self, sites: &Sites<'_>) -> Vec<Fault> {

@@ -76,15 +76,15 @@ impl ToolExecutor<'_> {
     }
 
     /// Reports whether the database is unchanged since before the tool was run, and if not, its current state.
-    fn compare_with_initial(&self, sites: &Sites<'_>, now: &LedgerSnapshot) -> Result<(), Fault> {
-        let place = match sites.image_facts(&self.tool.site) {
+    fn compare_with_initial(&self, sites: &Sites<'_>, after: &LedgerSnapshot) -> Result<(), Fault> {
+        let subject = match sites.image_facts(&self.tool.site) {
             Some(image) => format!("the image `{}`", image.reference),
             None => "the tool".to_owned(),
         };
         let Some(fault) = contradictions::unrequested_change_fault(
-            &format!("{place} was only asked what there is to do"),
+            &format!("{subject} was only asked what there is to do"),
             &self.initial_snapshot,
-            now,
+            after,
         ) else {
             self.events.emit(Event::ReadOnlyChecked(ReadOnlyResult::Unchanged));
             return Ok(());
@@ -93,7 +93,7 @@ impl ToolExecutor<'_> {
         if self.coverage.is_none() {
             self.events.emit(Event::Planned(self.plan_facts(sites, Coverage::Unknown)));
         }
-        self.report_applied(&now.clone().with_implied(self.tool.recipe.keeps, self.listing.migrations()));
+        self.report_applied(&after.clone().with_implied(self.tool.recipe.keeps, self.listing.migrations()));
         Err(match self.settings.safety.expect_plan {
             Some(_) => fault.detail("this was not approved: the plan in `expect-plan` was not compared yet"),
             None => fault,
@@ -106,9 +106,9 @@ impl ToolExecutor<'_> {
     /// The fault of reading the database.
     pub(crate) async fn report_unrequested_changes(&self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.lock_holder.session().is_some()
-            && let Err(unasked) = self.compare_with_initial(sites, &self.reread_snapshot().await?)
+            && let Err(fault) = self.compare_with_initial(sites, &self.reread_snapshot().await?)
         {
-            self.events.emit(Event::Warning(unasked));
+            self.events.emit(Event::Warning(fault));
         }
         Ok(())
     }

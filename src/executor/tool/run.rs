@@ -31,12 +31,12 @@ impl ToolExecutor<'_> {
         self.progress = ToolProgress::Migrating;
         sites.forget_last_started();
         let steps = std::mem::take(&mut self.steps);
-        let turns = self.met_conditions();
-        let done = step::run_steps(sites, &mut self.lock_holder, (StepPhase::Migrate, &steps), turns);
+        let conditions = self.met_conditions();
+        let done = step::run_steps(sites, &mut self.lock_holder, (StepPhase::Migrate, &steps), conditions);
         let mut failed = done.await.err();
         self.steps = steps;
-        if let Some(way) = sites.settings_delivery(&self.tool.site, &self.command_texts()) {
-            self.events.emit(Event::SettingsDelivered { way });
+        if let Some(delivery) = sites.settings_delivery(&self.tool.site, &self.command_texts()) {
+            self.events.emit(Event::SettingsDelivered { way: delivery });
         }
         if sites.has_given_up() {
             // The ledger may still change until the work has ended.
@@ -57,13 +57,13 @@ impl ToolExecutor<'_> {
                 }
                 self.snapshot_after = Some(after);
             }
-            Err(why) => {
+            Err(error) => {
                 self.report_in_doubt();
-                let cause = format!("the tool's result can't be read from the database: {}", why.cause);
-                let doubt = Fault::new(Code::CommitInDoubt, cause);
+                let cause = format!("the tool's result can't be read from the database: {}", error.cause);
+                let doubt_fault = Fault::new(Code::CommitInDoubt, cause);
                 failed = Some(match failed {
-                    Some(first) => first.detail(doubt.cause),
-                    None => doubt,
+                    Some(first) => first.detail(doubt_fault.cause),
+                    None => doubt_fault,
                 });
             }
         }
@@ -109,8 +109,8 @@ impl ToolExecutor<'_> {
 
     /// Reads the database after the work, over a new session if ours was lost meanwhile.
     async fn read_after_run(&mut self, sites: &mut Sites<'_>) -> Result<LedgerSnapshot, Fault> {
-        let looked = self.read_current_snapshot(sites).await;
-        let Err(lost) = looked else { return looked };
+        let result = self.read_current_snapshot(sites).await;
+        let Err(lost) = result else { return result };
         if !lost.code.ends_session() && lost.code != Code::BastionLost {
             return Err(lost);
         }
@@ -134,28 +134,28 @@ impl ToolExecutor<'_> {
 
     /// Reports the migrations that the tool recorded, or removed in a rollback, and other changes of the schema.
     pub(crate) fn report_applied(&self, after: &LedgerSnapshot) {
-        let (from, to) = match self.settings.command {
+        let (old, new) = match self.settings.command {
             Command::Rollback => (after, &self.snapshot_before),
             _ => (&self.snapshot_before, after),
         };
-        let told = |index, took| match self.settings.command {
+        let event = |index, duration| match self.settings.command {
             Command::Rollback => Event::RolledBack { index },
-            _ => Event::Recorded { index, took },
+            _ => Event::Recorded { index, took: duration },
         };
         // Recording a migration takes no time of its own.
-        let took = |id: &MigrationId| after.duration_of(id).filter(|_| self.settings.command == Command::Migrate);
+        let duration = |id: &MigrationId| after.duration_of(id).filter(|_| self.settings.command == Command::Migrate);
         self.report_assigned_schemas(after);
         for id in self.pending.iter().filter(|id| self.is_done(id, after)) {
-            self.events.emit(told(id.index, took(id)));
+            self.events.emit(event(id.index, duration(id)));
         }
-        let unlisted = to.rows_since(from).filter(|row| !self.is_pending(row, after));
+        let unlisted = new.rows_since(old).filter(|row| !self.is_pending(row, after));
         for (index, row) in (self.pending.len() + 1..).zip(unlisted) {
             let schema =
                 if self.tool.recipe.ledgers == LedgerCount::EachSchema { row.schema.clone() } else { String::new() };
             let id = MigrationId { index, ..MigrationId::of_tool(row.name.clone(), schema) };
-            let took = took(&id);
+            let duration = duration(&id);
             self.events.emit(Event::Unplanned(id));
-            self.events.emit(told(index, took));
+            self.events.emit(event(index, duration));
         }
         let added = after.schema_added_since(&self.snapshot_before);
         if !added.is_empty() {
@@ -180,9 +180,9 @@ impl ToolExecutor<'_> {
             LedgerCount::EachSchema => after.ledger_schemas().first().copied() == Some(row.schema.as_str()),
             LedgerCount::One => true,
         };
-        let is_it =
+        let is_same =
             |id: &MigrationId| id.name == row.name && (id.schema == row.schema || (id.schema.is_empty() && first));
-        self.pending.iter().any(is_it)
+        self.pending.iter().any(is_same)
     }
 
     /// Stops work whose future was dropped: the command and its backends; then reads what was applied.
@@ -190,25 +190,26 @@ impl ToolExecutor<'_> {
     /// # Errors
     /// The reason why its outcome is unknown.
     pub async fn stop_work(&self, sites: &Sites<'_>) -> Result<(), Fault> {
-        let (ended, told) = join(sites.stop_commands(), self.lock_holder.end_backends(sites.backend_pids())).await;
+        let (ended, backends_ended) =
+            join(sites.stop_commands(), self.lock_holder.end_backends(sites.backend_pids())).await;
         ended?;
-        told?;
+        backends_ended?;
         if self.snapshot_after.is_some() {
             return Ok(());
         }
-        let looked = async {
+        let final_read = async {
             match self.progress {
                 ToolProgress::NotStarted => Ok(None),
                 ToolProgress::ReadOnlyRun => self.report_unrequested_changes(sites).await.map(|()| None),
                 ToolProgress::Migrating => self.read_current_snapshot(sites).await.map(Some),
             }
         };
-        let Ok(looked) = timeout(FINAL_READ_TIMEOUT, looked).await else {
+        let Ok(final_read) = timeout(FINAL_READ_TIMEOUT, final_read).await else {
             // A listing that is not finished in time must not be left running.
             sites.stop_commands().await?;
             return Err(Fault::new(Code::CommitInDoubt, "the tool's result could not be read in time"));
         };
-        if let Some(after) = looked? {
+        if let Some(after) = final_read? {
             self.report_applied(&after);
             self.warn_of_new_invalid_indexes(&after);
             // Additional reports must not delay the result.

@@ -65,30 +65,30 @@ impl LedgerSnapshot {
     ) -> Result<Self, Fault> {
         let known_tools::ToolLedgers { ledgers, ignored } =
             known_tools::parse_ledgers(found, recipe.ledger.as_deref())?;
-        let mut questions = vec![invalid_indexes_sql(), schema_snapshot::snapshot_sql()];
+        let mut queries = vec![invalid_indexes_sql(), schema_snapshot::snapshot_sql()];
         if !ledgers.is_empty() {
-            questions.push(known_tools::read_sql(&ledgers));
+            queries.push(known_tools::read_sql(&ledgers));
         }
         let tables = tenants::parse_tables(found);
         if let (Some(column), false) = (&recipe.tenants, tables.is_empty()) {
-            questions.push(tenants::read_sql(&tables, column));
+            queries.push(tenants::read_sql(&tables, column));
         }
-        let question = OwnQuery::read_only(questions.join("; ")).requiring_lock(lock);
-        let answer = query_rows(&session.client, &question).await?;
+        let query = OwnQuery::read_only(queries.join("; ")).requiring_lock(lock);
+        let rows = query_rows(&session.client, &query).await?;
         let index = |row: &Vec<Option<String>>| {
             let field = |index: usize| row.get(index).cloned().flatten();
             (field(0)? == "index").then(|| field(1)).flatten()
         };
-        let witness = Self {
-            tenants: tenants::parse_schemas(&answer),
-            durations: known_tools::times(&answer),
-            invalid_indexes: answer.iter().filter_map(index).collect(),
-            schema: SchemaSnapshot::from_rows(&answer),
+        let snapshot = Self {
+            tenants: tenants::parse_schemas(&rows),
+            durations: known_tools::times(&rows),
+            invalid_indexes: rows.iter().filter_map(index).collect(),
+            schema: SchemaSnapshot::from_rows(&rows),
             ledgers,
             ignored,
             ..Self::default()
         };
-        Ok(witness.with_rows(known_tools::parse_rows(&answer)))
+        Ok(snapshot.with_rows(known_tools::parse_rows(&rows)))
     }
 
     fn with_rows(self, rows: Vec<ToolMigration>) -> Self {
@@ -101,16 +101,17 @@ impl LedgerSnapshot {
 
     /// Takes the migrations that the tool's listing calls applied, if there is no other source.
     pub(crate) fn from_listing(listed: &[ListedMigration]) -> Self {
-        let applied = listed.iter().filter(|one| one.applied);
-        let rows = applied.map(|one| ToolMigration { schema: String::new(), name: one.name.clone() }).collect();
+        let applied = listed.iter().filter(|migration| migration.applied);
+        let rows =
+            applied.map(|migration| ToolMigration { schema: String::new(), name: migration.name.clone() }).collect();
         Self { source: SnapshotSource::Listing, ..Self::default() }.with_rows(rows)
     }
 
     /// Reads the state again; the ledger may have been created meanwhile.
     pub(crate) async fn reread(session: &Session, lock: RunLockRequirement, recipe: &Recipe) -> Result<Self, Fault> {
-        let question = ledgers_and_tenants_query(recipe.tenants.as_deref()).requiring_lock(lock);
-        let found = query_rows(&session.client, &question).await?;
-        Self::read(session, lock, &found, recipe).await
+        let query = ledgers_and_tenants_query(recipe.tenants.as_deref()).requiring_lock(lock);
+        let rows = query_rows(&session.client, &query).await?;
+        Self::read(session, lock, &rows, recipe).await
     }
 
     /// Returns the ledger tables for display.
@@ -118,7 +119,7 @@ impl LedgerSnapshot {
         match self.ledgers.as_slice() {
             [] if self.source == SnapshotSource::Listing => "the tool's own listing".to_owned(),
             [] => PlanFacts::NO_LEDGER.to_owned(),
-            [one] => one.table.to_string(),
+            [ledger] => ledger.table.to_string(),
             [first, rest @ ..] => format!("{} and {} more", first.table, rest.len()),
         }
     }
@@ -148,8 +149,8 @@ impl LedgerSnapshot {
 
     /// Returns its duration, if the ledger records it.
     pub(crate) fn duration_of(&self, id: &MigrationId) -> Option<Duration> {
-        let is_it = |row: &ToolMigration| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
-        self.durations.iter().find(|(row, _)| is_it(row)).map(|(_, took)| *took)
+        let is_same = |row: &ToolMigration| row.name == id.name && (id.schema.is_empty() || row.schema == id.schema);
+        self.durations.iter().find(|(row, _)| is_same(row)).map(|(_, duration)| *duration)
     }
 
     pub(crate) fn has_name(&self, name: &str) -> bool {
@@ -163,12 +164,16 @@ impl LedgerSnapshot {
         }
         let schemas: BTreeSet<String> = self.rows.iter().map(|row| row.schema.clone()).collect();
         let rows = schemas.iter().flat_map(|schema| {
-            let own = self.rows.iter().filter(|row| row.schema == *schema).map(|row| row.name.as_str());
-            let recorded = keeps.applied_names(listed, own);
-            let in_order = listed.iter().filter(|one| recorded.contains(&one.name)).map(|one| one.name.clone());
-            let unlisted = recorded.iter().filter(|name| listed.iter().all(|one| one.name != **name)).cloned();
+            let ledger_names = self.rows.iter().filter(|row| row.schema == *schema).map(|row| row.name.as_str());
+            let recorded = keeps.applied_names(listed, ledger_names);
+            let listed_names = listed
+                .iter()
+                .filter(|migration| recorded.contains(&migration.name))
+                .map(|migration| migration.name.clone());
+            let unlisted_names =
+                recorded.iter().filter(|name| listed.iter().all(|migration| migration.name != **name)).cloned();
             let row = |name| ToolMigration { schema: schema.clone(), name };
-            in_order.chain(unlisted).map(row).collect::<Vec<_>>()
+            listed_names.chain(unlisted_names).map(row).collect::<Vec<_>>()
         });
         let rows = rows.collect();
         self.with_rows(rows)
@@ -184,11 +189,11 @@ impl LedgerSnapshot {
 
     /// Returns the rows that were added since, in order, repeated rows included.
     pub(crate) fn rows_since<'w>(&'w self, before: &'w Self) -> impl Iterator<Item = &'w ToolMigration> {
-        let mut known: BTreeMap<&ToolMigration, usize> = BTreeMap::new();
-        before.rows.iter().for_each(|row| *known.entry(row).or_default() += 1);
-        self.rows.iter().filter(move |row| match known.get_mut(row) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
+        let mut old_counts: BTreeMap<&ToolMigration, usize> = BTreeMap::new();
+        before.rows.iter().for_each(|row| *old_counts.entry(row).or_default() += 1);
+        self.rows.iter().filter(move |row| match old_counts.get_mut(row) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
                 false
             }
             _ => true,

@@ -29,12 +29,13 @@ pub(crate) fn to_roll_back(
         TargetMeaning::Count => target.and_then(|count| count.parse().ok()),
         TargetMeaning::UpTo | TargetMeaning::Single => None,
     };
-    let back = match (steps, target) {
+    let candidates = match (steps, target) {
         (Some(_), _) => sorted_by_batch(listed),
         (None, Some(target)) => rolled_back_to(recipe, listed, target)?,
         (None, None) => Vec::new(),
     };
-    let mut ids: Vec<MigrationId> = in_every_schema(recipe, back.iter().copied(), before).map(|(_, id)| id).collect();
+    let mut ids: Vec<MigrationId> =
+        in_every_schema(recipe, candidates.iter().copied(), before).map(|(_, id)| id).collect();
     ids.retain(|id| before.has_migration(id));
     // The newest first, as the tool does it.
     Ok(with_indexes(ids.into_iter().rev().take(steps.unwrap_or(usize::MAX))))
@@ -46,14 +47,14 @@ pub(crate) fn to_roll_back(
 /// `tool-list`: it plans nothing although there is something to undo.
 pub(crate) fn to_roll_back_by_tool_plan(
     recipe: &Recipe,
-    named: &[ListedMigration],
+    planned_by_tool: &[ListedMigration],
     before: &LedgerSnapshot,
     pending: &[MigrationId],
 ) -> Result<Vec<MigrationId>, Fault> {
-    let ids = in_every_schema(recipe, named.iter(), before).map(|(_, id)| id);
+    let ids = in_every_schema(recipe, planned_by_tool.iter(), before).map(|(_, id)| id);
     let ids: Vec<MigrationId> = ids.filter(|id| before.has_migration(id)).collect();
     // The schema that all others depend on comes last.
-    let by_schema = ids.chunk_by(|one, other| one.schema == other.schema).rev();
+    let by_schema = ids.chunk_by(|left, right| left.schema == right.schema).rev();
     let planned = with_indexes(by_schema.flatten().cloned());
     match pending.first() {
         Some(first) if planned.is_empty() => {
@@ -74,11 +75,11 @@ pub(crate) fn to_baseline(
     before: &LedgerSnapshot,
     target: Option<&str>,
 ) -> Result<Vec<MigrationId>, Fault> {
-    let upto: Vec<&ListedMigration> = match target {
+    let candidates: Vec<&ListedMigration> = match target {
         Some(target) => recorded_up_to(recipe, listed, target)?,
         None => listed.iter().collect(),
     };
-    let ids = in_every_schema(recipe, upto.iter().copied(), before).map(|(_, id)| id);
+    let ids = in_every_schema(recipe, candidates.iter().copied(), before).map(|(_, id)| id);
     Ok(with_indexes(ids.filter(|id| !before.has_migration(id))))
 }
 
@@ -97,12 +98,12 @@ enum TargetPosition<'l> {
 
 fn find_target<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Result<TargetPosition<'l>, Fault> {
     let group = target_group(recipe, listed, target);
-    let (_, last) = split_group(target);
-    let whole = group.iter().find(|one| target_words(recipe, one) == target);
-    let beginning = || group.iter().find(|one| matches_target(&target_words(recipe, one), target));
-    match whole.or_else(beginning) {
-        Some(one) => Ok(TargetPosition::At(one)),
-        None if BEFORE_FIRST.contains(&last) && !group.is_empty() => Ok(TargetPosition::BeforeFirst),
+    let (_, name) = split_group(target);
+    let exact_match = group.iter().find(|migration| target_words(recipe, migration) == target);
+    let prefix_match = || group.iter().find(|migration| matches_target(&target_words(recipe, migration), target));
+    match exact_match.or_else(prefix_match) {
+        Some(migration) => Ok(TargetPosition::At(migration)),
+        None if BEFORE_FIRST.contains(&name) && !group.is_empty() => Ok(TargetPosition::BeforeFirst),
         None if listed.is_empty() => Ok(TargetPosition::Unlisted),
         None => Err(unknown_target(recipe, listed, target)),
     }
@@ -115,23 +116,32 @@ fn rolled_back_to<'l>(
     target: &str,
 ) -> Result<Vec<&'l ListedMigration>, Fault> {
     // A migration that can't be a target is not undone: in Flyway, a repeatable one.
-    let named =
-        |one: &&ListedMigration| recipe.target.as_ref().is_some_and(|target| target.target_for(&one.name).is_some());
-    let group: Vec<&ListedMigration> = target_group(recipe, listed, target).into_iter().filter(named).collect();
-    let spot = match find_target(recipe, listed, target)? {
-        TargetPosition::At(spot) => spot,
+    let is_target = |migration: &&ListedMigration| {
+        recipe.target.as_ref().is_some_and(|target| target.target_for(&migration.name).is_some())
+    };
+    let group: Vec<&ListedMigration> = target_group(recipe, listed, target).into_iter().filter(is_target).collect();
+    let target_migration = match find_target(recipe, listed, target)? {
+        TargetPosition::At(target_migration) => target_migration,
         TargetPosition::BeforeFirst => return Ok(group),
         TargetPosition::Unlisted => return Ok(Vec::new()),
     };
-    let undoes_it = recipe.target.as_ref().is_some_and(|target| target.itself == Itself::Undone);
-    let builds_on_it = match recipe.keeps {
-        LedgerRows::All => group.iter().skip_while(|one| one.name != spot.name).map(|one| one.name.as_str()).collect(),
-        LedgerRows::Heads => dependents_of(listed, spot),
+    let undoes_target = recipe.target.as_ref().is_some_and(|target| target.itself == Itself::Undone);
+    let later_names = match recipe.keeps {
+        LedgerRows::All => group
+            .iter()
+            .skip_while(|migration| migration.name != target_migration.name)
+            .map(|migration| migration.name.as_str())
+            .collect(),
+        LedgerRows::Heads => dependents_of(listed, target_migration),
     };
-    let is_meant = |one: &&ListedMigration| {
-        if one.name == spot.name { undoes_it } else { builds_on_it.contains(one.name.as_str()) }
+    let is_undone = |migration: &&ListedMigration| {
+        if migration.name == target_migration.name {
+            undoes_target
+        } else {
+            later_names.contains(migration.name.as_str())
+        }
     };
-    Ok(group.into_iter().filter(is_meant).collect())
+    Ok(group.into_iter().filter(is_undone).collect())
 }
 
 /// Returns the migrations that a baseline up to the target records.
@@ -141,61 +151,66 @@ fn recorded_up_to<'l>(
     target: &str,
 ) -> Result<Vec<&'l ListedMigration>, Fault> {
     let group = target_group(recipe, listed, target);
-    let spot = match find_target(recipe, listed, target)? {
-        TargetPosition::At(spot) => spot,
+    let target_migration = match find_target(recipe, listed, target)? {
+        TargetPosition::At(target_migration) => target_migration,
         TargetPosition::BeforeFirst => return Ok(Vec::new()),
         TargetPosition::Unlisted => return Ok(group),
     };
     if target_meaning(recipe) == TargetMeaning::Single {
-        return Ok(vec![spot]);
+        return Ok(vec![target_migration]);
     }
     let before: BTreeSet<String> = match recipe.keeps {
         LedgerRows::All => {
-            let before = group.iter().take_while(|one| one.name != spot.name);
-            before.chain([&spot]).map(|one| one.name.clone()).collect()
+            let before = group.iter().take_while(|migration| migration.name != target_migration.name);
+            before.chain([&target_migration]).map(|migration| migration.name.clone()).collect()
         }
-        LedgerRows::Heads => recipe.keeps.applied_names(listed, [spot.name.as_str()].into_iter()),
+        LedgerRows::Heads => recipe.keeps.applied_names(listed, [target_migration.name.as_str()].into_iter()),
     };
-    Ok(group.into_iter().filter(|one| before.contains(&one.name)).collect())
+    Ok(group.into_iter().filter(|migration| before.contains(&migration.name)).collect())
 }
 
 /// Returns the migrations that depend on this one, directly or not: with branches, only its own.
 fn dependents_of<'l>(listed: &'l [ListedMigration], root: &'l ListedMigration) -> BTreeSet<&'l str> {
     let mut found = BTreeSet::from([root.name.as_str()]);
-    let mut open = vec![root.name.as_str()];
-    while let Some(name) = open.pop() {
-        let above = listed.iter().filter(|one| one.parents.iter().any(|parent| parent == name));
-        open.extend(above.map(|one| one.name.as_str()).filter(|above| found.insert(above)));
+    let mut unvisited = vec![root.name.as_str()];
+    while let Some(name) = unvisited.pop() {
+        let dependents = listed.iter().filter(|migration| migration.parents.iter().any(|parent| parent == name));
+        unvisited
+            .extend(dependents.map(|migration| migration.name.as_str()).filter(|dependents| found.insert(dependents)));
     }
     found
 }
 
 /// Returns the migrations in the order of their batches, if the tool lists these.
 fn sorted_by_batch(listed: &[ListedMigration]) -> Vec<&ListedMigration> {
-    let mut all: Vec<&ListedMigration> = listed.iter().collect();
-    all.sort_by_key(|one| one.batch);
-    all
+    let mut sorted: Vec<&ListedMigration> = listed.iter().collect();
+    sorted.sort_by_key(|migration| migration.batch);
+    sorted
 }
 
 /// Returns the migrations that share all words of the target but the last one: with Django, those of the app.
 fn target_group<'l>(recipe: &Recipe, listed: &'l [ListedMigration], target: &str) -> Vec<&'l ListedMigration> {
     let (group, _) = split_group(target);
-    listed.iter().filter(|one| split_group(&target_words(recipe, one)).0 == group).collect()
+    listed.iter().filter(|migration| split_group(&target_words(recipe, migration)).0 == group).collect()
 }
 
 /// Returns the words that name the migration as a target.
-fn target_words(recipe: &Recipe, one: &ListedMigration) -> String {
-    recipe.target.as_ref().and_then(|target| target.target_for(&one.name)).unwrap_or_else(|| one.name.clone())
+fn target_words(recipe: &Recipe, migration: &ListedMigration) -> String {
+    recipe
+        .target
+        .as_ref()
+        .and_then(|target| target.target_for(&migration.name))
+        .unwrap_or_else(|| migration.name.clone())
 }
 
 /// Returns whether the target is a prefix of the name, which tools accept.
-fn matches_target(words: &str, target: &str) -> bool {
-    let ((group, name), (wanted, beginning)) = (split_group(words), split_group(target));
-    group == wanted && name.starts_with(beginning)
+fn matches_target(migration_target: &str, target: &str) -> bool {
+    let ((group, name), (wanted_group, name_prefix)) = (split_group(migration_target), split_group(target));
+    group == wanted_group && name.starts_with(name_prefix)
 }
 
-fn split_group(words: &str) -> (&str, &str) {
-    words.rsplit_once(' ').unwrap_or(("", words))
+fn split_group(target: &str) -> (&str, &str) {
+    target.rsplit_once(' ').unwrap_or(("", target))
 }
 
 fn unknown_target(recipe: &Recipe, listed: &[ListedMigration], target: &str) -> Fault {
@@ -222,9 +237,9 @@ mod tests {
     }
 
     fn applied(names: &[&str]) -> LedgerSnapshot {
-        let one =
+        let migration =
             |name: &&str| ListedMigration { name: (*name).to_owned(), applied: true, ..ListedMigration::default() };
-        LedgerSnapshot::from_listing(&names.iter().map(one).collect::<Vec<_>>())
+        LedgerSnapshot::from_listing(&names.iter().map(migration).collect::<Vec<_>>())
     }
 
     const APP: [&str; 5] = ["a.0001_initial", "b.0001_initial", "a.0002_more", "a.0003_last", "b.0002_more"];
@@ -236,79 +251,79 @@ mod tests {
     #[test]
     fn a_rollback_undoes_the_later_migrations_of_the_targets_app_newest_first() {
         let django = Recipe::by_name("django").unwrap();
-        let back = |to| names(to_roll_back(&django, &listed(&APP), &applied(&APP[..4]), Some(to)).unwrap());
-        assert_eq!(back("a 0001"), ["a.0003_last", "a.0002_more"]);
-        assert_eq!(back("a 0003_last"), Vec::<String>::new());
-        assert_eq!(back("a zero"), ["a.0003_last", "a.0002_more", "a.0001_initial"]);
-        assert_eq!(back("b zero"), ["b.0001_initial"]);
-        for wrong in ["a 0009", "c 0001", "c zero"] {
-            let fault = to_roll_back(&django, &listed(&APP), &applied(&APP), Some(wrong)).unwrap_err();
-            assert_eq!(fault.code, Code::TargetUnknown, "{wrong}");
+        let undone = |target| names(to_roll_back(&django, &listed(&APP), &applied(&APP[..4]), Some(target)).unwrap());
+        assert_eq!(undone("a 0001"), ["a.0003_last", "a.0002_more"]);
+        assert_eq!(undone("a 0003_last"), Vec::<String>::new());
+        assert_eq!(undone("a zero"), ["a.0003_last", "a.0002_more", "a.0001_initial"]);
+        assert_eq!(undone("b zero"), ["b.0001_initial"]);
+        for unknown in ["a 0009", "c 0001", "c zero"] {
+            let fault = to_roll_back(&django, &listed(&APP), &applied(&APP), Some(unknown)).unwrap_err();
+            assert_eq!(fault.code, Code::TargetUnknown, "{unknown}");
         }
     }
 
     #[test]
     fn a_baseline_records_everything_up_to_the_target_or_everything() {
         let django = Recipe::by_name("django").unwrap();
-        let taken = |to| names(to_baseline(&django, &listed(&APP), &applied(&APP[..1]), to).unwrap());
-        assert_eq!(taken(Some("a 0002")), ["a.0002_more"]);
-        assert_eq!(taken(None), ["b.0001_initial", "a.0002_more", "a.0003_last", "b.0002_more"]);
+        let recorded = |target| names(to_baseline(&django, &listed(&APP), &applied(&APP[..1]), target).unwrap());
+        assert_eq!(recorded(Some("a 0002")), ["a.0002_more"]);
+        assert_eq!(recorded(None), ["b.0001_initial", "a.0002_more", "a.0003_last", "b.0002_more"]);
     }
 
     #[test]
     fn a_target_may_be_a_count_or_a_single_migration() {
         let all = ["2024_a", "2024_b", "2024_c"];
         let laravel = Recipe::by_name("laravel").unwrap();
-        let back = to_roll_back(&laravel, &listed(&all), &applied(&all), Some("2")).unwrap();
-        assert_eq!(names(back), ["2024_c", "2024_b"]);
+        let undone = to_roll_back(&laravel, &listed(&all), &applied(&all), Some("2")).unwrap();
+        assert_eq!(names(undone), ["2024_c", "2024_b"]);
         let prisma = Recipe::by_name("prisma").unwrap();
-        let taken = to_baseline(&prisma, &listed(&all), &applied(&[]), Some("2024_b")).unwrap();
-        assert_eq!(names(taken), ["2024_b"]);
+        let recorded = to_baseline(&prisma, &listed(&all), &applied(&[]), Some("2024_b")).unwrap();
+        assert_eq!(names(recorded), ["2024_b"]);
         let flyway = Recipe::by_name("flyway").unwrap();
         let versions = ["1 Add people", "1.1 Add pets", "2 Add homes", "People view"];
-        let back = to_roll_back(&flyway, &listed(&versions), &applied(&versions), Some("1.1")).unwrap();
-        assert_eq!(names(back), ["2 Add homes", "1.1 Add pets"], "it undoes its target, and nothing repeatable");
+        let undone = to_roll_back(&flyway, &listed(&versions), &applied(&versions), Some("1.1")).unwrap();
+        assert_eq!(names(undone), ["2 Add homes", "1.1 Add pets"], "it undoes its target, and nothing repeatable");
         let longer = ["10 Add people", "1 Add pets"];
-        let back = to_roll_back(&flyway, &listed(&longer), &applied(&longer), Some("1")).unwrap();
-        assert_eq!(names(back), ["1 Add pets"], "a whole name is meant before the beginning of one");
+        let undone = to_roll_back(&flyway, &listed(&longer), &applied(&longer), Some("1")).unwrap();
+        assert_eq!(names(undone), ["1 Add pets"], "a whole name is meant before the beginning of one");
     }
 
     #[test]
     fn a_rollback_by_count_follows_the_batches() {
         let laravel = Recipe::by_name("laravel").unwrap();
-        let said =
+        let output =
             "  2024_a ........ [1] Ran\n  2024_b ........ [3] Ran\n  2024_c ........ [2] Ran\n  2024_d .... Pending\n";
-        let listed = laravel.listing.as_ref().unwrap().read_migrations(said.lines());
-        let back = |count| {
+        let listed = laravel.listing.as_ref().unwrap().read_migrations(output.lines());
+        let undone = |count| {
             names(to_roll_back(&laravel, &listed, &LedgerSnapshot::from_listing(&listed), Some(count)).unwrap())
         };
-        assert_eq!(back("1"), ["2024_b"]);
-        assert_eq!(back("2"), ["2024_b", "2024_c"]);
+        assert_eq!(undone("1"), ["2024_b"]);
+        assert_eq!(undone("2"), ["2024_b", "2024_c"]);
     }
 
     #[test]
     fn with_branches_a_rollback_undoes_dependents_and_a_baseline_records_ancestors() {
         let alembic = Recipe::by_name("alembic").unwrap();
-        let said = "c3, d4 -> e5 (head) (mergepoint), all\nb2 -> d4, d\nb2 -> c3, c\na1 -> b2 (branchpoint), b\n<base> -> a1, a";
-        let listed = alembic.listing.as_ref().unwrap().read_migrations(said.lines());
+        let output = "c3, d4 -> e5 (head) (mergepoint), all\nb2 -> d4, d\nb2 -> c3, c\na1 -> b2 (branchpoint), b\n<base> -> a1, a";
+        let listed = alembic.listing.as_ref().unwrap().read_migrations(output.lines());
         let all = applied(&["a1", "b2", "c3", "d4", "e5"]);
-        let back = |to| names(to_roll_back(&alembic, &listed, &all, Some(to)).unwrap());
-        assert_eq!(back("c3"), ["e5"]);
-        assert_eq!(back("d4"), ["e5"]);
-        assert_eq!(back("b2"), ["e5", "d4", "c3"]);
-        assert_eq!(back("base"), ["e5", "d4", "c3", "b2", "a1"]);
-        let taken = |to| names(to_baseline(&alembic, &listed, &applied(&["a1"]), Some(to)).unwrap());
-        assert_eq!(taken("d4"), ["b2", "d4"]);
+        let undone = |target| names(to_roll_back(&alembic, &listed, &all, Some(target)).unwrap());
+        assert_eq!(undone("c3"), ["e5"]);
+        assert_eq!(undone("d4"), ["e5"]);
+        assert_eq!(undone("b2"), ["e5", "d4", "c3"]);
+        assert_eq!(undone("base"), ["e5", "d4", "c3", "b2", "a1"]);
+        let recorded = |target| names(to_baseline(&alembic, &listed, &applied(&["a1"]), Some(target)).unwrap());
+        assert_eq!(recorded("d4"), ["b2", "d4"]);
     }
 
     #[test]
     fn one_word_targets_share_one_group() {
         let alembic = Recipe::by_name("alembic").unwrap();
         let all = ["ae10", "bf20", "c130"];
-        let said = "bf20 -> c130 (head), c\nae10 -> bf20, b\n<base> -> ae10, a";
-        let listed = alembic.listing.as_ref().unwrap().read_migrations(said.lines());
-        let back = |to| names(to_roll_back(&alembic, &listed, &applied(&all), Some(to)).unwrap());
-        assert_eq!(back("bf"), ["c130"]);
-        assert_eq!(back("base"), ["c130", "bf20", "ae10"]);
+        let output = "bf20 -> c130 (head), c\nae10 -> bf20, b\n<base> -> ae10, a";
+        let listed = alembic.listing.as_ref().unwrap().read_migrations(output.lines());
+        let undone = |target| names(to_roll_back(&alembic, &listed, &applied(&all), Some(target)).unwrap());
+        assert_eq!(undone("bf"), ["c130"]);
+        assert_eq!(undone("base"), ["c130", "bf20", "ae10"]);
     }
 }

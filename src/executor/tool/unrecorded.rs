@@ -19,14 +19,16 @@ impl ToolExecutor<'_> {
     /// Warns of the migration that was running when the tool ended, if the schema has changed since the last one was
     /// recorded. A failed query is not reported: this warning only adds to the result.
     pub(crate) async fn warn_of_unrecorded(&self, sites: &Sites<'_>, after: &LedgerSnapshot) {
-        let Some(begun) = sites.last_started() else { return };
-        let is_it = |id: &&MigrationId| {
-            id.name == begun.name && (id.schema.is_empty() || Some(&id.schema) == begun.schema.as_ref())
+        let Some(started) = sites.last_started() else { return };
+        let is_started = |id: &&MigrationId| {
+            id.name == started.name && (id.schema.is_empty() || Some(&id.schema) == started.schema.as_ref())
         };
-        let Some(place) = self.pending.iter().position(|id| is_it(&id) && !self.is_done(id, after)) else { return };
+        let Some(index) = self.pending.iter().position(|id| is_started(&id) && !self.is_done(id, after)) else {
+            return;
+        };
         let fault = match self.settings.command {
-            Command::Rollback => self.undone_unrecorded(place, after),
-            Command::Migrate => self.done_unrecorded(place, after).await,
+            Command::Rollback => self.undone_unrecorded(index, after),
+            Command::Migrate => self.done_unrecorded(index, after).await,
             _ => None,
         };
         if let Some(fault) = fault {
@@ -35,20 +37,23 @@ impl ToolExecutor<'_> {
     }
 
     /// Objects in the schema that are newer than the newest row of the ledger belong to the migration after it.
-    async fn done_unrecorded(&self, place: usize, after: &LedgerSnapshot) -> Option<Fault> {
-        let (session, id) = (self.lock_holder.session()?, self.pending.get(place)?);
+    async fn done_unrecorded(&self, index: usize, after: &LedgerSnapshot) -> Option<Fault> {
+        let (session, id) = (self.lock_holder.session()?, self.pending.get(index)?);
         let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.to_sql()).collect();
-        let question = OwnQuery::read_only(schema_snapshot::since_sql(&tables)?);
-        let answer = answer_within(self.settings.wait_timeout, query_rows(&session.client, &question)).await.ok()?;
-        let late = schema_snapshot::SchemaSnapshot::from_rows(&answer);
-        let new: Vec<String> =
-            after.schema_added_since(&self.snapshot_before).into_iter().filter(|what| late.contains(what)).collect();
+        let query = OwnQuery::read_only(schema_snapshot::since_sql(&tables)?);
+        let rows = answer_within(self.settings.wait_timeout, query_rows(&session.client, &query)).await.ok()?;
+        let late_changes = schema_snapshot::SchemaSnapshot::from_rows(&rows);
+        let new: Vec<String> = after
+            .schema_added_since(&self.snapshot_before)
+            .into_iter()
+            .filter(|change| late_changes.contains(change))
+            .collect();
         let first = new.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = new.len().saturating_sub(MAX_NAMED);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let and_more = new.len().saturating_sub(MAX_NAMED);
+        let and_more = if and_more == 0 { String::new() } else { format!(" and {and_more} more") };
         (!new.is_empty()).then(|| {
             let cause = format!(
-                "`{}` was running and is not recorded, but the schema contains changes of it: {first}{more}",
+                "`{}` was running and is not recorded, but the schema contains changes of it: {first}{and_more}",
                 id.label()
             );
             Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
@@ -61,16 +66,16 @@ impl ToolExecutor<'_> {
 
     /// Each migration is recorded on its own, so with only one running, the objects that are gone from the schema were
     /// its own.
-    fn undone_unrecorded(&self, place: usize, after: &LedgerSnapshot) -> Option<Fault> {
+    fn undone_unrecorded(&self, index: usize, after: &LedgerSnapshot) -> Option<Fault> {
         let gone = self.snapshot_before.schema_added_since(after);
-        let id = self.pending.get(place).filter(|_| place == 0 && !gone.is_empty())?;
+        let id = self.pending.get(index).filter(|_| index == 0 && !gone.is_empty())?;
         let cause = format!(
             "`{}` was being rolled back and is still recorded, but the schema lacks {}",
             id.label(),
             gone.first()?
         );
         // The migration before it in the ledger is the next to be undone, or else the target.
-        let target = match self.pending.get(place + 1) {
+        let target = match self.pending.get(index + 1) {
             Some(next) => self.record_command_for(next),
             None => self.record_command(self.tool.target.as_deref()),
         };
@@ -87,10 +92,12 @@ impl ToolExecutor<'_> {
 
     fn record_command(&self, target: Option<&str>) -> String {
         let lines = self.tool.recipe.commands_with_target(Verb::Baseline, target).unwrap_or_default();
-        let shown: Vec<String> =
-            lines.into_iter().map(|call| format!("`{}`", self.tool.with_prefix(call.line).display_text())).collect();
-        match (shown.is_empty(), target) {
-            (false, Some(_)) => shown.join(", then "),
+        let commands: Vec<String> = lines
+            .into_iter()
+            .map(|command| format!("`{}`", self.tool.with_prefix(command.line).display_text()))
+            .collect();
+        match (commands.is_empty(), target) {
+            (false, Some(_)) => commands.join(", then "),
             _ => "by the tool's own means".to_owned(),
         }
     }

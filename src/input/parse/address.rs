@@ -19,8 +19,9 @@ impl Address {
             Some((user, server)) => (Some(user), server),
             None => (None, text),
         };
-        let (host, port) = split_port(server).map_err(|misfit| suggest_address(text).unwrap_or(misfit))?;
-        let port = port.map(value::parse_port).transpose().map_err(|misfit| suggest_address(text).unwrap_or(misfit))?;
+        let (host, port) = split_port(server).map_err(|invalid| suggest_address(text).unwrap_or(invalid))?;
+        let port =
+            port.map(value::parse_port).transpose().map_err(|invalid| suggest_address(text).unwrap_or(invalid))?;
         if !user.is_none_or(is_user_name) || !is_host(host) {
             return Err(suggest_address(text).unwrap_or_else(invalid_address));
         }
@@ -63,10 +64,10 @@ fn strip_surplus(text: &str) -> Option<(&'static str, String)> {
         return Some(("has a path after the server's address", server.to_owned()));
     }
     if let Some((user, host)) = text.split_once('@')
-        && let Some((one, other)) = host.split_once('@')
-        && one.split(':').next() == other.split(':').next()
+        && let Some((first, second)) = host.split_once('@')
+        && first.split(':').next() == second.split(':').next()
     {
-        return Some(("names its host twice", format!("{user}@{other}")));
+        return Some(("names its host twice", format!("{user}@{second}")));
     }
     let (rest, last) = text.rsplit_once(':')?;
     let (_, port) = rest.rsplit_once(':')?;
@@ -74,7 +75,7 @@ fn strip_surplus(text: &str) -> Option<(&'static str, String)> {
 }
 
 fn is_variable_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
 }
 
 fn split_port(server: &str) -> Result<(&str, Option<&str>), InvalidValue> {
@@ -97,7 +98,9 @@ fn split_port(server: &str) -> Result<(&str, Option<&str>), InvalidValue> {
 
 fn is_user_name(text: &str) -> bool {
     !text.is_empty()
-        && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || "/@:,".contains(letter))
+        && !text
+            .chars()
+            .any(|character| character.is_whitespace() || character.is_control() || "/@:,".contains(character))
 }
 
 /// Longest name in DNS (RFC 1035, 2.3.4).
@@ -105,9 +108,10 @@ const MAX_HOST_LENGTH: usize = 255;
 
 /// Returns whether the text can be a host: an IPv6 address, a name or an IPv4 address.
 fn is_host(text: &str) -> bool {
-    let named = |letter: char| letter.is_alphanumeric() || "-._".contains(letter);
-    let is_name =
-        (1..=MAX_HOST_LENGTH).contains(&text.len()) && !text.starts_with(['-', '.']) && text.chars().all(named);
+    let is_host_character = |character: char| character.is_alphanumeric() || "-._".contains(character);
+    let is_name = (1..=MAX_HOST_LENGTH).contains(&text.len())
+        && !text.starts_with(['-', '.'])
+        && text.chars().all(is_host_character);
     text.parse::<Ipv6Addr>().is_ok() || is_name
 }
 
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn suggests_the_address_without_the_pasted_surplus() {
-        for (text, alone) in [
+        for (text, address) in [
             ("https://h.example/", "`h.example`"),
             ("https://h.example:8443/a?b", "`h.example`"),
             ("ssh://ops@h.example:2222", "`ops@h.example:2222`"),
@@ -165,7 +169,7 @@ mod tests {
             ("ops@h.example@h.example", "`ops@h.example`"),
             ("h.example:2222:2222", "`h.example:2222`"),
         ] {
-            assert_eq!(Address::parse(text).unwrap_err().fix, alone, "{text}");
+            assert_eq!(Address::parse(text).unwrap_err().fix, address, "{text}");
         }
     }
 

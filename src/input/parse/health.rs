@@ -11,6 +11,7 @@ use crate::{
 };
 use serde_yaml::Value;
 use std::time::Duration;
+
 const KEYS: [&str; 6] = ["run", "executor", "image", "interval", "timeout", "retries"];
 
 pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,9 +31,9 @@ pub(crate) enum ParsedHealth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParsedHealthCheck {
     pub(crate) title: String,
-    pub(crate) place: Option<FilePosition>,
+    pub(crate) position: Option<FilePosition>,
     pub(crate) line: Option<CommandLine>,
-    pub(crate) wish: SiteOverride,
+    pub(crate) site_override: SiteOverride,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
@@ -40,70 +41,71 @@ pub(crate) struct ParsedHealthCheck {
 
 impl ParsedHealth {
     /// Returns the executor that the check is meant for.
-    pub(crate) fn meant(&self, own: ExecutorChoice) -> Option<ExecutorChoice> {
+    pub(crate) fn executor_in_use(&self, default_executor: ExecutorChoice) -> Option<ExecutorChoice> {
         match self {
             Self::Off => None,
-            Self::Check(question) => Some(question.wish.intended_executor(own)),
+            Self::Check(check) => Some(check.site_override.intended_executor(default_executor)),
         }
     }
 }
 
 /// Parses the mapping under `health`, or `false`.
 pub(crate) fn parse_health(value: &Value, origin: &YamlOrigin) -> (Option<ParsedHealth>, Vec<Fault>) {
-    let (title, place) = (origin.title.clone(), origin.places.first().cloned());
+    let (title, position) = (origin.title.clone(), origin.positions.first().cloned());
     let mapping = match value {
         Value::Mapping(mapping) => mapping,
         Value::Bool(false) => return (Some(ParsedHealth::Off), Vec::new()),
         _ => {
-            let fault = fault_about(Code::InputInvalid, &title, place.as_ref(), "it is neither a mapping nor `false`");
+            let fault =
+                fault_about(Code::InputInvalid, &title, position.as_ref(), "it is neither a mapping nor `false`");
             return (
                 None,
                 vec![fault.fix("write it as `health: { run: … }`, or as `health: {}` for the tool's own check")],
             );
         }
     };
-    let mut fields = MappingReader::new(mapping, title, place);
+    let mut fields = MappingReader::new(mapping, title, position);
     fields.reject_unknown_keys(&KEYS);
     let line = fields.read_command_line("run");
-    let wish = SiteOverride {
+    let site_override = SiteOverride {
         executor: fields.read_value("executor", |text| value::parse_choice(text, &SITES)),
         image: fields.read_value("image", crate::input::parse::image_reference::parse_image_reference),
     };
     let interval = fields.read_value("interval", value::parse_positive_duration).unwrap_or(DEFAULT_INTERVAL);
     let timeout = fields.read_value("timeout", value::parse_positive_duration).unwrap_or(DEFAULT_TIMEOUT);
     let retries = fields.read_value("retries", value::parse_retries).unwrap_or(DEFAULT_RETRIES);
-    if !fields.has_value("run") && !wish.is_empty() {
+    if !fields.has_value("run") && !site_override.is_empty() {
         let fix = "add `run`, or remove `executor` and `image`";
         fields.add_invalid("the tool's own check runs where the tool does", fix);
     }
-    let MappingReader { title, place, faults, .. } = fields;
-    let question = ParsedHealthCheck { title, place, line, wish, interval, timeout, retries };
-    (faults.is_empty().then(|| ParsedHealth::Check(Box::new(question))), faults)
+    let MappingReader { title, position, faults, .. } = fields;
+    let check = ParsedHealthCheck { title, position, line, site_override, interval, timeout, retries };
+    (faults.is_empty().then(|| ParsedHealth::Check(Box::new(check))), faults)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn draft(text: &str) -> (Option<ParsedHealth>, Vec<Fault>) {
-        let origin = YamlOrigin { title: "`health`".to_owned(), places: Vec::new() };
+    fn parse_text(text: &str) -> (Option<ParsedHealth>, Vec<Fault>) {
+        let origin = YamlOrigin { title: "`health`".to_owned(), positions: Vec::new() };
         parse_health(&serde_yaml::from_str(text).unwrap(), &origin)
     }
 
     #[test]
     fn a_health_check_has_an_interval_a_timeout_and_retries() {
-        let (Some(ParsedHealth::Check(question)), _) =
-            draft("{ run: ./ready, interval: 30s, timeout: 1m, retries: 9 }")
+        let (Some(ParsedHealth::Check(check)), _) =
+            parse_text("{ run: ./ready, interval: 30s, timeout: 1m, retries: 9 }")
         else {
             panic!("no question")
         };
         assert_eq!(
-            (question.interval, question.timeout, question.retries),
+            (check.interval, check.timeout, check.retries),
             (Duration::from_secs(30), Duration::from_secs(60), 9)
         );
-        let (Some(ParsedHealth::Check(question)), _) = draft("{}") else { panic!("no question") };
-        assert_eq!((question.interval, question.timeout, question.retries), (DEFAULT_INTERVAL, DEFAULT_TIMEOUT, 3));
-        assert_eq!(draft("false"), (Some(ParsedHealth::Off), Vec::new()));
+        let (Some(ParsedHealth::Check(check)), _) = parse_text("{}") else { panic!("no question") };
+        assert_eq!((check.interval, check.timeout, check.retries), (DEFAULT_INTERVAL, DEFAULT_TIMEOUT, 3));
+        assert_eq!(parse_text("false"), (Some(ParsedHealth::Off), Vec::new()));
     }
 
     #[test]
@@ -115,8 +117,8 @@ mod tests {
             ("{ run: x, interval: 0 }", "`interval` is `0`: it leaves no time"),
             ("{ executor: server }", "the tool's own check runs where the tool does"),
         ] {
-            let (draft, faults) = draft(text);
-            assert!(draft.is_none() && faults.len() == 1 && faults[0].cause.contains(cause), "{text}: {faults:#?}");
+            let (parsed, faults) = parse_text(text);
+            assert!(parsed.is_none() && faults.len() == 1 && faults[0].cause.contains(cause), "{text}: {faults:#?}");
         }
     }
 }

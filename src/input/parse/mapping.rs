@@ -14,15 +14,15 @@ pub(crate) struct YamlOrigin {
     /// Title for messages, as in "`before` (from the workflow's `with:`)".
     pub(crate) title: String,
     /// Positions of the items of a list; empty if the YAML is not in a file.
-    pub(crate) places: Vec<FilePosition>,
+    pub(crate) positions: Vec<FilePosition>,
 }
 
 /// Returns the YAML parser's message, or only its position if the message quotes the text: a part of a secret would not
 /// be recognised by the redactor.
 pub(crate) fn parse_error_lines(error: &serde_yaml::Error) -> Vec<String> {
-    let said = Some(error.to_string()).filter(|said| !said.contains(['"', '`', '\'']));
-    let place = error.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
-    vec![said.or(place).unwrap_or_default()]
+    let message = Some(error.to_string()).filter(|message| !message.contains(['"', '`', '\'']));
+    let position = error.location().map(|position| format!("line {}, column {}", position.line(), position.column()));
+    vec![message.or(position).unwrap_or_default()]
 }
 
 /// A mapping, and the faults found in it.
@@ -31,26 +31,26 @@ pub(crate) struct MappingReader<'a> {
     mapping: &'a Mapping,
     /// Title of the mapping for messages.
     pub(crate) title: String,
-    pub(crate) place: Option<FilePosition>,
+    pub(crate) position: Option<FilePosition>,
     pub(crate) faults: Vec<Fault>,
 }
 
 impl<'a> MappingReader<'a> {
-    pub(crate) fn new(mapping: &'a Mapping, title: String, place: Option<FilePosition>) -> Self {
-        Self { mapping, title, place, faults: Vec::new() }
+    pub(crate) fn new(mapping: &'a Mapping, title: String, position: Option<FilePosition>) -> Self {
+        Self { mapping, title, position, faults: Vec::new() }
     }
 
     /// Records a fault for every key that is not one of these.
-    pub(crate) fn reject_unknown_keys(&mut self, known: &[&str]) {
+    pub(crate) fn reject_unknown_keys(&mut self, known_keys: &[&str]) {
         for key in self.mapping.keys().map(key_text) {
-            if known.contains(&key.as_str()) {
+            if known_keys.contains(&key.as_str()) {
                 continue;
             }
             // `rnu` is too short for a similarity score, but its meaning is clear.
-            let swapped = || known.iter().copied().find(|name| strsim::damerau_levenshtein(&key, name) == 1);
-            let fix = match nearest_candidate(&key, known.iter().copied()).or_else(swapped) {
+            let one_edit_away = || known_keys.iter().copied().find(|name| strsim::damerau_levenshtein(&key, name) == 1);
+            let fix = match nearest_candidate(&key, known_keys.iter().copied()).or_else(one_edit_away) {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => format!("remove it; the keys are {}", list_quoted(known)),
+                None => format!("remove it; the keys are {}", list_quoted(known_keys)),
             };
             self.add_fault(Code::InputUnknown, &format!("there is no key `{key}`"), fix);
         }
@@ -93,11 +93,12 @@ impl<'a> MappingReader<'a> {
         let Some(Value::Sequence(list)) = self.mapping.get(key) else {
             return self.read_text(key).map(CommandLine::Shell);
         };
-        let word = |word: &Value| word.as_str().map(ToOwned::to_owned).or_else(|| scalar_text(word).ok().flatten());
-        let words: Option<Vec<String>> = list.iter().map(word).collect();
-        match words {
-            Some(words) if words.first().is_some_and(|program| !program.trim().is_empty()) => {
-                words.iter().all(|word| self.reject_expression(key, word)).then_some(CommandLine::Program(words))
+        let as_text =
+            |as_text: &Value| as_text.as_str().map(ToOwned::to_owned).or_else(|| scalar_text(as_text).ok().flatten());
+        let argv: Option<Vec<String>> = list.iter().map(as_text).collect();
+        match argv {
+            Some(argv) if argv.first().is_some_and(|program| !program.trim().is_empty()) => {
+                argv.iter().all(|as_text| self.reject_expression(key, as_text)).then_some(CommandLine::Program(argv))
             }
             _ => {
                 let fix = "write a program and its arguments, each a text, as in `[python, manage.py, check]`";
@@ -110,12 +111,12 @@ impl<'a> MappingReader<'a> {
     /// Returns whether the text has no expression, and records a fault otherwise. Only the runner evaluates
     /// expressions, in a workflow, and there they have become values by now.
     fn reject_expression(&mut self, key: &str, text: &str) -> bool {
-        let open = text.contains("${{");
-        if open {
+        let is_expression = text.contains("${{");
+        if is_expression {
             let fix = "let the workflow set an environment variable, name it in `pass-env`, and use the variable";
             self.add_invalid(&format!("`{key}` has an expression (`${{{{ … }}}}`), which is not evaluated here"), fix);
         }
-        !open
+        !is_expression
     }
 
     pub(crate) fn add_invalid(&mut self, cause: &str, fix: impl Into<String>) {
@@ -123,13 +124,13 @@ impl<'a> MappingReader<'a> {
     }
 
     pub(crate) fn add_fault(&mut self, code: Code, cause: &str, fix: impl Into<String>) {
-        self.faults.push(fault_about(code, &self.title, self.place.as_ref(), cause).fix(fix));
+        self.faults.push(fault_about(code, &self.title, self.position.as_ref(), cause).fix(fix));
     }
 }
 
 /// Creates a fault with the title and the position of the YAML that it is about.
-pub(crate) fn fault_about(code: Code, title: &str, place: Option<&FilePosition>, cause: &str) -> Fault {
-    place.cloned().into_iter().fold(Fault::new(code, format!("{title}: {cause}")), Fault::in_file)
+pub(crate) fn fault_about(code: Code, title: &str, position: Option<&FilePosition>, cause: &str) -> Fault {
+    position.cloned().into_iter().fold(Fault::new(code, format!("{title}: {cause}")), Fault::in_file)
 }
 
 /// The error for a list, a mapping or a tagged value in place of a plain value.
@@ -140,7 +141,7 @@ pub(crate) struct NotScalar;
 pub(crate) fn scalar_text(value: &Value) -> Result<Option<String>, NotScalar> {
     let text = match value {
         Value::Null => None,
-        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Bool(value_of_bool) => Some(value_of_bool.to_string()),
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),
         Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => return Err(NotScalar),

@@ -51,21 +51,21 @@ impl SiteOverride {
     }
 
     /// Returns the executor that the command is meant for, even if the combination is invalid.
-    pub(crate) fn intended_executor(&self, own: ExecutorChoice) -> ExecutorChoice {
+    pub(crate) fn intended_executor(&self, default_executor: ExecutorChoice) -> ExecutorChoice {
         let of_image = self.image.as_ref().map(|_| ExecutorChoice::Image);
-        self.executor.or(of_image).unwrap_or(own)
+        self.executor.or(of_image).unwrap_or(default_executor)
     }
 
     /// Returns the site where the command runs; `None` if it depends on a value whose fault is reported elsewhere.
-    pub(crate) fn resolve_site(&self, own: RunSite<'_>) -> Result<Option<Site>, InvalidValue> {
-        let Some(executor) = self.executor.or(own.executor) else { return Ok(None) };
-        match (executor, self.image.as_deref().or(own.image)) {
+    pub(crate) fn resolve_site(&self, run_site: RunSite<'_>) -> Result<Option<Site>, InvalidValue> {
+        let Some(executor) = self.executor.or(run_site.executor) else { return Ok(None) };
+        match (executor, self.image.as_deref().or(run_site.image)) {
             (ExecutorChoice::Sql, _) => Err(InvalidValue::new(
                 "names no executor, and `executor: sql` runs no commands",
                 "add `executor: server` to it, or `executor: image` and `image`",
             )),
             (ExecutorChoice::Image, Some(image)) => Ok(Some(Site::Image(image.to_owned()))),
-            (ExecutorChoice::Image, None) if own.executor == Some(ExecutorChoice::Image) => Ok(None),
+            (ExecutorChoice::Image, None) if run_site.executor == Some(ExecutorChoice::Image) => Ok(None),
             (ExecutorChoice::Image, None) => Err(InvalidValue::new(
                 "runs in an image, and neither it nor the input `image` names one",
                 "add `image` to it, or set the input",
@@ -84,11 +84,11 @@ mod tests {
     use super::*;
 
     fn site(
-        wish: (Option<ExecutorChoice>, Option<&str>),
-        own: (ExecutorChoice, Option<&str>),
+        site_override: (Option<ExecutorChoice>, Option<&str>),
+        run_site: (ExecutorChoice, Option<&str>),
     ) -> Result<Option<Site>, InvalidValue> {
-        let wish = SiteOverride { executor: wish.0, image: wish.1.map(ToOwned::to_owned) };
-        wish.resolve_site(RunSite { executor: Some(own.0), image: own.1 })
+        let site_override = SiteOverride { executor: site_override.0, image: site_override.1.map(ToOwned::to_owned) };
+        site_override.resolve_site(RunSite { executor: Some(run_site.0), image: run_site.1 })
     }
 
     #[test]
@@ -107,13 +107,13 @@ mod tests {
 
     #[test]
     fn a_command_without_a_site_is_rejected() {
-        for (wish, own) in [
+        for (site_override, run_site) in [
             ((None, None), (ExecutorChoice::Sql, Some("app"))),
             ((Some(ExecutorChoice::Image), None), (ExecutorChoice::Server, None)),
             ((None, Some("cli")), (ExecutorChoice::Server, None)),
             ((Some(ExecutorChoice::Server), Some("cli")), (ExecutorChoice::Image, Some("app"))),
         ] {
-            assert!(site(wish, own).is_err(), "{wish:?} {own:?}");
+            assert!(site(site_override, run_site).is_err(), "{site_override:?} {run_site:?}");
         }
     }
 

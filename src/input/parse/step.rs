@@ -23,7 +23,7 @@ const WHENS: [(&str, When); 3] = [("always", When::Always), ("pending", When::Pe
 pub(crate) struct ParsedStep {
     /// Title for messages, as in "`before`, step 2 (`Fixtures`)".
     pub(crate) title: String,
-    pub(crate) place: Option<FilePosition>,
+    pub(crate) position: Option<FilePosition>,
     pub(crate) name: String,
     pub(crate) work: ParsedWork,
     pub(crate) timeout: Option<Duration>,
@@ -36,7 +36,7 @@ pub(crate) struct ParsedStep {
 pub(crate) enum ParsedWork {
     Command {
         line: CommandLine,
-        wish: SiteOverride,
+        site_override: SiteOverride,
     },
     /// The path as written.
     Sql(String),
@@ -49,38 +49,39 @@ pub(crate) fn parse_step_list(
     origin: &YamlOrigin,
 ) -> (Vec<Option<ParsedStep>>, Vec<Fault>) {
     let Value::Sequence(steps) = value else {
-        let fault = fault_about(Code::InputInvalid, &origin.title, origin.places.first(), "it is not a list of steps");
+        let fault =
+            fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), "it is not a list of steps");
         return (vec![None], vec![fault.fix("write each step as `- run: …` or `- sql: …`")]);
     };
-    let (mut drafts, mut faults) = (Vec::new(), Vec::new());
-    for (at, value) in steps.iter().enumerate() {
-        let title = format!("{}, step {}", origin.title, at + 1);
-        let (draft, mut wrong) = parse_step(name, value, title, origin.places.get(at).cloned());
-        drafts.push(draft.filter(|_| wrong.is_empty()));
-        faults.append(&mut wrong);
+    let (mut parsed, mut faults) = (Vec::new(), Vec::new());
+    for (index, value) in steps.iter().enumerate() {
+        let title = format!("{}, step {}", origin.title, index + 1);
+        let (step, mut step_faults) = parse_step(name, value, title, origin.positions.get(index).cloned());
+        parsed.push(step.filter(|_| step_faults.is_empty()));
+        faults.append(&mut step_faults);
     }
-    (drafts, faults)
+    (parsed, faults)
 }
 
 fn parse_step(
     list: InputName,
     value: &Value,
     title: String,
-    place: Option<FilePosition>,
+    position: Option<FilePosition>,
 ) -> (Option<ParsedStep>, Vec<Fault>) {
     let Value::Mapping(mapping) = value else {
-        let fault = fault_about(Code::InputInvalid, &title, place.as_ref(), "it is not a mapping");
+        let fault = fault_about(Code::InputInvalid, &title, position.as_ref(), "it is not a mapping");
         return (None, vec![fault.fix("write it as `- run: …` or `- sql: …`, with its other keys below")]);
     };
-    let mut fields = MappingReader::new(mapping, title, place);
-    let own = fields.read_text("name").map(|name| first_line(&name));
-    add_name_to_title(&mut fields, own.as_deref());
+    let mut fields = MappingReader::new(mapping, title, position);
+    let given_name = fields.read_text("name").map(|name| first_line(&name));
+    add_name_to_title(&mut fields, given_name.as_deref());
     let line = fields.read_command_line("run");
     let sql = fields.read_text("sql");
-    let name = own
+    let name = given_name
         .clone()
         .or_else(|| line.as_ref().map(CommandLine::display_text).or_else(|| sql.clone()).map(|text| first_line(&text)));
-    if own.is_none() {
+    if given_name.is_none() {
         add_name_to_title(&mut fields, name.as_deref());
     }
     let name = name.unwrap_or_default();
@@ -90,13 +91,13 @@ fn parse_step(
     let retries = fields.read_value("retries", value::parse_retries);
     let need = fields.read_value("optional", |text| value::parse_choice(text, &NEEDS)).unwrap_or(Need::Required);
     // Steps that replace the migration run when the migration would.
-    let usual = if list == InputName::Steps { When::Pending } else { When::Always };
-    let when = fields.read_value("when", |text| value::parse_choice(text, &WHENS)).unwrap_or(usual);
+    let default_when = if list == InputName::Steps { When::Pending } else { When::Always };
+    let when = fields.read_value("when", |text| value::parse_choice(text, &WHENS)).unwrap_or(default_when);
     if when == When::Failure && list != InputName::After {
         fields.add_invalid("`when: failure` never applies here: nothing has failed yet", "move the step to `after`");
     }
-    let MappingReader { title, place, faults, .. } = fields;
-    (work.map(|work| ParsedStep { title, place, name, work, timeout, retries, need, when }), faults)
+    let MappingReader { title, position, faults, .. } = fields;
+    (work.map(|work| ParsedStep { title, position, name, work, timeout, retries, need, when }), faults)
 }
 
 /// Adds the step's name to the title of later faults.
@@ -107,13 +108,13 @@ fn add_name_to_title(fields: &mut MappingReader<'_>, name: Option<&str>) {
 }
 
 fn parse_work(fields: &mut MappingReader<'_>, line: Option<CommandLine>, sql: Option<String>) -> Option<ParsedWork> {
-    let wish = SiteOverride {
+    let site_override = SiteOverride {
         executor: fields.read_value("executor", |text| value::parse_choice(text, &SITES)),
         image: fields.read_value("image", image_reference::parse_image_reference),
     };
     match (fields.has_value("run"), fields.has_value("sql")) {
-        (true, false) => line.map(|line| ParsedWork::Command { line, wish }),
-        (false, true) if wish.is_empty() => sql.map(ParsedWork::Sql),
+        (true, false) => line.map(|line| ParsedWork::Command { line, site_override }),
+        (false, true) if site_override.is_empty() => sql.map(ParsedWork::Sql),
         (false, true) => {
             let fix = "remove its `executor` and `image`";
             fields.add_invalid("SQL goes over the run's own connection, not to an executor", fix);
@@ -144,53 +145,54 @@ mod tests {
     use super::{super::site::ExecutorChoice, *};
 
     fn read(name: InputName, text: &str) -> (Vec<Option<ParsedStep>>, Vec<Fault>) {
-        let origin = YamlOrigin { title: format!("`{name}`"), places: Vec::new() };
+        let origin = YamlOrigin { title: format!("`{name}`"), positions: Vec::new() };
         parse_step_list(name, &serde_yaml::from_str(text).unwrap(), &origin)
     }
 
-    fn one(text: &str) -> ParsedStep {
-        let (mut drafts, faults) = read(InputName::After, text);
+    fn only_step(text: &str) -> ParsedStep {
+        let (mut parsed, faults) = read(InputName::After, text);
         assert_eq!(faults, [], "{text}");
-        drafts.remove(0).unwrap()
+        parsed.remove(0).unwrap()
     }
 
     fn step_fault(text: &str) -> (String, String) {
-        let (drafts, mut faults) = read(InputName::Before, text);
-        assert_eq!((faults.len(), &drafts[..]), (1, &[None][..]), "{text}: {faults:#?}");
+        let (parsed, mut faults) = read(InputName::Before, text);
+        assert_eq!((faults.len(), &parsed[..]), (1, &[None][..]), "{text}: {faults:#?}");
         let fault = faults.remove(0);
         (fault.cause, fault.fix)
     }
 
     #[test]
     fn a_step_needs_only_a_command_or_a_file() {
-        let shell = one("[ { run: 'make \n  fixtures' } ]");
+        let shell = only_step("[ { run: 'make \n  fixtures' } ]");
         assert_eq!(shell.name, "make fixtures");
-        let ParsedWork::Command { line, wish } = shell.work else { panic!("no command") };
-        assert!(line == CommandLine::Shell("make fixtures".to_owned()) && wish.is_empty());
+        let ParsedWork::Command { line, site_override } = shell.work else { panic!("no command") };
+        assert!(line == CommandLine::Shell("make fixtures".to_owned()) && site_override.is_empty());
         assert_eq!((shell.need, shell.when, shell.timeout, shell.retries), (Need::Required, When::Always, None, None));
-        let sql = one("[ { sql: db/grants.sql } ]");
+        let sql = only_step("[ { sql: db/grants.sql } ]");
         assert_eq!((sql.name.as_str(), sql.work), ("db/grants.sql", ParsedWork::Sql("db/grants.sql".to_owned())));
     }
 
     #[test]
     fn reads_all_keys_of_a_step() {
-        let step = one(
+        let step = only_step(
             "[ { name: Snapshot, run: [aws, rds, --wait, 300, ''], executor: image, image: amazon/aws-cli, timeout: 5m, \
              retries: 0, optional: true, when: failure } ]",
         );
         let line = CommandLine::Program(["aws", "rds", "--wait", "300", ""].map(str::to_owned).to_vec());
-        let wish = SiteOverride { executor: Some(ExecutorChoice::Image), image: Some("amazon/aws-cli".to_owned()) };
-        assert_eq!(step.work, ParsedWork::Command { line, wish });
+        let site_override =
+            SiteOverride { executor: Some(ExecutorChoice::Image), image: Some("amazon/aws-cli".to_owned()) };
+        assert_eq!(step.work, ParsedWork::Command { line, site_override });
         assert_eq!((step.name.as_str(), step.timeout), ("Snapshot", Some(Duration::from_secs(300))));
         assert_eq!((step.retries, step.need, step.when), (Some(0), Need::Optional, When::Failure));
-        assert_eq!(one("[ { run: x, timeout: 300 } ]").timeout, Some(Duration::from_secs(300)));
+        assert_eq!(only_step("[ { run: x, timeout: 300 } ]").timeout, Some(Duration::from_secs(300)));
     }
 
     #[test]
     fn the_default_name_of_a_step_is_the_first_line_of_its_command() {
-        assert_eq!(one("- run: |\n\n    ./one\n    ./two\n").name, "./one");
-        assert_eq!(one("- run: [./one, --all]").name, "./one --all");
-        assert_eq!(one(&format!("- run: {}", "ä".repeat(100))).name, "ä".repeat(100));
+        assert_eq!(only_step("- run: |\n\n    ./one\n    ./two\n").name, "./one");
+        assert_eq!(only_step("- run: [./one, --all]").name, "./one --all");
+        assert_eq!(only_step(&format!("- run: {}", "ä".repeat(100))).name, "ä".repeat(100));
     }
 
     #[test]
@@ -226,8 +228,8 @@ mod tests {
 
     #[test]
     fn all_faults_of_a_list_are_reported_and_the_valid_steps_are_read() {
-        let (drafts, faults) = read(InputName::Steps, "[ { run: x, tiemout: 1s, when: failure }, { run: y }, 7 ]");
-        let places: Vec<bool> = drafts.iter().map(Option::is_some).collect();
-        assert_eq!((places, faults.len()), (vec![false, true, false], 3), "{faults:#?}");
+        let (parsed, faults) = read(InputName::Steps, "[ { run: x, tiemout: 1s, when: failure }, { run: y }, 7 ]");
+        let are_valid: Vec<bool> = parsed.iter().map(Option::is_some).collect();
+        assert_eq!((are_valid, faults.len()), (vec![false, true, false], 3), "{faults:#?}");
     }
 }

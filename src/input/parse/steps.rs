@@ -21,8 +21,8 @@ impl ParsedSteps {
     /// Replaces the list under this input, and returns the faults of the new one.
     pub(crate) fn replace_list(&mut self, name: InputName, value: &Value, origin: &YamlOrigin) -> Vec<Fault> {
         if name == InputName::Health {
-            let (draft, faults) = health::parse_health(value, origin);
-            self.health = draft;
+            let (parsed, faults) = health::parse_health(value, origin);
+            self.health = parsed;
             return faults;
         }
         let (list, faults) = step::parse_step_list(name, value, origin);
@@ -52,14 +52,14 @@ impl ParsedSteps {
     }
 
     /// Returns the executors that the run uses; `None` if a step is invalid, because its executor is unknown.
-    pub(crate) fn executors_in_use(&self, own: ExecutorChoice) -> Option<Vec<ExecutorChoice>> {
-        let drafts: Option<Vec<&ParsedStep>> = self.lists.values().flatten().map(Option::as_ref).collect();
-        let of_step = |draft: &ParsedStep| match &draft.work {
-            ParsedWork::Command { wish, .. } => Some(wish.intended_executor(own)),
+    pub(crate) fn executors_in_use(&self, default_executor: ExecutorChoice) -> Option<Vec<ExecutorChoice>> {
+        let steps: Option<Vec<&ParsedStep>> = self.lists.values().flatten().map(Option::as_ref).collect();
+        let of_step = |step: &ParsedStep| match &step.work {
+            ParsedWork::Command { site_override, .. } => Some(site_override.intended_executor(default_executor)),
             ParsedWork::Sql(_) => None,
         };
-        let of_steps = drafts?.into_iter().filter_map(of_step);
-        let of_health = self.health.as_ref().and_then(|health| health.meant(own));
-        Some(of_steps.chain(of_health).chain([own]).collect())
+        let of_steps = steps?.into_iter().filter_map(of_step);
+        let of_health = self.health.as_ref().and_then(|health| health.executor_in_use(default_executor));
+        Some(of_steps.chain(of_health).chain([default_executor]).collect())
     }
 }

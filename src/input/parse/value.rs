@@ -57,14 +57,14 @@ fn parse_milliseconds(text: &str) -> Option<u64> {
     }
     let (mut rest, mut total, mut last_unit) = (text, 0_u64, u64::MAX);
     while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
-        let (number, tail) = rest.split_at_checked(digits)?;
-        let (unit, tail) = split_unit(tail)?;
+        let digits = rest.find(|character: char| !character.is_ascii_digit())?;
+        let (number, after) = rest.split_at_checked(digits)?;
+        let (unit, after) = split_unit(after)?;
         if unit >= last_unit {
             return None;
         }
         total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        (rest, last_unit) = (tail, unit);
+        (rest, last_unit) = (after, unit);
     }
     (last_unit != u64::MAX).then_some(total)
 }
@@ -106,13 +106,13 @@ fn parse_unsigned(text: &str) -> Option<u64> {
 
 /// Parses `table` or `schema.table`, identifiers that need no quotes.
 pub(crate) fn parse_table(text: &str) -> Result<String, InvalidValue> {
-    let plain = |part: &str| {
-        let first = part.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let rest = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        first && rest && part.len() <= MAX_IDENTIFIER_LENGTH
+    let is_plain = |name: &str| {
+        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let rest = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        first && rest && name.len() <= MAX_IDENTIFIER_LENGTH
     };
     let parts: Vec<&str> = text.split('.').collect();
-    if parts.len() <= 2 && parts.into_iter().all(plain) {
+    if parts.len() <= 2 && parts.into_iter().all(is_plain) {
         return Ok(text.to_owned());
     }
     Err(InvalidValue::new(
@@ -141,11 +141,11 @@ pub(crate) fn parse_digest(text: &str) -> Result<String, InvalidValue> {
 
 /// Parses one of these words.
 pub(crate) fn parse_choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, InvalidValue> {
-    choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-        let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
-        let last = words.len().saturating_sub(2);
-        let (several, ends) = words.split_at(last);
-        let list = several.iter().cloned().chain([ends.join(" or ")]).collect::<Vec<_>>();
+    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let rest_length = names.len().saturating_sub(2);
+        let (others, last_two) = names.split_at(rest_length);
+        let list = others.iter().cloned().chain([last_two.join(" or ")]).collect::<Vec<_>>();
         InvalidValue::new("is not one of the accepted values", list.join(", "))
     })
 }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(duration: Duration) -> String {
+    fn formatted(duration: Duration) -> String {
         let total = duration.as_millis();
         let parts = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
         let mut rest = total;
@@ -174,7 +174,7 @@ mod tests {
         #[test]
         fn parses_every_formatted_duration(milliseconds in 0..=MAX_DURATION_MS) {
             let expected = Duration::from_millis(milliseconds);
-            prop_assert_eq!(parse_duration(&written(expected)), Ok(expected));
+            prop_assert_eq!(parse_duration(&formatted(expected)), Ok(expected));
         }
 
         #[test]
@@ -238,9 +238,9 @@ mod tests {
 
     #[test]
     fn parses_digests() {
-        let [digits, named] = ["a".repeat(64), format!("sha256:{}", "a".repeat(64))];
-        for text in [&digits, &named, &named.to_uppercase()] {
-            assert_eq!(parse_digest(text), Ok(named.clone()));
+        let [bare, prefixed] = ["a".repeat(64), format!("sha256:{}", "a".repeat(64))];
+        for text in [&bare, &prefixed, &prefixed.to_uppercase()] {
+            assert_eq!(parse_digest(text), Ok(prefixed.clone()));
         }
         for text in ["", "0123456789ab", "not-a-digest-at-all", "sha256:", &"a".repeat(63)] {
             assert!(parse_digest(text).is_err(), "{text}");
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn lists_the_choices() {
-        let misfit = parse_choice("maybe", &[("refuse", 1), ("allow", 2)]).unwrap_err();
-        assert_eq!(misfit.fix, "`refuse` or `allow`");
+        let invalid = parse_choice("maybe", &[("refuse", 1), ("allow", 2)]).unwrap_err();
+        assert_eq!(invalid.fix, "`refuse` or `allow`");
         assert_eq!(parse_choice("d", &[("a", 1), ("b", 2), ("c", 3)]).unwrap_err().fix, "`a`, `b` or `c`");
     }
 }

@@ -22,8 +22,8 @@ const COMMANDS: [Command; 7] = [
 
 /// Resolves the command.
 pub(crate) fn resolve_command(inputs: &Inputs) -> Result<Command, Fault> {
-    let words = COMMANDS.map(|command| (command.name(), command));
-    inputs.required(InputName::Command, |text| value::parse_choice(text, &words))
+    let choices = COMMANDS.map(|command| (command.name(), command));
+    inputs.required(InputName::Command, |text| value::parse_choice(text, &choices))
 }
 
 /// Resolves the executor.

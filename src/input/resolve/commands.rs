@@ -23,7 +23,7 @@ use crate::{
 /// The resolved tool, steps and site settings.
 #[derive(Debug)]
 pub(crate) struct ResolvedCommands {
-    pub(crate) place: ExecutorSettings,
+    pub(crate) executor_settings: ExecutorSettings,
     pub(crate) steps: StepSettings,
     pub(crate) image: Option<ImageSettings>,
     pub(crate) server: Option<ServerSettings>,
@@ -42,10 +42,10 @@ pub(crate) struct CommandContext<'a> {
 /// Resolves the tool, the steps, and the settings that they need.
 pub(crate) fn resolve_commands(
     inputs: &Inputs,
-    known: &CommandContext<'_>,
+    context: &CommandContext<'_>,
     findings: &mut Findings,
 ) -> Option<ResolvedCommands> {
-    let reference = match known.executor {
+    let reference = match context.executor {
         Some(ExecutorChoice::Image) => {
             let cause = "`image` has no value, and `executor: image` needs the app's own image";
             let missing = || inputs.missing_fault(cause, &[InputName::Image]);
@@ -56,65 +56,65 @@ pub(crate) fn resolve_commands(
             findings.ok_or_record(inputs.optional(InputName::Image, parse::parse_image_reference)).flatten()
         }
     };
-    let own = RunSite { executor: known.executor, image: reference.as_deref() };
-    let around = StepDefaults { run_site: own, retries: known.retries, runner: known.runner };
-    let mut steps = resolve_steps(inputs.parsed_steps(), &around, findings);
-    let place = resolve_executor_settings(inputs, own, known, findings);
-    let tool = match &place {
+    let run_site = RunSite { executor: context.executor, image: reference.as_deref() };
+    let defaults = StepDefaults { run_site, retries: context.retries, runner: context.runner };
+    let mut steps = resolve_steps(inputs.parsed_steps(), &defaults, findings);
+    let executor_settings = resolve_executor_settings(inputs, run_site, context, findings);
+    let tool = match &executor_settings {
         Some(ExecutorSettings::Tool(tool)) => Some(&**tool),
         Some(ExecutorSettings::Sql) | None => None,
     };
-    steps.health = health::resolve_health(inputs.parsed_steps().health.as_ref(), own, tool, findings);
-    let of_run = (known.executor == Some(ExecutorChoice::Server)).then(|| "`executor: server`".to_owned());
-    let of_steps = || steps.sites().find(|(_, site)| **site == Site::Server).map(|(who, _)| who);
-    let on_server = of_run.or_else(of_steps);
-    let in_image =
-        known.executor == Some(ExecutorChoice::Image) || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
-    findings.faults.extend(on_server.as_deref().and_then(|who| missing_server_fault(inputs, who)));
+    steps.health = health::resolve_health(inputs.parsed_steps().health.as_ref(), run_site, tool, findings);
+    let by_executor = (context.executor == Some(ExecutorChoice::Server)).then(|| "`executor: server`".to_owned());
+    let by_step = || steps.sites().find(|(_, site)| **site == Site::Server).map(|(source, _)| source);
+    let on_server = by_executor.or_else(by_step);
+    let in_image = context.executor == Some(ExecutorChoice::Image)
+        || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
+    findings.faults.extend(on_server.as_deref().and_then(|source| missing_server_fault(inputs, source)));
     let server = on_server.map(|_| ServerSettings {
-        working_directory: working_directory_on(inputs, own, ExecutorChoice::Server).map(ToOwned::to_owned),
+        working_directory: working_directory_on(inputs, run_site, ExecutorChoice::Server).map(ToOwned::to_owned),
         setup: inputs.text(InputName::Setup).unwrap_or_default().to_owned(),
     });
     let image = if in_image {
-        let directory = match working_directory_on(inputs, own, ExecutorChoice::Image) {
+        let directory = match working_directory_on(inputs, run_site, ExecutorChoice::Image) {
             Some(_) => {
                 findings.ok_or_record(inputs.optional(InputName::WorkingDirectory, container::parse_image_directory))
             }
             None => Some(None),
         };
-        let image = container::resolve_image_settings(inputs, known.database, findings);
+        let image = container::resolve_image_settings(inputs, context.database, findings);
         Some(ImageSettings { working_directory: directory?, ..image? })
     } else {
         None
     };
-    Some(ResolvedCommands { place: place?, steps, image, server })
+    Some(ResolvedCommands { executor_settings: executor_settings?, steps, image, server })
 }
 
 fn resolve_executor_settings(
     inputs: &Inputs,
-    own: RunSite<'_>,
-    known: &CommandContext<'_>,
+    run_site: RunSite<'_>,
+    context: &CommandContext<'_>,
     findings: &mut Findings,
 ) -> Option<ExecutorSettings> {
-    let site = match own.executor? {
+    let site = match run_site.executor? {
         ExecutorChoice::Sql => {
-            findings.ok_or_record(known.command.map_or(Ok(()), command::check_sql_command));
+            findings.ok_or_record(context.command.map_or(Ok(()), command::check_sql_command));
             return Some(ExecutorSettings::Sql);
         }
-        ExecutorChoice::Image => own.image.map(|image| Site::Image(image.to_owned())),
+        ExecutorChoice::Image => run_site.image.map(|image| Site::Image(image.to_owned())),
         ExecutorChoice::Server => Some(Site::Server),
     };
-    let tool = tool::resolve_tool(inputs, site, known.command, known.runner, findings);
+    let tool = tool::resolve_tool(inputs, site, context.command, context.runner, findings);
     tool.map(|tool| ExecutorSettings::Tool(Box::new(tool)))
 }
 
 /// Returns a fault if the deployment server has no name. A server with a user or a key but no name is reported by
 /// [`ssh::read`].
-fn missing_server_fault(inputs: &Inputs, who: &str) -> Option<Fault> {
+fn missing_server_fault(inputs: &Inputs, source: &str) -> Option<Fault> {
     if scope::is_bastion_wanted(inputs) {
         return None;
     }
-    let cause = format!("`ssh-host` has no value, and {who} runs on the deployment server, which is the last hop");
+    let cause = format!("`ssh-host` has no value, and {source} runs on the deployment server, which is the last hop");
     Some(inputs.missing_fault(
         cause,
         &[InputName::SshHost, InputName::SshUser, InputName::SshPrivateKey, InputName::SshPassword],
@@ -122,6 +122,6 @@ fn missing_server_fault(inputs: &Inputs, who: &str) -> Option<Fault> {
 }
 
 /// Returns the working directory if the tool runs with this executor: the input is the tool's.
-fn working_directory_on<'i>(inputs: &'i Inputs, own: RunSite<'_>, executor: ExecutorChoice) -> Option<&'i str> {
-    inputs.text(InputName::WorkingDirectory).filter(|_| own.executor == Some(executor))
+fn working_directory_on<'i>(inputs: &'i Inputs, run_site: RunSite<'_>, executor: ExecutorChoice) -> Option<&'i str> {
+    inputs.text(InputName::WorkingDirectory).filter(|_| run_site.executor == Some(executor))
 }

@@ -100,10 +100,10 @@ fn parse_memory(text: &str) -> Result<i64, InvalidValue> {
 /// Resolves the treatment of TLS on tools' connections. If TLS is requested explicitly, it goes from end to end;
 /// otherwise the local endpoint makes clients use plain text, so that session settings can be inserted.
 pub(crate) fn resolve_client_tls(inputs: &Inputs) -> ClientTls {
-    let own = inputs.text(InputName::DatabaseSslmode).and_then(SslRequest::parse);
-    let said =
+    let from_input = inputs.text(InputName::DatabaseSslmode).and_then(SslRequest::parse);
+    let from_url =
         inputs.secret(InputName::DatabaseUrl).and_then(|url| url::parse_url(&url).ok()).and_then(|url| url.sslmode);
-    match own.or(said) {
+    match from_input.or(from_url) {
         Some(SslRequest::Mode(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => ClientTls::PassThrough,
         Some(SslRequest::Mode(SslMode::Disable) | SslRequest::Prefer) | None => ClientTls::Terminated,
     }
@@ -127,16 +127,16 @@ mod tests {
         assert_eq!(parse_memory("512m"), Ok(512 << 20));
         assert_eq!(parse_memory("2G"), Ok(2 << 30));
         assert_eq!(parse_memory("8388608"), Ok(8 << 20));
-        for wrong in ["", "m", "-1g", "1m", "lots", "1.5g"] {
-            assert!(parse_memory(wrong).is_err(), "{wrong}");
+        for invalid in ["", "m", "-1g", "1m", "lots", "1.5g"] {
+            assert!(parse_memory(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn an_entrypoint_is_words_or_none() {
         assert_eq!(parse_entrypoint("none"), Ok(Vec::new()));
-        let words = ["tini", "--", "a b"].map(str::to_owned).to_vec();
-        assert_eq!(parse_entrypoint("tini -- 'a b'"), Ok(words));
+        let argv = ["tini", "--", "a b"].map(str::to_owned).to_vec();
+        assert_eq!(parse_entrypoint("tini -- 'a b'"), Ok(argv));
         assert!(parse_entrypoint("tini 'a").is_err());
     }
 }

@@ -48,25 +48,33 @@ pub(crate) fn resolve_target(inputs: &Inputs, runner: &Runner, findings: &mut Fi
     let url = findings.ok_or_record(inputs.secret(InputName::DatabaseUrl).map(|url| url::parse_url(&url)).transpose());
     let host = findings.ok_or_record(inputs.optional(InputName::DatabaseHost, parse_host));
     let port = findings.ok_or_record(inputs.optional(InputName::DatabasePort, value::parse_port));
-    let wish = findings.ok_or_record(inputs.optional(InputName::DatabaseSslmode, parse_sslmode));
+    let sslmode_input = findings.ok_or_record(inputs.optional(InputName::DatabaseSslmode, parse_sslmode));
     let ca = findings.ok_or_record(read_ca(inputs, url.as_ref().and_then(Option::as_ref), runner));
     let url = url?;
     for note in url.iter().flat_map(|url| &url.notes) {
         findings.add_warning(Fault::new(Code::InputUnknown, note.clone()));
     }
-    let own = |name| inputs.text(name).map(ToOwned::to_owned);
-    let said = url.clone().unwrap_or_default();
-    let host =
-        host.and_then(|own| findings.ok_or_record(agreed_value(inputs, InputName::DatabaseHost, said.host, own)));
-    let port =
-        port.and_then(|own| findings.ok_or_record(agreed_value(inputs, InputName::DatabasePort, said.port, own)));
-    let user =
-        findings.ok_or_record(agreed_value(inputs, InputName::DatabaseUser, said.user, own(InputName::DatabaseUser)));
-    let name =
-        findings.ok_or_record(agreed_value(inputs, InputName::DatabaseName, said.name, own(InputName::DatabaseName)));
+    let input = |name| inputs.text(name).map(ToOwned::to_owned);
+    let from_url = url.clone().unwrap_or_default();
+    let host = host
+        .and_then(|input| findings.ok_or_record(agreed_value(inputs, InputName::DatabaseHost, from_url.host, input)));
+    let port = port
+        .and_then(|input| findings.ok_or_record(agreed_value(inputs, InputName::DatabasePort, from_url.port, input)));
+    let user = findings.ok_or_record(agreed_value(
+        inputs,
+        InputName::DatabaseUser,
+        from_url.user,
+        input(InputName::DatabaseUser),
+    ));
+    let name = findings.ok_or_record(agreed_value(
+        inputs,
+        InputName::DatabaseName,
+        from_url.name,
+        input(InputName::DatabaseName),
+    ));
     let own_password = inputs.secret(InputName::DatabasePassword);
     let password =
-        findings.ok_or_record(agreed_value(inputs, InputName::DatabasePassword, said.password, own_password));
+        findings.ok_or_record(agreed_value(inputs, InputName::DatabasePassword, from_url.password, own_password));
     // A value in the wrong input is not reported as missing, too.
     let is_misplaced = inputs.text(InputName::DatabaseHost).is_some_and(|host| host.contains("://"));
     let missing = missing_parts_fault(inputs, url.as_ref(), [&host, &user, &name]).filter(|_| !is_misplaced);
@@ -74,10 +82,10 @@ pub(crate) fn resolve_target(inputs: &Inputs, runner: &Runner, findings: &mut Fi
         .map(|fault| if runner.in_actions && is_nothing_given(inputs) { as_missing_secret(fault) } else { fault });
     // A run without a database usually got no secret at all; the missing bastion would be reported only after this is
     // fixed.
-    let is_all = url.is_none() && !is_bastion_wanted(inputs);
-    findings.faults.extend(missing.map(|fault| if is_all { fault.detail(NO_BASTION) } else { fault }));
+    let nothing_given = url.is_none() && !is_bastion_wanted(inputs);
+    findings.faults.extend(missing.map(|fault| if nothing_given { fault.detail(NO_BASTION) } else { fault }));
     let (host, ca) = (host??, ca?);
-    let sslmode = wish?.or(said.sslmode).unwrap_or(SslRequest::Prefer).mode_for_host(&host);
+    let sslmode = sslmode_input?.or(from_url.sslmode).unwrap_or(SslRequest::Prefer).mode_for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
         findings.faults.push(unused_ca_fault());
     }
@@ -90,7 +98,7 @@ pub(crate) fn resolve_target(inputs: &Inputs, runner: &Runner, findings: &mut Fi
         name: name??,
         sslmode,
         ca,
-        options: said.options,
+        options: from_url.options,
     })
 }
 
@@ -121,16 +129,16 @@ fn parse_sslmode(text: &str) -> Result<SslRequest, InvalidValue> {
 fn agreed_value<T: PartialEq>(
     inputs: &Inputs,
     name: InputName,
-    url: Option<T>,
-    own: Option<T>,
+    url_value: Option<T>,
+    input_value: Option<T>,
 ) -> Result<Option<T>, Fault> {
-    match (url, own) {
-        (Some(url), Some(own)) if url != own => {
-            let (whole, part) = (inputs.label(InputName::DatabaseUrl), inputs.label(name));
-            Err(Fault::new(Code::InputInvalid, format!("{whole} and {part} contradict each other"))
+    match (url_value, input_value) {
+        (Some(url_value), Some(input_value)) if url_value != input_value => {
+            let (url_label, input_label) = (inputs.label(InputName::DatabaseUrl), inputs.label(name));
+            Err(Fault::new(Code::InputInvalid, format!("{url_label} and {input_label} contradict each other"))
                 .fix(format!("give the value once: in `database-url`, or in `{name}`")))
         }
-        (url, own) => Ok(url.or(own)),
+        (url_value, input_value) => Ok(url_value.or(input_value)),
     }
 }
 
@@ -148,32 +156,32 @@ fn as_missing_secret(fault: Fault) -> Fault {
 /// trust the bastion's address.
 fn missing_parts_fault(inputs: &Inputs, url: Option<&ParsedUrl>, parts: [&Option<Option<String>>; 3]) -> Option<Fault> {
     let names = [InputName::DatabaseHost, InputName::DatabaseUser, InputName::DatabaseName];
-    let mut sought: Vec<InputName> =
+    let mut missing: Vec<InputName> =
         names.into_iter().zip(parts).filter(|(_, part)| matches!(part, Some(None))).map(|(name, _)| name).collect();
-    let absent: Vec<String> = sought.iter().map(|name| format!("`{name}`")).collect();
-    let list = match absent.as_slice() {
+    let missing_names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+    let list = match missing_names.as_slice() {
         [] => return None,
-        [one] => format!("{one} has no value"),
-        [several @ .., last] => format!("{} and {last} have no value", several.join(", ")),
+        [single] => format!("{single} has no value"),
+        [others @ .., last] => format!("{} and {last} have no value", others.join(", ")),
     };
     let cause = match url {
         Some(_) => format!("{list}, either as an input or in `database-url`"),
-        None if absent.len() == parts.len() => {
+        None if missing_names.len() == parts.len() => {
             format!("`database-url` has no value, and {list} either")
         }
         None => format!("{list}, and neither has `database-url`"),
     };
     if url.is_none() {
-        sought.insert(0, InputName::DatabaseUrl);
+        missing.insert(0, InputName::DatabaseUrl);
     }
     if url.is_none() && !is_bastion_wanted(inputs) {
-        sought.extend([InputName::SshHost, InputName::SshUser, InputName::SshPrivateKey, InputName::SshPassword]);
+        missing.extend([InputName::SshHost, InputName::SshUser, InputName::SshPrivateKey, InputName::SshPassword]);
     }
-    let fault = inputs.missing_fault(cause, &sought);
+    let fault = inputs.missing_fault(cause, &missing);
     Some(match url {
         Some(_) => fault.fix(format!(
             "complete `database-url` (postgres://user:password@host:5432/database), or set {}",
-            absent.join(" and ")
+            missing_names.join(" and ")
         )),
         None => fault,
     })
@@ -193,8 +201,8 @@ fn read_ca(inputs: &Inputs, url: Option<&ParsedUrl>, runner: &Runner) -> Result<
     check_certificates(pem, &format!("the file `{path}` (`sslrootcert` in `database-url`)")).map(Some)
 }
 
-fn check_certificates(pem: String, named: &str) -> Result<String, Fault> {
-    check_ca(&pem, named).map(|()| pem)
+fn check_certificates(pem: String, label: &str) -> Result<String, Fault> {
+    check_ca(&pem, label).map(|()| pem)
 }
 
 fn unused_ca_fault() -> Fault {

@@ -15,8 +15,8 @@ use crate::{
 /// suggest a secret, and passwords in URLs.
 pub(crate) fn env_secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
     let passed = passed_variables(inputs, variables).map(|(_, value)| value.to_owned());
-    let told = env_lines(inputs).flatten().filter(|pair| names_a_secret(pair.name));
-    let given = told.flat_map(|pair| match pair.value {
+    let secret_pairs = env_lines(inputs).flatten().filter(|pair| names_a_secret(pair.name));
+    let values = secret_pairs.flat_map(|pair| match pair.value {
         // References to the database are hidden as the values that they stand for.
         Some(value) if value.contains("://") && !DatabasePlaceholder::find_all(value).is_empty() => Vec::new(),
         Some(value) => DatabasePlaceholder::fill_in(value, |_| "\n".to_owned()).lines().map(str::to_owned).collect(),
@@ -25,8 +25,8 @@ pub(crate) fn env_secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret>
             Variable::Absent | Variable::NotUtf8 => Vec::new(),
         },
     });
-    let given = given.filter(|value| may_be_secret(value));
-    passed.chain(given).map(Secret::new).filter(Secret::can_be_hidden).collect()
+    let values = values.filter(|value| may_be_secret(value));
+    passed.chain(values).map(Secret::new).filter(Secret::can_be_hidden).collect()
 }
 
 /// Returns a warning for values that are passed on and are too short to be hidden.
@@ -53,7 +53,7 @@ pub(crate) fn resolve_env(
     variables: &Variables,
     database: Option<&DatabaseTarget>,
 ) -> Result<Vec<(String, Secret)>, Fault> {
-    let (mut env, mut bare) = (Vec::new(), Vec::new());
+    let (mut env, mut bare_names) = (Vec::new(), Vec::new());
     for pair in env_lines(inputs) {
         // The line may contain a part of a secret.
         let EnvLine { name, value } = pair.map_err(|number| {
@@ -68,10 +68,12 @@ pub(crate) fn resolve_env(
                 check_mentions(name, value, database)?;
                 env.push((name.to_owned(), Secret::new(value)));
             }
-            None => bare.push(name),
+            None => bare_names.push(name),
         }
     }
-    for (input, pass_env_names) in [(InputName::Env, bare), (InputName::PassEnv, pass_env_names(inputs).collect())] {
+    for (input, pass_env_names) in
+        [(InputName::Env, bare_names), (InputName::PassEnv, pass_env_names(inputs).collect())]
+    {
         env.extend(read_variables(inputs, variables, input, &pass_env_names)?);
     }
     Ok(env)
@@ -84,10 +86,10 @@ fn read_variables(
     input: InputName,
     names: &[&str],
 ) -> Result<Vec<(String, Secret)>, Fault> {
-    let is_absent = |name: &&str| find_variable(inputs, variables, name).1 == Variable::Absent;
-    let absent: Vec<&str> = names.iter().copied().filter(is_absent).collect();
-    if !absent.is_empty() {
-        return Err(unset_fault(inputs, input, &absent));
+    let is_unset = |name: &&str| find_variable(inputs, variables, name).1 == Variable::Absent;
+    let unset_names: Vec<&str> = names.iter().copied().filter(is_unset).collect();
+    if !unset_names.is_empty() {
+        return Err(unset_fault(inputs, input, &unset_names));
     }
     let mut env = Vec::new();
     for name in names {
@@ -114,9 +116,10 @@ fn check_mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) ->
                 format!("write `{}`, which is replaced by the value of the database", right.braced_name()),
             ),
             None => {
-                let all: Vec<String> = DatabasePlaceholder::ALL.iter().map(|(fact, ..)| fact.braced_name()).collect();
+                let placeholders: Vec<String> =
+                    DatabasePlaceholder::ALL.iter().map(|(fact, ..)| fact.braced_name()).collect();
                 let cause = format!("`{name}` in `env` has `{mistaken}`, which does not exist");
-                (cause, format!("write one of {}", list_quoted(&all)))
+                (cause, format!("write one of {}", list_quoted(&placeholders)))
             }
         };
         return invalid(cause, fix);
@@ -142,40 +145,42 @@ fn check_mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) ->
 
 /// Returns the fault for missing variables: most likely secrets that did not arrive. The app would fail later without a
 /// clear reason.
-fn unset_fault(inputs: &Inputs, input: InputName, absent: &[&str]) -> Fault {
-    let named = inputs.label(input);
+fn unset_fault(inputs: &Inputs, input: InputName, unset_names: &[&str]) -> Fault {
+    let label = inputs.label(input);
     // The input may contain a pasted value.
-    if !absent.iter().all(|name| is_likely_variable_name(name)) {
-        let cause = format!("{named} has a word that is not the name of a variable");
+    if !unset_names.iter().all(|name| is_likely_variable_name(name)) {
+        let cause = format!("{label} has a word that is not the name of a variable");
         let fix = "write only names, as in `SECRET_KEY`, and set their values in the step's `env:`; `NAME=value` belongs in the input `env`";
         return Fault::new(Code::InputInvalid, cause).fix(fix);
     }
-    let is = if absent.len() == 1 { "has no value" } else { "have no value" };
+    let verb = if unset_names.len() == 1 { "has no value" } else { "have no value" };
     let fix = format!(
         "define each missing variable in the step's `env:`, as in `{0}: ${{{{ secrets.{0} }}}}`, or take it out of `{input}`",
-        absent.first().copied().unwrap_or_default()
+        unset_names.first().copied().unwrap_or_default()
     );
-    let sought = absent.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {
+    let looked_up = unset_names.iter().filter(|_| !inputs.prefixes().is_empty()).map(|name| {
         let prefixed = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
         let names: Vec<String> = prefixed.chain([(*name).to_owned()]).collect();
         format!("`{name}` was looked for in the environment as {}", list_quoted(&names))
     });
-    let cause = format!("{named} names {}, which {is} in the environment", list_quoted(absent));
-    sought.fold(Fault::new(Code::InputMissing, cause).fix(fix), Fault::detail)
+    let cause = format!("{label} names {}, which {verb} in the environment", list_quoted(unset_names));
+    looked_up.fold(Fault::new(Code::InputMissing, cause).fix(fix), Fault::detail)
 }
 
 /// Returns whether the word looks like the name of a variable rather than a value.
-fn is_likely_variable_name(word: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    let is_shouted = !word.chars().any(|letter| letter.is_ascii_lowercase()) || word.contains('_');
-    word.chars().all(plain) && is_shouted && !word.starts_with(|first: char| first.is_ascii_digit())
+fn is_likely_variable_name(name: &str) -> bool {
+    let is_name_character = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let looks_like_variable = !name.chars().any(|character| character.is_ascii_lowercase()) || name.contains('_');
+    name.chars().all(is_name_character)
+        && looks_like_variable
+        && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// Finds the variable that is passed on under this name, and returns its own name: one with the environment's prefix
 /// takes precedence over the plain one.
 fn find_variable<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (String, Variable<'v>) {
     let behind_prefix = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
-    let mut found = behind_prefix.map(|own| (own.clone(), variables.get(&own)));
+    let mut found = behind_prefix.map(|prefixed_name| (prefixed_name.clone(), variables.get(&prefixed_name)));
     found.find(|(_, value)| *value != Variable::Absent).unwrap_or_else(|| (name.to_owned(), variables.get(name)))
 }
 
@@ -196,8 +201,11 @@ fn env_lines(inputs: &Inputs) -> impl Iterator<Item = Result<EnvLine<'_>, usize>
             return Ok(EnvLine { name, value: None });
         };
         let name = name.trim();
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-        if name.is_empty() || !name.chars().all(plain) || name.starts_with(|first: char| first.is_ascii_digit()) {
+        let is_name_character = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        if name.is_empty()
+            || !name.chars().all(is_name_character)
+            || name.starts_with(|first: char| first.is_ascii_digit())
+        {
             return Err(number);
         }
         Ok(EnvLine { name, value: Some(value) })
@@ -206,5 +214,5 @@ fn env_lines(inputs: &Inputs) -> impl Iterator<Item = Result<EnvLine<'_>, usize>
 
 fn pass_env_names(inputs: &Inputs) -> impl Iterator<Item = &str> {
     let text = inputs.text(InputName::PassEnv).unwrap_or_default();
-    text.split(|letter: char| letter == ',' || letter.is_whitespace()).filter(|name| !name.is_empty())
+    text.split(|character: char| character == ',' || character.is_whitespace()).filter(|name| !name.is_empty())
 }

@@ -49,42 +49,42 @@ pub(super) fn resolve_settings(
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
     let database = resolve_database(inputs, command, executor, runner, findings);
     let safety = resolve_safety_settings(inputs, findings);
-    let known = commands::CommandContext {
+    let context = commands::CommandContext {
         command,
         executor,
         database: database.as_ref().and_then(Option::as_ref),
         retries: safety.as_ref().map_or(0, |safety| safety.retries),
         runner,
     };
-    let calls = commands::resolve_commands(inputs, &known, findings);
+    let resolved_commands = commands::resolve_commands(inputs, &context, findings);
     // Without foreign commands, no variables are passed on.
     let is_called =
         command != Some(Command::Tunnel) && findings.faults.iter().all(|fault| !fault.cause.contains("`pass-env`"));
     let env = match is_called {
-        true => findings.ok_or_record(environment::resolve_env(inputs, variables, known.database)),
+        true => findings.ok_or_record(environment::resolve_env(inputs, variables, context.database)),
         false => Some(Vec::new()),
     };
     let wait_timeout = findings.ok_or_record(inputs.required(InputName::WaitTimeout, value::parse_positive_duration));
     let sql = resolve_sql_settings(inputs, executor, runner, findings);
     let github = resolve_github_settings(inputs, findings);
-    let (calls, database) = (calls?, database?);
-    if let Some(step) = calls.steps.sql().filter(|_| database.is_none()) {
+    let (resolved_commands, database) = (resolved_commands?, database?);
+    if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
         let cause = format!("the step `{}` is SQL, and no database is given", step.name);
         findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
     }
     Some(Settings {
         command: command?,
-        executor: calls.place,
+        executor: resolved_commands.executor_settings,
         client_tls: container::resolve_client_tls(inputs),
         environment: environment.map(ToOwned::to_owned),
         route: route?,
         database,
         wait_timeout: wait_timeout?,
         sql: sql?,
-        steps: calls.steps,
+        steps: resolved_commands.steps,
         env: env?,
-        image: calls.image,
-        server: calls.server,
+        image: resolved_commands.image,
+        server: resolved_commands.server,
         safety: safety?,
         github: github?,
     })
@@ -134,8 +134,8 @@ fn resolve_database(
 }
 
 fn parse_layout_choice(text: &str) -> Result<LayoutChoice, InvalidValue> {
-    let named = layout::ALL.map(|layout| (layout.name(), LayoutChoice::Named(layout)));
-    value::parse_choice(text, &[&[("auto", LayoutChoice::Auto)], &named[..]].concat())
+    let layouts = layout::ALL.map(|layout| (layout.name(), LayoutChoice::Named(layout)));
+    value::parse_choice(text, &[&[("auto", LayoutChoice::Auto)], &layouts[..]].concat())
 }
 
 fn resolve_sql_settings(
@@ -144,7 +144,7 @@ fn resolve_sql_settings(
     runner: &Runner,
     findings: &mut Findings,
 ) -> Option<SqlSettings> {
-    let written = findings.ok_or_record(inputs.required(InputName::Migrations, |text| Ok(text.to_owned())));
+    let given_path = findings.ok_or_record(inputs.required(InputName::Migrations, |text| Ok(text.to_owned())));
     let layout = findings.ok_or_record(inputs.required(InputName::Layout, parse_layout_choice));
     let ledger_table = findings.ok_or_record(inputs.optional(InputName::LedgerTable, value::parse_table));
     // A tool's target is a text in the tool's own notation.
@@ -155,7 +155,7 @@ fn resolve_sql_settings(
     let out_of_order =
         findings.ok_or_record(inputs.required(InputName::OutOfOrder, |text| value::parse_choice(text, &POLICIES)));
     let gaps = findings.ok_or_record(inputs.required(InputName::Gaps, |text| value::parse_choice(text, &POLICIES)));
-    let directory = runner.resolve_path(&written?);
+    let directory = runner.resolve_path(&given_path?);
     Some(SqlSettings {
         migrations: runner.display_path(&directory),
         directory,

@@ -49,30 +49,40 @@ pub(crate) fn resolve_route(inputs: &Inputs, findings: &mut Findings) -> Option<
 
 /// Resolves the bastion with its user and port, from `ssh-host` or from the separate inputs.
 fn resolve_bastion(inputs: &Inputs, findings: &mut Findings) -> Option<Address> {
-    let written = findings.ok_or_record(
+    let address = findings.ok_or_record(
         inputs
             .optional(InputName::SshHost, Address::parse)
             .and_then(|host| host.ok_or_else(|| missing_host_fault(inputs))),
     );
     let port = findings.ok_or_record(inputs.optional(InputName::SshPort, value::parse_port));
     let user = findings.ok_or_record(inputs.optional(InputName::SshUser, parse_user));
-    let (written, port, user) = (written?, port?, user?);
+    let (address, port, user) = (address?, port?, user?);
     let own_port = port.filter(|_| inputs.is_given(InputName::SshPort));
-    if let (Some(one), Some(other)) = (written.port, own_port)
-        && one != other
+    if let (Some(in_address), Some(in_input)) = (address.port, own_port)
+        && in_address != in_input
     {
-        let rest = Address { port: None, ..written };
-        return findings.ok_or_record(Err(contradiction_fault(inputs, InputName::SshPort, [&one, &other], &rest)));
+        let remaining = Address { port: None, ..address };
+        return findings.ok_or_record(Err(contradiction_fault(
+            inputs,
+            InputName::SshPort,
+            [&in_address, &in_input],
+            &remaining,
+        )));
     }
-    if let (Some(one), Some(other)) = (&written.user, &user)
-        && one != other
+    if let (Some(in_address), Some(in_input)) = (&address.user, &user)
+        && in_address != in_input
     {
-        let rest = Address { user: None, host: written.host.clone(), port: written.port };
-        return findings.ok_or_record(Err(contradiction_fault(inputs, InputName::SshUser, [one, other], &rest)));
+        let remaining = Address { user: None, host: address.host.clone(), port: address.port };
+        return findings.ok_or_record(Err(contradiction_fault(
+            inputs,
+            InputName::SshUser,
+            [in_address, in_input],
+            &remaining,
+        )));
     }
     let user =
-        written.user.or(user).ok_or_else(|| inputs.missing_fault("`ssh-user` has no value", &[InputName::SshUser]));
-    Some(Address { user: Some(findings.ok_or_record(user)?), host: written.host, port: written.port.or(port) })
+        address.user.or(user).ok_or_else(|| inputs.missing_fault("`ssh-user` has no value", &[InputName::SshUser]));
+    Some(Address { user: Some(findings.ok_or_record(user)?), host: address.host, port: address.port.or(port) })
 }
 
 /// Returns the fault for a missing `ssh-host` although another input implies a bastion.
@@ -82,15 +92,15 @@ fn missing_host_fault(inputs: &Inputs) -> Fault {
     inputs.missing_fault(format!("`ssh-host` has no value{because}"), &[InputName::SshHost])
 }
 
-/// Returns the fault for contradicting values in `ssh-host` and another input; `rest` is the address without the value.
-fn contradiction_fault(inputs: &Inputs, name: InputName, says: [&dyn fmt::Display; 2], rest: &Address) -> Fault {
-    let (host, other, [one, two]) = (inputs.label(InputName::SshHost), inputs.label(name), says);
-    Fault::new(Code::InputInvalid, format!("{host} contains `{one}`, but {other} is `{two}`"))
-        .fix(format!("if `{one}` is right, remove `{name}`; if `{two}` is, set `ssh-host` to `{rest}`"))
+/// Returns the fault for contradicting values in `ssh-host` and another input; `remaining` is the address without the value.
+fn contradiction_fault(inputs: &Inputs, name: InputName, values: [&dyn fmt::Display; 2], remaining: &Address) -> Fault {
+    let (host, label, [in_host, in_input]) = (inputs.label(InputName::SshHost), inputs.label(name), values);
+    Fault::new(Code::InputInvalid, format!("{host} contains `{in_host}`, but {label} is `{in_input}`"))
+        .fix(format!("if `{in_host}` is right, remove `{name}`; if `{in_input}` is, set `ssh-host` to `{remaining}`"))
 }
 
 fn parse_user(text: &str) -> Result<String, InvalidValue> {
-    if text.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '@') {
+    if text.chars().any(|character| character.is_whitespace() || character.is_control() || character == '@') {
         return Err(InvalidValue::new("is not the name of a user", "the user alone; the host goes into `ssh-host`"));
     }
     Ok(text.to_owned())
@@ -99,8 +109,8 @@ fn parse_user(text: &str) -> Result<String, InvalidValue> {
 /// Resolves the hops before the bastion, in order; without a user they use the bastion's.
 fn resolve_jumps(inputs: &Inputs, user: Option<&str>) -> Result<Vec<Hop>, Fault> {
     let addresses = inputs.optional(InputName::SshJump, |text| {
-        let written = text.split(|letter: char| letter == ',' || letter.is_whitespace());
-        written.filter(|jump| !jump.is_empty()).map(Address::parse).collect::<Result<Vec<_>, _>>()
+        let jumps = text.split(|character: char| character == ',' || character.is_whitespace());
+        jumps.filter(|jump| !jump.is_empty()).map(Address::parse).collect::<Result<Vec<_>, _>>()
     })?;
     let hop = |address: Address| Hop {
         host: address.host,

@@ -33,14 +33,14 @@ pub(crate) fn resolve_tool(
 }
 
 /// Applies the input `manage` to the recipe: the words that start the app's own command line.
-fn apply_manage(inputs: &Inputs, recipe: Recipe, words: Option<Vec<String>>) -> Result<Recipe, Fault> {
-    let Some(words) = words.filter(|words| !words.is_empty()) else { return Ok(recipe) };
+fn apply_manage(inputs: &Inputs, recipe: Recipe, program: Option<Vec<String>>) -> Result<Recipe, Fault> {
+    let Some(program) = program.filter(|program| !program.is_empty()) else { return Ok(recipe) };
     if recipe.manage.is_empty() {
         let cause = format!("{} has no effect with `tool: {}`", inputs.label(InputName::Manage), recipe.name);
         let fix = "remove it; `command-prefix` puts words in front of a tool's commands, and `run` is a whole command";
         return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
     }
-    Ok(recipe.with_program(&words))
+    Ok(recipe.with_program(&program))
 }
 
 fn resolve_recipe(inputs: &Inputs, run: Option<&CommandLine>, runner: &Runner) -> Result<Recipe, Fault> {
@@ -78,10 +78,10 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Reads the user's own recipe.
-fn read_recipe_file(written: &str, runner: &Runner) -> Result<Recipe, Fault> {
-    let path = runner.resolve_path(written);
+fn read_recipe_file(given_path: &str, runner: &Runner) -> Result<Recipe, Fault> {
+    let path = runner.resolve_path(given_path);
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        Fault::new(Code::InputInvalid, format!("the recipe `{written}` (`tool`) can't be read"))
+        Fault::new(Code::InputInvalid, format!("the recipe `{given_path}` (`tool`) can't be read"))
             .fix("check `tool`, and that actions/checkout ran before this step")
             .with_causes(&error)
     })?;

@@ -46,16 +46,16 @@ pub(crate) struct Config {
 #[derive(Debug, Default)]
 struct Section {
     values: BTreeMap<InputName, String>,
-    drafts: ParsedSteps,
+    parsed_steps: ParsedSteps,
 }
 
 impl Config {
     /// Reads the file. A file that was named must exist, the default one may be absent.
-    pub(crate) fn read_file(runner: &Runner, asked: Option<&str>, environment: Option<&str>) -> Self {
-        let path = asked.unwrap_or(DEFAULT_PATH).to_owned();
+    pub(crate) fn read_file(runner: &Runner, given_path: Option<&str>, environment: Option<&str>) -> Self {
+        let path = given_path.unwrap_or(DEFAULT_PATH).to_owned();
         match std::fs::read_to_string(runner.resolve_path(&path)) {
             Ok(text) => Self::parse(&text, path, environment),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && asked.is_none() => Self::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && given_path.is_none() => Self::default(),
             Err(error) => {
                 let fault = Fault::new(Code::ConfigInvalid, format!("the configuration file `{path}` can't be read"))
                     .fix("check `config`, and that actions/checkout ran before this step")
@@ -95,9 +95,9 @@ impl Config {
                     .fix("correct the YAML at this place; indent with spaces, not with tabs")
                     .in_file(config.file_position(None));
                 let fault = parse_error_lines(&error).into_iter().fold(fault, Fault::detail);
-                let place =
+                let position =
                     error.location().map(|location| config.file_position(Some((location.line(), location.column()))));
-                config.faults.push(place.into_iter().fold(fault, Fault::in_file));
+                config.faults.push(position.into_iter().fold(fault, Fault::in_file));
             }
         }
         config
@@ -141,7 +141,7 @@ impl Config {
 
     fn apply_section(&mut self, section: Section) {
         self.values.extend(section.values);
-        self.steps.extend(section.drafts);
+        self.steps.extend(section.parsed_steps);
     }
 
     /// Checks all sections, whichever is chosen: the run for `dev` should find a typo in `prod`.
@@ -164,8 +164,8 @@ impl Config {
         self.invalid.extend(InputName::ALL);
     }
 
-    fn read_section(&mut self, way: &[&str], section: &Mapping) -> Section {
-        let (title, mut found) = (way.join("."), Section::default());
+    fn read_section(&mut self, keys: &[&str], section: &Mapping) -> Section {
+        let (title, mut found) = (keys.join("."), Section::default());
         for (key, value) in section {
             let key = key_text(key);
             match (InputName::from_name(&key), scalar_text(value)) {
@@ -173,7 +173,9 @@ impl Config {
                 (Some(InputName::Environment | InputName::Config), _) => {
                     self.add_fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
                 }
-                (Some(name), Ok(Some(text))) if text.contains("${{") => self.reject_expression(way, name, value, &text),
+                (Some(name), Ok(Some(text))) if text.contains("${{") => {
+                    self.reject_expression(keys, name, value, &text)
+                }
                 (Some(name), Ok(text)) if name.is_secret() => {
                     self.invalid.push(name);
                     self.exposed.extend(text.map(Secret::new));
@@ -181,8 +183,8 @@ impl Config {
                 }
                 (Some(name), _) if name.is_yaml() => {
                     if !value.is_null() {
-                        let origin = self.yaml_origin(&[way, &[name.name()]].concat(), value);
-                        self.faults.extend(found.drafts.replace_list(name, value, &origin));
+                        let origin = self.yaml_origin(&[keys, &[name.name()]].concat(), value);
+                        self.faults.extend(found.parsed_steps.replace_list(name, value, &origin));
                     }
                 }
                 (Some(name), Ok(text)) => found.values.extend(text.map(|text| (name, text))),
@@ -192,7 +194,7 @@ impl Config {
                     self.invalid.push(name);
                     self.faults.push(fault.in_file(self.file_position(locate_item(
                         &self.text,
-                        &[way, &[name.name()]].concat(),
+                        &[keys, &[name.name()]].concat(),
                         None,
                     ))));
                 }
@@ -202,25 +204,25 @@ impl Config {
     }
 
     /// Returns the position of a piece of YAML, and of each item if it is a list.
-    fn yaml_origin(&self, way: &[&str], value: &Value) -> YamlOrigin {
-        let place = |item| self.file_position(locate_item(&self.text, way, item));
-        let places = match value.as_sequence() {
-            Some(list) if !list.is_empty() => (0..list.len()).map(|item| place(Some(item))).collect(),
-            Some(_) | None => vec![place(None)],
+    fn yaml_origin(&self, keys: &[&str], value: &Value) -> YamlOrigin {
+        let position = |item| self.file_position(locate_item(&self.text, keys, item));
+        let positions = match value.as_sequence() {
+            Some(list) if !list.is_empty() => (0..list.len()).map(|item| position(Some(item))).collect(),
+            Some(_) | None => vec![position(None)],
         };
-        YamlOrigin { title: format!("`{}` (from `{}`)", way.join("."), self.path), places }
+        YamlOrigin { title: format!("`{}` (from `{}`)", keys.join("."), self.path), positions }
     }
 
     /// Records the fault for an expression: expressions are evaluated only in a workflow.
-    fn reject_expression(&mut self, way: &[&str], name: InputName, value: &Value, text: &str) {
-        let YamlOrigin { title, places } = self.yaml_origin(&[way, &[name.name()]].concat(), value);
+    fn reject_expression(&mut self, keys: &[&str], name: InputName, value: &Value, text: &str) {
+        let YamlOrigin { title, positions } = self.yaml_origin(&[keys, &[name.name()]].concat(), value);
         let cause = format!("{title} has an expression (`${{{{ … }}}}`), which is not evaluated here");
         let is_short = text.len() <= MAX_SHOWN_LENGTH && !text.contains('\n');
-        let shown = if is_short { text.trim() } else { "${{ … }}" };
-        let fix = format!("remove it here, and write `{name}: {shown}` into the workflow's `with:`");
+        let displayed = if is_short { text.trim() } else { "${{ … }}" };
+        let fix = format!("remove it here, and write `{name}: {displayed}` into the workflow's `with:`");
         let fault = Fault::new(Code::ConfigInvalid, cause).fix(fix);
         self.invalid.push(name);
-        self.faults.push(places.into_iter().take(1).fold(fault, Fault::in_file));
+        self.faults.push(positions.into_iter().take(1).fold(fault, Fault::in_file));
     }
 
     fn reject_unknown(&mut self, title: &str, key: &str) {
@@ -380,7 +382,7 @@ mod tests {
 
     /// Returns the names of the steps of a list.
     fn steps(config: &Config, name: InputName) -> Vec<&str> {
-        config.steps.steps_of(name).flatten().map(|draft| draft.name.as_str()).collect()
+        config.steps.steps_of(name).flatten().map(|step| step.name.as_str()).collect()
     }
 
     #[test]
@@ -391,14 +393,14 @@ mod tests {
             environments:
               dev: { before: [ { run: five }, { run: six } ], after: [], health: false }
               prod: { before: , steps: [ { run: seven } ] }";
-        let of = |environment| {
+        let names = |environment| {
             let config = parse(text, environment);
             assert_eq!(config.faults, []);
             [InputName::Before, InputName::Steps, InputName::After].map(|name| steps(&config, name).join(" "))
         };
-        assert_eq!(of(None), ["one", "two", "three"]);
-        assert_eq!(of(Some("dev")), ["five six", "two", ""]);
-        assert_eq!(of(Some("prod")), ["one", "seven", "three"]);
+        assert_eq!(names(None), ["one", "two", "three"]);
+        assert_eq!(names(Some("dev")), ["five six", "two", ""]);
+        assert_eq!(names(Some("prod")), ["one", "seven", "three"]);
         let health = |environment| parse(text, environment).steps.health;
         assert_eq!(health(Some("dev")), Some(crate::input::parse::ParsedHealth::Off));
         assert_eq!(health(None), health(Some("prod")));
@@ -428,7 +430,7 @@ environments:
     health: [x]
 ";
         let faults = parse(text, Some("dev")).faults;
-        let told: Vec<_> = faults
+        let causes: Vec<_> = faults
             .iter()
             .map(|fault| (fault.cause.as_str(), fault.place.as_ref().and_then(|place| place.line)))
             .collect();
@@ -440,7 +442,7 @@ environments:
             ),
             ("`environments.prod.health` (from `c.yml`): it is neither a mapping nor `false`", Some(12)),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(causes, expected);
         assert_eq!(faults[0].fix, "did you mean `timeout`?");
     }
 

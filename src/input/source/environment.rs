@@ -18,8 +18,9 @@ pub(crate) enum Variable<'a> {
 impl Variables {
     /// Creates the variables from the process's environment.
     pub(crate) fn new(env: Vec<(OsString, OsString)>) -> Self {
-        let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()));
-        Self(env.into_iter().filter_map(named).collect())
+        let text_pair =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()));
+        Self(env.into_iter().filter_map(text_pair).collect())
     }
 
     /// Returns the value; an empty one is absent, because the runner passes an unset secret as the empty string.
@@ -52,16 +53,18 @@ impl Variables {
 pub(crate) fn environment_prefixes(environment: &str) -> Vec<String> {
     let upper = environment.to_uppercase();
     let words: Vec<&str> =
-        upper.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        upper.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let Some((first, others)) = words.split_first() else { return Vec::new() };
-    let uncounted = first.trim_end_matches(|letter: char| letter.is_ascii_digit());
-    let firsts = [*first, uncounted].into_iter().take(if uncounted == *first || uncounted.is_empty() { 1 } else { 2 });
-    let of = |first: &str| {
+    let without_number = first.trim_end_matches(|character: char| character.is_ascii_digit());
+    let first_words = [*first, without_number]
+        .into_iter()
+        .take(if without_number == *first || without_number.is_empty() { 1 } else { 2 });
+    let prefixes_from = |first: &str| {
         let prefix =
             |count| [&[first], others.split_at(count).0].concat().iter().map(|word| format!("{word}_")).collect();
         (0..=others.len()).rev().map(prefix).collect::<Vec<String>>()
     };
-    firsts.flat_map(of).collect()
+    first_words.flat_map(prefixes_from).collect()
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn exposed_secret_fault(name: InputName) -> Fault {
 /// Returns the argument that the parser rejected.
 fn offending_word(error: &clap::Error) -> &str {
     match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(word)) => word,
+        Some(ContextValue::String(argument)) => argument,
         _ => "",
     }
 }
@@ -146,31 +146,33 @@ fn offending_word(error: &clap::Error) -> &str {
 /// rejected one can't be found.
 fn repair_args(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, Option<Vec<OsString>>) {
     let fault = usage_fault(error);
-    let word = offending_word(error);
-    let flag = word.split(['=', ' ']).next().unwrap_or_default();
-    let is_it = |arg: &OsString| match arg.to_str() {
+    let argument = offending_word(error);
+    let flag = argument.split(['=', ' ']).next().unwrap_or_default();
+    let is_offending = |arg: &OsString| match arg.to_str() {
         None => error.kind() == ErrorKind::InvalidUtf8,
-        Some(arg) if word.starts_with('[') => arg.split('=').next() == Some("--command"),
-        Some(arg) => arg == word || arg.split('=').next() == Some(flag) && flag.starts_with('-'),
+        Some(arg) if argument.starts_with('[') => arg.split('=').next() == Some("--command"),
+        Some(arg) => arg == argument || arg.split('=').next() == Some(flag) && flag.starts_with('-'),
     };
-    let Some(at) = args.iter().skip(1).rposition(is_it).map(|at| at + 1) else { return (Some(fault), None) };
-    let meant = nearest_candidate(flag.trim_start_matches('-'), InputName::ALL.iter().map(|name| name.name()));
+    let Some(index) = args.iter().skip(1).rposition(is_offending).map(|index| index + 1) else {
+        return (Some(fault), None);
+    };
+    let intended = nearest_candidate(flag.trim_start_matches('-'), InputName::ALL.iter().map(|name| name.name()));
     let is_free =
         |name: &&str| !args.iter().any(|arg| arg.to_string_lossy().split('=').next() == Some(&format!("--{name}")));
     if let Some(name) =
-        meant.filter(is_free).filter(|_| error.kind() == ErrorKind::UnknownArgument && flag.starts_with("--"))
+        intended.filter(is_free).filter(|_| error.kind() == ErrorKind::UnknownArgument && flag.starts_with("--"))
     {
-        if let Some(arg) = args.get_mut(at) {
+        if let Some(arg) = args.get_mut(index) {
             *arg = format!("--{name}{}", arg.to_string_lossy().strip_prefix(flag).unwrap_or_default()).into();
         }
         // A secret has its own fault.
         let fault = Some(fault).filter(|_| !InputName::from_name(name).is_some_and(InputName::is_secret));
         return (fault, Some(args));
     }
-    let removed = args.remove(at);
+    let removed = args.remove(index);
     let has_value = removed.to_str().is_some_and(|arg| arg.starts_with("--") && !arg.contains('='));
-    if has_value && args.get(at).is_some_and(|next| !next.to_string_lossy().starts_with('-')) {
-        args.remove(at);
+    if has_value && args.get(index).is_some_and(|next| !next.to_string_lossy().starts_with('-')) {
+        args.remove(index);
     }
     (Some(fault), Some(args))
 }
@@ -178,9 +180,9 @@ fn repair_args(mut args: Vec<OsString>, error: &clap::Error) -> (Option<Fault>, 
 /// Returns the fault for a rejected argument. It repeats only names of flags: other words may be a secret that lost its
 /// flag.
 fn usage_fault(error: &clap::Error) -> Fault {
-    let word = offending_word(error);
-    let flag = word.split(['=', ' ']).next().unwrap_or_default();
-    if word.starts_with('[') && error.kind() == ErrorKind::ArgumentConflict {
+    let argument = offending_word(error);
+    let flag = argument.split(['=', ' ']).next().unwrap_or_default();
+    if argument.starts_with('[') && error.kind() == ErrorKind::ArgumentConflict {
         return Fault::new(Code::InputInvalid, "the command is given twice: as the first word, and as `--command`")
             .fix("remove `--command`");
     }
@@ -201,8 +203,8 @@ fn usage_fault(error: &clap::Error) -> Fault {
 
 fn unknown_flag_fault(flag: &str) -> Fault {
     let fault = Fault::new(Code::InputUnknown, format!("there is no flag `{flag}`"));
-    let known = InputName::ALL.iter().map(|name| name.name()).chain(["help", "version"]);
-    match nearest_candidate(flag.trim_start_matches('-'), known) {
+    let flags = InputName::ALL.iter().map(|name| name.name()).chain(["help", "version"]);
+    match nearest_candidate(flag.trim_start_matches('-'), flags) {
         Some(name) => fault.fix(format!("did you mean `--{name}`?")),
         None => fault.fix("see `bastion-migrate --help` for the flags that exist"),
     }

@@ -76,16 +76,16 @@ impl Sources<'_> {
     pub(super) fn explicit_value(&self, name: InputName) -> Option<String> {
         let flag = self.flags.values.get(&name).cloned();
         flag.or_else(|| {
-            self.workflow_value(name).and_then(Result::ok).map(|given| given.value.expose().trim().to_owned())
+            self.workflow_value(name).and_then(Result::ok).map(|sourced| sourced.value.expose().trim().to_owned())
         })
     }
 
     /// Returns all values of the input, in order of precedence.
     fn candidates(&self, name: InputName, prefixes: &[String], config: &Config) -> Vec<Result<SourcedValue, Fault>> {
-        let given = |value: &String, source| Ok(SourcedValue::new(value, source));
-        let flag = self.flags.values.get(&name).map(|value| given(value, ValueSource::Flag));
-        let file = config.values.get(&name).map(|value| given(value, ValueSource::File(config.path.clone())));
-        let default = self.manifest.default_value(name).map(|value| given(&value.to_owned(), ValueSource::Default));
+        let sourced = |value: &String, source| Ok(SourcedValue::new(value, source));
+        let flag = self.flags.values.get(&name).map(|value| sourced(value, ValueSource::Flag));
+        let file = config.values.get(&name).map(|value| sourced(value, ValueSource::File(config.path.clone())));
+        let default = self.manifest.default_value(name).map(|value| sourced(&value.to_owned(), ValueSource::Default));
         flag.into_iter()
             .chain(self.workflow_value(name))
             .chain(variable_names(name, prefixes).filter_map(|variable| self.variable_value(name, variable)))
@@ -100,17 +100,19 @@ impl Sources<'_> {
         let dashed = format!("INPUT_{}", name.name().to_uppercase());
         let underscored = dashed.replace('-', "_");
         // A misspelt name has its own fault; its value is not reported as missing, too.
-        let meant = || {
+        let by_synonym = || {
             synonyms::synonym_variables(name, self.variables)
                 .into_iter()
-                .find_map(|other| self.variable_value(name, other))
+                .find_map(|variable| self.variable_value(name, variable))
         };
         let found =
-            self.variable_value(name, dashed).or_else(|| self.variable_value(name, underscored)).or_else(meant)?;
+            self.variable_value(name, dashed).or_else(|| self.variable_value(name, underscored)).or_else(by_synonym)?;
         let default = self.manifest.default_value(name);
         match found {
-            Ok(given) if default == Some(given.value.expose().trim()) || is_expression(given.value.expose()) => None,
-            Ok(given) => Some(Ok(SourcedValue { source: ValueSource::Input, ..given })),
+            Ok(sourced) if default == Some(sourced.value.expose().trim()) || is_expression(sourced.value.expose()) => {
+                None
+            }
+            Ok(sourced) => Some(Ok(SourcedValue { source: ValueSource::Input, ..sourced })),
             Err(fault) => Some(Err(fault)),
         }
     }
@@ -142,37 +144,42 @@ pub struct Inputs {
     given: BTreeMap<InputName, SourcedValue>,
     secrets: Vec<Secret>,
     prefixes: Vec<String>,
-    drafts: ParsedSteps,
-    sought: MissingHints,
+    parsed_steps: ParsedSteps,
+    missing_hints: MissingHints,
 }
 
 impl Inputs {
     /// Looks up all inputs. A value that can't be read is a fault; the next source is not used instead.
-    pub(super) fn from_sources(places: &Sources<'_>, environment: Option<&str>, config: &Config) -> (Self, Vec<Fault>) {
+    pub(super) fn from_sources(
+        sources: &Sources<'_>,
+        environment: Option<&str>,
+        config: &Config,
+    ) -> (Self, Vec<Fault>) {
         let prefixes = environment.map(environment_prefixes).unwrap_or_default();
-        let (mut given, mut faults) = (BTreeMap::new(), Vec::new());
-        let mut drafts = config.steps.clone();
-        let mut secrets = [places.flags.exposed.clone(), config.exposed.clone()].concat();
+        let (mut sourced, mut faults) = (BTreeMap::new(), Vec::new());
+        let mut parsed_steps = config.steps.clone();
+        let mut secrets = [sources.flags.exposed.clone(), config.exposed.clone()].concat();
         for &name in InputName::ALL {
-            let candidates = places.candidates(name, &prefixes, config);
+            let candidates = sources.candidates(name, &prefixes, config);
             if name.is_secret() {
-                secrets.extend(candidates.iter().flatten().map(|given| given.value.clone()));
+                secrets.extend(candidates.iter().flatten().map(|sourced| sourced.value.clone()));
             } else {
-                secrets
-                    .extend(candidates.iter().flatten().flat_map(|given| secrets_inside(name, given.value.expose())));
+                secrets.extend(
+                    candidates.iter().flatten().flat_map(|sourced| secrets_inside(name, sourced.value.expose())),
+                );
             }
             match candidates.into_iter().next() {
                 Some(Ok(first)) => {
                     if name.is_yaml() {
-                        faults.extend(parse_yaml(name, &first, &mut drafts));
+                        faults.extend(parse_yaml(name, &first, &mut parsed_steps));
                     }
-                    given.insert(name, first);
+                    sourced.insert(name, first);
                 }
                 Some(Err(fault)) => faults.push(fault),
                 None => {}
             }
         }
-        (Self { given, secrets, prefixes, drafts, sought: MissingHints::default() }, faults)
+        (Self { given: sourced, secrets, prefixes, parsed_steps, missing_hints: MissingHints::default() }, faults)
     }
 
     /// Returns the prefixes of the environment's variables, in order of precedence.
@@ -182,19 +189,19 @@ impl Inputs {
 
     /// Returns the inputs that are written in YAML.
     pub(super) fn parsed_steps(&self) -> &ParsedSteps {
-        &self.drafts
+        &self.parsed_steps
     }
 
     /// Adds hints for inputs without a value.
-    pub(super) fn with_missing_hints(self, sought: MissingHints) -> Self {
-        Self { sought, ..self }
+    pub(super) fn with_missing_hints(self, missing_hints: MissingHints) -> Self {
+        Self { missing_hints, ..self }
     }
 
     /// Returns a fault for inputs without a value. With an environment it lists the variables that were looked up.
     pub(super) fn missing_fault(&self, cause: impl Into<String>, names: &[InputName]) -> Fault {
-        let fault = Fault::new(Code::InputMissing, cause).fix(self.sought.fix());
-        let sought = names.iter().filter(|_| !self.prefixes.is_empty()).filter_map(|name| self.looked_up_as(*name));
-        sought.chain(self.sought.elsewhere()).fold(fault, Fault::detail)
+        let fault = Fault::new(Code::InputMissing, cause).fix(self.missing_hints.fix());
+        let looked_up = names.iter().filter(|_| !self.prefixes.is_empty()).filter_map(|name| self.looked_up_as(*name));
+        looked_up.chain(self.missing_hints.elsewhere()).fold(fault, Fault::detail)
     }
 
     fn looked_up_as(&self, name: InputName) -> Option<String> {
@@ -213,25 +220,25 @@ impl Inputs {
 
     /// Returns a text without the space around it.
     pub(super) fn text(&self, name: InputName) -> Option<&str> {
-        self.given.get(&name).map(|given| given.value.expose().trim())
+        self.given.get(&name).map(|sourced| sourced.value.expose().trim())
     }
 
     /// Returns a secret. A single line loses the line break that it has from a file; a key is kept as it is.
     pub(super) fn secret(&self, name: InputName) -> Option<Secret> {
-        let whole = self.given.get(&name)?.value.expose();
-        let line = whole.trim_end_matches(['\r', '\n']);
-        Some(Secret::new(if line.contains('\n') { whole } else { line }))
+        let value = self.given.get(&name)?.value.expose();
+        let line = value.trim_end_matches(['\r', '\n']);
+        Some(Secret::new(if line.contains('\n') { value } else { line }))
     }
 
     /// Returns all values that are not defaults.
     pub(super) fn given_values(&self) -> impl Iterator<Item = (InputName, Secret)> {
-        let given = self.given.iter().filter(|(_, given)| given.source != ValueSource::Default);
-        given.map(|(name, given)| (*name, given.value.clone()))
+        let values = self.given.iter().filter(|(_, values)| values.source != ValueSource::Default);
+        values.map(|(name, values)| (*name, values.value.clone()))
     }
 
     /// Returns the input with its source, as in "`ssh-host` (from the command line)".
     pub(super) fn label(&self, name: InputName) -> String {
-        self.given.get(&name).map_or_else(|| format!("`{name}`"), |given| format!("`{name}` ({})", given.source))
+        self.given.get(&name).map_or_else(|| format!("`{name}`"), |sourced| format!("`{name}` ({})", sourced.source))
     }
 
     /// Returns whether the input has a value that is not the default.
@@ -241,7 +248,7 @@ impl Inputs {
 
     /// Returns the source of the value.
     pub(super) fn source(&self, name: InputName) -> Option<&ValueSource> {
-        self.given.get(&name).map(|given| &given.source)
+        self.given.get(&name).map(|sourced| &sourced.source)
     }
 
     /// Parses the value of an optional input.
@@ -250,7 +257,7 @@ impl Inputs {
         name: InputName,
         parser: impl FnOnce(&str) -> Result<T, InvalidValue>,
     ) -> Result<Option<T>, Fault> {
-        self.text(name).map(|text| parser(text).map_err(|misfit| self.invalid_fault(name, text, misfit))).transpose()
+        self.text(name).map(|text| parser(text).map_err(|invalid| self.invalid_fault(name, text, invalid))).transpose()
     }
 
     /// Parses the value of a required input.
@@ -262,14 +269,14 @@ impl Inputs {
         self.optional(name, parser)?.ok_or_else(|| self.missing_fault(format!("`{name}` has no value"), &[name]))
     }
 
-    fn invalid_fault(&self, name: InputName, text: &str, misfit: InvalidValue) -> Fault {
-        let (named, cause) = (self.label(name), misfit.cause);
-        let shown = if text.len() > MAX_SHOWN_LENGTH || text.contains('\n') {
-            format!("{named} {cause}")
+    fn invalid_fault(&self, name: InputName, text: &str, invalid: InvalidValue) -> Fault {
+        let (label, cause) = (self.label(name), invalid.cause);
+        let message = if text.len() > MAX_SHOWN_LENGTH || text.contains('\n') {
+            format!("{label} {cause}")
         } else {
-            format!("{named} is `{text}`: it {cause}")
+            format!("{label} is `{text}`: it {cause}")
         };
-        Fault::new(Code::InputInvalid, shown).fix(format!("set `{name}` to {}", misfit.fix))
+        Fault::new(Code::InputInvalid, message).fix(format!("set `{name}` to {}", invalid.fix))
     }
 }
 
@@ -277,21 +284,21 @@ impl Inputs {
 fn secrets_inside(name: InputName, text: &str) -> Vec<Secret> {
     let is_command = name.is_yaml()
         || matches!(name, InputName::Run | InputName::Setup | InputName::CommandPrefix | InputName::Manage);
-    let given = if is_command { inline_secrets::secrets_in_commands(text) } else { Vec::new() };
-    [inline_secrets::secrets_in_urls(text), given].concat()
+    let assigned = if is_command { inline_secrets::secrets_in_commands(text) } else { Vec::new() };
+    [inline_secrets::secrets_in_urls(text), assigned].concat()
 }
 
 /// Parses an input that is written in YAML, and returns its faults.
-fn parse_yaml(name: InputName, given: &SourcedValue, drafts: &mut ParsedSteps) -> Vec<Fault> {
-    let origin = YamlOrigin { title: format!("`{name}` ({})", given.source), places: Vec::new() };
+fn parse_yaml(name: InputName, sourced: &SourcedValue, parsed_steps: &mut ParsedSteps) -> Vec<Fault> {
+    let origin = YamlOrigin { title: format!("`{name}` ({})", sourced.source), positions: Vec::new() };
     let parsed =
-        serde_yaml::from_str(given.value.expose()).and_then(|mut value: Value| value.apply_merge().map(|()| value));
+        serde_yaml::from_str(sourced.value.expose()).and_then(|mut value: Value| value.apply_merge().map(|()| value));
     match parsed {
-        Ok(value) => drafts.replace_list(name, &value, &origin),
+        Ok(value) => parsed_steps.replace_list(name, &value, &origin),
         Err(error) => {
             let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
             let fault = fault.fix("write it as in docs/steps.md, below `|` in a workflow");
-            drafts.mark_invalid(name);
+            parsed_steps.mark_invalid(name);
             vec![parse_error_lines(&error).into_iter().fold(fault, Fault::detail)]
         }
     }

@@ -82,9 +82,9 @@ environments:
 
     #[test]
     fn finds_each_item_where_it_begins() {
-        let at = |keys: &[&str], item| locate_item(TEXT, keys, Some(item));
-        assert_eq!([0, 1, 2].map(|item| at(&["before"], item)), [Some((3, 5)), Some((5, 5)), Some((7, 5))]);
-        assert_eq!(at(&["environments", "dev", "after"], 1).unwrap().0, 9);
+        let locate = |keys: &[&str], item| locate_item(TEXT, keys, Some(item));
+        assert_eq!([0, 1, 2].map(|item| locate(&["before"], item)), [Some((3, 5)), Some((5, 5)), Some((7, 5))]);
+        assert_eq!(locate(&["environments", "dev", "after"], 1).unwrap().0, 9);
         assert_eq!(locate_item(TEXT, &["environments", "dev", "health"], None).unwrap().0, 9);
         assert_eq!(locate_item(TEXT, &["before"], None), Some((3, 3)));
     }

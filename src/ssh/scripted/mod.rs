@@ -18,15 +18,15 @@ fn block_on<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// Returns every permutation.
-fn permutations<T: Copy>(these: &[T]) -> Vec<Vec<T>> {
-    if these.is_empty() {
+fn permutations<T: Copy>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
         return vec![Vec::new()];
     }
     let first = |index: usize| {
-        let rest = [&these[..index], &these[index + 1..]].concat();
-        permutations(&rest).into_iter().map(move |order| [vec![these[index]], order].concat())
+        let rest = [&items[..index], &items[index + 1..]].concat();
+        permutations(&rest).into_iter().map(move |tail| [vec![items[index]], tail].concat())
     };
-    (0..these.len()).flat_map(first).collect()
+    (0..items.len()).flat_map(first).collect()
 }
 
 /// Returns every valid order of a program's last messages, with data for another channel before, between and after
@@ -40,34 +40,34 @@ fn endings() -> Vec<Vec<(usize, ChannelMessage)>> {
         (program, ChannelMessage::Close),
         (other, ChannelMessage::Stdout(9)),
     ];
-    let place = |order: &[(usize, ChannelMessage)], said: ChannelMessage| {
-        order.iter().position(|step| *step == (program, said)).unwrap()
+    let position = |messages: &[(usize, ChannelMessage)], message: ChannelMessage| {
+        messages.iter().position(|step| *step == (program, message)).unwrap()
     };
-    let is_one = |order: &Vec<(usize, ChannelMessage)>| {
-        let close = place(order, ChannelMessage::Close);
-        place(order, ChannelMessage::Stdout(5)) < place(order, ChannelMessage::Eof)
-            && place(order, ChannelMessage::Eof) < close
-            && place(order, ChannelMessage::Status(3)) < close
+    let is_valid = |messages: &Vec<(usize, ChannelMessage)>| {
+        let close = position(messages, ChannelMessage::Close);
+        position(messages, ChannelMessage::Stdout(5)) < position(messages, ChannelMessage::Eof)
+            && position(messages, ChannelMessage::Eof) < close
+            && position(messages, ChannelMessage::Status(3)) < close
     };
-    let whole = permutations(&all).into_iter().filter(is_one);
+    let complete = permutations(&all).into_iter().filter(is_valid);
     // A server may omit everything but the close.
-    let bare = permutations(&[(program, ChannelMessage::Close), (other, ChannelMessage::Stdout(9))]);
-    whole.chain(bare).collect()
+    let minimal = permutations(&[(program, ChannelMessage::Close), (other, ChannelMessage::Stdout(9))]);
+    complete.chain(minimal).collect()
 }
 
 #[test]
 fn a_programs_end_and_another_channels_data_may_come_in_one_chunk() {
-    for (ending, slips) in endings().into_iter().flat_map(|ending| [(ending.clone(), false), (ending, true)]) {
+    for (ending, unnoticed) in endings().into_iter().flat_map(|ending| [(ending.clone(), false), (ending, true)]) {
         block_on(async {
-            let (link, server) = scenario::connect_to_scripted_server().await;
-            let mut scene = Scenario::new(&link, server);
-            scene.open_channel(ChannelKind::Program).await;
-            scene.open_channel(ChannelKind::Forward).await;
-            ending.iter().for_each(|(channel, said)| scene.queue_message(*channel, *said));
-            let sent = if slips { scene.flush_unnoticed(&[]).await } else { scene.flush_in_parts(&[]).await };
+            let (connection, server) = scenario::connect_to_scripted_server().await;
+            let mut scenario = Scenario::new(&connection, server);
+            scenario.open_channel(ChannelKind::Program).await;
+            scenario.open_channel(ChannelKind::Forward).await;
+            ending.iter().for_each(|(channel, message)| scenario.queue_message(*channel, *message));
+            let sent = if unnoticed { scenario.flush_unnoticed(&[]).await } else { scenario.flush_in_parts(&[]).await };
             assert!(sent > 0);
-            let _server = scene.close_all().await;
-            link.close().await.unwrap();
+            let _server = scenario.close_all().await;
+            connection.close().await.unwrap();
         });
     }
 }
@@ -77,29 +77,29 @@ fn a_programs_end_and_another_channels_data_may_come_in_one_chunk() {
 #[test]
 fn data_behind_a_programs_close_is_delivered() {
     let (program, other) = (0, 1);
-    for told_before in [false, true] {
+    for status_first in [false, true] {
         block_on(async {
-            let (link, server) = scenario::connect_to_scripted_server().await;
-            let mut scene = Scenario::new(&link, server);
-            scene.open_channel(ChannelKind::Program).await;
-            scene.open_channel(ChannelKind::Forward).await;
+            let (connection, server) = scenario::connect_to_scripted_server().await;
+            let mut scenario = Scenario::new(&connection, server);
+            scenario.open_channel(ChannelKind::Program).await;
+            scenario.open_channel(ChannelKind::Forward).await;
             // More than the user's pipe holds: reading it wakes the driver.
             for _ in 0..3 {
-                scene.queue_message(program, ChannelMessage::Stdout(30_000));
+                scenario.queue_message(program, ChannelMessage::Stdout(30_000));
             }
-            scene.queue_message(program, ChannelMessage::Eof);
-            if told_before {
-                scene.queue_message(program, ChannelMessage::Status(3));
+            scenario.queue_message(program, ChannelMessage::Eof);
+            if status_first {
+                scenario.queue_message(program, ChannelMessage::Status(3));
             }
-            let lying = scene.send_unread().await;
-            if !told_before {
-                scene.queue_message(program, ChannelMessage::Status(3));
+            let unread = scenario.send_unread().await;
+            if !status_first {
+                scenario.queue_message(program, ChannelMessage::Status(3));
             }
-            scene.queue_message(program, ChannelMessage::Close);
-            scene.queue_message(other, ChannelMessage::Stdout(9));
-            scene.send_unnoticed_after(lying).await;
-            let _server = scene.close_all().await;
-            link.close().await.unwrap();
+            scenario.queue_message(program, ChannelMessage::Close);
+            scenario.queue_message(other, ChannelMessage::Stdout(9));
+            scenario.send_unnoticed_after(unread).await;
+            let _server = scenario.close_all().await;
+            connection.close().await.unwrap();
         });
     }
 }
@@ -109,19 +109,19 @@ fn data_behind_a_programs_close_is_delivered() {
 fn data_behind_the_reply_to_an_open_is_delivered() {
     for kind in [ChannelKind::Forward, ChannelKind::Program] {
         block_on(async {
-            let (link, server) = scenario::connect_to_scripted_server().await;
-            let mut scene = Scenario::new(&link, server);
-            scene.perform_step(ScriptedStep::RequestChannel(kind)).await;
+            let (connection, server) = scenario::connect_to_scripted_server().await;
+            let mut scenario = Scenario::new(&connection, server);
+            scenario.perform_step(ScriptedStep::RequestChannel(kind)).await;
             if kind == ChannelKind::Program {
-                scene.perform_step(ScriptedStep::Accept).await;
-                scene.flush_in_parts(&[]).await;
+                scenario.perform_step(ScriptedStep::Accept).await;
+                scenario.flush_in_parts(&[]).await;
             }
-            scene.perform_step(ScriptedStep::Accept).await;
-            scene.queue_message(0, ChannelMessage::Stdout(9));
-            scene.queue_message(0, ChannelMessage::Close);
-            scene.flush_in_parts(&[]).await;
-            let _server = scene.close_all().await;
-            link.close().await.unwrap();
+            scenario.perform_step(ScriptedStep::Accept).await;
+            scenario.queue_message(0, ChannelMessage::Stdout(9));
+            scenario.queue_message(0, ChannelMessage::Close);
+            scenario.flush_in_parts(&[]).await;
+            let _server = scenario.close_all().await;
+            connection.close().await.unwrap();
         });
     }
 }
@@ -129,25 +129,25 @@ fn data_behind_the_reply_to_an_open_is_delivered() {
 /// A call that sends waits for new keys first, and stops at them.
 #[test]
 fn data_behind_new_keys_is_delivered() {
-    for slips in [false, true] {
+    for unnoticed in [false, true] {
         block_on(async {
-            let (link, server) = scenario::connect_to_scripted_server().await;
-            let mut scene = Scenario::new(&link, server);
-            scene.open_channel(ChannelKind::Program).await;
-            scene.open_channel(ChannelKind::Forward).await;
-            scene.start_rekey().await;
-            for (channel, said) in [
+            let (connection, server) = scenario::connect_to_scripted_server().await;
+            let mut scenario = Scenario::new(&connection, server);
+            scenario.open_channel(ChannelKind::Program).await;
+            scenario.open_channel(ChannelKind::Forward).await;
+            scenario.start_rekey().await;
+            for (channel, message) in [
                 (1, ChannelMessage::Stdout(9)),
                 (0, ChannelMessage::Stdout(5)),
                 (0, ChannelMessage::Eof),
                 (1, ChannelMessage::Stdout(7)),
             ] {
-                scene.queue_message(channel, said);
+                scenario.queue_message(channel, message);
             }
-            let sent = if slips { scene.flush_unnoticed(&[]).await } else { scene.flush_in_parts(&[]).await };
+            let sent = if unnoticed { scenario.flush_unnoticed(&[]).await } else { scenario.flush_in_parts(&[]).await };
             assert!(sent > 0);
-            let _server = scene.close_all().await;
-            link.close().await.unwrap();
+            let _server = scenario.close_all().await;
+            connection.close().await.unwrap();
         });
     }
 }
@@ -156,26 +156,26 @@ fn data_behind_new_keys_is_delivered() {
 fn a_chunk_may_be_cut_anywhere() {
     let ending = &endings()[0];
     let length = block_on(async {
-        let (link, server) = scenario::connect_to_scripted_server().await;
-        let mut scene = Scenario::new(&link, server);
-        scene.open_channel(ChannelKind::Program).await;
-        scene.open_channel(ChannelKind::Forward).await;
-        ending.iter().for_each(|(channel, said)| scene.queue_message(*channel, *said));
-        scene.flush_in_parts(&[]).await
+        let (connection, server) = scenario::connect_to_scripted_server().await;
+        let mut scenario = Scenario::new(&connection, server);
+        scenario.open_channel(ChannelKind::Program).await;
+        scenario.open_channel(ChannelKind::Forward).await;
+        ending.iter().for_each(|(channel, message)| scenario.queue_message(*channel, *message));
+        scenario.flush_in_parts(&[]).await
     });
     block_on(async {
-        let (link, server) = scenario::connect_to_scripted_server().await;
-        let mut scene = Scenario::new(&link, server);
-        let other = scene.open_channel(ChannelKind::Forward).await;
+        let (connection, server) = scenario::connect_to_scripted_server().await;
+        let mut scenario = Scenario::new(&connection, server);
+        let other = scenario.open_channel(ChannelKind::Forward).await;
         for cut in 1..length {
-            let program = scene.open_channel(ChannelKind::Program).await;
-            for (channel, said) in ending {
-                scene.queue_message([program, other][*channel], *said);
+            let program = scenario.open_channel(ChannelKind::Program).await;
+            for (channel, message) in ending {
+                scenario.queue_message([program, other][*channel], *message);
             }
-            scene.flush_in_parts(&[cut]).await;
+            scenario.flush_in_parts(&[cut]).await;
         }
-        let _server = scene.close_all().await;
-        link.close().await.unwrap();
+        let _server = scenario.close_all().await;
+        connection.close().await.unwrap();
     });
 }
 
@@ -185,14 +185,14 @@ proptest! {
     #[test]
     fn all_data_that_has_arrived_takes_effect(steps in proptest::collection::vec(any::<ScriptedStep>(), 1..60)) {
         block_on(async {
-            let (link, server) = scenario::connect_to_scripted_server().await;
-            let mut scene = Scenario::new(&link, server);
+            let (connection, server) = scenario::connect_to_scripted_server().await;
+            let mut scenario = Scenario::new(&connection, server);
             for step in steps {
-                scene.perform_step(step).await;
+                scenario.perform_step(step).await;
             }
-            scene.flush_in_parts(&[]).await;
-            let _server = scene.close_all().await;
-            link.close().await.unwrap();
+            scenario.flush_in_parts(&[]).await;
+            let _server = scenario.close_all().await;
+            connection.close().await.unwrap();
         });
     }
 }

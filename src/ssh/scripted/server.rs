@@ -125,10 +125,10 @@ impl ScriptedServer {
             server.greeting.push(byte);
         }
         server.send_packet(&kexinit_packet()).await;
-        let theirs = server.next_of_type(KEXINIT).await;
+        let client_kexinit = server.next_of_type(KEXINIT).await;
         let first = server.next_of_type(KEX_ECDH_INIT).await;
-        let answer = server.new_keys(&theirs, &first);
-        server.write_bytes(&answer).await;
+        let reply = server.new_keys(&client_kexinit, &first);
+        server.write_bytes(&reply).await;
         server.next_of_type(NEWKEYS).await;
         server.next_of_type(SERVICE_REQUEST).await;
         server.send_packet(&Packet::with_type(SERVICE_ACCEPT).push_string(b"ssh-userauth")).await;
@@ -137,16 +137,16 @@ impl ScriptedServer {
         server
     }
 
-    /// Returns the reply to a client's part in a key exchange that our [`offer`] has begun. Packets sealed afterwards
-    /// use the new keys.
-    pub(super) fn new_keys(&mut self, theirs: &[u8], first: &[u8]) -> Vec<u8> {
+    /// Returns the reply to a client's part in a key exchange that our [`kexinit_packet`] has begun. Packets sealed
+    /// afterwards use the new keys.
+    pub(super) fn new_keys(&mut self, client_kexinit: &[u8], first: &[u8]) -> Vec<u8> {
         let exchange = X25519.start().unwrap();
         let point = exchange.pub_key().to_vec();
         let secret = exchange.complete(&first[5..37]).unwrap();
         let public = Packet(Vec::new()).push_string(b"ssh-ed25519").push_string(self.host_key.der_bytes()).0;
         let shared = Packet(Vec::new()).push_mpint(secret.secret_bytes()).0;
         let mut all = Packet(Vec::new()).push_string(self.greeting.trim_ascii_end()).push_string(GREETING.as_bytes());
-        for part in [theirs, &kexinit_packet().0, &public, &first[5..37], &point] {
+        for part in [client_kexinit, &kexinit_packet().0, &public, &first[5..37], &point] {
             all = all.push_string(part);
         }
         let digest = |parts: &[&[u8]]| -> [u8; 32] { Sha256::digest(parts.concat()).into() };
@@ -156,14 +156,14 @@ impl ScriptedServer {
         }
         let signature =
             Packet(Vec::new()).push_string(b"ssh-ed25519").push_string(&self.host_key.sign(&hash).unwrap()).0;
-        let mut answer = self
+        let mut reply = self
             .seal(&Packet::with_type(KEX_ECDH_REPLY).push_string(&public).push_string(&point).push_string(&signature));
-        answer.extend(self.seal(&Packet::with_type(NEWKEYS)));
+        reply.extend(self.seal(&Packet::with_type(NEWKEYS)));
         let derived = |letter: &[u8]| digest(&[&shared, &hash, letter, &self.session]);
-        let [out, coming] =
+        let [outgoing, incoming] =
             [(b"D", b"B"), (b"C", b"A")].map(|(key, nonce)| PacketCipher::new(derived(key), &derived(nonce)));
-        (self.send_cipher, self.next_receive_cipher) = (Some(out), Some(coming));
-        answer
+        (self.send_cipher, self.next_receive_cipher) = (Some(outgoing), Some(incoming));
+        reply
     }
 
     /// Encrypts a packet. Packets have to be sent in the order in which they are sealed.

@@ -51,7 +51,7 @@ impl Arbitrary for ScriptedStep {
 
     fn arbitrary_with((): ()) -> Self::Strategy {
         let channel = 0..6_usize;
-        let said = prop_oneof![
+        let message = prop_oneof![
             4 => (1..3000_usize).prop_map(ChannelMessage::Stdout),
             1 => (1..3000_usize).prop_map(ChannelMessage::Stderr),
             1 => Just(ChannelMessage::Eof),
@@ -62,7 +62,7 @@ impl Arbitrary for ScriptedStep {
             3 => prop_oneof![Just(ChannelKind::Forward), Just(ChannelKind::Program)].prop_map(Self::RequestChannel),
             4 => Just(Self::Accept),
             1 => Just(Self::Refuse),
-            12 => (channel.clone(), said).prop_map(|(channel, said)| Self::Send(channel, said)),
+            12 => (channel.clone(), message).prop_map(|(channel, message)| Self::Send(channel, message)),
             1 => Just(Self::Keepalive),
             1 => Just(Self::Ignore),
             1 => Just(Self::Rekey),

@@ -1,6 +1,6 @@
-//! What is carried, and in which direction.
+//! The data that is transferred, and its direction.
 
-use super::peer::{GIVE, READY, TAKE};
+use super::peer::{READY, RECEIVE, SEND};
 use crate::world::World;
 use bastion_migrate::transport::TransportStream;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use std::fmt;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::Client;
 
-/// How much.
+/// An amount of data, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size(u32);
 
@@ -23,10 +23,10 @@ pub(super) enum Load {
 
 pub(super) const ALL: [Load; 4] = [Load::Down, Load::Up, Load::CopyOut, Load::CopyIn];
 
-/// A row of COPY, with the end of its line.
+/// The length of a row of COPY with its line end, in bytes.
 const ROW: u32 = 8000;
 
-/// Read and written at a time, in bytes.
+/// The length of each read and write, in bytes.
 const CHUNK: u32 = 64_000;
 
 impl Size {
@@ -59,26 +59,26 @@ impl Load {
         matches!(self, Self::CopyOut | Self::CopyIn)
     }
 
-    /// Everything up to the request, which waits until the way stands from end to end.
+    /// Prepares everything up to the request, once the connection is open from end to end.
     pub(super) async fn prepare(self, world: &World, mut stream: TransportStream) -> Prepared {
         if self.is_copy() {
             let client = world.client(stream).await;
             return Prepared::Rows(self, client);
         }
-        assert_eq!(stream.read_u8().await.expect("the peer greets"), READY);
+        assert_eq!(stream.read_u8().await.expect("the peer sends its greeting"), READY);
         Prepared::Bytes(self, stream)
     }
 }
 
-/// A load on its way.
+/// A load with its open connection.
 pub(super) enum Prepared {
     Bytes(Load, TransportStream),
     Rows(Load, Client),
 }
 
 impl Prepared {
-    /// The whole of it.
-    pub(super) async fn carry(self, size: Size) {
+    /// Transfers the whole load.
+    pub(super) async fn transfer(self, size: Size) {
         match self {
             Self::Bytes(Load::Down, stream) => down(stream, size).await,
             Self::Bytes(_, stream) => up(stream, size).await,
@@ -88,41 +88,41 @@ impl Prepared {
     }
 }
 
-async fn ask(stream: &mut TransportStream, what: u8, size: Size) {
-    let mut request = vec![what];
+async fn send_request(stream: &mut TransportStream, direction: u8, size: Size) {
+    let mut request = vec![direction];
     request.extend(u64::from(size.0).to_le_bytes());
     stream.write_all(&request).await.expect("the peer listens");
 }
 
 async fn down(mut stream: TransportStream, size: Size) {
-    ask(&mut stream, GIVE, size).await;
+    send_request(&mut stream, SEND, size).await;
     let mut buffer = vec![0; CHUNK as usize];
-    let mut left = size.0 as usize;
-    while left > 0 {
-        let count = stream.read(&mut buffer).await.expect("the peer gives");
-        assert!(count > 0, "the peer stopped with {left} bytes to go");
-        left -= count;
+    let mut remaining = size.0 as usize;
+    while remaining > 0 {
+        let count = stream.read(&mut buffer).await.expect("the peer sends");
+        assert!(count > 0, "the peer stopped with {remaining} bytes to go");
+        remaining -= count;
     }
 }
 
 async fn up(mut stream: TransportStream, size: Size) {
-    ask(&mut stream, TAKE, size).await;
+    send_request(&mut stream, RECEIVE, size).await;
     let chunk = vec![0; CHUNK as usize];
     for _ in 0..size.0 / CHUNK {
-        stream.write_all(&chunk).await.expect("the peer takes");
+        stream.write_all(&chunk).await.expect("the peer receives");
     }
-    assert_eq!(stream.read_u8().await.expect("the peer has everything"), READY);
+    assert_eq!(stream.read_u8().await.expect("the peer confirms"), READY);
 }
 
 async fn copy_out(client: &Client, size: Size) {
     let rows = size.0 / ROW;
-    let question = format!("copy (select repeat('x', {}) from generate_series(1, {rows})) to stdout", ROW - 1);
-    let stream = client.copy_out(question.as_str()).await.expect("the database copies");
+    let query = format!("copy (select repeat('x', {}) from generate_series(1, {rows})) to stdout", ROW - 1);
+    let stream = client.copy_out(query.as_str()).await.expect("the database copies");
     let count = stream.try_fold(0, |count, bytes| async move { Ok(count + bytes.len()) });
     assert_eq!(count.await.expect("the database copies"), size.0 as usize);
 }
 
-/// The rows are read and parsed, but not kept: what is measured is the way.
+/// The server parses the rows and discards them, so that only the transfer is measured.
 async fn copy_in(client: &Client, size: Size) {
     let row = "x".repeat(ROW as usize - 1) + "\n";
     let chunk = Bytes::from(row.repeat((CHUNK / ROW) as usize));
@@ -131,5 +131,5 @@ async fn copy_in(client: &Client, size: Size) {
     for _ in 0..size.0 / CHUNK {
         sink.send(chunk.clone()).await.expect("the database takes it");
     }
-    sink.close().await.expect("the database has it");
+    sink.close().await.expect("the database confirms");
 }

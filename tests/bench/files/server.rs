@@ -1,5 +1,5 @@
-//! How much of a run's time the database itself needs.
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
+//! The database's share of a run's time.
+#![expect(clippy::print_stdout, reason = "prints its results")]
 #![expect(clippy::disallowed_methods, reason = "starts psql")]
 
 use super::{
@@ -23,13 +23,13 @@ const FILES: usize = 1000;
 
 const RUNS: usize = 3;
 
-/// What is to be reached: the server's part of the time in all.
+/// The target: the server's share of the total time.
 const SHARE: Target = Target::AtLeast(0.8);
 
 #[derive(Debug, Clone, Copy)]
 enum Feeder {
     Program(Duration),
-    /// Without a bastion and without a distance.
+    /// `psql` without a bastion and without a distance.
     Psql,
 }
 
@@ -37,10 +37,10 @@ enum Feeder {
 pub(super) fn run(world: &World) {
     heading(
         "The server's part",
-        "A run of a thousand files, again from the program's start to its end. *Server* is what PostgreSQL itself counted \
+        "A run of a thousand files, again from the program's start to its end. *Server* is PostgreSQL's own figure \
          for this database: `active_time` of `pg_stat_database`, the time in which a session was executing something. It \
-         holds the commits' writes to disk and, on a machine that has fewer cores than there is work, the waiting for a core. \
-         For comparison `psql` on the spot, fed with the same statements and a row of a ledger in the same transactions.",
+         includes the commits' writes to disk and, on a machine with too few cores, the time of waiting for a core. \
+         For comparison, `psql` runs locally with the same statements and a ledger row in the same transactions.",
     );
     Tool::Ours.lay_out(&files(world, Tool::Ours, FILES), FILES);
     fs::write(world.home().join("all.sql"), script()).expect("there is room");
@@ -53,7 +53,7 @@ pub(super) fn run(world: &World) {
             Feeder::Program(distance) => {
                 ("bastion-migrate", format!("{} ms", distance.as_millis()), SHARE.judge(share))
             }
-            Feeder::Psql => ("psql on the spot", "–".to_owned(), format!("{share:.2}×")),
+            Feeder::Psql => ("psql, local", "–".to_owned(), format!("{share:.2}×")),
         };
         table.row([who.to_owned(), rtt, all.to_string(), server.to_string(), verdict]);
     }
@@ -61,7 +61,7 @@ pub(super) fn run(world: &World) {
     table.print();
 }
 
-/// The same transactions, with a ledger of the same weight.
+/// Returns a script with the same transactions and a comparable ledger.
 fn script() -> String {
     let mut script = "create table ledger (version bigint primary key, name text, checksum text, applied_by text, \
                       applied_at timestamptz not null default now());\n"
@@ -73,7 +73,7 @@ fn script() -> String {
              values ({number}, 't', md5('{number}'), 'psql'); commit;",
             statement(number).trim_end()
         )
-        .expect("a string takes everything");
+        .expect("writing to a string succeeds");
     }
     script
 }
@@ -98,7 +98,7 @@ fn measure(world: &World, feeder: Feeder) -> [f64; 2] {
     [took.as_secs_f64(), active(&database)]
 }
 
-/// Seconds. A session adds its own to the counter when it ends, before it vanishes from `pg_stat_activity`.
+/// Returns the active time in seconds. A session adds its own when it ends, before it leaves `pg_stat_activity`.
 fn active(database: &Database) -> f64 {
     database.wait_for(
         "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",

@@ -29,7 +29,7 @@ impl Tool {
         }
     }
 
-    /// Writes the files as the tool wants them.
+    /// Writes the files in the tool's layout.
     pub(crate) fn lay_out(self, files: &Path, count: usize) {
         for number in 1..=count {
             let path = files.join(match self {
@@ -42,7 +42,7 @@ impl Tool {
         }
     }
 
-    /// The command that applies the files; the peers go to this port on loopback, ours to the bastion's.
+    /// Returns the command that applies the files. The port is the forwarded one for peers, and the bastion's for ours.
     pub(crate) fn command(self, world: &World, database: &Database, files: &Path, port: u16) -> Command {
         let (program, arguments): (_, &[&str]) = match self {
             Self::Ours => return program::step(world, database, "migrate", files, port),
@@ -57,14 +57,14 @@ impl Tool {
     }
 }
 
-/// What the file with this number says.
+/// Returns the content of the file with this number.
 pub(crate) fn statement(number: usize) -> String {
     format!("create table t_{number} (id bigint primary key, name text not null);\n")
 }
 
-/// Where `make bench` has put it.
+/// Returns the path of a peer that `make bench` has installed.
 fn peer(program: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin").join(program);
-    assert!(path.exists(), "{} is not there: run `make bench`", path.display());
+    assert!(path.exists(), "{} is missing: run `make bench`", path.display());
     path
 }

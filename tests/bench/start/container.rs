@@ -1,5 +1,5 @@
 //! The program in its container.
-#![expect(clippy::disallowed_methods, reason = "asks the engine")]
+#![expect(clippy::disallowed_methods, reason = "uses the engine")]
 
 use crate::stopwatch;
 use std::{
@@ -8,24 +8,24 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What `make image` calls it.
+/// The name that `make image` gives to the image.
 pub(super) const NAME: &str = "bastion-migrate:dev";
 
-/// What this program is called in the container, where it measures.
+/// The path of this program in the container.
 const BENCH: &str = "/bench";
 
-/// What is run in the container.
+/// The program that runs in the container.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Ran {
+pub(super) enum Measured {
     /// The image as it is.
     Program,
-    /// The program, started and timed by this one.
+    /// The program, started and timed by this one in the container.
     Stopwatch,
-    /// This one, which prints a line.
+    /// This program, which prints a line.
     Nothing,
 }
 
-/// The image, as the engine has it.
+/// The image in the engine.
 #[derive(Debug)]
 pub(super) struct Image {
     bytes: u64,
@@ -34,9 +34,9 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// `home` is mounted into the containers.
+    /// Finds the image. `home` is mounted into its containers.
     pub(super) fn find(home: &Path) -> Result<Self, String> {
-        let bytes = inspect("{{.Size}}")?.parse().map_err(|error| format!("docker does not tell a size: {error}"))?;
+        let bytes = inspect("{{.Size}}")?.parse().map_err(|error| format!("docker reports no size: {error}"))?;
         let program = inspect("{{index .Config.Entrypoint 0}}")?;
         Ok(Self { bytes, program, home: home.to_owned() })
     }
@@ -45,34 +45,34 @@ impl Image {
         self.bytes
     }
 
-    /// Milliseconds to the first line, and to the first one for a reader.
-    pub(super) fn measure(&self, step: &Command, ran: Ran) -> [f64; 2] {
+    /// Measures the milliseconds to the first line, and to the first line for a reader.
+    pub(super) fn measure(&self, step: &Command, ran: Measured) -> [f64; 2] {
         let mut docker = Command::new("docker");
         docker.args(["run", "--rm", "--workdir"]).arg(&self.home).stdin(Stdio::null()).stderr(Stdio::null());
         docker.arg("--volume").arg(format!("{0}:{0}", self.home.display()));
-        // What this program, which is not static, needs there.
+        // This program is linked dynamically and needs its libraries there.
         for path in ["/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists()) {
             docker.arg("--volume").arg(format!("{path}:{path}:ro"));
         }
         let bench = env::current_exe().expect("a program has a path");
         docker.arg("--volume").arg(format!("{}:{BENCH}:ro", bench.display()));
-        // By name alone: the values are in the environment of the client, as the runner does it.
+        // By name only: the values are in the CLI's environment, as under the runner.
         for (name, value) in step.get_envs() {
             docker.arg("--env").arg(name).envs(value.map(|value| (name, value)));
         }
         match ran {
-            Ran::Program => stopwatch::measure(docker.arg(NAME)),
-            Ran::Nothing => stopwatch::measure(docker.args(["--entrypoint", BENCH, NAME, "nothing"])),
-            Ran::Stopwatch => {
+            Measured::Program => stopwatch::measure(docker.arg(NAME)),
+            Measured::Nothing => stopwatch::measure(docker.args(["--entrypoint", BENCH, NAME, "nothing"])),
+            Measured::Stopwatch => {
                 let output = docker.args(["--entrypoint", BENCH, NAME, "stopwatch", &self.program]).output();
                 let printed = output.map(|output| output.stdout).unwrap_or_default();
-                stopwatch::read(&String::from_utf8_lossy(&printed)).expect("the container tells its figures")
+                stopwatch::read(&String::from_utf8_lossy(&printed)).expect("the container prints its figures")
             }
         }
     }
 }
 
-/// One thing that the engine knows of the image.
+/// Returns a property of the image.
 fn inspect(what: &str) -> Result<String, String> {
     let output = Command::new("docker").args(["image", "inspect", "--format", what, NAME]).output();
     match output {

@@ -3,7 +3,7 @@
 
 use super::{
     postgres::Database,
-    process::{directory, finish},
+    process::{directory, run_checked},
     server::Server,
 };
 use std::{
@@ -28,7 +28,7 @@ fn install() -> PathBuf {
         let python = Command::new("python3").arg("--version").output();
         assert!(python.is_ok(), "`python3` is not installed: run `apt-get install python3-pip`");
         let fresh = fresh.keep();
-        finish(
+        run_checked(
             Command::new("python3").args(["-m", "pip", "install", "--quiet", "--target"]).arg(&fresh).args(PACKAGES),
         );
         // Another test process may have been faster.

@@ -1,7 +1,7 @@
 //! A system user with a home, for logins on a server. Its processes and the files in its home can be listed.
 #![expect(clippy::disallowed_methods, reason = "the lab makes users and looks at their processes")]
 
-use super::process::{directory, finish};
+use super::process::{directory, run_checked};
 use std::{
     collections::BTreeMap,
     fs,
@@ -40,7 +40,7 @@ impl Login {
         getrandom::fill(&mut bytes).expect("the lab works");
         let name = format!("bm{:08x}", u32::from_le_bytes(bytes));
         let home = directory();
-        finish(
+        run_checked(
             Command::new("useradd")
                 .args(["--no-create-home", "--shell", "/bin/bash"])
                 .args(["--comment", &format!("{COMMENT_PREFIX}{}", std::process::id())])
@@ -77,7 +77,7 @@ impl Login {
 
     /// Makes the user the owner of the path and everything below it.
     pub(crate) fn own(&self, path: &Path) {
-        finish(Command::new("chown").args(["-hR", &format!("{0}:{0}", self.name)]).arg(path));
+        run_checked(Command::new("chown").args(["-hR", &format!("{0}:{0}", self.name)]).arg(path));
     }
 
     /// Returns the user's processes with their command lines.

@@ -2,7 +2,7 @@
 
 use super::{
     certificate::{Certificate, Expired},
-    process::{ServerProcess, chown_to_unprivileged, directory, finish, free_port, poll, program, unprivileged},
+    process::{ServerProcess, chown_to_unprivileged, directory, free_port, poll, program, run_checked, unprivileged},
     session::Session,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -76,7 +76,7 @@ impl Postgres {
             Tls::Expired(what) => Some(Certificate::named("localhost", what)),
         };
         let server = Self::prepared(certificate);
-        finish(
+        run_checked(
             unprivileged(&program("initdb", "postgresql"))
                 .args(["--username=postgres", "--auth=trust", "--no-sync", "--no-instructions"])
                 .args(["--encoding=UTF8", "--locale=C.UTF-8", "--pgdata"])
@@ -92,7 +92,7 @@ impl Postgres {
     /// Starts a read-only standby that follows this server.
     pub(crate) fn standby(&self) -> Arc<Self> {
         let standby = Self::prepared(self.certificate.clone());
-        finish(
+        run_checked(
             unprivileged(&program("pg_basebackup", "postgresql-client"))
                 .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username=postgres", "--host"])
                 .arg(self.directory.path())
@@ -151,7 +151,7 @@ impl Postgres {
         self.launch();
     }
 
-    /// Lets the server finish its recovery.
+    /// Lets the server run_checked its recovery.
     pub(crate) fn end_recovery(&self) {
         fs::write(self.directory.path().join("recovered"), "").expect("the cluster is writable");
         self.wait_until_ready();
@@ -300,7 +300,7 @@ impl Database {
     /// Returns the output of `pg_dump`.
     pub(crate) fn dump(&self) -> String {
         let file = self.server.directory.path().join(format!("{}.sql", self.name));
-        finish(
+        run_checked(
             unprivileged(&program("pg_dump", "postgresql-client"))
                 .args(["--username=postgres", "--host"])
                 .arg(self.server.directory.path())

@@ -147,7 +147,7 @@ pub(crate) fn unprivileged(program: &Path) -> Command {
 /// Makes the user of [`unprivileged`] the owner of the directory and everything in it.
 pub(crate) fn chown_to_unprivileged(directory: &Path) {
     if is_root() {
-        finish(Command::new("chown").args(["-R", "postgres:postgres"]).arg(directory));
+        run_checked(Command::new("chown").args(["-R", "postgres:postgres"]).arg(directory));
     }
 }
 
@@ -157,7 +157,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Runs a command, which must succeed.
-pub(crate) fn finish(command: &mut Command) {
+pub(crate) fn run_checked(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

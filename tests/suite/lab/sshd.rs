@@ -1,7 +1,7 @@
 //! A real sshd with its own keys, configuration and log.
 #![expect(clippy::disallowed_methods, reason = "tests start servers and key generators")]
 
-use super::process::{ServerProcess, finish, poll, program};
+use super::process::{ServerProcess, poll, program, run_checked};
 use bastion_migrate::{
     secret::Secret,
     ssh::{Hop, Login, Route},
@@ -291,10 +291,10 @@ impl Account {
         if let Some(home) = home {
             useradd.arg("-d").arg(home);
         }
-        finish(useradd.arg(&account.name));
+        run_checked(useradd.arg(&account.name));
         if let Some(home) = home {
             fs::create_dir(home).expect("the lab works");
-            finish(Command::new("chown").arg(&account.name).arg(home));
+            run_checked(Command::new("chown").arg(&account.name).arg(home));
         }
         let Some(password) = password else { return account };
         let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().expect("the lab works");

@@ -1,7 +1,7 @@
 //! The Python environments of the deployment servers: created once, from `PyPI`, and reused by every later run.
 #![expect(clippy::disallowed_methods, reason = "the lab runs Python's own programs")]
 
-use super::process::finish;
+use super::process::run_checked;
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, File},
@@ -33,10 +33,10 @@ pub(crate) fn venv(name: &str) -> PathBuf {
     lock.lock().expect("a file can be locked");
     if !made.exists() {
         drop(fs::remove_dir_all(&path));
-        finish(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&path));
+        run_checked(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&path));
         let mut pip = Command::new(path.join("bin/pip"));
         pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
-        finish(pip.args(files.iter().flat_map(|file| [Path::new("--requirement"), file.as_path()])));
+        run_checked(pip.args(files.iter().flat_map(|file| [Path::new("--requirement"), file.as_path()])));
         fs::write(made, "").expect("there is room");
     }
     path

@@ -13,7 +13,7 @@ pub(crate) struct Masker(BTreeSet<String>);
 
 impl Masker {
     /// Creates a masker for a job's secrets: each one trimmed, and each line of it.
-    pub(crate) fn knowing<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn with_secrets<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut masker = Self::default();
         for secret in secrets {
             masker.add(secret.trim());
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn masked(secret: &str, text: &str) -> String {
-        Masker::knowing([secret]).mask(text)
+        Masker::with_secrets([secret]).mask(text)
     }
 
     /// Uses the vectors of the runner's own tests (`HostContextL0.cs`).
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn merges_matches_that_overlap_or_touch() {
-        let masker = Masker::knowing(["abcd", "cdef", "gh"]);
+        let masker = Masker::with_secrets(["abcd", "cdef", "gh"]);
         assert_eq!(masker.mask("xabcdefghx abcd gh"), "x***x *** ***");
-        assert_eq!(Masker::knowing(["aa"]).mask("aaa b"), "*** b");
+        assert_eq!(Masker::with_secrets(["aa"]).mask("aaa b"), "*** b");
         assert_eq!(masked("5", "55 of 15"), "*** of 1***");
         assert_eq!(masked("geheimnis", "ü"), "ü");
     }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_job_drops_outputs_that_contain_a_secret() {
         let outputs = [("count", "15"), ("name", "shop")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let (kept, dropped) = Masker::knowing(["5"]).job_outputs(&outputs.into());
+        let (kept, dropped) = Masker::with_secrets(["5"]).job_outputs(&outputs.into());
         assert_eq!(
             (kept.into_keys().collect::<Vec<_>>(), dropped),
             (vec!["name".to_owned()], vec!["count".to_owned()])

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_masked_line_by_line() {
-        let masker = Masker::knowing(["secret"]);
+        let masker = Masker::with_secrets(["secret"]);
         assert_eq!(Summary::of("a secret\r\nsec\nret", &masker), Summary::Shown("a ***\nsec\nret\n".to_owned()));
     }
 }

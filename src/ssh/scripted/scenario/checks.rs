@@ -21,8 +21,8 @@ impl Scenario<'_> {
                 self.answering = false;
                 let Some(mut opening) = self.opening.take() else { panic!("nobody asks for a channel") };
                 let id = opening.id;
-                let hears = Box::pin(self.next_packet(CHANNEL_REQUEST, Some(id)));
-                if let Either::Right(_) = select(hears, &mut opening.future).await {
+                let packet = Box::pin(self.next_packet(CHANNEL_REQUEST, Some(id)));
+                if let Either::Right(_) = select(packet, &mut opening.future).await {
                     panic!("a program is there that the server has not started")
                 }
                 self.opening = Some(UnansweredOpen { accepted: true, ..opening });
@@ -44,31 +44,31 @@ impl Scenario<'_> {
                     self.queue_packet(&Packet::with_type(CHANNEL_CLOSE).push_u32(id), Effect::None);
                 }
             }
-            Effect::Message(index, said) => self.check_message(index, said).await,
+            Effect::Message(index, message) => self.check_message(index, message).await,
         }
     }
 
-    async fn check_message(&mut self, index: usize, said: ChannelMessage) {
+    async fn check_message(&mut self, index: usize, message: ChannelMessage) {
         let channel = &mut self.channels[index];
         let id = channel.id;
         let Some(user) = &mut channel.user else { return };
-        match (said, &mut *user) {
-            (ChannelMessage::Stdout(count), user) => expect_bytes(&said, user.stdio(), count).await,
+        match (message, &mut *user) {
+            (ChannelMessage::Stdout(count), user) => expect_bytes(&message, user.stdio(), count).await,
             (ChannelMessage::Stderr(count), User::Program(process)) => {
-                expect_bytes(&said, &mut process.stderr, count).await;
+                expect_bytes(&message, &mut process.stderr, count).await;
             }
             (ChannelMessage::Eof | ChannelMessage::Close, user) => {
-                expect_eof(&said, user.stdio()).await;
+                expect_eof(&message, user.stdio()).await;
                 if let User::Program(process) = user {
-                    expect_eof(&said, &mut process.stderr).await;
+                    expect_eof(&message, &mut process.stderr).await;
                 }
             }
             (ChannelMessage::Status(code), _) => channel.status = code,
             (ChannelMessage::Stderr(_), User::Forward(_)) => panic!("a connection has no errors"),
         }
-        if said == ChannelMessage::Close {
+        if message == ChannelMessage::Close {
             if let Some(User::Program(process)) = &mut channel.user {
-                let end = in_time(&said, &mut process.exit).await.unwrap();
+                let end = in_time(&message, &mut process.exit).await.unwrap();
                 assert_eq!(end, ProcessExit::Exited(channel.status));
             }
             channel.user = None;
@@ -78,12 +78,12 @@ impl Scenario<'_> {
     }
 }
 
-async fn expect_bytes(said: &ChannelMessage, stream: &mut (impl AsyncRead + Unpin), count: usize) {
+async fn expect_bytes(message: &ChannelMessage, stream: &mut (impl AsyncRead + Unpin), count: usize) {
     let mut bytes = vec![0; count];
-    in_time(said, stream.read_exact(&mut bytes)).await.unwrap();
-    assert!(bytes == pattern(count), "{said:?}");
+    in_time(message, stream.read_exact(&mut bytes)).await.unwrap();
+    assert!(bytes == pattern(count), "{message:?}");
 }
 
-async fn expect_eof(said: &ChannelMessage, stream: &mut (impl AsyncRead + Unpin)) {
-    assert_eq!(in_time(said, stream.read_u8()).await.map_err(|error| error.kind()), Err(ErrorKind::UnexpectedEof));
+async fn expect_eof(message: &ChannelMessage, stream: &mut (impl AsyncRead + Unpin)) {
+    assert_eq!(in_time(message, stream.read_u8()).await.map_err(|error| error.kind()), Err(ErrorKind::UnexpectedEof));
 }

@@ -50,11 +50,12 @@ pub(super) async fn connect_to_scripted_server() -> (HopConnection, ScriptedServ
     let pins = HostKeyPins::parse(Some(&format!("scripted ssh-ed25519 {}", STANDARD.encode(blob))), None).unwrap();
     let hop = Hop { host: "scripted".to_owned(), port: 22, user: "u".to_owned() };
     let login = Login { password: Some(Secret::new("nobody asks for it")), ..Login::default() };
-    let approach = ConnectRequest { hop: hop.clone(), login, pins, timeout: WAIT_LIMIT };
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    let request = ConnectRequest { hop: hop.clone(), login, pins, timeout: WAIT_LIMIT };
+    let (client_socket, server_socket) = UnixStream::pair().unwrap();
     let (socket_sender, _socket_receiver) = oneshot::channel();
-    let connecting = spawn_blocking(move || session::connect_session(approach, Via::Channel(ours), socket_sender));
-    let server = ScriptedServer::accept_client(theirs, key).await;
+    let connecting =
+        spawn_blocking(move || session::connect_session(request, Via::Channel(client_socket), socket_sender));
+    let server = ScriptedServer::accept_client(server_socket, key).await;
     let connected = connecting.await.unwrap().unwrap();
     (HopConnection::start_driver(hop, connected, None, KEEPALIVE).unwrap(), server)
 }
@@ -98,7 +99,7 @@ struct UnansweredOpen<'l> {
 }
 
 pub(super) struct Scenario<'l> {
-    link: &'l HopConnection,
+    connection: &'l HopConnection,
     server: ScriptedServer,
     channels: Vec<ScriptedChannel>,
     opening: Option<UnansweredOpen<'l>>,
@@ -114,9 +115,9 @@ pub(super) struct Scenario<'l> {
 }
 
 impl<'l> Scenario<'l> {
-    pub(super) fn new(link: &'l HopConnection, server: ScriptedServer) -> Self {
+    pub(super) fn new(connection: &'l HopConnection, server: ScriptedServer) -> Self {
         Self {
-            link,
+            connection,
             server,
             channels: Vec::new(),
             opening: None,
@@ -151,7 +152,9 @@ impl<'l> Scenario<'l> {
             ScriptedStep::RequestChannel(kind) if self.opening.is_none() => self.request_channel(kind).await,
             ScriptedStep::Accept if self.opening.is_some() && !self.answering => self.accept_open(),
             ScriptedStep::Refuse if self.opening.is_some() && !self.answering => self.refuse_open(),
-            ScriptedStep::Send(channel, said) if self.may_send(channel, said) => self.queue_message(channel, said),
+            ScriptedStep::Send(channel, message) if self.may_send(channel, message) => {
+                self.queue_message(channel, message);
+            }
             ScriptedStep::Keepalive if self.client_reads() => self.queue_keepalive(),
             ScriptedStep::Rekey if self.client_reads() => self.start_rekey().await,
             ScriptedStep::Ignore => self.queue_packet(&Packet::with_type(2).push_string(b"psst"), Effect::None),
@@ -198,13 +201,13 @@ impl<'l> Scenario<'l> {
         }
         if accepted || kind == ChannelKind::Forward {
             // Later packets in the same chunk may be for the new channel.
-            let flows = true;
+            let may_write = true;
             self.channels.push(ScriptedChannel {
                 id,
                 kind,
                 user: None,
                 status: 0,
-                may_write: flows,
+                may_write,
                 ended: false,
                 closed: false,
             });
@@ -222,9 +225,9 @@ impl<'l> Scenario<'l> {
         self.queue_packet(&packet, Effect::Refused);
     }
 
-    fn may_send(&self, channel: usize, said: ChannelMessage) -> bool {
+    fn may_send(&self, channel: usize, message: ChannelMessage) -> bool {
         self.channels.get(channel).is_some_and(|channel| {
-            let is_over = match said {
+            let is_over = match message {
                 ChannelMessage::Stdout(_) | ChannelMessage::Stderr(_) | ChannelMessage::Eof => {
                     channel.closed || channel.ended
                 }
@@ -232,14 +235,14 @@ impl<'l> Scenario<'l> {
             };
             !is_over
                 && (channel.kind == ChannelKind::Program
-                    || !matches!(said, ChannelMessage::Stderr(_) | ChannelMessage::Status(_)))
+                    || !matches!(message, ChannelMessage::Stderr(_) | ChannelMessage::Status(_)))
         })
     }
 
-    pub(super) fn queue_message(&mut self, index: usize, said: ChannelMessage) {
+    pub(super) fn queue_message(&mut self, index: usize, message: ChannelMessage) {
         let channel = &mut self.channels[index];
         let to = |kind| Packet::with_type(kind).push_u32(channel.id);
-        let packet = match said {
+        let packet = match message {
             ChannelMessage::Stdout(count) => to(CHANNEL_DATA).push_string(&pattern(count)),
             ChannelMessage::Stderr(count) => to(CHANNEL_EXTENDED_DATA).push_u32(1).push_string(&pattern(count)),
             ChannelMessage::Eof => to(CHANNEL_EOF),
@@ -248,12 +251,12 @@ impl<'l> Scenario<'l> {
             }
             ChannelMessage::Close => to(CHANNEL_CLOSE),
         };
-        match said {
+        match message {
             ChannelMessage::Eof => channel.ended = true,
             ChannelMessage::Close => channel.closed = true,
             ChannelMessage::Stdout(_) | ChannelMessage::Stderr(_) | ChannelMessage::Status(_) => {}
         }
-        self.queue_packet(&packet, Effect::Message(index, said));
+        self.queue_packet(&packet, Effect::Message(index, message));
     }
 
     fn queue_packet(&mut self, packet: &Packet, effect: Effect) {
@@ -266,19 +269,19 @@ impl<'l> Scenario<'l> {
     pub(super) async fn send_unread(&mut self) -> Vec<Effect> {
         self.queue_keepalive();
         let effects = std::mem::take(&mut self.effects).into_iter().map(|(_, effect)| effect);
-        let piece = std::mem::take(&mut self.unsent);
-        self.server.write_bytes(&piece).await;
+        let bytes = std::mem::take(&mut self.unsent);
+        self.server.write_bytes(&bytes).await;
         self.next_packet(REQUEST_FAILURE, None).await;
         effects.filter(|effect| !matches!(effect, Effect::KeepaliveAnswered)).collect()
     }
 
     /// Sends the queue while the client is awake for a user that reads the data already there, and checks that all of
     /// it takes effect.
-    pub(super) async fn send_unnoticed_after(&mut self, lying: Vec<Effect>) {
+    pub(super) async fn send_unnoticed_after(&mut self, unread: Vec<Effect>) {
         let effects = std::mem::take(&mut self.effects).into_iter().map(|(_, effect)| effect);
-        let piece = std::mem::take(&mut self.unsent);
-        self.server.write_at_once(&piece);
-        for effect in lying.into_iter().chain(effects) {
+        let bytes = std::mem::take(&mut self.unsent);
+        self.server.write_at_once(&bytes);
+        for effect in unread.into_iter().chain(effects) {
             self.check_effect(effect).await;
         }
     }
@@ -290,9 +293,9 @@ impl<'l> Scenario<'l> {
             self.flush_in_parts(&[]).await;
         }
         self.server.send_packet(&kexinit_packet()).await;
-        let theirs = self.next_packet(KEXINIT, None).await;
+        let client_kexinit = self.next_packet(KEXINIT, None).await;
         let first = self.next_packet(KEX_ECDH_INIT, None).await;
-        self.unsent = self.server.new_keys(&theirs, &first);
+        self.unsent = self.server.new_keys(&client_kexinit, &first);
         self.rekeying = true;
     }
 
@@ -314,24 +317,24 @@ impl<'l> Scenario<'l> {
     /// Sends the queue while the client is awake for another reason: it reads the socket before its reactor knows that
     /// there is data.
     pub(super) async fn flush_unnoticed(&mut self, cuts: &[usize]) -> usize {
-        let waking = (0..self.channels.len()).find(|index| self.may_write(*index));
+        let waking_channel = (0..self.channels.len()).find(|index| self.may_write(*index));
         // The client has to write before it can read the rest.
         let cuts = if self.rekeying { &[] } else { cuts };
-        self.send_queued(cuts, waking).await
+        self.send_queued(cuts, waking_channel).await
     }
 
-    async fn send_queued(&mut self, cuts: &[usize], waking: Option<usize>) -> usize {
+    async fn send_queued(&mut self, cuts: &[usize], waking_channel: Option<usize>) -> usize {
         self.rekeying = false;
-        let piece = std::mem::take(&mut self.unsent);
+        let bytes = std::mem::take(&mut self.unsent);
         let mut effects = std::mem::take(&mut self.effects).into_iter().peekable();
-        let mut ends: Vec<usize> = cuts.iter().copied().chain([piece.len()]).collect();
+        let mut ends: Vec<usize> = cuts.iter().copied().chain([bytes.len()]).collect();
         ends.sort_unstable();
         let mut sent = 0;
         for end in ends {
-            match waking {
-                None => self.server.write_bytes(&piece[sent..end]).await,
+            match waking_channel {
+                None => self.server.write_bytes(&bytes[sent..end]).await,
                 Some(index) => {
-                    self.server.write_at_once(&piece[sent..end]);
+                    self.server.write_at_once(&bytes[sent..end]);
                     self.write_bytes(index, 1).await;
                 }
             }
@@ -340,7 +343,7 @@ impl<'l> Scenario<'l> {
                 self.check_effect(effect).await;
             }
         }
-        piece.len()
+        bytes.len()
     }
 
     /// Closes all channels from both sides. Returns the server, for the end of the connection.
@@ -363,13 +366,13 @@ impl<'l> Scenario<'l> {
 
     /// Returns the client's next packet of this type, for this channel.
     async fn next_packet(&mut self, kind: u8, id: Option<u32>) -> Vec<u8> {
-        let is_it = |packet: &Vec<u8>| packet[0] == kind && id.is_none_or(|id| u32_at(packet, 1) == id);
-        if let Some(index) = self.unread_packets.iter().position(is_it) {
+        let is_expected = |packet: &Vec<u8>| packet[0] == kind && id.is_none_or(|id| u32_at(packet, 1) == id);
+        if let Some(index) = self.unread_packets.iter().position(is_expected) {
             return self.unread_packets.remove(index);
         }
         loop {
             let packet = in_time(&(kind, id), self.server.read_packet()).await;
-            if is_it(&packet) {
+            if is_expected(&packet) {
                 return packet;
             }
             self.unread_packets.push(packet);
@@ -377,8 +380,8 @@ impl<'l> Scenario<'l> {
     }
 }
 
-async fn in_time<T>(what: &impl Debug, future: impl Future<Output = T>) -> T {
-    timeout(WAIT_LIMIT, future).await.unwrap_or_else(|_| panic!("{what:?} has arrived and takes no effect"))
+async fn in_time<T>(subject: &impl Debug, future: impl Future<Output = T>) -> T {
+    timeout(WAIT_LIMIT, future).await.unwrap_or_else(|_| panic!("{subject:?} has arrived and takes no effect"))
 }
 
 fn pattern(count: usize) -> Vec<u8> {

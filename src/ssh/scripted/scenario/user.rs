@@ -10,24 +10,24 @@ use tokio::io::AsyncWriteExt as _;
 
 impl<'l> Scenario<'l> {
     pub(super) async fn request_channel(&mut self, kind: ChannelKind) {
-        let link = self.link;
-        let mut asking: OpenFuture<'l> = match kind {
+        let connection = self.connection;
+        let mut future: OpenFuture<'l> = match kind {
             ChannelKind::Forward => {
-                Box::pin(async { link.open_forward("db", 5432, WAIT_LIMIT).await.map(User::Forward) })
+                Box::pin(async { connection.open_forward("db", 5432, WAIT_LIMIT).await.map(User::Forward) })
             }
             ChannelKind::Program => {
-                Box::pin(async { link.start_program("true", Vec::new(), WAIT_LIMIT).await.map(User::Program) })
+                Box::pin(async { connection.start_program("true", Vec::new(), WAIT_LIMIT).await.map(User::Program) })
             }
         };
-        let asked = {
-            let hears = Box::pin(self.next_packet(CHANNEL_OPEN, None));
-            match select(hears, &mut asking).await {
+        let request = {
+            let packet = Box::pin(self.next_packet(CHANNEL_OPEN, None));
+            match select(packet, &mut future).await {
                 Either::Left((packet, _)) => packet,
                 Either::Right(_) => panic!("a channel is there that the server has not opened"),
             }
         };
-        let length = usize::try_from(u32_at(&asked, 1)).unwrap();
-        self.opening = Some(UnansweredOpen { id: u32_at(&asked, 5 + length), kind, future: asking, accepted: false });
+        let length = usize::try_from(u32_at(&request, 1)).unwrap();
+        self.opening = Some(UnansweredOpen { id: u32_at(&request, 5 + length), kind, future, accepted: false });
     }
 
     pub(super) fn may_write(&self, channel: usize) -> bool {
@@ -40,11 +40,11 @@ impl<'l> Scenario<'l> {
         let id = channel.id;
         let stream = channel.user.as_mut().unwrap().stdio();
         in_time(&"write", stream.write_all(&pattern(count))).await.unwrap();
-        let mut come = Vec::new();
-        while come.len() < count {
-            come.extend_from_slice(&self.next_packet(CHANNEL_DATA, Some(id)).await[9..]);
+        let mut received = Vec::new();
+        while received.len() < count {
+            received.extend_from_slice(&self.next_packet(CHANNEL_DATA, Some(id)).await[9..]);
         }
-        assert!(come == pattern(count));
+        assert!(received == pattern(count));
     }
 
     pub(super) async fn shut_down_writing(&mut self, index: usize) {
