@@ -155,7 +155,7 @@ mod tests {
     use super::{super::sample, *};
     use crate::{
         fault::{Code, Fault},
-        run::event::{Coverage, Event},
+        run::{Coverage, event::Event},
     };
 
     /// Describes a run of this command that had nothing to do, once without a fault and once with one.
@@ -163,7 +163,7 @@ mod tests {
         let events = sample::events_until_migration().into_iter().take_while(|(at, _)| *at <= 250).map(
             |(at, event)| match event {
                 Event::Planned(plan) => {
-                    (at, Event::Planned(crate::run::event::PlanFacts { pending: Vec::new(), coverage, ..plan }))
+                    (at, Event::Planned(crate::run::PlanFacts { pending: Vec::new(), coverage, ..plan }))
                 }
                 event => (at, event),
             },

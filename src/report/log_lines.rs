@@ -3,8 +3,8 @@
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
-        BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage,
-        event::{Coverage, Event, MigrationId, NoticeSubject, PlanAction, PlanFacts, Proof, StepId, StepState},
+        BastionFacts, Coverage, DatabaseFacts, ImageFacts, PlanAction, PlanFacts, ResourceUsage,
+        event::{Event, MigrationId, NoticeSubject, Proof, StepId, StepState},
     },
 };
 use std::{collections::BTreeMap, time::Duration};

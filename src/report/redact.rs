@@ -11,8 +11,8 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts,
-        event::{Event, MigrationId, NoticeSubject, PlanFacts, StepId},
+        BastionFacts, DatabaseFacts, ImageFacts, PlanFacts, TunnelFacts,
+        event::{Event, MigrationId, NoticeSubject, StepId},
     },
     secret::Redactor,
 };

@@ -9,10 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, DatabaseFacts, ImageFacts, TunnelFacts,
-        event::{
-            ClockPrecision, Coverage, Event, MigrationId, NoticeSubject, PlanFacts, Proof, StepId, StepPhase, StepState,
-        },
+        BastionFacts, Coverage, DatabaseFacts, ImageFacts, PlanFacts, TunnelFacts,
+        event::{ClockPrecision, Event, MigrationId, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
 };

@@ -5,8 +5,8 @@ use crate::{
     fault::{Code, Excerpt, Fault, FilePosition, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, DatabaseFacts, TunnelFacts,
-        event::{Coverage, Event, MigrationId, NoticeSubject, PlanAction, PlanFacts, Proof},
+        BastionFacts, Coverage, DatabaseFacts, PlanAction, PlanFacts, TunnelFacts,
+        event::{Event, MigrationId, NoticeSubject, Proof},
     },
     settings::Command,
 };

@@ -5,8 +5,10 @@ pub mod blocking;
 pub mod event;
 mod facts;
 pub mod lock_retries;
+mod plan_facts;
 pub mod process;
 pub mod shutdown;
 pub mod supervisor;
 
 pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
+pub use plan_facts::{Coverage, PlanAction, PlanFacts};

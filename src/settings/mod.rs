@@ -6,7 +6,7 @@ use crate::{
     layout::LayoutChoice,
     postgres::DatabaseTarget,
     proxy::ClientTls,
-    run::event::PlanAction,
+    run::PlanAction,
     secret::Secret,
     ssh::Route,
     tool::{CommandLine, ListThenMigrate, Recipe},

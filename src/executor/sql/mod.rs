@@ -22,8 +22,9 @@ use crate::{
         wait::{self, answer_within},
     },
     run::{
+        Coverage, PlanAction, PlanFacts,
         blocking::run_blocking,
-        event::{Coverage, Event, Events, MigrationId, PlanAction, PlanFacts, Proof},
+        event::{Event, Events, MigrationId, Proof},
     },
     settings::{Command, Settings, When},
     transport::Transport,

@@ -20,7 +20,10 @@ use crate::{
     github::runner::Runner,
     ledger::known_tools::ToolMigration,
     postgres::wait::answer_within,
-    run::event::{Coverage, Event, Events, MigrationId, PlanFacts},
+    run::{
+        Coverage, PlanFacts,
+        event::{Event, Events, MigrationId},
+    },
     settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
     site::{
         RunMode, SiteCommand, Sites, Transcript,

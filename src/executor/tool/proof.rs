@@ -4,7 +4,10 @@ use super::{ToolExecutor, ToolProgress, contradictions, plan, snapshot::LedgerSn
 use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,
-    run::event::{Coverage, Event, MigrationId, Proof},
+    run::{
+        Coverage,
+        event::{Event, MigrationId, Proof},
+    },
     settings::{Command, StepWork},
     site::{
         RunMode, SiteCommand, Sites, Transcript,

@@ -5,7 +5,10 @@ use super::{ToolExecutor, ToolProgress, contradictions, snapshot::LedgerSnapshot
 use crate::{
     fault::Fault,
     postgres::wait::answer_within,
-    run::event::{Coverage, Event, ReadOnlyResult},
+    run::{
+        Coverage,
+        event::{Event, ReadOnlyResult},
+    },
     site::Sites,
 };
 

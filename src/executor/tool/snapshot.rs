@@ -14,7 +14,7 @@ use crate::{
         own_query::{OwnQuery, RunLockRequirement},
         query_rows,
     },
-    run::event::{MigrationId, PlanFacts},
+    run::{PlanFacts, event::MigrationId},
     settings::{ExecutorSettings, Settings},
     tool::{LedgerRows, ListedMigration, Recipe},
 };
