@@ -178,8 +178,10 @@ impl<'a> Run<'a> {
         let Self { settings, events, executor, sites, .. } = self;
         if settings.command == Command::Tunnel {
             // A fault of the tunnel's own process has the stage in which it happened there.
-            return report_stage(events, Stage::Image, async { executor.open_tunnel().await.map_err(single_fault) })
-                .await;
+            events.emit(Event::StageStarted(Stage::Image));
+            executor.open_tunnel().await.map_err(single_fault)?;
+            events.emit(Event::StageDone(Stage::Image));
+            return Ok(());
         }
         if sites.needs_engine() {
             run_stage(events, Stage::Image, async { sites.prepare_containers().await.map_err(single_fault) }).await?;
@@ -278,17 +280,9 @@ async fn run_stage<T>(
     stage: Stage,
     work: impl Future<Output = Result<T, Vec<Fault>>>,
 ) -> Result<T, Vec<Fault>> {
-    let marked = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.in_stage(stage)).collect();
-    report_stage(events, stage, async { work.await.map_err(marked) }).await
-}
-
-async fn report_stage<T>(
-    events: &Events,
-    stage: Stage,
-    work: impl Future<Output = Result<T, Vec<Fault>>>,
-) -> Result<T, Vec<Fault>> {
     events.emit(Event::StageStarted(stage));
-    let done = work.await?;
+    let done =
+        work.await.map_err(|faults| faults.into_iter().map(|fault| fault.in_stage(stage)).collect::<Vec<_>>())?;
     events.emit(Event::StageDone(stage));
     Ok(done)
 }

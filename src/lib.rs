@@ -1,6 +1,6 @@
 //! Runs a database migration from a workflow, through a pinned SSH bastion, against a private PostgreSQL.
 //!
-//! [`start`] reads the inputs ([`input`]) and hands them to `app`, which shows the run on one screen: [`transport`]
+//! [`run_program`] reads the inputs ([`input`]) and hands them to `app`, which shows the run on one screen: [`transport`]
 //! opens the connection ([`ssh`]), [`executor`] works over it ([`postgres`], [`ledger`], [`migrate`]), every step of
 //! progress is an event ([`run`]), and the [`report`] is folded from the events. A failure is a [`fault`], a secret a
 //! [`secret`], and [`github`] implements the runner's protocol. Start reading in `app`; `docs/architecture.md` gives

@@ -24,7 +24,7 @@ pub(crate) async fn run_post_stage(runner: &Runner, mut log: Log, supervisor: &m
     };
     match result.unwrap_or_else(|| Ok(vec!["stopped before everything was removed".to_owned()])) {
         Ok(sentences) => {
-            sentences.into_iter().for_each(|sentence| log.log_event(&Event::Note(sentence), Duration::ZERO))
+            sentences.into_iter().for_each(|sentence| log.log_event(&Event::Note(sentence), Duration::ZERO));
         }
         Err(fault) => log.log_event(&Event::Warning(fault), Duration::ZERO),
     }

@@ -277,7 +277,7 @@ impl<'a> LockHolder<'a> {
         self.monitor.take();
         let before = Some(old.announced_pid);
         let limit = self.settings.wait_timeout;
-        let late = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
+        let timeout_fault = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
         let session = timeout(limit, async {
             let session =
                 wait::wait_for_session(transport, target, &self.startup_settings(), limit, &self.events).await?;
@@ -290,7 +290,7 @@ impl<'a> LockHolder<'a> {
             run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             Ok(session)
         });
-        self.session = Some(session.await.unwrap_or(Err(late))?);
+        self.session = Some(session.await.unwrap_or(Err(timeout_fault))?);
         self.is_unresponsive.set(false);
         Ok(())
     }

@@ -50,12 +50,12 @@ pub(super) fn look_for_hints(
 
 /// Returns the fix for variables with another prefix than the environment's: renaming one of the two is enough.
 fn environment_fix(unknown_prefix: &str, environment: Option<&str>, config: &Config) -> String {
-    let set = format!("set `environment: {}`", environment_name(unknown_prefix));
+    let set_environment = format!("set `environment: {}`", environment_name(unknown_prefix));
     let Some(own_prefix) = environment.and_then(|name| environment_prefixes(name).into_iter().next()) else {
-        return set;
+        return set_environment;
     };
     let rename = format!("rename the variables so that they begin with `{own_prefix}` instead of `{unknown_prefix}_`");
-    if config.environments.is_empty() { format!("{set}, or {rename}") } else { rename }
+    if config.environments.is_empty() { format!("{set_environment}, or {rename}") } else { rename }
 }
 
 fn environment_name(prefix: &str) -> String {

@@ -129,7 +129,7 @@ pub trait LayoutRules: Sync {
     /// Returns the statement that creates the table if it does not exist.
     fn create_sql(&self, table: &Table) -> String;
 
-    /// Returns the query for all rows, in the order of [`Recorded`]: a tag, version, name, checksum in hexadecimal,
+    /// Returns the query for all rows, in the order of [`RecordedMigration`]: a tag, version, name, checksum in hexadecimal,
     /// success, milliseconds.
     fn read_sql(&self, table: &Table, tag: &str) -> String;
 

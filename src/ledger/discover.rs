@@ -48,7 +48,7 @@ pub struct LedgerHints<'a> {
     pub application: Option<&'a Application>,
 }
 
-/// Returns the query whose response [`Survey::read`] reads.
+/// Returns the query whose response [`Survey::from_rows`] reads.
 #[must_use]
 pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
     let default_tables = || layout::ALL.iter().map(|layout| layout.default_table()).collect();

@@ -223,14 +223,14 @@ pub fn parse_ledgers(rows: &[Vec<Option<String>>], tool: Option<&str>) -> Result
     let tables = catalog::parse_tables(rows, "ledger");
     let (trusted, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(CatalogTable::is_trusted);
     let ledgers = tool_ledgers_among(&trusted, tool);
-    let others_of_tool = tool_ledgers_among(&others, tool);
-    let left_alone = others.iter().filter(|table| others_of_tool.iter().any(|ledger| ledger.table == table.table));
-    if let (Some(_), true, Some(first)) = (tool, ledgers.is_empty(), left_alone.clone().next()) {
+    let also_of_tool = tool_ledgers_among(&others, tool);
+    let ignored = others.iter().filter(|table| also_of_tool.iter().any(|ledger| ledger.table == table.table));
+    if let (Some(_), true, Some(first)) = (tool, ledgers.is_empty(), ignored.clone().next()) {
         let role = rows.iter().find(|row| text_at(row, 0) == Some("role"));
         first.refuse_untrusted(role.and_then(|row| text_at(row, 1)).unwrap_or_default())?;
     }
-    let left_alone = left_alone.map(CatalogTable::describe_issue).collect();
-    Ok(ToolLedgers { ledgers, ignored: left_alone })
+    let ignored = ignored.map(CatalogTable::describe_issue).collect();
+    Ok(ToolLedgers { ledgers, ignored })
 }
 
 /// Returns the ledgers among these tables, those of all tools and our own.
@@ -241,7 +241,7 @@ pub(super) fn ledgers_among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
 }
 
 fn tool_ledgers_among(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
-    let has = |schema: &str, name: &str| {
+    let has_table = |schema: &str, name: &str| {
         tables.iter().any(|found| (found.table.schema.as_str(), found.table.name.as_str()) == (schema, name))
     };
     let read = |found: &CatalogTable| {
@@ -250,7 +250,7 @@ fn tool_ledgers_among(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLe
                 && found.has_columns(shape.columns)
                 && match tool {
                     Some(tool) => tool == shape.tool,
-                    None => shape.companion.is_none_or(|companion| has(&found.table.schema, companion)),
+                    None => shape.companion.is_none_or(|companion| has_table(&found.table.schema, companion)),
                 }
         })?;
         Some(ToolLedger { shape, table: found.table.clone() })

@@ -33,7 +33,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Returns the query for everything that the plan needs from the database, in one round trip;
-    /// [`LedgerState::parse`] reads the response.
+    /// [`LedgerState::from_rows`] reads the response.
     #[must_use]
     pub fn read_query(&self, others: &[ToolLedger]) -> OwnQuery {
         OwnQuery::read_only(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
@@ -114,7 +114,7 @@ pub struct LedgerState {
 }
 
 impl LedgerState {
-    /// Reads the response to [`Ledger::read`].
+    /// Reads the response to [`Ledger::read_query`].
     #[must_use]
     pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
         let mut content = Self::default();

@@ -54,7 +54,7 @@ const OBJECTS_SQL: &str = "SELECT 'schema', x.what FROM ( \
 pub struct SchemaSnapshot(BTreeSet<String>);
 
 impl SchemaSnapshot {
-    /// Reads the response to [`sql`] or [`since_sql`], which may contain other rows.
+    /// Reads the response to [`snapshot_sql`] or [`since_sql`], which may contain other rows.
     #[must_use]
     pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
         let read = |row: &Vec<Option<String>>| {

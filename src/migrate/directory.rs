@@ -135,11 +135,11 @@ const DIRECTORY_LAYOUTS: [(&str, &str, &str); 2] = [
 /// migrations, its parent, or a single migration. Reading the files one by one would start a second ledger besides the
 /// tool's own.
 fn refuse_directory_layout(settings: &SqlSettings, listing: &DirectoryListing) -> Option<Fault> {
-    let has = |directory: &Path, file: &str| directory.join(file).is_file();
+    let has_file = |directory: &Path, file: &str| directory.join(file).is_file();
     let subdirectories = |directory: &PathBuf| directories_of(directory).unwrap_or_default();
     DIRECTORY_LAYOUTS.into_iter().find_map(|(file, tool, fix)| {
-        let find_in = |directories: &[PathBuf]| directories.iter().find(|directory| has(directory, file)).cloned();
-        let in_directory = || has(&settings.directory, file).then(|| settings.directory.join(file));
+        let find_in = |directories: &[PathBuf]| directories.iter().find(|directory| has_file(directory, file)).cloned();
+        let in_directory = || has_file(&settings.directory, file).then(|| settings.directory.join(file));
         let in_subdirectory = || listing.directories.iter().find_map(|directory| find_in(&subdirectories(directory)));
         let example = if listing.files.is_empty() {
             find_in(&listing.directories).or_else(in_subdirectory).map(|directory| directory.join(file))

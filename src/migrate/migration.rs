@@ -152,8 +152,8 @@ mod tests {
     fn blanks_statements_that_our_own_sql_replaces() {
         let text = "-- é\nBEGIN /* é */ ISOLATION LEVEL SERIALIZABLE;\nSET TRANSACTION READ WRITE; SELECT 'é';\nCOMMIT";
         let content = ParsedFile::from_bytes("0001_a.sql", text.as_bytes()).unwrap();
-        let gone = |removed: &str| " ".repeat(removed.len());
-        let (level, write) = (gone(" ISOLATION LEVEL SERIALIZABLE;"), gone("SET TRANSACTION READ WRITE;"));
+        let blanked = |removed: &str| " ".repeat(removed.len());
+        let (level, write) = (blanked(" ISOLATION LEVEL SERIALIZABLE;"), blanked("SET TRANSACTION READ WRITE;"));
         let expected = format!("-- é\n      /* é */{level}\n{write} SELECT 'é';\n      ");
         assert_eq!(content.body, expected);
         assert_eq!(content.body.chars().count(), text.chars().count());

@@ -1,4 +1,4 @@
-//! Reads SQL files and applies them. Only [`read`] touches the disk; only `pipeline`, `copy`, `resumable`,
+//! Reads SQL files and applies them. Only [`read_directory`] touches the disk; only `pipeline`, `copy`, `resumable`,
 //! `concurrent_index` and `script` use the database.
 
 mod applier;

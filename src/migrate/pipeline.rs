@@ -95,9 +95,9 @@ impl Pipeline<'_> {
         let (retries, number, seconds) = (self.lock_retries.retries, self.attempt.get() + 1, pause.as_secs());
         let blockers = self.lock_waits.describe_blockers();
         let at_most = if blockers.is_some() { "at most " } else { "" };
-        let why = [Some(fault.cause), blockers].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        let what = format!("another try of {file} ({number} of {retries}, in {at_most}{seconds} s)");
-        self.events.emit(Event::Waiting { what, why });
+        let reason = [Some(fault.cause), blockers].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let description = format!("another try of {file} ({number} of {retries}, in {at_most}{seconds} s)");
+        self.events.emit(Event::Waiting { what: description, why: reason });
         self.lock_waits.pause_while_blocked(pause).await;
     }
 
@@ -184,15 +184,15 @@ impl Pipeline<'_> {
                 let commit = if sent + 1 == batch.len() { Commit::Flushed } else { Commit::Later };
                 // Only the first of them is retried.
                 let limit = self.lock_timeout_of(next, if sent == 0 { self.attempt.get() } else { 0 });
-                let answer = self.send_migration(next, previous, commit, limit).await;
-                in_flight.push_back(answer.map_err(|error| StoppedAt { at: index, fault: statement_fault(&error) })?);
+                let started = self.send_migration(next, previous, commit, limit).await;
+                in_flight.push_back(started.map_err(|error| StoppedAt { at: index, fault: statement_fault(&error) })?);
                 previous = Some(&next.id.version);
                 bytes += next.body.len();
                 sent += 1;
             }
-            let Some(answer) = in_flight.pop_front() else { break };
+            let Some(started) = in_flight.pop_front() else { break };
             bytes -= migration.body.len();
-            if let Err(fault) = self.read_responses(migration, answer).await {
+            if let Err(fault) = self.read_responses(migration, started).await {
                 drop(in_flight);
                 return Err(StoppedAt { at: index, fault: self.roll_back_after(fault).await });
             }

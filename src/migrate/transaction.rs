@@ -95,22 +95,22 @@ pub(super) fn open_sql(
         let message = format!("bastion-migrate: version {version} is not recorded");
         raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
     });
-    let guard =
+    let guard_statements =
         lock_check_sql(&format!("{}{}{DISABLE_TRANSACTION_TIMEOUT}", recorded.unwrap_or_default(), fresh.guard_sql()));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
     let (comment, limit) = (origin_comment::first_message_comment(index), lock_timeout_sql(limit));
     format!(
-        "{comment} {begin}; {PIN_SEARCH_PATH}; {guard}; SELECT pg_current_xact_id()::text; {RESTORE_SEARCH_PATH}; {limit}{savepoint}"
+        "{comment} {begin}; {PIN_SEARCH_PATH}; {guard_statements}; SELECT pg_current_xact_id()::text; {RESTORE_SEARCH_PATH}; {limit}{savepoint}"
     )
 }
 
 /// Returns the SQL that opens a migration without a transaction. It doesn't check the previous version, because no
 /// message is sent before the previous response has arrived.
 pub(super) fn open_without_transaction_sql(fresh: &FreshState, limit: Option<Duration>) -> String {
-    let guard = lock_check_sql(&format!("{}{DISABLE_TRANSACTION_TIMEOUT}", fresh.guard_sql()));
+    let guard_statements = lock_check_sql(&format!("{}{DISABLE_TRANSACTION_TIMEOUT}", fresh.guard_sql()));
     match limit {
-        Some(limit) => format!("{guard}; SET lock_timeout TO {}", limit.as_millis()),
-        None => guard,
+        Some(limit) => format!("{guard_statements}; SET lock_timeout TO {}", limit.as_millis()),
+        None => guard_statements,
     }
 }
 

@@ -142,21 +142,21 @@ fn short_checksum(checksum: &[u8]) -> String {
 /// different plans never give the same input.
 fn plan_digest(ledger: &[&RecordedMigration], pending: &[&Migration]) -> String {
     let mut hash = Sha256::new();
-    let mut add = |bytes: &[u8]| {
+    let mut hash_bytes = |bytes: &[u8]| {
         hash.update(bytes.len().to_be_bytes());
         hash.update(bytes);
     };
-    add(b"bastion-migrate plan 2");
-    add(&ledger.len().to_be_bytes());
+    hash_bytes(b"bastion-migrate plan 2");
+    hash_bytes(&ledger.len().to_be_bytes());
     if let Some(last_row) = ledger.last() {
-        add(last_row.version.as_bytes());
-        add(&last_row.checksum);
+        hash_bytes(last_row.version.as_bytes());
+        hash_bytes(&last_row.checksum);
     }
-    add(&pending.len().to_be_bytes());
+    hash_bytes(&pending.len().to_be_bytes());
     for Migration { id, checksum, .. } in pending {
-        add(id.version.as_bytes());
-        add(id.name.as_bytes());
-        add(checksum.as_bytes());
+        hash_bytes(id.version.as_bytes());
+        hash_bytes(id.name.as_bytes());
+        hash_bytes(checksum.as_bytes());
     }
     format!("sha256:{}", hex::encode(hash.finalize()))
 }

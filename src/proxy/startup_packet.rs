@@ -38,7 +38,7 @@ pub(crate) fn remaining_length(length: [u8; 4]) -> Option<usize> {
     length.checked_sub(4).filter(|rest| (4..=MAX_LENGTH).contains(rest))
 }
 
-/// Returns the kind of a packet. The packet begins with its length, and may end there if [`rest`] returns none.
+/// Returns the kind of a packet. The packet begins with its length, and may end there if [`remaining_length`] returns none.
 pub(crate) fn classify_packet(packet: &[u8]) -> FirstPacket {
     if packet.first() == Some(&TLS_HANDSHAKE) {
         return FirstPacket::TlsHandshake;

@@ -56,7 +56,7 @@ pub struct RunReport {
     pub proof: Option<Proof>,
     /// Objects in the schema that were not there before.
     pub schema: Vec<String>,
-    /// The first [`MAX_BLOCKED`] lock waits.
+    /// The first `MAX_BLOCKED` lock waits.
     pub blocked: Vec<String>,
     /// The newest [`MAX_NOTICES`] messages of the server.
     pub notices: Vec<NoticeReport>,

@@ -47,7 +47,7 @@ impl Supervisor {
     pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Completion<T> {
         let work = pin!(work);
         let deadline = self.deadline;
-        let late = async {
+        let time_limit_reached = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
                 None => std::future::pending().await,
@@ -57,7 +57,7 @@ impl Supervisor {
             biased;
             _ = self.signals.interrupt.recv() => StopReason::Signal("SIGINT"),
             _ = self.signals.terminate.recv() => StopReason::Signal("SIGTERM"),
-            () = late => StopReason::Timeout,
+            () = time_limit_reached => StopReason::Timeout,
             done = work => return Completion::Done(done),
         };
         self.flow.stop_throttling();

@@ -98,7 +98,7 @@ impl Server {
     /// # Errors
     /// `server-directory-missing`, `server-directory-forbidden`, `server-setup-failed`, `server-home`,
     /// `server-no-setsid`: the command did not start. `lock-lost`: another run has the slot. `server-unstopped`:
-    /// another command of ours is still running. `bastion-lost`: [`Self::attach`] continues.
+    /// another command of ours is still running. `bastion-lost`: [`Self::resume_following`] continues.
     pub async fn run_script(
         &self,
         tunnel: &Tunnel,

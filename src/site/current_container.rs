@@ -70,10 +70,10 @@ impl CurrentContainer {
     /// Waits for the pending creation, if there is one. It is kept here while no caller waits.
     async fn wait_for_creation(&self) -> Option<Result<Container, Fault>> {
         poll_fn(|context| {
-            let mut making = self.creating.borrow_mut();
-            let Some(future) = making.as_mut() else { return Poll::Ready(None) };
+            let mut creating = self.creating.borrow_mut();
+            let Some(future) = creating.as_mut() else { return Poll::Ready(None) };
             let created = ready!(future.as_mut().poll(context));
-            *making = None;
+            *creating = None;
             self.container.replace(created.as_ref().ok().cloned());
             Poll::Ready(Some(created))
         })

@@ -113,64 +113,70 @@ mod tests {
     #[test]
     fn a_migration_ends_with_the_tools_report_or_the_next_start_or_the_last_response() {
         let (start, mut migrations) = (Instant::now(), RunningMigrations::default());
-        let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(names_and_millis(migrations.start_migration(started("a", None), at(0), ClockPrecision::Exact)), []);
-        assert_eq!(names_and_millis(migrations.finish_migration(&done("a", None), at(26))), ended_after("a", Some(26)));
+        let instant = |millis| start + Duration::from_millis(millis);
         assert_eq!(
-            names_and_millis(migrations.start_migration(started("b", None), at(900), ClockPrecision::Exact)),
+            names_and_millis(migrations.start_migration(started("a", None), instant(0), ClockPrecision::Exact)),
+            []
+        );
+        assert_eq!(
+            names_and_millis(migrations.finish_migration(&done("a", None), instant(26))),
+            ended_after("a", Some(26))
+        );
+        assert_eq!(
+            names_and_millis(migrations.start_migration(started("b", None), instant(900), ClockPrecision::Exact)),
             [],
             "the pause belongs to no migration"
         );
         assert_eq!(
-            names_and_millis(migrations.start_migration(started("c", None), at(930), ClockPrecision::Exact)),
+            names_and_millis(migrations.start_migration(started("c", None), instant(930), ClockPrecision::Exact)),
             ended_after("b", Some(30))
         );
         assert_eq!(
-            names_and_millis(migrations.finish_migration(&done("", Some(7)), at(990))),
+            names_and_millis(migrations.finish_migration(&done("", Some(7)), instant(990))),
             ended_after("c", Some(7)),
             "the tool reports the duration"
         );
-        migrations.start_migration(started("d", None), at(1_000), ClockPrecision::Exact);
-        assert_eq!(names_and_millis(migrations.finish_all(Some(at(1_026)))), ended_after("d", Some(26)));
-        migrations.start_migration(started("e", None), at(2_000), ClockPrecision::Exact);
+        migrations.start_migration(started("d", None), instant(1_000), ClockPrecision::Exact);
+        assert_eq!(names_and_millis(migrations.finish_all(Some(instant(1_026)))), ended_after("d", Some(26)));
+        migrations.start_migration(started("e", None), instant(2_000), ClockPrecision::Exact);
         assert_eq!(
-            names_and_millis(migrations.finish_all(Some(at(1_026)))),
+            names_and_millis(migrations.finish_all(Some(instant(1_026)))),
             ended_after("e", None),
             "a response before the start does not count"
         );
-        migrations.start_migration(started("f", None), at(3_000), ClockPrecision::Exact);
+        migrations.start_migration(started("f", None), instant(3_000), ClockPrecision::Exact);
         assert_eq!(names_and_millis(migrations.finish_all(None)), ended_after("f", None));
     }
 
     #[test]
     fn an_unknown_duration_is_none() {
         let (start, mut migrations) = (Instant::now(), RunningMigrations::default());
-        let at = |millis| start + Duration::from_millis(millis);
-        migrations.start_migration(started("a", None), at(0), ClockPrecision::Exact);
+        let instant = |millis| start + Duration::from_millis(millis);
+        migrations.start_migration(started("a", None), instant(0), ClockPrecision::Exact);
         assert_eq!(
-            names_and_millis(migrations.finish_migration(&done("a", None), at(0))),
+            names_and_millis(migrations.finish_migration(&done("a", None), instant(0))),
             ended_after("a", None),
             "both came in one chunk"
         );
         for (pause, expected) in [(213, None), (7_000, Some(7_000))] {
-            migrations.start_migration(started("b", None), at(0), ClockPrecision::Coarse);
+            migrations.start_migration(started("b", None), instant(0), ClockPrecision::Coarse);
             assert_eq!(
-                names_and_millis(migrations.finish_migration(&done("b", None), at(pause))),
+                names_and_millis(migrations.finish_migration(&done("b", None), instant(pause))),
                 ended_after("b", expected),
                 "the pause between two polls"
             );
         }
-        migrations.start_migration(started("c", Some("t1")), at(0), ClockPrecision::Exact);
+        migrations.start_migration(started("c", Some("t1")), instant(0), ClockPrecision::Exact);
         assert_eq!(
-            names_and_millis(migrations.start_migration(started("c", Some("t2")), at(5), ClockPrecision::Exact)),
+            names_and_millis(migrations.start_migration(started("c", Some("t2")), instant(5), ClockPrecision::Exact)),
             [],
             "t1 still runs"
         );
         assert_eq!(
-            names_and_millis(migrations.finish_migration(&done("", None), at(9))),
+            names_and_millis(migrations.finish_migration(&done("", None), instant(9))),
             ended_after("c", None),
             "the report names neither of the two"
         );
-        assert_eq!(migrations.finish_migration(&done("x", None), at(9)), None);
+        assert_eq!(migrations.finish_migration(&done("x", None), instant(9)), None);
     }
 }

@@ -52,8 +52,8 @@ pub fn explain_failure(recipe: &Recipe, ending: &str, output: &[String], migrati
 /// Returns the last line that states the error. A position, a stack trace or buffered output may follow it.
 fn error_line<'l>(recipe: &Recipe, output: &'l [String]) -> Option<&'l str> {
     let mut lines = output.iter().rev().map(|line| line.trim()).filter(|line| !line.is_empty());
-    let says_why = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.is_match(line));
-    lines.clone().find(says_why).or_else(|| lines.next())
+    let is_error = |line: &&str| recipe.error.as_ref().is_some_and(|error| error.is_match(line));
+    lines.clone().find(is_error).or_else(|| lines.next())
 }
 
 /// Matches the known failures against the error line, then against all lines from the last one back: the app may have

@@ -57,7 +57,7 @@ pub struct Recipe {
     /// The command lines of each verb.
     verbs: BTreeMap<Verb, VerbCommands>,
     /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see
-    /// [`ListThenMigrate`](super::ListThenMigrate).
+    /// [`ListThenMigrate`].
     together: Option<CombinedStart>,
     /// Its known failures; the first match counts.
     #[serde(default)]

@@ -105,7 +105,7 @@ impl<'a> Sidecar<'a> {
         let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(transport, target, &startup, wait, &self.events).await?;
-        let opening = preflight::run_preflight(
+        let preflight_result = preflight::run_preflight(
             &session,
             target,
             preflight::LockAttempt::Skip,
@@ -114,7 +114,7 @@ impl<'a> Sidecar<'a> {
         )
         .await;
         session.close().await;
-        self.events.emit(Event::Database(opening?.facts));
+        self.events.emit(Event::Database(preflight_result?.facts));
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl<'a> Sidecar<'a> {
                 }
             }
             match Transport::connect(self.settings.route.as_ref(), &self.events).await {
-                Ok(again) => (self.transport, failures) = (Some(again), 0),
+                Ok(reconnected) => (self.transport, failures) = (Some(reconnected), 0),
                 Err(fault) => {
                     failures += 1;
                     if failures == MAX_REDIAL_FAILURES {

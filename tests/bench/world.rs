@@ -72,7 +72,7 @@ impl World {
         Flights::over(self.lab.bastion.port, round_trip)
     }
 
-    /// Returns the known_hosts line of the bastion at this port.
+    /// Returns the `known_hosts` line of the bastion at this port.
     pub(crate) fn known_hosts(&self, port: u16) -> String {
         format!("[127.0.0.1]:{port} {}", self.lab.bastion.host_key("ed25519"))
     }

@@ -114,7 +114,8 @@ fn the_tunnel_ends_when_the_job_is_gone_and_the_next_run_removes_it() {
     let container = opened.container();
     let id = container.clone();
     // The log ends with the container; read later, it could be gone with it.
-    let log = thread::spawn(move || docker(&["logs", "--follow", &id]));
+    let follow = thread::Builder::new().name("log of the tunnel".to_owned());
+    let log = follow.spawn(move || docker(&["logs", "--follow", &id])).expect("a thread starts");
     // The runner deletes its directories.
     drop(opened.layout);
     poll(Duration::from_secs(20), || log.is_finished().then_some(())).expect("the tunnel ends with the job");

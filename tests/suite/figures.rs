@@ -53,7 +53,7 @@ fn a_hundred_files_take_as_many_round_trips_as_one() {
     let names = names(100);
     let all = || names.iter().map(String::as_str);
     let status = flights(&lab, "status", |step| {
-        files(step, 100).input("command", "status").run().has_pending().pending(all()).done()
+        files(step, 100).input("command", "status").run().has_pending().pending(all()).done();
     });
     let hundred = flights(&lab, "100 files", |step| files(step, 100).run().succeeds().applied(all()).done());
     let again = flights(&lab, "nothing to do", |step| files(step, 100).run().nothing_to_do().done());

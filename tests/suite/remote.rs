@@ -565,7 +565,7 @@ fn the_next_run_settles_an_orphaned_command() {
         let orphaned = |outcome, out: &[&str], err: &[&str]| OrphanedRun {
             label: "the run before".to_owned(),
             title: "the command".to_owned(),
-            outcome: outcome,
+            outcome,
             out: out.iter().map(|&line| line.to_owned()).collect(),
             err: err.iter().map(|&line| line.to_owned()).collect(),
         };

@@ -105,7 +105,7 @@ impl<'a> SqlExecutor<'a> {
         let session = wait::wait_for_session(transport, target, &self.startup, wait, &self.events).await?;
         let session = self.session.insert(session);
         let query = opening_query(self.settings).with_appended(&fresh_session::fresh_state_query(self.settings));
-        let opening = preflight::run_preflight(
+        let preflight_result = preflight::run_preflight(
             session,
             target,
             crate::executor::lock_holder::lock_attempt(self.settings),
@@ -113,11 +113,11 @@ impl<'a> SqlExecutor<'a> {
             wait,
         )
         .await?;
-        self.fresh_state = fresh_session::parse_fresh_state(self.settings, &opening.extra_rows);
-        (self.has_lock, self.is_alone) = (opening.locked, opening.no_tool_active);
+        self.fresh_state = fresh_session::parse_fresh_state(self.settings, &preflight_result.extra_rows);
+        (self.has_lock, self.is_alone) = (preflight_result.locked, preflight_result.no_tool_active);
         (self.ledger_survey, self.state_without_ledger) =
-            (Survey::from_rows(&opening.extra_rows), LedgerState::from_rows(&opening.extra_rows));
-        self.events.emit(Event::Database(opening.facts));
+            (Survey::from_rows(&preflight_result.extra_rows), LedgerState::from_rows(&preflight_result.extra_rows));
+        self.events.emit(Event::Database(preflight_result.facts));
         Ok(())
     }
 

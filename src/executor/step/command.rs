@@ -140,14 +140,14 @@ async fn prepare_retry(
     let invalid_indexes = lock_holder.invalid_indexes().await.unwrap_or_default();
     let invalid_indexes: Vec<String> =
         invalid_indexes.into_iter().filter(|index| !state.invalid_before.contains(index)).collect();
-    let form = lock_waits.current_blockers().into_iter().rev().find_map(|blocker| blocker.form);
+    let blocked_form = lock_waits.current_blockers().into_iter().rev().find_map(|blocker| blocker.form);
     let interrupted_form =
-        form.or_else(|| (!invalid_indexes.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
-    if let Some(form) = interrupted_form.filter(|_| state.lock_limit == LockWaitLimit::Limited) {
-        let fault = invalid_index_faults::lock_limit_fault(fault, form, blockers.as_deref());
+        blocked_form.or_else(|| (!invalid_indexes.is_empty()).then_some("CREATE INDEX CONCURRENTLY or its like"));
+    if let Some(blocked_form) = interrupted_form.filter(|_| state.lock_limit == LockWaitLimit::Limited) {
+        let fault = invalid_index_faults::lock_limit_fault(fault, blocked_form, blockers.as_deref());
         let Some(_) = lock_retries.pause_after(state.attempt) else { return Err(fault) };
         sites.events.emit(Event::Waiting {
-            what: format!("another try of the tool, in which {form} may wait as long as the run may take"),
+            what: format!("another try of the tool, in which {blocked_form} may wait as long as the run may take"),
             why: fault.cause.clone(),
         });
         let dropped = lock_holder.drop_indexes(sites.transport()?, &invalid_indexes, lock_waits).await;

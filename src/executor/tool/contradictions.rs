@@ -99,26 +99,30 @@ pub(crate) fn not_rolled_back_fault(command: &str, remaining: &[MigrationId]) ->
     Some(Fault::new(Code::VerifyPending, cause).fix("see above what the tool did instead"))
 }
 
-/// Returns the fault of changes that were not requested; `None` if there are none. `who` describes what was run
+/// Returns the fault of changes that were not requested; `None` if there are none. `subject` describes what was run
 /// meanwhile.
-pub(crate) fn unrequested_change_fault(who: &str, before: &LedgerSnapshot, after: &LedgerSnapshot) -> Option<Fault> {
+pub(crate) fn unrequested_change_fault(
+    subject: &str,
+    before: &LedgerSnapshot,
+    after: &LedgerSnapshot,
+) -> Option<Fault> {
     let recorded: Vec<&ToolMigration> = after.rows_since(before).collect();
     let lost: Vec<&ToolMigration> = before.rows_since(after).collect();
-    let (new, gone) = (after.schema_added_since(before), before.schema_added_since(after));
+    let (new, removed) = (after.schema_added_since(before), before.schema_added_since(after));
     let rows = |rows: &[&ToolMigration]| join_first_names(rows.iter().map(|row| format!("`{}`", row.name)));
-    let happened = [
+    let changes = [
         (recorded.len(), "recorded since", "migration", rows(&recorded)),
         (lost.len(), "gone from the ledger", "migration", rows(&lost)),
         (new.len(), "new in the schema", "object", join_first_names(new.iter().cloned())),
-        (gone.len(), "gone from the schema", "object", join_first_names(gone.iter().cloned())),
+        (removed.len(), "gone from the schema", "object", join_first_names(removed.iter().cloned())),
     ];
     let mut descriptions =
-        happened.iter().filter(|(count, ..)| *count > 0).map(|(count, verb, thing, names)| match count {
-            1 => format!("1 {thing} is {verb}: {names}"),
-            count => format!("{count} {thing}s are {verb}: {names}"),
+        changes.iter().filter(|(count, ..)| *count > 0).map(|(count, verb, noun, names)| match count {
+            1 => format!("1 {noun} is {verb}: {names}"),
+            count => format!("{count} {noun}s are {verb}: {names}"),
         });
     let first = descriptions.next()?;
-    Some(descriptions.fold(Fault::new(Code::ToolUnasked, format!("{who}, and meanwhile {first}")), Fault::detail))
+    Some(descriptions.fold(Fault::new(Code::ToolUnasked, format!("{subject}, and meanwhile {first}")), Fault::detail))
 }
 
 /// Joins the first few names.
@@ -208,16 +212,16 @@ mod tests {
     #[test]
     fn a_listing_without_any_expected_migration_is_refused() {
         let (django, prisma) = (Recipe::by_name("django").unwrap(), Recipe::by_name("prisma").unwrap());
-        let judged = |recipe, known: ToolListing, here: &[&str]| {
-            check_list_plausible(recipe, &known, &snapshot(here)).err().map(|f| f.code)
+        let code_of = |recipe, listing: ToolListing, ledger_names: &[&str]| {
+            check_list_plausible(recipe, &listing, &snapshot(ledger_names)).err().map(|f| f.code)
         };
         let list = |names: &[(&str, bool)]| ToolListing::Listed(listed(names));
-        assert_eq!(judged(&django, list(&[]), &[]), Some(Code::ToolList));
-        assert_eq!(judged(&prisma, list(&[]), &["a"]), None, "it lists only pending migrations");
-        assert_eq!(judged(&django, list(&[("b.1", false)]), &["a.1"]), Some(Code::ToolList));
-        assert_eq!(judged(&django, list(&[("b.1", false)]), &[]), None);
-        assert_eq!(judged(&django, list(&[("a.2", false), ("a.1", true)]), &["a.1", "gone.1"]), None);
-        assert_eq!(judged(&django, ToolListing::NoLedger, &["a.1"]), Some(Code::ToolElsewhere));
+        assert_eq!(code_of(&django, list(&[]), &[]), Some(Code::ToolList));
+        assert_eq!(code_of(&prisma, list(&[]), &["a"]), None, "it lists only pending migrations");
+        assert_eq!(code_of(&django, list(&[("b.1", false)]), &["a.1"]), Some(Code::ToolList));
+        assert_eq!(code_of(&django, list(&[("b.1", false)]), &[]), None);
+        assert_eq!(code_of(&django, list(&[("a.2", false), ("a.1", true)]), &["a.1", "gone.1"]), None);
+        assert_eq!(code_of(&django, ToolListing::NoLedger, &["a.1"]), Some(Code::ToolElsewhere));
     }
 
     #[test]

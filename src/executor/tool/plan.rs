@@ -72,16 +72,16 @@ pub(crate) fn tool_plan_digest(
     pending: &[MigrationId],
 ) -> String {
     let mut hash = Sha256::new();
-    let mut add = |text: &str| {
+    let mut hash_text = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     };
-    add(&recipe.name);
+    hash_text(&recipe.name);
     if matches!(command, Command::Rollback | Command::Baseline) {
-        add(command.name());
+        hash_text(command.name());
     }
-    add(image.map_or("", |image| &image.id));
-    pending.iter().for_each(|id| add(&id.label()));
+    hash_text(image.map_or("", |image| &image.id));
+    pending.iter().for_each(|id| hash_text(&id.label()));
     format!("sha256:{}", hex::encode(hash.finalize()))
 }
 

@@ -45,8 +45,8 @@ impl ToolExecutor<'_> {
         match proof {
             Some(proof) => self.events.emit(Event::Verified(proof)),
             None => {
-                let (why, fix) = self.unproven_reason(now);
-                let cause = format!("{why}: only the tool itself reports that the migration took place");
+                let (reason, fix) = self.unproven_reason(now);
+                let cause = format!("{reason}: only the tool itself reports that the migration took place");
                 let warning = Fault::new(Code::VerifyLedger, cause).fix(fix);
                 self.events.emit(Event::Warning(sites.with_contrary_evidence(warning)));
             }
@@ -114,13 +114,13 @@ impl ToolExecutor<'_> {
         let fault = contradictions::unplanned_fault(verb, &unexplained_rows);
         let lost =
             if is_rollback { None } else { contradictions::lost_rows_fault(self.snapshot_before.rows_since(after)) };
-        let (mut decide, mut warn) = (Vec::new(), Vec::new());
+        let (mut deviations, mut warnings) = (Vec::new(), Vec::new());
         let is_approved = self.settings.safety.expect_plan.is_some();
-        if is_rollback || is_approved { &mut decide } else { &mut warn }.extend(fault);
+        if is_rollback || is_approved { &mut deviations } else { &mut warnings }.extend(fault);
         let is_ours = self.tool.run.is_none() && self.settings.steps.migrate.is_empty();
-        if is_ours { &mut decide } else { &mut warn }.extend(lost);
-        warn.into_iter().for_each(|fault| self.events.emit(Event::Warning(fault)));
-        decide
+        if is_ours { &mut deviations } else { &mut warnings }.extend(lost);
+        warnings.into_iter().for_each(|fault| self.events.emit(Event::Warning(fault)));
+        deviations
     }
 
     /// Returns the rows that do not belong to a squashed migration, which is recorded together with those that it

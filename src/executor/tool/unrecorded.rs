@@ -67,12 +67,12 @@ impl ToolExecutor<'_> {
     /// Each migration is recorded on its own, so with only one running, the objects that are gone from the schema were
     /// its own.
     fn undone_unrecorded(&self, index: usize, after: &LedgerSnapshot) -> Option<Fault> {
-        let gone = self.snapshot_before.schema_added_since(after);
-        let id = self.pending.get(index).filter(|_| index == 0 && !gone.is_empty())?;
+        let removed = self.snapshot_before.schema_added_since(after);
+        let id = self.pending.get(index).filter(|_| index == 0 && !removed.is_empty())?;
         let cause = format!(
             "`{}` was being rolled back and is still recorded, but the schema lacks {}",
             id.label(),
-            gone.first()?
+            removed.first()?
         );
         // The migration before it in the ledger is the next to be undone, or else the target.
         let target = match self.pending.get(index + 1) {

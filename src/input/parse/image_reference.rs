@@ -61,7 +61,7 @@ fn is_image_reference(text: &str) -> bool {
     let is_digest = |digest: &str| {
         let parts = digest.split_once(':');
         parts.is_some_and(|(kind, hex)| {
-            is_component(kind, "+._-") && !hex.is_empty() && hex.chars().all(|one| one.is_ascii_hexdigit())
+            is_component(kind, "+._-") && !hex.is_empty() && hex.chars().all(|hex_digit| hex_digit.is_ascii_hexdigit())
         })
     };
     registry.is_none_or(is_registry)

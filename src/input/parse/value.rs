@@ -129,8 +129,8 @@ const MAX_IDENTIFIER_LENGTH: usize = 63;
 pub(crate) fn parse_digest(text: &str) -> Result<String, InvalidValue> {
     let text = text.to_ascii_lowercase();
     let hexadecimal = text.strip_prefix("sha256:").unwrap_or(&text);
-    let fits = hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !fits {
+    let is_sha256 = hexadecimal.len() == 64 && hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_sha256 {
         return Err(InvalidValue::new(
             "is not a plan's digest",
             "the output `plan-digest` of a run with `command: plan`",

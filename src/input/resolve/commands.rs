@@ -109,7 +109,7 @@ fn resolve_executor_settings(
 }
 
 /// Returns a fault if the deployment server has no name. A server with a user or a key but no name is reported by
-/// [`ssh::read`].
+/// `ssh::resolve_route`.
 fn missing_server_fault(inputs: &Inputs, source: &str) -> Option<Fault> {
     if scope::is_bastion_wanted(inputs) {
         return None;

@@ -108,12 +108,12 @@ fn check_scope(
     let idle = command.map(|command| scope::unused_by_command(inputs, command)).unwrap_or_default();
     let is_tunnel = command == Some(Command::Tunnel);
     findings.faults.extend(idle);
-    let nowhere = match executor.filter(|_| !is_tunnel) {
+    let unused = match executor.filter(|_| !is_tunnel) {
         Some(executor) => scope::unused_by_executor(inputs, executor),
         None => Vec::new(),
     };
-    let in_doubt = !nowhere.is_empty() && !inputs.is_given(InputName::Executor);
-    findings.faults.extend(nowhere);
+    let in_doubt = !unused.is_empty() && !inputs.is_given(InputName::Executor);
+    findings.faults.extend(unused);
     executor.filter(|_| !in_doubt)
 }
 

@@ -174,7 +174,7 @@ impl Config {
                     self.add_fault(Code::ConfigInvalid, &format!("`{title}.{key}` can't be set in the file itself"));
                 }
                 (Some(name), Ok(Some(text))) if text.contains("${{") => {
-                    self.reject_expression(keys, name, value, &text)
+                    self.reject_expression(keys, name, value, &text);
                 }
                 (Some(name), Ok(text)) if name.is_secret() => {
                     self.invalid.push(name);

@@ -151,7 +151,7 @@ impl Postgres {
         self.launch();
     }
 
-    /// Lets the server run_checked its recovery.
+    /// Lets the server `run_checked` its recovery.
     pub(crate) fn end_recovery(&self) {
         fs::write(self.directory.path().join("recovered"), "").expect("the cluster is writable");
         self.wait_until_ready();
