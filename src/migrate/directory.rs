@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{Code, Fault, FilePosition},
     layout::{self, Application, Checksum, Direction, FileName, Fit, Layout, LayoutChoice},
-    run::event::MigrationId,
+    run::MigrationId,
     settings::{Policy, SqlSettings},
 };
 use std::{

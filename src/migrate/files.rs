@@ -4,7 +4,7 @@ use super::migration::{Migration, ParsedFile};
 use crate::{
     fault::{Code, Fault},
     layout::{Application, Checksum, Layout},
-    run::event::MigrationId,
+    run::MigrationId,
 };
 
 /// The migrations of a directory.

@@ -3,7 +3,7 @@
 use crate::{
     fault::{Code, Fault, FilePosition},
     layout::Checksum,
-    run::event::MigrationId,
+    run::MigrationId,
     sql::{
         Execution, Span, SqlSource, Tokens, TransactionModes, decide_execution, directive, leaves_traces,
         split::split_statements,

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::{
         layout::{self, Checksum},
-        run::event::MigrationId,
+        run::MigrationId,
         sql::{Execution, TransactionModes},
     };
     use proptest::{prelude::*, sample::subsequence};

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::{
         layout::{ALL, RecordedMigration},
-        run::event::MigrationId,
+        run::MigrationId,
         sql::{Execution, TransactionModes},
     };
 

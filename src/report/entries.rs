@@ -3,8 +3,8 @@
 use crate::{
     fault::Stage,
     run::{
-        ResourceUsage,
-        event::{MigrationId, StepId, StepState},
+        MigrationId, ResourceUsage,
+        event::{StepId, StepState},
     },
 };
 

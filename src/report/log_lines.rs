@@ -3,8 +3,8 @@
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
-        BastionFacts, Coverage, DatabaseFacts, ImageFacts, PlanAction, PlanFacts, ResourceUsage,
-        event::{Event, MigrationId, NoticeSubject, Proof, StepId, StepState},
+        BastionFacts, Coverage, DatabaseFacts, ImageFacts, MigrationId, PlanAction, PlanFacts, ResourceUsage,
+        event::{Event, NoticeSubject, Proof, StepId, StepState},
     },
 };
 use std::{collections::BTreeMap, time::Duration};

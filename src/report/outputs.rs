@@ -8,7 +8,7 @@ use super::{
     run_outcome::RunOutcome,
     run_report::RunReport,
 };
-use crate::run::event::MigrationId;
+use crate::run::MigrationId;
 use serde::Serialize;
 use serde_json::Value;
 

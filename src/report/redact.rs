@@ -11,8 +11,8 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        BastionFacts, DatabaseFacts, ImageFacts, PlanFacts, TunnelFacts,
-        event::{Event, MigrationId, NoticeSubject, StepId},
+        BastionFacts, DatabaseFacts, ImageFacts, MigrationId, PlanFacts, TunnelFacts,
+        event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
 };

@@ -9,8 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, ImageFacts, PlanFacts, TunnelFacts,
-        event::{ClockPrecision, Event, MigrationId, NoticeSubject, Proof, StepId, StepPhase, StepState},
+        BastionFacts, Coverage, DatabaseFacts, ImageFacts, MigrationId, PlanFacts, TunnelFacts,
+        event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
 };

@@ -5,8 +5,8 @@ use crate::{
     fault::{Code, Excerpt, Fault, FilePosition, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, PlanAction, PlanFacts, TunnelFacts,
-        event::{Event, MigrationId, NoticeSubject, Proof},
+        BastionFacts, Coverage, DatabaseFacts, MigrationId, PlanAction, PlanFacts, TunnelFacts,
+        event::{Event, NoticeSubject, Proof},
     },
     settings::Command,
 };

@@ -5,10 +5,12 @@ pub mod blocking;
 pub mod event;
 mod facts;
 pub mod lock_retries;
+mod migration_id;
 mod plan_facts;
 pub mod process;
 pub mod shutdown;
 pub mod supervisor;
 
 pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
+pub use migration_id::MigrationId;
 pub use plan_facts::{Coverage, PlanAction, PlanFacts};

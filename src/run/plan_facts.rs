@@ -1,6 +1,6 @@
 //! The facts of a plan.
 
-use super::event::MigrationId;
+use super::migration_id::MigrationId;
 /// The operation that a run performs on the migrations of its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanAction {

@@ -22,9 +22,9 @@ use crate::{
         wait::{self, answer_within},
     },
     run::{
-        Coverage, PlanAction, PlanFacts,
+        Coverage, MigrationId, PlanAction, PlanFacts,
         blocking::run_blocking,
-        event::{Event, Events, MigrationId, Proof},
+        event::{Event, Events, Proof},
     },
     settings::{Command, Settings, When},
     transport::Transport,

@@ -5,7 +5,7 @@ use super::{listed::ToolListing, snapshot::LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,
-    run::event::MigrationId,
+    run::MigrationId,
     tool::{ListedMigration, Recipe},
 };
 

@@ -21,8 +21,8 @@ use crate::{
     ledger::known_tools::ToolMigration,
     postgres::wait::answer_within,
     run::{
-        Coverage, PlanFacts,
-        event::{Event, Events, MigrationId},
+        Coverage, MigrationId, PlanFacts,
+        event::{Event, Events},
     },
     settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
     site::{

@@ -2,7 +2,7 @@
 
 use super::snapshot::LedgerSnapshot;
 use crate::{
-    run::{ImageFacts, event::MigrationId},
+    run::{ImageFacts, MigrationId},
     settings::Command,
     tool::{LedgerCount, ListedMigration, Recipe},
 };

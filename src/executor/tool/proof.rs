@@ -5,8 +5,8 @@ use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,
     run::{
-        Coverage,
-        event::{Event, MigrationId, Proof},
+        Coverage, MigrationId,
+        event::{Event, Proof},
     },
     settings::{Command, StepWork},
     site::{

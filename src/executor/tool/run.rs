@@ -5,7 +5,10 @@ use crate::{
     executor::{invalid_index_faults, step},
     fault::{Code, Fault, Stage},
     ledger::known_tools::ToolMigration,
-    run::event::{Event, MigrationId, StepPhase},
+    run::{
+        MigrationId,
+        event::{Event, StepPhase},
+    },
     settings::{Command, Site},
     site::Sites,
     tool::LedgerCount,

@@ -14,7 +14,7 @@ use crate::{
         own_query::{OwnQuery, RunLockRequirement},
         query_rows,
     },
-    run::{PlanFacts, event::MigrationId},
+    run::{MigrationId, PlanFacts},
     settings::{ExecutorSettings, Settings},
     tool::{LedgerRows, ListedMigration, Recipe},
 };

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::event::MigrationId,
+    run::MigrationId,
     tool::{Itself, LedgerRows, ListedMigration, Recipe, TargetMeaning},
 };
 use std::collections::BTreeSet;

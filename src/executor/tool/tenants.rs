@@ -1,7 +1,7 @@
 //! The tenant that failed and those that were not reached, from the ledgers. A tool that migrates them one after the
 //! other stops at the first that fails; not every tool reports which one that was.
 
-use crate::{run::event::MigrationId, tool::MigrationStarted};
+use crate::{run::MigrationId, tool::MigrationStarted};
 
 /// Number of schemas that are named; the summary lists all.
 const MAX_NAMED: usize = 5;

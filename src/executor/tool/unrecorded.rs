@@ -6,7 +6,7 @@ use crate::{
     fault::{Code, Fault},
     ledger::schema_snapshot,
     postgres::{own_query::OwnQuery, query_rows, wait::answer_within},
-    run::event::{Event, MigrationId},
+    run::{MigrationId, event::Event},
     settings::Command,
     site::Sites,
     tool::Verb,

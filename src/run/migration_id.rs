@@ -1,0 +1,59 @@
+//! The identity of a migration: the key of every event, and its names for people.
+
+use std::borrow::Cow;
+/// Identifies one migration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct MigrationId {
+    /// The position in the order of all migrations that the run knows: the key of every event.
+    #[serde(skip)]
+    pub index: usize,
+    /// The version, as the layout writes it; empty for a tool's migration.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// The rest of the file's name without its extension; for a tool's migration, the tool's name of it.
+    pub name: String,
+    /// The file, as the user wrote the path; empty for a tool's migration, whose files only the tool knows.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub file: String,
+    /// The schema, if a tool keeps one ledger per tenant; otherwise empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub schema: String,
+    /// The description in the tool's list, for people only; it identifies nothing. Untrusted text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
+}
+
+impl MigrationId {
+    /// Creates the ID of a tool's migration, which has no file and no version; the plan sets its index.
+    #[must_use]
+    pub fn of_tool(name: String, schema: String) -> Self {
+        Self { name, schema, ..Self::default() }
+    }
+
+    /// Returns the file, or [`Self::label`] if there is none.
+    #[must_use]
+    pub fn display_path(&self) -> Cow<'_, str> {
+        if self.file.is_empty() { self.label() } else { Cow::from(&self.file) }
+    }
+
+    /// Returns [`Self::label`], followed by the title if there is one.
+    #[must_use]
+    pub fn entitled(&self) -> Cow<'_, str> {
+        let label = self.label();
+        if self.title.is_empty() { label } else { Cow::from(format!("{label} ({})", self.title)) }
+    }
+
+    /// Returns the display name: `0003_add_email` for `migrations/0003_add_email.sql`, or the tool's own name, prefixed
+    /// with the schema if there is one per tenant.
+    #[must_use]
+    pub fn label(&self) -> Cow<'_, str> {
+        if !self.schema.is_empty() {
+            return Cow::from(format!("{}: {}", self.schema, self.name));
+        }
+        if self.file.is_empty() {
+            return Cow::from(&self.name);
+        }
+        let name = self.file.rsplit('/').next().unwrap_or(&self.file);
+        Cow::from(name.strip_suffix(".sql").unwrap_or(name))
+    }
+}
