@@ -1,6 +1,7 @@
 //! The identity of a migration: the key of every event, and its names for people.
 
 use std::borrow::Cow;
+
 /// Identifies one migration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MigrationId {

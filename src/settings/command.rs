@@ -1,0 +1,54 @@
+//! The command of a run.
+
+use crate::run::PlanAction;
+/// The command of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Apply pending migrations and verify the result.
+    Migrate,
+    /// List pending migrations, identified by a digest. Read-only.
+    Plan,
+    /// List applied and pending migrations. Read-only.
+    Status,
+    /// Fail unless all migrations are applied and nothing is broken. Read-only.
+    Verify,
+    /// Roll migrations back to `target`, and verify the result.
+    Rollback,
+    /// Record migrations as applied whose changes the schema already has.
+    Baseline,
+    /// Open a tunnel for the following steps of the job.
+    Tunnel,
+}
+
+impl Command {
+    /// Returns the name as written in inputs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Migrate => "migrate",
+            Self::Plan => "plan",
+            Self::Status => "status",
+            Self::Verify => "verify",
+            Self::Rollback => "rollback",
+            Self::Baseline => "baseline",
+            Self::Tunnel => "tunnel",
+        }
+    }
+
+    /// Returns the operation on the migrations of its plan.
+    #[must_use]
+    pub fn plan_action(self) -> PlanAction {
+        match self {
+            Self::Rollback => PlanAction::RollBack,
+            Self::Baseline => PlanAction::Record,
+            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Tunnel => PlanAction::Apply,
+        }
+    }
+
+    /// Returns whether the command may change the database.
+    #[must_use]
+    pub fn may_write(self) -> bool {
+        matches!(self, Self::Migrate | Self::Rollback | Self::Baseline)
+    }
+}
