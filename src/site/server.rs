@@ -39,6 +39,8 @@ pub(crate) struct ServerSite<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SlotState {
     NotHeld,
+    /// The server was asked for it. A run that is stopped before the reply may hold it.
+    Requested,
     Held,
 }
 
@@ -68,8 +70,10 @@ impl<'a> ServerSite<'a> {
     /// The holder of the slot, or the fault of the server.
     pub(crate) async fn take_slot(&self, transport: &Transport) -> Result<(), Fault> {
         let began = Instant::now();
-        let orphan = self.server.take_slot(tunnel_of(transport)?, self.settings.safety.lock_wait).await?;
-        self.slot.set(SlotState::Held);
+        self.slot.set(SlotState::Requested);
+        let taken = self.server.take_slot(tunnel_of(transport)?, self.settings.safety.lock_wait).await;
+        self.slot.set(if taken.is_ok() { SlotState::Held } else { SlotState::NotHeld });
+        let orphan = taken?;
         if self.settings.database.is_none() && self.settings.command.may_write() {
             self.events.emit(Event::Locked { waited: began.elapsed() });
         }
@@ -86,7 +90,7 @@ impl<'a> ServerSite<'a> {
     pub(crate) async fn retake_slot(&self, transport: &Transport) -> Result<(), Fault> {
         match self.slot.get() {
             SlotState::Held => self.server.retake_slot(tunnel_of(transport)?).await,
-            SlotState::NotHeld => Ok(()),
+            SlotState::NotHeld | SlotState::Requested => Ok(()),
         }
     }
 
