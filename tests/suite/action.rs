@@ -29,8 +29,11 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Time limit for a run; a longer one counts as hanging.
+/// A run that logs nothing for so long hangs.
 const HANG_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A run that takes longer hangs, even if it logs something: a sign of life is no progress.
+const LONGEST_RUN: Duration = Duration::from_secs(300);
 
 /// The value of `${{ github.token }}` in these runs.
 const TOKEN: &str = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
@@ -230,6 +233,10 @@ impl PipeReader {
         self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn length_so_far(&self) -> usize {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn full_text(self) -> String {
         self.reader.join().expect("the reader does not panic");
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
@@ -311,10 +318,15 @@ impl Running<'_> {
 
     /// Waits for the end, so that a test can inspect the servers before [`Self::finish`] checks them.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
-        let Some(ended) = poll(HANG_TIMEOUT, || self.ended()) else {
-            panic!("the step hangs:\n{}", self.log());
-        };
-        ended
+        loop {
+            let logged = self.stdout.length_so_far();
+            poll(HANG_TIMEOUT, || (self.ended().is_some() || self.stdout.length_so_far() > logged).then_some(()));
+            match self.ended() {
+                Some(ended) => return ended,
+                None if self.stdout.length_so_far() > logged && self.started.elapsed() < LONGEST_RUN => {}
+                None => panic!("the step hangs:\n{}", self.log()),
+            }
+        }
     }
 
     /// Waits for the end, and until the servers have noticed it.
