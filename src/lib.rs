@@ -1,9 +1,9 @@
 //! Runs a database migration from a workflow, through a pinned SSH bastion, against a private PostgreSQL.
 //!
-//! [`run_program`] reads the inputs ([`input`]) and hands them to `app`, which shows the run on one screen: [`transport`]
+//! [`run_program`] reads the inputs ([`input`]) and hands them to `app`; `job` shows the run on one screen: [`transport`]
 //! opens the connection ([`ssh`]), [`executor`] works over it ([`postgres`], [`ledger`], [`migrate`]), every step of
 //! progress is an event ([`run`]), and the [`report`] is folded from the events. A failure is a [`fault`], a secret a
-//! [`secret`], and [`github`] implements the runner's protocol. Start reading in `app`; `docs/architecture.md` gives
+//! [`secret`], and [`github`] implements the runner's protocol. Start reading in `job`; `docs/architecture.md` gives
 //! the reasons for the layout.
 
 mod app;
@@ -14,6 +14,7 @@ pub mod fault;
 pub mod fuzzing;
 pub mod github;
 pub mod input;
+mod job;
 pub mod layout;
 pub mod ledger;
 pub mod migrate;

@@ -14,10 +14,8 @@ use crate::{
     fault::Fault,
     github::runner::Runner,
     run::event::{Events, StepPhase},
-    secret::Secret,
-    settings::{Command, ExecutorSettings, Settings, When},
+    settings::{ExecutorSettings, Settings, When},
     site::Sites,
-    tunnel::JobTunnel,
 };
 use futures_util::future::join;
 use lock_holder::LockHolder;
@@ -38,8 +36,6 @@ pub enum Executor<'a> {
     Sql(Box<SqlExecutor<'a>>),
     /// The app's own tool, in an image or on a server.
     Tool(Box<ToolExecutor<'a>>),
-    /// A tunnel: a later step of the job runs the migration.
-    Tunnel(Box<JobTunnel<'a>>),
 }
 
 impl<'a> Executor<'a> {
@@ -47,33 +43,14 @@ impl<'a> Executor<'a> {
     ///
     /// # Errors
     /// All faults of its files.
-    pub async fn new(
-        settings: &'a Settings,
-        runner: &'a Runner,
-        handover: &'a [(String, Secret)],
-        events: &Events,
-    ) -> Result<Self, Vec<Fault>> {
+    pub async fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Result<Self, Vec<Fault>> {
         Ok(match &settings.executor {
-            _ if settings.command == Command::Tunnel => {
-                Self::Tunnel(Box::new(JobTunnel::new(settings, runner, handover, events.clone())))
-            }
             ExecutorSettings::Sql => Self::Sql(Box::new(SqlExecutor::new(settings, runner, events.clone()).await?)),
             ExecutorSettings::Tool(tool) => {
                 let tool = ToolExecutor::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
                 Self::Tool(Box::new(tool))
             }
         })
-    }
-
-    /// Opens the tunnel for later steps, if the command is `tunnel`.
-    ///
-    /// # Errors
-    /// The tunnel's fault.
-    pub async fn open_tunnel(&mut self) -> Result<(), Fault> {
-        match self {
-            Self::Tunnel(tunnel) => tunnel.start_sidecar().await,
-            Self::Sql(_) | Self::Tool(_) => Ok(()),
-        }
     }
 
     /// Opens the session and reads the facts of the database.
@@ -84,7 +61,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.connect(sites.transport()?).await,
             Self::Tool(tool) => tool.connect(sites).await,
-            Self::Tunnel(_) => Ok(()),
         }
     }
 
@@ -96,7 +72,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.take_run_lock().await,
             Self::Tool(tool) => tool.take_run_lock().await,
-            Self::Tunnel(_) => Ok(()),
         }
     }
 
@@ -108,7 +83,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.plan().await,
             Self::Tool(tool) => tool.plan(sites).await,
-            Self::Tunnel(_) => Ok(()),
         }
     }
 
@@ -118,7 +92,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.has_work(),
             Self::Tool(tool) => tool.has_work(),
-            Self::Tunnel(_) => false,
         }
     }
 
@@ -131,7 +104,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => Box::pin(sql.migrate(sites.transport_mut()?)).await,
             Self::Tool(tool) => Box::pin(tool.migrate(sites)).await,
-            Self::Tunnel(_) => Ok(()),
         }
     }
 
@@ -143,7 +115,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.verify(sites.transport_mut().map_err(|fault| vec![fault])?).await,
             Self::Tool(tool) => tool.verify(sites).await,
-            Self::Tunnel(_) => Ok(()),
         }
     }
 
@@ -153,7 +124,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.met_conditions(),
             Self::Tool(tool) => tool.met_conditions(),
-            Self::Tunnel(_) => &[When::Always],
         }
     }
 
@@ -161,7 +131,7 @@ impl<'a> Executor<'a> {
     pub fn report_steps(&self, sites: &Sites<'_>) {
         let migrate = match self {
             Self::Tool(tool) => tool.steps.as_slice(),
-            Self::Sql(_) | Self::Tunnel(_) => &[],
+            Self::Sql(_) => &[],
         };
         step::report_steps(sites.settings, migrate, &sites.events);
     }
@@ -173,7 +143,7 @@ impl<'a> Executor<'a> {
     pub async fn run_before_plan(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
         let earlier = match self {
             Self::Tool(tool) => tool.read_initial_snapshot().await?,
-            Self::Sql(_) | Self::Tunnel(_) => LedgerSnapshot::default(),
+            Self::Sql(_) => LedgerSnapshot::default(),
         };
         if let Some(health) = &sites.settings.steps.health {
             step::wait_until_healthy(sites, health).await?;
@@ -183,7 +153,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.find_ledgers_again().await,
             Self::Tool(tool) => tool.check_early_steps(&earlier).await,
-            Self::Tunnel(_) => Ok(()),
         }
     }
 
@@ -223,7 +192,7 @@ impl<'a> Executor<'a> {
             // After a failure the lock may be lost: then there is nothing left to watch.
             Self::Tool(tool) if !tool.lock_holder.is_lost() => &mut tool.lock_holder,
             // The session that runs the migration also holds the lock, and notices its loss itself.
-            Self::Sql(_) | Self::Tool(_) | Self::Tunnel(_) => &mut no_holder,
+            Self::Sql(_) | Self::Tool(_) => &mut no_holder,
         };
         Box::pin(step::run_steps(sites, lock_holder, (phase, steps), conditions)).await
     }
@@ -234,7 +203,6 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.with_root_cause(transport, faults).await,
             Self::Tool(tool) => tool.with_root_cause(sites, faults),
-            Self::Tunnel(_) => faults,
         }
     }
 
@@ -250,7 +218,6 @@ impl<'a> Executor<'a> {
             }
             (Self::Sql(_), Err(_)) => Ok(()),
             (Self::Tool(tool), _) => tool.stop_work(sites).await,
-            (Self::Tunnel(tunnel), _) => tunnel.stop_unless_ready().await,
         }
     }
 
@@ -259,20 +226,14 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.report_in_doubt(),
             Self::Tool(tool) => tool.report_in_doubt(),
-            Self::Tunnel(_) => {}
         }
     }
 
-    /// Closes sessions, and removes a tunnel that is not ready.
-    ///
-    /// # Errors
-    /// The fault of the removal.
-    pub async fn close(self) -> Result<(), Fault> {
+    /// Closes the sessions, which releases the run lock.
+    pub async fn close(self) {
         match self {
             Self::Sql(sql) => sql.close().await,
             Self::Tool(tool) => tool.close().await,
-            Self::Tunnel(tunnel) => return tunnel.stop_unless_ready().await,
         }
-        Ok(())
     }
 }

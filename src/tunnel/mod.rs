@@ -80,11 +80,19 @@ impl<'a> JobTunnel<'a> {
         }
     }
 
-    /// Starts the sidecar and waits until the database has responded to it.
+    /// Opens the tunnel, as the stage of the image: a fault of the sidecar has the stage in which it occurred there.
     ///
     /// # Errors
     /// The sidecar's faults, and those of the engine.
-    pub async fn start_sidecar(&mut self) -> Result<(), Fault> {
+    pub async fn open(&self) -> Result<(), Fault> {
+        self.events.emit(Event::StageStarted(Stage::Image));
+        self.start_sidecar().await?;
+        self.events.emit(Event::StageDone(Stage::Image));
+        Ok(())
+    }
+
+    /// Starts the sidecar and waits until the database has responded to it.
+    async fn start_sidecar(&self) -> Result<(), Fault> {
         let (engine, self_container) = connect_engine(self.runner, &self.labels, &self.events).await?;
         let job_marker = self.create_marker(&self_container)?;
         let port = self.settings.required_database()?.port;

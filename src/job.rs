@@ -1,0 +1,211 @@
+//! The job of a run on one screen: a migration, with its stages in order, or a tunnel for later steps.
+
+use crate::{
+    executor::Executor,
+    fault::{Code, Fault, Stage},
+    input::Invocation,
+    run::{
+        event::{Event, Events},
+        shutdown::STOP_BUDGET,
+    },
+    settings::{Command, Settings, When},
+    site::Sites,
+    tunnel::JobTunnel,
+};
+
+/// The job of a run.
+pub(crate) enum Job<'a> {
+    Migration(Box<MigrationJob<'a>>),
+    /// `command: tunnel`: a later step of the job migrates.
+    Tunnel(Box<JobTunnel<'a>>),
+}
+
+impl<'a> Job<'a> {
+    /// Prepares the job; uses no network yet.
+    ///
+    /// # Errors
+    /// All faults of the migration files, or a command that the tool's recipe has no way to run.
+    pub(crate) async fn new(
+        settings: &'a Settings,
+        invocation: &'a Invocation,
+        events: &'a Events,
+    ) -> Result<Self, Vec<Fault>> {
+        let (runner, handover) = (&invocation.runner, &invocation.handover);
+        Ok(match settings.command {
+            Command::Tunnel => Self::Tunnel(Box::new(JobTunnel::new(settings, runner, handover, events.clone()))),
+            _ => Self::Migration(Box::new(MigrationJob::new(settings, invocation, events).await?)),
+        })
+    }
+
+    /// Runs the job.
+    ///
+    /// # Errors
+    /// The faults that ended it.
+    pub(crate) async fn run(&mut self) -> Result<(), Vec<Fault>> {
+        match self {
+            Self::Migration(migration) => migration.run_stages().await,
+            Self::Tunnel(tunnel) => tunnel.open().await.map_err(single_fault),
+        }
+    }
+
+    /// Stops work whose future was dropped.
+    ///
+    /// # Errors
+    /// The reason why its outcome is unknown.
+    pub(crate) async fn stop(&self) -> Result<(), Fault> {
+        match self {
+            Self::Migration(migration) => migration.executor.stop_work(&migration.sites).await,
+            Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
+        }
+    }
+
+    /// Returns the fault of a stopped job, with a detail if the stop itself failed.
+    pub(crate) fn with_stop_result(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
+        let fault = match self {
+            Self::Migration(migration) if fault.code == Code::TimedOut => migration.sites.with_timeout_context(fault),
+            Self::Migration(_) | Self::Tunnel(_) => fault,
+        };
+        let cause = match stopped {
+            Some(Ok(())) => return fault,
+            Some(Err(cause)) => cause.cause,
+            None => format!("no answer within {} s", STOP_BUDGET.as_secs()),
+        };
+        match self {
+            Self::Migration(migration) => {
+                migration.executor.report_in_doubt();
+                fault.detail(migration.sites.describe_unstopped(&cause))
+            }
+            Self::Tunnel(_) => fault.detail(format!(
+                "the tunnel may not have been removed ({cause}): the next run on this engine removes it"
+            )),
+        }
+    }
+
+    /// Closes sessions and connections, and removes containers and a tunnel that is not ready.
+    ///
+    /// # Errors
+    /// The fault of the first of them that failed.
+    pub(crate) async fn close(self) -> Result<(), Fault> {
+        match self {
+            Self::Migration(migration) => migration.close().await,
+            Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
+        }
+    }
+}
+
+/// A migration, or one of the read-only commands about it.
+pub(crate) struct MigrationJob<'a> {
+    settings: &'a Settings,
+    events: &'a Events,
+    executor: Executor<'a>,
+    sites: Sites<'a>,
+    lock: RunLockState,
+}
+
+/// State of the run lock. While this run holds it, no other run works on the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RunLockState {
+    NotHeld,
+    Held,
+}
+
+impl<'a> MigrationJob<'a> {
+    async fn new(settings: &'a Settings, invocation: &'a Invocation, events: &'a Events) -> Result<Self, Vec<Fault>> {
+        let executor = Executor::new(settings, &invocation.runner, events).await?;
+        let sites = Sites::new(settings, &invocation.runner, events).map_err(single_fault)?;
+        Ok(Self { settings, events, executor, sites, lock: RunLockState::NotHeld })
+    }
+
+    async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
+        let Self { settings, events, sites, .. } = self;
+        if sites.needs_engine() {
+            run_stage(events, Stage::Image, async { sites.prepare_containers().await.map_err(single_fault) }).await?;
+        }
+        match settings.route {
+            Some(_) => {
+                run_stage(events, Stage::Bastion, async { sites.open_transport().await.map_err(single_fault) }).await?;
+            }
+            None => sites.open_transport().await.map_err(single_fault)?,
+        }
+        let Err(faults) = self.run_connected().await else { return Ok(()) };
+        let Self { events, executor, sites, lock, .. } = self;
+        let faults = executor.with_root_cause(sites, faults).await;
+        if *lock == RunLockState::Held
+            && let Err(fault) = executor.run_after_failure(sites).await
+        {
+            events.emit(Event::Warning(fault.in_stage(Stage::After)));
+        }
+        Err(faults)
+    }
+
+    /// Runs the stages that need the connection.
+    async fn run_connected(&mut self) -> Result<(), Vec<Fault>> {
+        let Self { settings, events, executor, sites, lock } = self;
+        let writes = settings.command.may_write();
+        if writes {
+            executor.report_steps(sites);
+        }
+        if settings.database.is_some() {
+            run_stage(events, Stage::Database, async { executor.connect(sites).await.map_err(single_fault) }).await?;
+        }
+        let enter = sites.take_server_slot();
+        match writes {
+            true => {
+                // Slot first, then lock: a reconnecting run takes them in the same order.
+                let locking = async {
+                    enter.await.map_err(single_fault)?;
+                    executor.take_run_lock().await.map_err(single_fault)
+                };
+                run_stage(events, Stage::Lock, locking).await?;
+                *lock = RunLockState::Held;
+            }
+            false => enter.await.map_err(single_fault)?,
+        }
+        if writes && settings.steps.has_work_before_plan() {
+            run_stage(events, Stage::Before, async { executor.run_before_plan(sites).await.map_err(single_fault) })
+                .await?;
+        }
+        run_stage(events, Stage::Plan, executor.plan(sites)).await?;
+        if writes && executor.has_work() {
+            if executor.met_conditions().contains(&When::Pending)
+                && settings.steps.steps_before_pending().next().is_some()
+            {
+                run_stage(events, Stage::Before, async {
+                    executor.run_before_migration(sites).await.map_err(single_fault)
+                })
+                .await?;
+            }
+            run_stage(events, Stage::Migrate, async { executor.migrate(sites).await.map_err(single_fault) }).await?;
+        }
+        if writes || settings.command == Command::Verify {
+            run_stage(events, Stage::Verify, executor.verify(sites)).await?;
+        }
+        if writes && !settings.steps.after.is_empty() {
+            run_stage(events, Stage::After, async { executor.run_after_success(sites).await.map_err(single_fault) })
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn close(self) -> Result<(), Fault> {
+        self.executor.close().await;
+        self.sites.close().await
+    }
+}
+
+/// Runs one stage and reports its start and its success. Its faults are marked with the stage.
+async fn run_stage<T>(
+    events: &Events,
+    stage: Stage,
+    work: impl Future<Output = Result<T, Vec<Fault>>>,
+) -> Result<T, Vec<Fault>> {
+    events.emit(Event::StageStarted(stage));
+    let done =
+        work.await.map_err(|faults| faults.into_iter().map(|fault| fault.in_stage(stage)).collect::<Vec<_>>())?;
+    events.emit(Event::StageDone(stage));
+    Ok(done)
+}
+
+fn single_fault(fault: Fault) -> Vec<Fault> {
+    vec![fault]
+}
