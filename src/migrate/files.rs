@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The migrations of a directory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MigrationFiles {
     pub(super) layouts: Vec<Layout>,
     pub(super) application: Option<Application>,

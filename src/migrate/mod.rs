@@ -24,4 +24,4 @@ pub use migration::Migration;
 pub use pipeline::{SessionOutcome, StoppedAt};
 pub use resumable_refusal::refuse_half_done;
 pub use script::run_script;
-pub use transaction::{FLUSH, FreshState};
+pub use transaction::{FLUSH, FreshState, ROLLBACK};

@@ -49,7 +49,9 @@ impl Pipeline<'_> {
     pub async fn apply_all(&self, pending: &[&Migration], first_index: usize) -> Result<SessionOutcome, StoppedAt> {
         let mut index = first_index;
         self.start_attempt(0);
-        let mut first = Some(self.create_ledger_and_apply_first(pending, first_index).await?);
+        let (created, first) = self.create_ledger_and_apply_first(pending, first_index).await;
+        created.map_err(|fault| StoppedAt { at: first_index, fault })?;
+        let mut first = Some(first);
         while index < pending.len() {
             if index > first_index && pending.get(index - 1).is_some_and(|before| before.leaves_traces) {
                 return Ok(SessionOutcome::NeedsNewSession(index));
@@ -110,22 +112,22 @@ impl Pipeline<'_> {
     }
 
     /// Creates the ledger and sends the first files right after it, without waiting. That is safe: without a ledger
-    /// they can't be recorded, and are rolled back. Files without a transaction wait for the ledger.
+    /// they can't be recorded, and are rolled back. Files without a transaction wait for the ledger. Returns both results.
     async fn create_ledger_and_apply_first(
         &self,
         pending: &[&Migration],
         first_index: usize,
-    ) -> Result<Result<usize, StoppedAt>, StoppedAt> {
-        let stopped = |fault| StoppedAt { at: first_index, fault };
+    ) -> (Result<(), Fault>, Result<usize, StoppedAt>) {
         if first_index > 0 {
-            return Ok(self.apply_next_batch(pending, first_index).await);
+            return (Ok(()), self.apply_next_batch(pending, first_index).await);
         }
-        if !pending.first().is_some_and(|migration| migration.execution == Execution::SingleQuery) {
-            self.create_ledger().await.map_err(stopped)?;
-            return Ok(self.apply_next_batch(pending, 0).await);
+        if pending.first().is_some_and(|migration| migration.execution == Execution::SingleQuery) {
+            return join(self.create_ledger(), self.apply_next_batch(pending, 0)).await;
         }
-        let (created, applied) = join(self.create_ledger(), self.apply_next_batch(pending, 0)).await;
-        created.map_err(stopped).map(|()| applied)
+        match self.create_ledger().await {
+            Ok(()) => (Ok(()), self.apply_next_batch(pending, 0).await),
+            Err(fault) => (Err(fault), Ok(0)),
+        }
     }
 
     /// Applies the migration at `index` and, if they can be pipelined with it, those after it. Returns the index of the

@@ -145,7 +145,7 @@ pub(super) const OWN_ENCODING: &str = "SET client_encoding TO 'UTF8'";
 pub const FLUSH: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 
 /// Leaves a block, and resets the role and the encoding, which could prevent us from reading the ledger afterwards.
-pub(super) const ROLLBACK: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL";
+pub const ROLLBACK: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL";
 
 /// [`ROLLBACK`], followed by [`FLUSH`].
 pub(super) const ROLLBACK_AND_FLUSH: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \

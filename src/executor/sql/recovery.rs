@@ -1,11 +1,11 @@
 //! Recovery of work that did not end by itself: it was stopped, or its connection was lost. The ledger decides, read
 //! over a session that responds; a migration about which it can't be read is in doubt.
 
-use super::{SqlExecutor, require_ledger, require_session};
+use super::{planned::PlannedSql, setup::SqlSetup};
 use crate::{
-    executor::invalid_index_faults,
+    executor::{invalid_index_faults, lock_holder},
     fault::{Code, Fault, Stage},
-    ledger::{Ledger, LedgerState, invalid_indexes_sql},
+    ledger::{LedgerState, invalid_indexes_sql},
     migrate::{self, StoppedAt},
     postgres::{
         Session,
@@ -23,61 +23,25 @@ use tokio::time::timeout;
 /// The pause between two cancel requests: one that arrives between two statements has no effect.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(150);
 
-impl SqlExecutor<'_> {
-    /// Replaces the first fault by the cause of the lost connection, if that is what it reports: the bastion and the
-    /// session's driver know more than the query that found it closed.
-    pub async fn with_root_cause(&mut self, transport: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
-        if let Some(first) = faults.first_mut() {
-            *first = self.root_cause(transport, first.clone()).await;
-        }
-        faults
-    }
-
-    async fn root_cause(&mut self, transport: &Transport, symptom: Fault) -> Fault {
-        if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
-            return symptom;
-        }
-        let cause = match (transport.loss_fault(), &mut self.session) {
-            (Some(bastion), _) => Some(bastion),
-            // A symptom that the server itself reported contains its cause.
-            (None, Some(session)) if symptom.sqlstate.is_none() => session.close_reason().await,
-            (None, _) => None,
-        };
-        match cause {
-            Some(cause) if cause.cause != symptom.cause => {
-                cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
-            }
-            _ => symptom,
-        }
-    }
-
+impl PlannedSql<'_> {
     /// Stops work whose future was dropped: cancels the statement until the session responds, rolls back, and reads
     /// from the ledger what was committed meanwhile.
     ///
     /// # Errors
     /// The reason why its outcome is unknown.
-    pub async fn stop_work(&self, transport: &Transport) -> Result<(), Fault> {
-        let Some(session) = &self.session else { return Ok(()) };
-        let canceller = session.canceller();
-        let sql = self.commits.rollback_sql();
-        let mut rollback = std::pin::pin!(session.client.batch_execute(sql));
-        let result = loop {
-            match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
-                Ok(Err(error)) if is_late_cancel(&statement_fault(&error)) => {
-                    rollback.set(session.client.batch_execute(sql));
-                }
-                Ok(result) => break result,
-                Err(_) => canceller.cancel(transport).await?,
-            }
-        };
-        result.map_err(|error| statement_fault(&error))?;
+    pub(super) async fn stop_work(&self, transport: &Transport) -> Result<(), Fault> {
+        let is_settled = || self.commits.sent.get() == self.commits.committed.get();
+        // The next session was being opened.
+        if self.session.client.is_closed() && is_settled() {
+            return Ok(());
+        }
+        interrupt_and_roll_back(&self.session, transport, self.commits.rollback_sql()).await?;
         self.commits.record_rollback();
-        let Some(ledger) = &self.ledger else { return Ok(()) };
-        if self.commits.sent.get() == self.commits.committed.get() {
+        if is_settled() {
             return Ok(());
         }
         let content = loop {
-            match self.read_created_ledger(ledger).await {
+            match self.read_created_ledger().await {
                 Err(fault) if is_late_cancel(&fault) => {}
                 result => break result?,
             }
@@ -89,10 +53,10 @@ impl SqlExecutor<'_> {
 
     /// Warns of indexes that a failed file left INVALID, and explains its fault by them. If the query fails, the next
     /// run and `verify` report them.
-    pub(crate) async fn explain_by_leftovers(&self, fault: Fault) -> Fault {
-        let Some(session) = &self.session else { return fault };
+    pub(super) async fn explain_by_leftovers(&self, fault: Fault) -> Fault {
         let query = OwnQuery::read_only(invalid_indexes_sql());
-        let Ok(rows) = answer_within(self.settings.wait_timeout, query_rows(&session.client, &query)).await else {
+        let Ok(rows) = answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await
+        else {
             return fault;
         };
         let invalid = LedgerState::from_rows(&rows).invalid_indexes;
@@ -102,27 +66,29 @@ impl SqlExecutor<'_> {
 
     fn warn_of_new_invalid_indexes(&self, invalid: &[String]) {
         for index in invalid.iter().filter(|index| !self.ledger_before.invalid_indexes.contains(index)) {
-            self.events.emit(Event::Warning(invalid_index_faults::leftover_warning(index).in_stage(Stage::Migrate)));
+            self.setup
+                .events
+                .emit(Event::Warning(invalid_index_faults::leftover_warning(index).in_stage(Stage::Migrate)));
         }
     }
 
     /// Reports the migrations whose outcome is unknown, after a stop that did not succeed in time.
-    pub fn report_in_doubt(&self) {
+    pub(super) fn report_in_doubt(&self) {
         let unknown = self.pending.iter().take(self.commits.sent.get()).skip(self.commits.durable.get());
         for migration in unknown {
-            self.events.emit(Event::InDoubt { index: migration.id.index });
+            self.setup.events.emit(Event::InDoubt { index: migration.id.index });
         }
     }
 
     /// Reconnects and reads the outcome of the migrations that were in flight: what is not in the ledger was rolled
     /// back.
-    pub(crate) async fn settle_after_loss(
+    pub(super) async fn settle_after_loss(
         &mut self,
         transport: &mut Transport,
         stopped: StoppedAt,
     ) -> Result<(), Fault> {
-        let lost = self.root_cause(transport, stopped.fault).await;
-        self.events.emit(Event::Waiting {
+        let lost = root_cause(&mut self.session, transport, stopped.fault).await;
+        self.setup.events.emit(Event::Waiting {
             what: "the database, to see what was committed".to_owned(),
             why: lost.cause.clone(),
         });
@@ -153,14 +119,13 @@ impl SqlExecutor<'_> {
 
     /// Reads the ledger after the work. A connection that broke meanwhile is opened again: everything is committed, and
     /// only the proof is missing.
-    pub(crate) async fn read_ledger_after(&mut self, transport: &mut Transport) -> Result<LedgerState, Fault> {
-        let wait = self.settings.wait_timeout;
-        let lost =
-            match answer_within(wait, self.read_ledger(&require_ledger(self.ledger.as_ref())?.as_created())).await {
-                Err(lost) if lost.code.ends_session() => self.root_cause(transport, lost).await,
-                result => return result,
-            };
-        self.events.emit(Event::Waiting {
+    pub(super) async fn read_ledger_after(&mut self, transport: &mut Transport) -> Result<LedgerState, Fault> {
+        let wait = self.setup.settings.wait_timeout;
+        let lost = match answer_within(wait, self.read_ledger(&self.ledger.as_created())).await {
+            Err(lost) if lost.code.ends_session() => root_cause(&mut self.session, transport, lost).await,
+            result => return result,
+        };
+        self.setup.events.emit(Event::Waiting {
             what: "the database, to read the ledger again".to_owned(),
             why: lost.cause.clone(),
         });
@@ -175,43 +140,33 @@ impl SqlExecutor<'_> {
     /// has ended, and its transaction with it; until then the new session must not be used. The lost one is closed
     /// first, as the server may still have it.
     async fn reconnect_and_read(&mut self, transport: &mut Transport) -> Result<LedgerState, Fault> {
-        let wait = self.settings.wait_timeout;
+        let wait = self.setup.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
-        if let Some(old) = &mut self.session {
-            old.abort_driver().await;
-        }
-        let session = timeout(wait, self.reconnect_locked(transport)).await.unwrap_or_else(|_| Err(late()))?;
-        self.session = Some(session);
-        answer_within(wait, self.read_created_ledger(require_ledger(self.ledger.as_ref())?)).await
+        self.session.abort_driver().await;
+        self.session = timeout(wait, self.reconnect_locked(transport)).await.unwrap_or_else(|_| Err(late()))?;
+        answer_within(wait, self.read_created_ledger()).await
     }
 
     /// Reads the ledger; if its creation was rolled back, nothing is recorded. Everything that it returns is durable.
-    async fn read_created_ledger(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
-        let session = require_session(self.session.as_ref())?;
+    async fn read_created_ledger(&self) -> Result<LedgerState, Fault> {
         let query = OwnQuery::read_write(migrate::FLUSH);
-        query_rows(&session.client, &query).await?;
-        let query = ledger.as_created().read_query(&[]).requiring_lock(RunLockRequirement::Held);
-        match query_rows(&session.client, &query).await {
+        query_rows(&self.session.client, &query).await?;
+        let query = self.ledger.as_created().read_query(&[]).requiring_lock(RunLockRequirement::Held);
+        match query_rows(&self.session.client, &query).await {
             Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(LedgerState::default()),
             rows => rows.map(|rows| LedgerState::from_rows(&rows)),
         }
     }
 
     async fn reconnect_locked(&self, transport: &mut Transport) -> Result<Session, Fault> {
-        let (began, wait) = (tokio::time::Instant::now(), self.settings.wait_timeout);
+        let SqlSetup { settings, runner, events, target, startup } = &self.setup;
+        let (began, wait) = (tokio::time::Instant::now(), settings.wait_timeout);
         if transport.loss_fault().is_some() {
-            *transport = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
+            *transport = Transport::connect(settings.route.as_ref(), events).await?;
         }
         let remaining = wait.saturating_sub(began.elapsed());
-        let session = wait::wait_for_session(
-            transport,
-            self.settings.required_database()?,
-            &self.startup,
-            remaining,
-            &self.events,
-        )
-        .await?;
+        let session = wait::wait_for_session(transport, target, startup, remaining, events).await?;
         let is_in_doubt = self.commits.sent.get() > self.commits.committed.get();
         if let Some(xid) = self.commits.xid.get().filter(|_| is_in_doubt) {
             let query = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
@@ -224,17 +179,16 @@ impl SqlExecutor<'_> {
                     status_rows.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned())
                 }
             };
-            self.events.emit_note(format!("transaction {xid} is, according to the server: {status}"));
+            self.setup.events.emit_note(format!("transaction {xid} is, according to the server: {status}"));
         }
         let limit = wait.saturating_sub(began.elapsed());
-        let before = self.session.as_ref().map(|old| old.announced_pid);
         let wait = run_lock::LockWait {
             limit,
             input: "wait-timeout",
-            previous_pid: before,
-            ..crate::executor::lock_holder::lock_wait(self.settings, self.runner)
+            previous_pid: Some(self.session.announced_pid),
+            ..lock_holder::lock_wait(settings, runner)
         };
-        run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
+        run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, events).await?;
         Ok(session)
     }
 
@@ -247,19 +201,19 @@ impl SqlExecutor<'_> {
         // The commits of a killed earlier run may not have been durable either.
         let older = self.ledger_before.recorded.iter().filter(|row| recorded(&row.version).is_none());
         for id in older.filter_map(|row| self.all_migrations.iter().find(|id| id.version == row.version)) {
-            self.events.emit(Event::Unplanned(id.clone()));
-            self.events.emit(Event::LostInCrash { index: id.index });
+            self.setup.events.emit(Event::Unplanned(id.clone()));
+            self.setup.events.emit(Event::LostInCrash { index: id.index });
         }
         for (index, migration) in self.pending.iter().enumerate().skip(self.commits.durable.get()) {
             let (key, version) = (migration.id.index, &migration.id.version);
             let Some(row) = recorded(version) else {
                 self.report_lost_in_crash(index, reported_count);
-                self.events.emit(other_event(key));
+                self.setup.events.emit(other_event(key));
                 return;
             };
             if index >= reported_count {
                 let duration = Duration::from_millis(row.took_ms);
-                self.events.emit(Event::Applied { index: key, took: duration });
+                self.setup.events.emit(Event::Applied { index: key, took: duration });
             }
             self.commits.committed.set(index + 1);
         }
@@ -272,9 +226,52 @@ impl SqlExecutor<'_> {
             return;
         };
         for migration in lost_migrations {
-            self.events.emit(Event::LostInCrash { index: migration.id.index });
+            self.setup.events.emit(Event::LostInCrash { index: migration.id.index });
         }
         self.commits.committed.set(first_index);
+    }
+}
+
+/// Cancels the session's statement until the session responds, and rolls back with this SQL.
+///
+/// # Errors
+/// The reason why the session does not respond.
+pub(super) async fn interrupt_and_roll_back(
+    session: &Session,
+    transport: &Transport,
+    rollback_sql: &str,
+) -> Result<(), Fault> {
+    let canceller = session.canceller();
+    let mut rollback = std::pin::pin!(session.client.batch_execute(rollback_sql));
+    let result = loop {
+        match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
+            Ok(Err(error)) if is_late_cancel(&statement_fault(&error)) => {
+                rollback.set(session.client.batch_execute(rollback_sql));
+            }
+            Ok(result) => break result,
+            Err(_) => canceller.cancel(transport).await?,
+        }
+    };
+    result.map_err(|error| statement_fault(&error))
+}
+
+/// Returns the cause of a lost connection if `symptom` only reports the loss: the bastion and the session's driver know
+/// more than the query that found it closed.
+pub(super) async fn root_cause(session: &mut Session, transport: &Transport, symptom: Fault) -> Fault {
+    if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
+        return symptom;
+    }
+    let cause = match transport.loss_fault() {
+        Some(bastion) => Some(bastion),
+        // A symptom that the server itself reported contains its cause.
+        None if symptom.sqlstate.is_none() => session.close_reason().await,
+        None => None,
+    };
+    match cause {
+        Some(cause) if cause.cause != symptom.cause => {
+            cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
+        }
+        _ => symptom,
     }
 }
 
