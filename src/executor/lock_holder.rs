@@ -36,13 +36,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// Time limit for terminated backends to end.
 const BACKEND_END_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The session that holds the run lock, if a database is given.
+/// The session that holds the run lock.
 #[derive(Debug)]
 pub(super) struct LockHolder<'a> {
     settings: &'a Settings,
     runner: &'a Runner,
     events: Events,
-    session: Option<Session>,
+    session: Session,
     has_lock: bool,
     is_alone: bool,
     /// Set when the session did not respond in time.
@@ -64,38 +64,35 @@ enum MonitorState {
 }
 
 impl<'a> LockHolder<'a> {
-    /// Prepares the holder; connects nothing yet.
-    pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Self {
-        let (is_unresponsive, monitor) = (Cell::new(false), RefCell::default());
-        Self {
-            settings,
-            runner,
-            events,
-            session: None,
-            has_lock: false,
-            is_alone: false,
-            is_unresponsive,
-            monitor,
-            ledger_rows: Vec::new(),
-        }
-    }
-
     /// Opens the session, and takes the lock if it is free.
     ///
     /// # Errors
     /// The reason why the database can't be used.
-    pub(super) async fn connect(&mut self, transport: &Transport) -> Result<(), Fault> {
-        let target = self.settings.required_database()?;
-        let wait = self.settings.wait_timeout;
-        let session = wait::wait_for_session(transport, target, &self.startup_settings(), wait, &self.events).await?;
-        let session = self.session.insert(session);
-        let ledgers_query = snapshot::ledgers_query(self.settings);
+    pub(super) async fn connect(
+        settings: &'a Settings,
+        runner: &'a Runner,
+        events: &Events,
+        transport: &Transport,
+    ) -> Result<Self, Fault> {
+        let target = settings.required_database()?;
+        let wait = settings.wait_timeout;
+        let session =
+            wait::wait_for_session(transport, target, &startup_settings(settings, runner), wait, events).await?;
+        let ledgers_query = snapshot::ledgers_query(settings);
         let preflight_result =
-            preflight::run_preflight(session, target, lock_attempt(self.settings), ledgers_query, wait).await?;
-        (self.has_lock, self.is_alone) = (preflight_result.locked, preflight_result.no_tool_active);
-        self.ledger_rows = preflight_result.extra_rows;
-        self.events.emit(Event::Database(preflight_result.facts));
-        Ok(())
+            preflight::run_preflight(&session, target, lock_attempt(settings), ledgers_query, wait).await?;
+        events.emit(Event::Database(preflight_result.facts));
+        Ok(Self {
+            settings,
+            runner,
+            events: events.clone(),
+            session,
+            has_lock: preflight_result.locked,
+            is_alone: preflight_result.no_tool_active,
+            is_unresponsive: Cell::new(false),
+            monitor: RefCell::default(),
+            ledger_rows: preflight_result.extra_rows,
+        })
     }
 
     /// Takes the run lock.
@@ -104,7 +101,7 @@ impl<'a> LockHolder<'a> {
     /// The holder of the lock.
     pub(super) async fn take_run_lock(&mut self) -> Result<(), Fault> {
         let began = Instant::now();
-        let Some(session) = &self.session else { return Ok(()) };
+        let session = &self.session;
         if !self.has_lock || !self.is_alone {
             let mut wait = lock_wait(self.settings, self.runner);
             if !self.has_lock {
@@ -125,9 +122,8 @@ impl<'a> LockHolder<'a> {
     /// # Errors
     /// The fault of the query.
     pub(super) async fn find_ledgers_again(&mut self) -> Result<(), Fault> {
-        let Some(session) = &self.session else { return Ok(()) };
         let query = snapshot::ledgers_query(self.settings).requiring_lock(self.lock_requirement());
-        self.ledger_rows = self.query_rows(session, &query).await?;
+        self.ledger_rows = self.query_rows(&query).await?;
         Ok(())
     }
 
@@ -136,36 +132,33 @@ impl<'a> LockHolder<'a> {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    async fn query_rows(&self, session: &Session, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
-        answer_within(self.settings.wait_timeout, query_rows(&session.client, query)).await
+    async fn query_rows(&self, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        answer_within(self.settings.wait_timeout, query_rows(&self.session.client, query)).await
     }
 
     /// Returns whether the session is lost, and the lock with it.
     pub(super) fn is_lost(&self) -> bool {
-        self.is_unresponsive.get() || self.session.as_ref().is_some_and(|session| session.client.is_closed())
+        self.is_unresponsive.get() || self.session.client.is_closed()
     }
 
-    /// Returns the session; `None` if no database is given.
-    pub(super) fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+    /// Returns the session.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Starts the activity monitor before the tool: a tool's first lock waits are short.
     pub(super) async fn start_monitor(&self, transport: &Transport) {
-        if self.session.is_some() {
-            drop(self.connected_monitor(transport).await);
-        }
+        drop(self.connected_monitor(transport).await);
     }
 
-    /// Resolves when the lock is lost, and reports meanwhile which sessions block others. Without a database it never
-    /// resolves.
+    /// Resolves when the lock is lost, and reports meanwhile which sessions block others.
     pub(super) async fn monitor_until_lost(
         &self,
         transport: &Transport,
         pids: impl Fn() -> Vec<i32>,
         lock_waits: &LockWaits,
     ) -> Fault {
-        let Some(session) = &self.session else { return std::future::pending().await };
+        let session = &self.session;
         let monitoring = async {
             match self.connected_monitor(transport).await {
                 Some(monitor) => {
@@ -219,14 +212,13 @@ impl<'a> LockHolder<'a> {
         }
     }
 
-    /// Returns the INVALID indexes by their SQL names; none if no database is given.
+    /// Returns the INVALID indexes by their SQL names.
     ///
     /// # Errors
     /// The fault of the query.
     pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
-        let Some(session) = &self.session else { return Ok(Vec::new()) };
         let query = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.lock_requirement());
-        let rows = self.query_rows(session, &query).await?;
+        let rows = self.query_rows(&query).await?;
         Ok(rows.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
     }
 
@@ -272,15 +264,21 @@ impl<'a> LockHolder<'a> {
     /// # Errors
     /// The reason why it can't.
     pub(super) async fn reconnect(&mut self, transport: &Transport) -> Result<(), Fault> {
-        let (Some(target), Some(old)) = (&self.settings.database, &mut self.session) else { return Ok(()) };
-        old.abort_driver().await;
+        let target = self.settings.required_database()?;
+        self.session.abort_driver().await;
         self.monitor.take();
-        let before = Some(old.announced_pid);
+        let before = Some(self.session.announced_pid);
         let limit = self.settings.wait_timeout;
         let timeout_fault = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
         let session = timeout(limit, async {
-            let session =
-                wait::wait_for_session(transport, target, &self.startup_settings(), limit, &self.events).await?;
+            let session = wait::wait_for_session(
+                transport,
+                target,
+                &startup_settings(self.settings, self.runner),
+                limit,
+                &self.events,
+            )
+            .await?;
             let wait = LockWait {
                 limit,
                 input: "wait-timeout",
@@ -290,7 +288,7 @@ impl<'a> LockHolder<'a> {
             run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             Ok(session)
         });
-        self.session = Some(session.await.unwrap_or(Err(timeout_fault))?);
+        self.session = session.await.unwrap_or(Err(timeout_fault))?;
         self.is_unresponsive.set(false);
         Ok(())
     }
@@ -302,7 +300,6 @@ impl<'a> LockHolder<'a> {
     /// # Errors
     /// The fault of the query.
     pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
-        let Some(session) = &self.session else { return Ok(()) };
         let WatchedSessions { application_name, pids, .. } = self.watched_sessions(pids);
         let application_literal = crate::postgres::quote_literal(if self.has_lock { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
@@ -313,23 +310,12 @@ impl<'a> LockHolder<'a> {
         );
         let deadline = Instant::now() + BACKEND_END_TIMEOUT;
         loop {
-            let remaining_rows = self.query_rows(session, &OwnQuery::read_only(&sql)).await?;
+            let remaining_rows = self.query_rows(&OwnQuery::read_only(&sql)).await?;
             if remaining_rows.is_empty() || Instant::now() >= deadline {
                 return Ok(());
             }
             sleep(Duration::from_millis(100)).await;
         }
-    }
-
-    /// Returns the start-up settings of a session that can only read, so that no change can come from it.
-    fn startup_settings(&self) -> StartupSettings {
-        let options = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
-            -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
-        let name = run_lock::application_name(self.runner);
-        let mut startup = StartupSettings::new(name, options, self.settings.database.as_ref());
-        // After the user's own options, so that none of them can turn it off.
-        startup.options += " -c default_transaction_read_only=on";
-        startup
     }
 
     /// Closes the session, which releases the lock.
@@ -339,10 +325,19 @@ impl<'a> LockHolder<'a> {
         {
             monitor.close().await;
         }
-        if let Some(session) = self.session {
-            session.close().await;
-        }
+        self.session.close().await;
     }
+}
+
+/// Returns the start-up settings of a session that can only read, so that no change can come from it.
+fn startup_settings(settings: &Settings, runner: &Runner) -> StartupSettings {
+    let options = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
+        -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
+    let name = run_lock::application_name(runner);
+    let mut startup = StartupSettings::new(name, options, settings.database.as_ref());
+    // After the user's own options, so that none of them can turn it off.
+    startup.options += " -c default_transaction_read_only=on";
+    startup
 }
 
 /// Resolves when the session or only the lock is lost, or when it does not respond within `wait`.

@@ -18,7 +18,6 @@ use crate::{
     site::Sites,
 };
 use futures_util::future::join;
-use lock_holder::LockHolder;
 use tool::snapshot::LedgerSnapshot;
 
 /// Reports the tables that were ignored although they have the name of a ledger.
@@ -187,12 +186,11 @@ impl<'a> Executor<'a> {
             StepPhase::Migrate => &settings.steps.migrate,
             StepPhase::After => &settings.steps.after,
         };
-        let mut no_holder = LockHolder::new(settings, sites.runner, sites.events.clone());
         let lock_holder = match self {
             // After a failure the lock may be lost: then there is nothing left to watch.
-            Self::Tool(tool) if !tool.lock_holder.is_lost() => &mut tool.lock_holder,
+            Self::Tool(tool) => tool.lock_holder.as_mut().filter(|holder| !holder.is_lost()),
             // The session that runs the migration also holds the lock, and notices its loss itself.
-            Self::Sql(_) | Self::Tool(_) => &mut no_holder,
+            Self::Sql(_) => None,
         };
         Box::pin(step::run_steps(sites, lock_holder, (phase, steps), conditions)).await
     }

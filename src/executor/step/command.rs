@@ -12,6 +12,7 @@ use crate::{
         container_spec::{SessionAccess, SessionTerms},
     },
     tool::CommandLine,
+    transport::Transport,
 };
 use futures_util::future::{Either, select};
 use std::{cell::RefCell, pin::pin, time::Duration};
@@ -36,11 +37,11 @@ pub(crate) struct CommandRun<'e> {
 /// The fault of the command, `step-timeout`, or `commit-in-doubt` if its outcome is unknown.
 pub(crate) async fn run_command(
     sites: &mut Sites<'_>,
-    lock_holder: &mut LockHolder<'_>,
+    mut lock_holder: Option<&mut LockHolder<'_>>,
     command_run: CommandRun<'_>,
 ) -> Result<(), Fault> {
     let Some(limit) = command_run.timeout else { return run_with_retries(sites, lock_holder, command_run).await };
-    if let Ok(done) = timeout(limit, run_with_retries(sites, lock_holder, command_run)).await {
+    if let Ok(done) = timeout(limit, run_with_retries(sites, lock_holder.as_deref_mut(), command_run)).await {
         return done;
     }
     let cause = format!("`{}` was not done after {} s", command_run.command.display_text(), limit.as_secs());
@@ -49,7 +50,9 @@ pub(crate) async fn run_command(
         return Err(sites.give_up(format!("{cause}, and could not be stopped: the connection to the server is lost")));
     }
     ended?;
-    lock_holder.end_backends(sites.backend_pids()).await?;
+    if let Some(holder) = lock_holder {
+        holder.end_backends(sites.backend_pids()).await?;
+    }
     Err(sites.with_timeout_context(Fault::new(Code::StepTimeout, cause)))
 }
 
@@ -71,16 +74,22 @@ enum LockWaitLimit {
 
 async fn run_with_retries(
     sites: &mut Sites<'_>,
-    lock_holder: &mut LockHolder<'_>,
+    mut lock_holder: Option<&mut LockHolder<'_>>,
     command_run: CommandRun<'_>,
 ) -> Result<(), Fault> {
     let (mut mode, mut transcript) = (RunMode::Start, RefCell::new(Transcript::default()));
     let lock_retries = LockRetries { lock_timeout: sites.settings.safety.lock_timeout, retries: command_run.retries };
     let lock_waits = LockWaits::default();
-    let broken = lock_holder.invalid_indexes().await?;
-    lock_holder.start_monitor(sites.transport()?).await;
-    let (mut state, mut follower_failures) =
-        (RetryState { attempt: 0, lock_limit: LockWaitLimit::Limited, invalid_before: broken }, 0);
+    let invalid_before = match &lock_holder {
+        Some(holder) => {
+            let invalid_indexes = holder.invalid_indexes().await?;
+            holder.start_monitor(sites.transport()?).await;
+            invalid_indexes
+        }
+        None => Vec::new(),
+    };
+    let mut state = RetryState { attempt: 0, lock_limit: LockWaitLimit::Limited, invalid_before };
+    let mut follower_failures = 0;
     loop {
         let lock_timeout = begin_attempt(&lock_waits, lock_retries, &state);
         let terms = SessionTerms {
@@ -88,7 +97,7 @@ async fn run_with_retries(
             ..SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command))
         };
         let task = SiteCommand { site: command_run.site, command: command_run.command, terms };
-        let Err(fault) = run_once(sites, lock_holder, task, mode, &transcript, &lock_waits).await else {
+        let Err(fault) = run_once(sites, lock_holder.as_deref(), task, mode, &transcript, &lock_waits).await else {
             return Ok(());
         };
         if sites.may_be_detached(command_run.site, &fault) {
@@ -97,7 +106,7 @@ async fn run_with_retries(
                 sites.stop_commands().await?;
                 return Err(fault.detail("so the work was stopped"));
             }
-            reattach(sites, lock_holder, &fault).await?;
+            reattach(sites, lock_holder.as_deref_mut(), &fault).await?;
             mode = RunMode::Resume;
             continue;
         }
@@ -105,7 +114,7 @@ async fn run_with_retries(
         if fault.code != Code::LockTimeout {
             return Err(fault);
         }
-        state = prepare_retry(sites, lock_holder, (lock_retries, state), &lock_waits, fault).await?;
+        state = prepare_retry(sites, lock_holder.as_deref(), (lock_retries, state), &lock_waits, fault).await?;
         (mode, transcript) = (RunMode::Start, RefCell::default());
     }
 }
@@ -131,13 +140,16 @@ fn begin_attempt(lock_waits: &LockWaits, lock_retries: LockRetries, state: &Retr
 /// The given fault, if this was the last attempt.
 async fn prepare_retry(
     sites: &Sites<'_>,
-    lock_holder: &LockHolder<'_>,
+    lock_holder: Option<&LockHolder<'_>>,
     (lock_retries, state): (LockRetries, RetryState),
     lock_waits: &LockWaits,
     fault: Fault,
 ) -> Result<RetryState, Fault> {
     let blockers = lock_waits.describe_blockers();
-    let invalid_indexes = lock_holder.invalid_indexes().await.unwrap_or_default();
+    let invalid_indexes = match lock_holder {
+        Some(holder) => holder.invalid_indexes().await.unwrap_or_default(),
+        None => Vec::new(),
+    };
     let invalid_indexes: Vec<String> =
         invalid_indexes.into_iter().filter(|index| !state.invalid_before.contains(index)).collect();
     let blocked_form = lock_waits.current_blockers().into_iter().rev().find_map(|blocker| blocker.form);
@@ -150,8 +162,11 @@ async fn prepare_retry(
             what: format!("another try of the tool, in which {blocked_form} may wait as long as the run may take"),
             why: fault.cause.clone(),
         });
-        let dropped = lock_holder.drop_indexes(sites.transport()?, &invalid_indexes, lock_waits).await;
-        dropped.map_err(|error| fault.detail(format!("what it left behind could not be dropped: {}", error.cause)))?;
+        if let Some(holder) = lock_holder {
+            let dropped = holder.drop_indexes(sites.transport()?, &invalid_indexes, lock_waits).await;
+            dropped
+                .map_err(|error| fault.detail(format!("what it left behind could not be dropped: {}", error.cause)))?;
+        }
         return Ok(RetryState { lock_limit: LockWaitLimit::Unlimited, ..state });
     }
     let described_fault = match &blockers {
@@ -176,11 +191,11 @@ async fn prepare_retry(
 /// Pauses; the monitor checks meanwhile whether the blocking sessions are still there.
 async fn pause_before_retry(
     sites: &Sites<'_>,
-    lock_holder: &LockHolder<'_>,
+    lock_holder: Option<&LockHolder<'_>>,
     lock_waits: &LockWaits,
     pause: Duration,
 ) -> Result<(), Fault> {
-    let watch = lock_holder.monitor_until_lost(sites.transport()?, Vec::new, lock_waits);
+    let watch = monitor_until_lost(lock_holder, sites.transport()?, Vec::new, lock_waits);
     match select(pin!(lock_waits.pause_while_blocked(pause)), pin!(watch)).await {
         Either::Left(((), _)) => Ok(()),
         Either::Right((lost, _)) => Err(lost),
@@ -188,7 +203,11 @@ async fn pause_before_retry(
 }
 
 /// Reconnects, takes the slot and the run lock again, and stops the command if the lock is gone.
-async fn reattach(sites: &mut Sites<'_>, lock_holder: &mut LockHolder<'_>, lost: &Fault) -> Result<(), Fault> {
+async fn reattach(
+    sites: &mut Sites<'_>,
+    mut lock_holder: Option<&mut LockHolder<'_>>,
+    lost: &Fault,
+) -> Result<(), Fault> {
     let mut lost = lost.clone();
     loop {
         let was_lost = sites.is_connection_lost();
@@ -196,7 +215,8 @@ async fn reattach(sites: &mut Sites<'_>, lock_holder: &mut LockHolder<'_>, lost:
         if !was_lost {
             return Ok(());
         }
-        match lock_holder.reconnect(sites.transport()?).await {
+        let Some(holder) = lock_holder.as_deref_mut() else { return Ok(()) };
+        match holder.reconnect(sites.transport()?).await {
             Ok(()) => return Ok(()),
             Err(fault) if sites.is_connection_lost() => lost = fault,
             Err(fault) => {
@@ -210,14 +230,14 @@ async fn reattach(sites: &mut Sites<'_>, lock_holder: &mut LockHolder<'_>, lost:
 /// Runs one attempt, until it ends or the lock is lost.
 async fn run_once(
     sites: &Sites<'_>,
-    lock_holder: &LockHolder<'_>,
+    lock_holder: Option<&LockHolder<'_>>,
     task: SiteCommand<'_>,
     mode: RunMode,
     transcript: &RefCell<Transcript>,
     lock_waits: &LockWaits,
 ) -> Result<(), Fault> {
     let work = sites.run_to_success(task, mode, transcript);
-    let watch = lock_holder.monitor_until_lost(sites.transport()?, || sites.backend_pids(), lock_waits);
+    let watch = monitor_until_lost(lock_holder, sites.transport()?, || sites.backend_pids(), lock_waits);
     match select(pin!(work), pin!(watch)).await {
         Either::Left((done, _)) => done,
         // A command that runs on without a connection is followed again.
@@ -226,5 +246,18 @@ async fn run_once(
             sites.stop_commands().await?;
             Err(lost.detail("so the work was stopped"))
         }
+    }
+}
+
+/// Resolves when the run lock is lost, and reports meanwhile which sessions block others; without a holder never.
+async fn monitor_until_lost(
+    lock_holder: Option<&LockHolder<'_>>,
+    transport: &Transport,
+    pids: impl Fn() -> Vec<i32>,
+    lock_waits: &LockWaits,
+) -> Fault {
+    match lock_holder {
+        Some(holder) => holder.monitor_until_lost(transport, pids, lock_waits).await,
+        None => std::future::pending().await,
     }
 }

@@ -32,13 +32,13 @@ fn step_id(phase: StepPhase, index: usize, step: &Step) -> StepId {
     StepId { phase, at: index, name: step.name.clone() }
 }
 
-/// Runs the steps whose `when` is met.
+/// Runs the steps whose `when` is met; `lock_holder` is watched meanwhile, if there is one.
 ///
 /// # Errors
 /// The fault of the first required step that failed.
 pub(super) async fn run_steps(
     sites: &mut Sites<'_>,
-    lock_holder: &mut LockHolder<'_>,
+    mut lock_holder: Option<&mut LockHolder<'_>>,
     (phase, steps): (StepPhase, &[Step]),
     conditions: &[When],
 ) -> Result<(), Fault> {
@@ -48,7 +48,7 @@ pub(super) async fn run_steps(
         let done = match &step.work {
             StepWork::Command { line, site } => {
                 let command_run = CommandRun { site, command: line, retries: step.retries, timeout: step.timeout };
-                run_command(sites, lock_holder, command_run).await
+                run_command(sites, lock_holder.as_deref_mut(), command_run).await
             }
             StepWork::Sql { shown, path } => sql_file::run_sql_file(sites, shown, path, step.timeout).await,
         };

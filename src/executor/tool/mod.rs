@@ -3,6 +3,7 @@
 //! read.
 
 mod contradictions;
+mod first_names;
 mod listed;
 mod listing;
 mod plan;
@@ -41,7 +42,9 @@ pub struct ToolExecutor<'a> {
     pub(super) settings: &'a Settings,
     pub(super) tool: &'a ToolSettings,
     pub(super) events: Events,
-    pub(super) lock_holder: LockHolder<'a>,
+    /// The holder of the run lock, once it is connected; without a database there is none.
+    pub(super) lock_holder: Option<LockHolder<'a>>,
+    runner: &'a Runner,
     /// The steps of the migration, in order.
     pub(super) steps: Vec<Step>,
     /// The database before the tool was run.
@@ -84,7 +87,8 @@ impl<'a> ToolExecutor<'a> {
             settings,
             tool,
             events: events.clone(),
-            lock_holder: LockHolder::new(settings, runner, events.clone()),
+            lock_holder: None,
+            runner,
             steps: migration_steps(settings, tool)?,
             initial_snapshot: LedgerSnapshot::default(),
             snapshot_before: LedgerSnapshot::default(),
@@ -102,7 +106,8 @@ impl<'a> ToolExecutor<'a> {
     /// The reason why the database can't be used.
     pub async fn connect(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.settings.database.is_some() {
-            self.lock_holder.connect(sites.transport()?).await?;
+            let holder = LockHolder::connect(self.settings, self.runner, &self.events, sites.transport()?).await?;
+            self.lock_holder = Some(holder);
         }
         Ok(())
     }
@@ -112,7 +117,10 @@ impl<'a> ToolExecutor<'a> {
     /// # Errors
     /// The holder of the lock.
     pub async fn take_run_lock(&mut self) -> Result<(), Fault> {
-        self.lock_holder.take_run_lock().await
+        match &mut self.lock_holder {
+            Some(holder) => holder.take_run_lock().await,
+            None => Ok(()),
+        }
     }
 
     /// Compares the tool's own listing with its ledger.
@@ -261,7 +269,7 @@ impl<'a> ToolExecutor<'a> {
             listed => listed,
         };
         let listed = self.listing.migrations();
-        self.snapshot_before = match self.lock_holder.session() {
+        self.snapshot_before = match &self.lock_holder {
             Some(_) => self.initial_snapshot.clone().with_implied(recipe.keeps, listed),
             None => LedgerSnapshot::from_listing(listed),
         };
@@ -276,13 +284,29 @@ impl<'a> ToolExecutor<'a> {
     /// The fault of reading it.
     pub(super) async fn read_current_snapshot(&self, sites: &Sites<'_>) -> Result<LedgerSnapshot, Fault> {
         let recipe = &self.tool.recipe;
-        match self.lock_holder.session() {
-            Some(session) => {
-                let snapshot = LedgerSnapshot::reread(session, self.lock_holder.lock_requirement(), recipe);
+        match &self.lock_holder {
+            Some(holder) => {
+                let snapshot = LedgerSnapshot::reread(holder.session(), holder.lock_requirement(), recipe);
                 let snapshot = answer_within(self.settings.wait_timeout, snapshot).await?;
                 Ok(snapshot.with_implied(recipe.keeps, self.listing.migrations()))
             }
             None => Ok(LedgerSnapshot::from_listing(self.list_migrations(sites).await?.migrations())),
+        }
+    }
+
+    /// Terminates the backends of a tool that has no client any more.
+    async fn end_backends(&self, sites: &Sites<'_>) -> Result<(), Fault> {
+        match &self.lock_holder {
+            Some(holder) => holder.end_backends(sites.backend_pids()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reconnects the session that holds the run lock.
+    async fn reconnect_holder(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
+        match &mut self.lock_holder {
+            Some(holder) => holder.reconnect(sites.transport()?).await,
+            None => Ok(()),
         }
     }
 
@@ -311,7 +335,9 @@ impl<'a> ToolExecutor<'a> {
 
     /// Closes our session, which releases the lock.
     pub async fn close(self) {
-        self.lock_holder.close().await;
+        if let Some(holder) = self.lock_holder {
+            holder.close().await;
+        }
     }
 }
 

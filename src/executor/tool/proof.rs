@@ -37,7 +37,7 @@ impl ToolExecutor<'_> {
         let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
         // Without a listing the expected migrations are unknown: only new rows prove something.
         let has_evidence = self.listing.is_listed() || now.rows_since(&self.snapshot_before).next().is_some();
-        let proof = match self.lock_holder.session() {
+        let proof = match &self.lock_holder {
             Some(_) if has_evidence && !now.ledgers.is_empty() => Some(Proof::Ledger),
             None if self.listing.is_listed() => Some(Proof::Listing),
             _ => None,
@@ -59,7 +59,7 @@ impl ToolExecutor<'_> {
         let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
         let expects_ledger = self.settings.command != Command::Rollback;
         let recipe = &self.tool.recipe;
-        let is_missing = self.lock_holder.session().is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
+        let is_missing = self.lock_holder.is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
         (expects_ledger && is_missing).then(|| contradictions::no_ledger_fault(recipe))
     }
 
@@ -163,7 +163,7 @@ impl ToolExecutor<'_> {
     }
 
     fn unproven_reason(&self, after: &LedgerSnapshot) -> (&'static str, &'static str) {
-        match self.lock_holder.session() {
+        match &self.lock_holder {
             None => (
                 "no database is given, and the tool has no listing of the applied migrations",
                 "give `database-url`, so that the tool's ledger can be read",
@@ -219,7 +219,7 @@ impl ToolExecutor<'_> {
 
     /// Returns the reason why nothing proves that everything is applied: a tool's exit code does not.
     fn unverifiable_fault(&self) -> Option<Fault> {
-        let has_ledger = self.lock_holder.session().is_none() || !self.snapshot_before.ledgers.is_empty();
+        let has_ledger = self.lock_holder.is_none() || !self.snapshot_before.ledgers.is_empty();
         if self.listing.is_listed() && has_ledger {
             return None;
         }

@@ -18,12 +18,12 @@ impl ToolExecutor<'_> {
     /// # Errors
     /// The fault of reading it.
     pub(crate) async fn read_initial_snapshot(&self) -> Result<LedgerSnapshot, Fault> {
-        match self.lock_holder.session() {
-            Some(session) => {
+        match &self.lock_holder {
+            Some(holder) => {
                 let read = LedgerSnapshot::read(
-                    session,
-                    self.lock_holder.lock_requirement(),
-                    &self.lock_holder.ledger_rows,
+                    holder.session(),
+                    holder.lock_requirement(),
+                    &holder.ledger_rows,
                     &self.tool.recipe,
                 );
                 answer_within(self.settings.wait_timeout, read).await
@@ -33,9 +33,9 @@ impl ToolExecutor<'_> {
     }
 
     async fn reread_snapshot(&self) -> Result<LedgerSnapshot, Fault> {
-        match self.lock_holder.session() {
-            Some(session) => {
-                let read = LedgerSnapshot::reread(session, self.lock_holder.lock_requirement(), &self.tool.recipe);
+        match &self.lock_holder {
+            Some(holder) => {
+                let read = LedgerSnapshot::reread(holder.session(), holder.lock_requirement(), &self.tool.recipe);
                 answer_within(self.settings.wait_timeout, read).await
             }
             None => Ok(LedgerSnapshot::default()),
@@ -47,7 +47,7 @@ impl ToolExecutor<'_> {
     /// # Errors
     /// `tool-unasked`, after the changes are reported; the fault of reading the database.
     pub(crate) async fn check_unchanged(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
-        if self.progress == ToolProgress::NotStarted || self.lock_holder.session().is_none() {
+        if self.progress == ToolProgress::NotStarted || self.lock_holder.is_none() {
             return Ok(());
         }
         let lost = match self.read_settled_snapshot(sites).await {
@@ -63,7 +63,7 @@ impl ToolExecutor<'_> {
         };
         // In any case the run lock was lost with the session.
         sites.stop_commands().await?;
-        let Ok(()) = self.lock_holder.reconnect(sites.transport()?).await else { return Err(lost) };
+        let Ok(()) = self.reconnect_holder(sites).await else { return Err(lost) };
         self.compare_with_initial(sites, &self.read_settled_snapshot(sites).await?)?;
         Err(lost
             .detail("this happened during a read-only command of the tool; the ledger and the schema are unchanged"))
@@ -73,7 +73,7 @@ impl ToolExecutor<'_> {
     /// tool keeps its sessions.
     async fn read_settled_snapshot(&self, sites: &Sites<'_>) -> Result<LedgerSnapshot, Fault> {
         if !sites.has_paused_tool() {
-            self.lock_holder.end_backends(sites.backend_pids()).await?;
+            self.end_backends(sites).await?;
         }
         self.reread_snapshot().await
     }
@@ -108,7 +108,7 @@ impl ToolExecutor<'_> {
     /// # Errors
     /// The fault of reading the database.
     pub(crate) async fn report_unrequested_changes(&self, sites: &Sites<'_>) -> Result<(), Fault> {
-        if self.lock_holder.session().is_some()
+        if self.lock_holder.is_some()
             && let Err(fault) = self.compare_with_initial(sites, &self.reread_snapshot().await?)
         {
             self.events.emit(Event::Warning(fault));
@@ -121,7 +121,9 @@ impl ToolExecutor<'_> {
     /// # Errors
     /// `tool-unasked`, if the run has an approved plan.
     pub(crate) async fn check_early_steps(&mut self, earlier: &LedgerSnapshot) -> Result<(), Fault> {
-        self.lock_holder.find_ledgers_again().await?;
+        if let Some(holder) = &mut self.lock_holder {
+            holder.find_ledgers_again().await?;
+        }
         let now = self.read_initial_snapshot().await?;
         if now.rows_since(earlier).next().is_none() && earlier.rows_since(&now).next().is_none() {
             return Ok(());

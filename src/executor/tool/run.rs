@@ -35,7 +35,7 @@ impl ToolExecutor<'_> {
         sites.forget_last_started();
         let steps = std::mem::take(&mut self.steps);
         let conditions = self.met_conditions();
-        let done = step::run_steps(sites, &mut self.lock_holder, (StepPhase::Migrate, &steps), conditions);
+        let done = step::run_steps(sites, self.lock_holder.as_mut(), (StepPhase::Migrate, &steps), conditions);
         let mut failed = done.await.err();
         self.steps = steps;
         if let Some(delivery) = sites.settings_delivery(&self.tool.site, &self.command_texts()) {
@@ -129,9 +129,9 @@ impl ToolExecutor<'_> {
         }
         // A command whose exit was not seen must not change the database any more.
         sites.stop_commands().await?;
-        self.lock_holder.reconnect(sites.transport()?).await?;
+        self.reconnect_holder(sites).await?;
         // The tool has ended; its backends may not have noticed yet.
-        self.lock_holder.end_backends(sites.backend_pids()).await?;
+        self.end_backends(sites).await?;
         self.read_current_snapshot(sites).await
     }
 
@@ -193,8 +193,7 @@ impl ToolExecutor<'_> {
     /// # Errors
     /// The reason why its outcome is unknown.
     pub async fn stop_work(&self, sites: &Sites<'_>) -> Result<(), Fault> {
-        let (ended, backends_ended) =
-            join(sites.stop_commands(), self.lock_holder.end_backends(sites.backend_pids())).await;
+        let (ended, backends_ended) = join(sites.stop_commands(), self.end_backends(sites)).await;
         ended?;
         backends_ended?;
         if self.snapshot_after.is_some() {
