@@ -4,4 +4,4 @@ mod compare;
 mod verify;
 
 pub use compare::{PlanRules, check_approved, compare_with_ledger};
-pub use verify::{missing_after_run, still_pending};
+pub use verify::{invalid_index_fault, missing_after_run, still_pending};

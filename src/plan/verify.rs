@@ -37,7 +37,9 @@ pub fn still_pending(pending: &[Migration], content: &LedgerState) -> Vec<Fault>
     pending.into_iter().chain(content.invalid_indexes.iter().map(invalid_index_fault)).collect()
 }
 
-fn invalid_index_fault(index: &String) -> Fault {
+/// Returns the fault of an INVALID index, given by its SQL name.
+#[must_use]
+pub fn invalid_index_fault(index: &String) -> Fault {
     Fault::new(
         Code::VerifyIndex,
         format!("the index {index} is INVALID: the server keeps it up to date and never uses it"),

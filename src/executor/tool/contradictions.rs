@@ -1,16 +1,13 @@
 //! Contradictions that show a failure of the tool: an impossible listing, changes by a read-only command, and
 //! migrations that were not done, or done beyond the plan, although the tool succeeded.
 
-use super::{listed::ToolListing, snapshot::LedgerSnapshot};
+use super::{first_names::join_first_names, listed::ToolListing, snapshot::LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     ledger::known_tools::ToolMigration,
     run::MigrationId,
     tool::{ListedMigration, Recipe},
 };
-
-/// Number of names that are shown of each kind.
-const MAX_NAMED: usize = 5;
 
 /// Refuses a listing without any migration that it should contain, even with exit code 0: a wrapper may have swallowed
 /// the output.
@@ -123,13 +120,6 @@ pub(crate) fn unrequested_change_fault(
         });
     let first = descriptions.next()?;
     Some(descriptions.fold(Fault::new(Code::ToolUnasked, format!("{subject}, and meanwhile {first}")), Fault::detail))
-}
-
-/// Joins the first few names.
-fn join_first_names(names: impl ExactSizeIterator<Item = String>) -> String {
-    let rest_count = names.len().saturating_sub(MAX_NAMED);
-    let first = names.take(MAX_NAMED).collect::<Vec<_>>().join(", ");
-    if rest_count == 0 { first } else { format!("{first} and {rest_count} more") }
 }
 
 /// Returns the fault of a tool that keeps a ledger, in a database without one.

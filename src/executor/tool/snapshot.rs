@@ -2,7 +2,7 @@
 //! result is judged by this.
 
 use crate::{
-    fault::{Code, Fault},
+    fault::Fault,
     ledger::{
         invalid_indexes_sql,
         known_tools::{self, ToolLedger, ToolMigration},
@@ -212,7 +212,7 @@ impl LedgerSnapshot {
 
     /// Returns the faults for indexes that became INVALID since.
     pub(crate) fn invalid_index_faults_since(&self, before: &Self) -> Vec<Fault> {
-        self.invalid_indexes_since(before).map(invalid_index_fault).collect()
+        self.invalid_indexes_since(before).map(crate::plan::invalid_index_fault).collect()
     }
 
     /// Returns the indexes that became INVALID since.
@@ -227,7 +227,7 @@ impl LedgerSnapshot {
 
     /// Returns the faults for all INVALID indexes.
     pub(crate) fn invalid_index_faults(&self) -> Vec<Fault> {
-        self.invalid_indexes.iter().map(invalid_index_fault).collect()
+        self.invalid_indexes.iter().map(crate::plan::invalid_index_fault).collect()
     }
 }
 
@@ -242,11 +242,4 @@ pub(crate) fn ledgers_query(settings: &Settings) -> OwnQuery {
 fn ledgers_and_tenants_query(tenants: Option<&str>) -> OwnQuery {
     let ledgers = OwnQuery::read_only(known_tools::find_sql());
     tenants.map_or(ledgers.clone(), |column| ledgers.with_appended(&tenants::find_sql(column)))
-}
-
-fn invalid_index_fault(index: &String) -> Fault {
-    Fault::new(
-        Code::VerifyIndex,
-        format!("the index {index} is INVALID: the server keeps it up to date and never uses it"),
-    )
 }

@@ -1,10 +1,8 @@
 //! The tenant that failed and those that were not reached, from the ledgers. A tool that migrates them one after the
 //! other stops at the first that fails; not every tool reports which one that was.
 
+use super::first_names::join_first_names;
 use crate::{run::MigrationId, tool::MigrationStarted};
-
-/// Number of schemas that are named; the summary lists all.
-const MAX_NAMED: usize = 5;
 
 /// Returns the migration at which the work stopped: the one that the tool reported last. For a tool that reports none,
 /// the ledger shows it, if anything was done at all: it is the next one, and with many schemas it is in the only schema
@@ -58,17 +56,13 @@ pub(crate) fn describe_tenants(
         .filter(|s| Some(*s) != failed)
         .collect();
     let failed = failed.map(|schema| format!("; `{schema}` failed")).unwrap_or_default();
-    let schema_names =
-        remaining_schemas.iter().take(MAX_NAMED).map(|schema| format!("`{schema}`")).collect::<Vec<_>>().join(", ");
-    let and_more = match remaining_schemas.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        and_more => format!(" and {and_more} more"),
-    };
+    // The summary lists all.
+    let schema_names = join_first_names(remaining_schemas.iter().map(|schema| format!("`{schema}`")));
     let remaining_schemas = match (remaining_schemas.len(), failed.is_empty()) {
         (0, _) => String::new(),
-        (_, false) => format!("; not migrated: {schema_names}{and_more}"),
+        (_, false) => format!("; not migrated: {schema_names}"),
         // The tool does not report where it stopped.
-        (_, true) => format!("; failed or not reached: {schema_names}{and_more}"),
+        (_, true) => format!("; failed or not reached: {schema_names}"),
     };
     Some(format!("{done} of {} schemas are migrated{failed}{remaining_schemas}", groups.len()))
 }

@@ -1,7 +1,7 @@
 //! Detection of a migration that was done but not recorded: a tool that commits first and records then (Django does,
 //! wherever SQL is deferred) can be ended in between. Then the ledger lacks the migration, and the schema has it.
 
-use super::{ToolExecutor, snapshot::LedgerSnapshot};
+use super::{ToolExecutor, first_names::join_first_names, snapshot::LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     ledger::schema_snapshot,
@@ -11,9 +11,6 @@ use crate::{
     site::Sites,
     tool::Verb,
 };
-
-/// Number of schema objects that are named.
-const MAX_NAMED: usize = 5;
 
 impl ToolExecutor<'_> {
     /// Warns of the migration that was running when the tool ended, if the schema has changed since the last one was
@@ -38,22 +35,21 @@ impl ToolExecutor<'_> {
 
     /// Objects in the schema that are newer than the newest row of the ledger belong to the migration after it.
     async fn done_unrecorded(&self, index: usize, after: &LedgerSnapshot) -> Option<Fault> {
-        let (session, id) = (self.lock_holder.session()?, self.pending.get(index)?);
+        let (holder, id) = (self.lock_holder.as_ref()?, self.pending.get(index)?);
         let tables: Vec<String> = after.ledgers.iter().map(|ledger| ledger.table.to_sql()).collect();
         let query = OwnQuery::read_only(schema_snapshot::since_sql(&tables)?);
-        let rows = answer_within(self.settings.wait_timeout, query_rows(&session.client, &query)).await.ok()?;
+        let rows =
+            answer_within(self.settings.wait_timeout, query_rows(&holder.session().client, &query)).await.ok()?;
         let late_changes = schema_snapshot::SchemaSnapshot::from_rows(&rows);
         let new: Vec<String> = after
             .schema_added_since(&self.snapshot_before)
             .into_iter()
             .filter(|change| late_changes.contains(change))
             .collect();
-        let first = new.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let and_more = new.len().saturating_sub(MAX_NAMED);
-        let and_more = if and_more == 0 { String::new() } else { format!(" and {and_more} more") };
+        let changes = join_first_names(new.iter().cloned());
         (!new.is_empty()).then(|| {
             let cause = format!(
-                "`{}` was running and is not recorded, but the schema contains changes of it: {first}{and_more}",
+                "`{}` was running and is not recorded, but the schema contains changes of it: {changes}",
                 id.label()
             );
             Fault::new(Code::MigrationUnrecorded, cause).fix(format!(
