@@ -50,18 +50,16 @@ impl ParsedHealth {
 }
 
 /// Parses the mapping under `health`, or `false`.
-pub(crate) fn parse_health(value: &Value, origin: &YamlOrigin) -> (Option<ParsedHealth>, Vec<Fault>) {
+pub(crate) fn parse_health(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Option<ParsedHealth> {
     let (title, position) = (origin.title.clone(), origin.positions.first().cloned());
     let mapping = match value {
         Value::Mapping(mapping) => mapping,
-        Value::Bool(false) => return (Some(ParsedHealth::Off), Vec::new()),
+        Value::Bool(false) => return Some(ParsedHealth::Off),
         _ => {
             let fault =
                 fault_about(Code::InputInvalid, &title, position.as_ref(), "it is neither a mapping nor `false`");
-            return (
-                None,
-                vec![fault.fix("write it as `health: { run: … }`, or as `health: {}` for the tool's own check")],
-            );
+            faults.push(fault.fix("write it as `health: { run: … }`, or as `health: {}` for the tool's own check"));
+            return None;
         }
     };
     let mut fields = MappingReader::new(mapping, title, position);
@@ -78,9 +76,11 @@ pub(crate) fn parse_health(value: &Value, origin: &YamlOrigin) -> (Option<Parsed
         let fix = "add `run`, or remove `executor` and `image`";
         fields.add_invalid("the tool's own check runs where the tool does", fix);
     }
-    let MappingReader { title, position, faults, .. } = fields;
+    let MappingReader { title, position, faults: check_faults, .. } = fields;
+    let is_valid = check_faults.is_empty();
+    faults.extend(check_faults);
     let check = ParsedHealthCheck { title, position, line, site_override, interval, timeout, retries };
-    (faults.is_empty().then(|| ParsedHealth::Check(Box::new(check))), faults)
+    is_valid.then(|| ParsedHealth::Check(Box::new(check)))
 }
 
 #[cfg(test)]
@@ -89,7 +89,8 @@ mod tests {
 
     fn parse_text(text: &str) -> (Option<ParsedHealth>, Vec<Fault>) {
         let origin = YamlOrigin { title: "`health`".to_owned(), positions: Vec::new() };
-        parse_health(&serde_yaml::from_str(text).unwrap(), &origin)
+        let mut faults = Vec::new();
+        (parse_health(&serde_yaml::from_str(text).unwrap(), &origin, &mut faults), faults)
     }
 
     #[test]

@@ -47,31 +47,32 @@ pub(crate) fn parse_step_list(
     name: InputName,
     value: &Value,
     origin: &YamlOrigin,
-) -> (Vec<Option<ParsedStep>>, Vec<Fault>) {
+    faults: &mut Vec<Fault>,
+) -> Vec<Option<ParsedStep>> {
     let Value::Sequence(steps) = value else {
         let fault =
             fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), "it is not a list of steps");
-        return (vec![None], vec![fault.fix("write each step as `- run: …` or `- sql: …`")]);
+        faults.push(fault.fix("write each step as `- run: …` or `- sql: …`"));
+        return vec![None];
     };
-    let (mut parsed, mut faults) = (Vec::new(), Vec::new());
-    for (index, value) in steps.iter().enumerate() {
+    let parse = |(index, value): (usize, &Value)| {
         let title = format!("{}, step {}", origin.title, index + 1);
-        let (step, mut step_faults) = parse_step(name, value, title, origin.positions.get(index).cloned());
-        parsed.push(step.filter(|_| step_faults.is_empty()));
-        faults.append(&mut step_faults);
-    }
-    (parsed, faults)
+        parse_step(name, value, (title, origin.positions.get(index).cloned()), faults)
+    };
+    steps.iter().enumerate().map(parse).collect()
 }
 
+/// Returns the step if it has no fault.
 fn parse_step(
     list: InputName,
     value: &Value,
-    title: String,
-    position: Option<FilePosition>,
-) -> (Option<ParsedStep>, Vec<Fault>) {
+    (title, position): (String, Option<FilePosition>),
+    faults: &mut Vec<Fault>,
+) -> Option<ParsedStep> {
     let Value::Mapping(mapping) = value else {
         let fault = fault_about(Code::InputInvalid, &title, position.as_ref(), "it is not a mapping");
-        return (None, vec![fault.fix("write it as `- run: …` or `- sql: …`, with its other keys below")]);
+        faults.push(fault.fix("write it as `- run: …` or `- sql: …`, with its other keys below"));
+        return None;
     };
     let mut fields = MappingReader::new(mapping, title, position);
     let given_name = fields.read_text("name").map(|name| first_line(&name));
@@ -96,8 +97,10 @@ fn parse_step(
     if when == When::Failure && list != InputName::After {
         fields.add_invalid("`when: failure` never applies here: nothing has failed yet", "move the step to `after`");
     }
-    let MappingReader { title, position, faults, .. } = fields;
-    (work.map(|work| ParsedStep { title, position, name, work, timeout, retries, need, when }), faults)
+    let MappingReader { title, position, faults: step_faults, .. } = fields;
+    let is_valid = step_faults.is_empty();
+    faults.extend(step_faults);
+    work.filter(|_| is_valid).map(|work| ParsedStep { title, position, name, work, timeout, retries, need, when })
 }
 
 /// Adds the step's name to the title of later faults.
@@ -146,7 +149,8 @@ mod tests {
 
     fn read(name: InputName, text: &str) -> (Vec<Option<ParsedStep>>, Vec<Fault>) {
         let origin = YamlOrigin { title: format!("`{name}`"), positions: Vec::new() };
-        parse_step_list(name, &serde_yaml::from_str(text).unwrap(), &origin)
+        let mut faults = Vec::new();
+        (parse_step_list(name, &serde_yaml::from_str(text).unwrap(), &origin, &mut faults), faults)
     }
 
     fn only_step(text: &str) -> ParsedStep {

@@ -18,16 +18,19 @@ pub(crate) struct ParsedSteps {
 }
 
 impl ParsedSteps {
-    /// Replaces the list under this input, and returns the faults of the new one.
-    pub(crate) fn replace_list(&mut self, name: InputName, value: &Value, origin: &YamlOrigin) -> Vec<Fault> {
+    /// Replaces the list under this input, and records the faults of the new one.
+    pub(crate) fn replace_list(
+        &mut self,
+        name: InputName,
+        value: &Value,
+        origin: &YamlOrigin,
+        faults: &mut Vec<Fault>,
+    ) {
         if name == InputName::Health {
-            let (parsed, faults) = health::parse_health(value, origin);
-            self.health = parsed;
-            return faults;
+            self.health = health::parse_health(value, origin, faults);
+            return;
         }
-        let (list, faults) = step::parse_step_list(name, value, origin);
-        self.lists.insert(name, list);
-        faults
+        self.lists.insert(name, step::parse_step_list(name, value, origin, faults));
     }
 
     /// Records that the list under this input can't be parsed.

@@ -184,7 +184,7 @@ impl Config {
                 (Some(name), _) if name.is_yaml() => {
                     if !value.is_null() {
                         let origin = self.yaml_origin(&[keys, &[name.name()]].concat(), value);
-                        self.faults.extend(found.parsed_steps.replace_list(name, value, &origin));
+                        found.parsed_steps.replace_list(name, value, &origin, &mut self.faults);
                     }
                 }
                 (Some(name), Ok(text)) => found.values.extend(text.map(|text| (name, text))),

@@ -171,7 +171,7 @@ impl Inputs {
             match candidates.into_iter().next() {
                 Some(Ok(first)) => {
                     if name.is_yaml() {
-                        faults.extend(parse_yaml(name, &first, &mut parsed_steps));
+                        parse_yaml(name, &first, &mut parsed_steps, &mut faults);
                     }
                     sourced.insert(name, first);
                 }
@@ -288,18 +288,18 @@ fn secrets_inside(name: InputName, text: &str) -> Vec<Secret> {
     [inline_secrets::secrets_in_urls(text), assigned].concat()
 }
 
-/// Parses an input that is written in YAML, and returns its faults.
-fn parse_yaml(name: InputName, sourced: &SourcedValue, parsed_steps: &mut ParsedSteps) -> Vec<Fault> {
+/// Parses an input that is written in YAML, and records its faults.
+fn parse_yaml(name: InputName, sourced: &SourcedValue, parsed_steps: &mut ParsedSteps, faults: &mut Vec<Fault>) {
     let origin = YamlOrigin { title: format!("`{name}` ({})", sourced.source), positions: Vec::new() };
     let parsed =
         serde_yaml::from_str(sourced.value.expose()).and_then(|mut value: Value| value.apply_merge().map(|()| value));
     match parsed {
-        Ok(value) => parsed_steps.replace_list(name, &value, &origin),
+        Ok(value) => parsed_steps.replace_list(name, &value, &origin, faults),
         Err(error) => {
             let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
             let fault = fault.fix("write it as in docs/steps.md, below `|` in a workflow");
             parsed_steps.mark_invalid(name);
-            vec![parse_error_lines(&error).into_iter().fold(fault, Fault::detail)]
+            faults.push(parse_error_lines(&error).into_iter().fold(fault, Fault::detail));
         }
     }
 }
