@@ -180,7 +180,8 @@ fn stop_flushing(lab: &Lab) {
 /// Quick files are committed without waiting for the disk: the report takes back what a crash has undone.
 #[test]
 fn files_that_a_crash_undoes_are_reported_as_pending() {
-    let server = Postgres::start(&Options::default());
+    // The background writer, too, flushes the log before it writes a page.
+    let server = Postgres::start(&Options { settings: &["bgwriter_lru_maxpages = 0"], ..Options::default() });
     let lab = prepared(Lab::on(&server));
     let gate = Gate::close(&lab.database, 2);
     stop_flushing(&lab);
