@@ -48,7 +48,7 @@ impl Token {
 pub(crate) struct Tokens<'a> {
     text: &'a str,
     at: usize,
-    inner: Box<dyn Iterator<Item = squawk_lexer::Token> + 'a>,
+    inner: Box<dyn Iterator<Item = (TokenKind, usize)> + 'a>,
     continued: StringContinuation,
 }
 
@@ -64,14 +64,14 @@ enum StringContinuation {
 
 impl<'a> Tokens<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, inner: Box::new(squawk_lexer::tokenize(text)), continued: StringContinuation::No }
+        Self { text, at: 0, inner: tokenize(text), continued: StringContinuation::No }
     }
 
     /// Continues at this byte as if the text began there.
     pub(crate) fn resume_at(&mut self, byte: usize) {
         let rest = self.text.get(byte..).unwrap_or_default();
         self.at = self.text.len() - rest.len();
-        self.inner = Box::new(squawk_lexer::tokenize(rest));
+        self.inner = tokenize(rest);
         self.continued = StringContinuation::No;
     }
 
@@ -102,18 +102,32 @@ impl Iterator for Tokens<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
-        let next = self.inner.next()?;
+        let (kind, length) = self.inner.next()?;
         let start = self.at;
-        let plain_string = matches!(next.kind, TokenKind::Literal { kind: LiteralKind::Str { .. } });
+        let plain_string = matches!(kind, TokenKind::Literal { kind: LiteralKind::Str { .. } });
         let token = if plain_string && self.continued == StringContinuation::NextLine {
             self.continued_escape_string(start)
         } else {
-            self.at = start + usize::try_from(next.len).unwrap_or_default();
-            Token { kind: next.kind, span: Span { start, end: self.at } }
+            self.at = start + length;
+            Token { kind, span: Span { start, end: self.at } }
         };
         self.continued = self.continued_after(token);
         Some(token)
     }
+}
+
+/// Returns the kinds and lengths of a text's tokens. For squawk's lexer a byte order mark at the beginning is whitespace;
+/// inside a file, where a text may begin anywhere, it is a letter like any other (PostgreSQL's scan.l, `ident_cont`).
+fn tokenize(text: &str) -> Box<dyn Iterator<Item = (TokenKind, usize)> + '_> {
+    let is_identifier_part =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii();
+    let (name, rest) = match text.starts_with(squawk_lexer::BOM) {
+        true => text.split_at(text.find(|character| !is_identifier_part(character)).unwrap_or(text.len())),
+        false => ("", text),
+    };
+    let first = (!name.is_empty()).then_some((TokenKind::Ident, name.len()));
+    let others = squawk_lexer::tokenize(rest).map(|token| (token.kind, usize::try_from(token.len).unwrap_or_default()));
+    Box::new(first.into_iter().chain(others))
 }
 
 /// Returns the byte after the closing quote of the escape string whose opening quote is at `start`.
@@ -182,6 +196,14 @@ mod tests {
         assert_eq!(texts("E'a' 'b\\' ; c"), ["E'a'", "'b\\'", ";", "c"], "not on the same line");
         assert_eq!(texts("'a'\n'b\\' ; c"), ["'a'", "'b\\'", ";", "c"], "not after a plain string");
         assert_eq!(texts("E'a'\n'b''c\\''\n'd\\'' ;"), ["E'a'", "'b''c\\''", "'d\\''", ";"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_inside_a_file_is_a_letter() {
+        assert_eq!(texts("\u{feff}\u{b}"), ["\u{feff}"]);
+        assert_eq!(texts("\u{feff}a$1\u{feff};b"), ["\u{feff}a$1\u{feff}", ";", "b"]);
+        assert_eq!(texts("select\u{feff} 1"), ["select\u{feff}", "1"]);
+        assert_eq!(texts("E'a'\n'b'\u{feff};"), ["E'a'", "'b'", "\u{feff}", ";"], "after a continued string");
     }
 
     #[test]
