@@ -16,7 +16,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 16 << 10;
-/// Bytes that may wait to be sent before a write has to wait.
+
 /// Bytes that may wait to be sent before a write has to wait.
 const MAX_UNSENT: usize = 64 << 10;
 
@@ -128,7 +128,7 @@ impl<S: TlsStream + Unpin> TlsStream for FilteredStream<S> {
 
 impl<S> fmt::Debug for FilteredStream<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Sifted")
+        formatter.write_str("FilteredStream")
     }
 }
 
