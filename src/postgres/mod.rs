@@ -2,7 +2,6 @@
 
 mod activity;
 mod activity_query;
-mod backend_messages;
 mod backend_pid;
 mod concurrently;
 pub(crate) mod fault;
@@ -35,7 +34,6 @@ mod watched_sessions;
 mod wire_format;
 
 pub use activity::ActivityMonitor;
-pub(crate) use backend_messages::{BackendEvent, BackendMessages, UpstreamTls};
 pub(crate) use concurrently::waits_for_transactions;
 pub(crate) use frame::{FramePart, MessageFramer, encode_message};
 pub use lock_waits::{Blocker, LockWaits};

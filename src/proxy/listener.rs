@@ -4,13 +4,14 @@
 use super::{
     lock_timeout::LockTimeoutSwitch,
     relay::relay_streams,
+    session_recorder::SessionRecorder,
     startup_packet::{self, FirstPacket, InjectedOptions},
     stats::{ProxyStats, ServerError, Traffic},
     upstream::Upstream,
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{BackendMessages, DatabaseTarget},
+    postgres::DatabaseTarget,
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -281,7 +282,7 @@ impl ProxyListener {
     ) -> Result<(), Vec<u8>> {
         let (server, tls) = upstream.open_secured(packet).await.map_err(|fault| self.record_failure(fault))?;
         self.stats.update_traffic(count);
-        relay_streams(client, server, (BackendMessages::new(tls), switch), &self.stats, || upstream.transport_fault())
+        relay_streams(client, server, (SessionRecorder::new(tls), switch), &self.stats, || upstream.transport_fault())
             .await;
         Ok(())
     }
@@ -300,7 +301,7 @@ impl ProxyListener {
         relay_streams(
             client,
             server,
-            (BackendMessages::unparsed(), LockTimeoutSwitch::inactive()),
+            (SessionRecorder::unparsed(), LockTimeoutSwitch::inactive()),
             &self.stats,
             || upstream.transport_fault(),
         )

@@ -5,6 +5,7 @@ pub(crate) mod fuzzing;
 mod listener;
 mod lock_timeout;
 mod relay;
+mod session_recorder;
 pub(crate) mod startup_packet;
 mod stats;
 mod upstream;

@@ -1,10 +1,8 @@
-//! Parser of the server's messages as they pass through the proxy (PostgreSQL manual, 55.7: type byte, length that
-//! counts itself, body). From the first bytes that are no messages on, it passes everything unparsed.
+//! Records the pid and the errors of a session while the server's messages pass through to the client. From the first
+//! bytes that are no messages on, everything passes unparsed.
 
-use super::{
-    frame::{FramePart, MessageFramer, body_length, encode_message},
-    wire_format,
-};
+use super::upstream::UpstreamTls;
+use crate::postgres::{FramePart, MessageFramer, encode_message, split_c_string};
 use std::borrow::Cow;
 
 /// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
@@ -28,19 +26,9 @@ pub(crate) enum BackendEvent {
     },
 }
 
-/// The TLS between the proxy and the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UpstreamTls {
-    /// No TLS of the proxy's own.
-    Off,
-    /// The proxy terminates TLS. So the client can't use channel binding, and libpq fails if the server offers it
-    /// over a connection without TLS (measured).
-    Terminated,
-}
-
-/// The messages of one session, in order.
+/// The recorder of one session, from its first message on.
 #[derive(Debug)]
-pub(crate) struct BackendMessages {
+pub(crate) struct SessionRecorder {
     tls: UpstreamTls,
     state: ParseState,
 }
@@ -53,7 +41,7 @@ enum ParseState {
     Unparsed,
 }
 
-impl BackendMessages {
+impl SessionRecorder {
     /// Starts with the first message of a session.
     pub(crate) fn new(tls: UpstreamTls) -> Self {
         Self { tls, state: ParseState::Startup(Vec::new()) }
@@ -151,17 +139,18 @@ enum StartupMessage<'a> {
 }
 
 fn split_startup_message(bytes: &[u8]) -> StartupMessage<'_> {
-    let Some((kind, rest)) = bytes.split_first() else { return StartupMessage::Incomplete };
-    if !STARTUP_TYPES.contains(kind) {
+    // The first byte of a service that is not PostgreSQL must not wait for a whole header.
+    if bytes.first().is_some_and(|kind| !STARTUP_TYPES.contains(kind)) {
         return StartupMessage::Invalid;
     }
-    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return StartupMessage::Incomplete };
-    match body_length(*length).filter(|length| *length <= MAX_KEPT) {
-        None => StartupMessage::Invalid,
-        Some(length) => match rest.split_at_checked(length) {
+    let mut rest = bytes;
+    match MessageFramer::new().next_part(&mut rest) {
+        None => StartupMessage::Incomplete,
+        Some(FramePart::Header(kind, length)) if length <= MAX_KEPT => match rest.split_at_checked(length) {
             None => StartupMessage::Incomplete,
-            Some((body, rest)) => StartupMessage::Complete((*kind, body), rest),
+            Some((body, rest)) => StartupMessage::Complete((kind, body), rest),
         },
+        Some(_) => StartupMessage::Invalid,
     }
 }
 
@@ -171,7 +160,7 @@ fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
     let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
     let (mut mechanisms, mut found) = (vec![0, 0, 0, 10], false);
     loop {
-        let (name, after) = wire_format::split_c_string(names)?;
+        let (name, after) = split_c_string(names)?;
         if name.is_empty() {
             mechanisms.push(0);
             return (found && mechanisms.len() > 5 && after.is_empty()).then(|| encode_message(b'R', &mechanisms));
@@ -190,7 +179,7 @@ fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
 fn parse_error_response(body: &[u8]) -> Option<BackendEvent> {
     let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
     while let Some((field, after)) = rest.split_first().filter(|(field, _)| **field != 0) {
-        let (value, after) = wire_format::split_c_string(after).unwrap_or((after, &[]));
+        let (value, after) = split_c_string(after).unwrap_or((after, &[]));
         match field {
             b'C' => sqlstate = Some(String::from_utf8_lossy(value).into_owned()),
             b'M' => message = String::from_utf8_lossy(value).into_owned(),
@@ -249,12 +238,12 @@ mod tests {
     fn passed<'a>(
         tls: UpstreamTls,
         chunks: impl IntoIterator<Item = &'a [u8]>,
-    ) -> (Vec<u8>, Vec<BackendEvent>, BackendMessages) {
-        let (mut messages, mut out, mut events) = (BackendMessages::new(tls), Vec::new(), Vec::new());
+    ) -> (Vec<u8>, Vec<BackendEvent>, SessionRecorder) {
+        let (mut recorder, mut out, mut events) = (SessionRecorder::new(tls), Vec::new(), Vec::new());
         for chunk in chunks {
-            out.extend_from_slice(&messages.pass_through(chunk, &mut |event| events.push(event)));
+            out.extend_from_slice(&recorder.pass_through(chunk, &mut |event| events.push(event)));
         }
-        (out, events, messages)
+        (out, events, recorder)
     }
 
     fn sasl(names: &[&str]) -> Vec<u8> {
@@ -285,10 +274,10 @@ mod tests {
                 .concat();
         for cut in 0..session.len() {
             let (first, second) = session.split_at(cut);
-            let (out, events, messages) = passed(UpstreamTls::Off, [first, second]);
+            let (out, events, recorder) = passed(UpstreamTls::Off, [first, second]);
             assert_eq!(out, session);
             assert_eq!(events, [BackendEvent::Started(1234), event.clone()]);
-            assert!(messages.is_at_boundary());
+            assert!(recorder.is_at_boundary());
         }
     }
 
@@ -323,27 +312,27 @@ mod tests {
         for invalid in
             [b"HTTP/1.1 400".as_slice(), b"R\0\0\0\x03", b"E\xff\xff\xff\xff", b"could not fork", b"S\x7f\0\0\0"]
         {
-            let (out, events, messages) = passed(UpstreamTls::Terminated, [invalid, b"more"]);
+            let (out, events, recorder) = passed(UpstreamTls::Terminated, [invalid, b"more"]);
             assert_eq!(out, [invalid, b"more"].concat());
-            assert!(events.is_empty() && !messages.is_at_boundary());
+            assert!(events.is_empty() && !recorder.is_at_boundary());
         }
-        let (out, _, messages) =
+        let (out, _, recorder) =
             passed(UpstreamTls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &error_response("0", "").0]);
-        assert!(out.starts_with(&greeting()) && !messages.is_at_boundary());
+        assert!(out.starts_with(&greeting()) && !recorder.is_at_boundary());
     }
 
     #[test]
     fn releases_an_incomplete_message_at_the_end() {
-        let (out, _, messages) = passed(UpstreamTls::Terminated, [b"R\0\0\0\x08\0\0".as_slice()]);
-        assert!(out.is_empty() && messages.is_at_boundary());
-        assert_eq!(messages.into_held_back(), b"R\0\0\0\x08\0\0");
+        let (out, _, recorder) = passed(UpstreamTls::Terminated, [b"R\0\0\0\x08\0\0".as_slice()]);
+        assert!(out.is_empty() && recorder.is_at_boundary());
+        assert_eq!(recorder.into_held_back(), b"R\0\0\0\x08\0\0");
     }
 
     #[test]
     fn keeps_only_the_beginning_of_an_endless_error() {
         let (long, _) = error_response("XX000", &"x".repeat(10 * MAX_KEPT));
-        let (out, events, messages) = passed(UpstreamTls::Off, [greeting(), long].concat().chunks(1000));
-        assert!(out.len() > 10 * MAX_KEPT && messages.is_at_boundary());
+        let (out, events, recorder) = passed(UpstreamTls::Off, [greeting(), long].concat().chunks(1000));
+        assert!(out.len() > 10 * MAX_KEPT && recorder.is_at_boundary());
         let Some(BackendEvent::Error { sqlstate, message }) = events.last() else { panic!("{events:?}") };
         assert!(sqlstate == "XX000" && message.len() < MAX_KEPT && message.len() > MAX_KEPT / 2);
     }
@@ -384,8 +373,8 @@ mod tests {
                     break;
                 }
             }
-            let (mut out, events, messages) = passed(UpstreamTls::Off, chunks);
-            out.extend(messages.into_held_back());
+            let (mut out, events, recorder) = passed(UpstreamTls::Off, chunks);
+            out.extend(recorder.into_held_back());
             prop_assert_eq!(&out, &bytes);
             let (_, events_at_once, _) = passed(UpstreamTls::Off, [bytes.as_slice()]);
             prop_assert_eq!(events, events_at_once);
