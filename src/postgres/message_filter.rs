@@ -12,8 +12,9 @@ use super::{
     readable_row,
     sent_requests::SentRequests,
     server_message::ServerMessage,
+    wire_format,
 };
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{Buf as _, BytesMut};
 
 /// Length of PostgreSQL's longest message (`MaxAllocSize`).
 const MAX_MESSAGE: usize = 1 << 30;
@@ -145,8 +146,7 @@ impl MessageFilter {
             && kind == b'E'
             && length > MAX_MESSAGE
         {
-            let length = u32::try_from(length + 4).unwrap_or(u32::MAX);
-            self.action = MessageAction::PlainText(length.to_be_bytes().to_vec());
+            self.action = MessageAction::PlainText(wire_format::encode_length(length).to_vec());
             return Ok(());
         }
         self.count_startup_bytes(length)?;
@@ -246,8 +246,7 @@ impl MessageFilter {
     }
 
     fn pass_header(&mut self, kind: u8, length: usize) {
-        self.out.put_u8(kind);
-        self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
+        self.out.extend_from_slice(&wire_format::encode_header(kind, length));
     }
 
     /// Returns an empty buffer for a body; one row after the other uses the same memory.
@@ -278,7 +277,7 @@ fn plain_text(text: &[u8]) -> ProtocolViolation {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{frame::encode_message, sent_requests::NO_COPY_ROWS},
+        super::{sent_requests::NO_COPY_ROWS, wire_format::encode_message},
         *,
     };
     use proptest::prelude::*;

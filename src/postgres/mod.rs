@@ -31,11 +31,11 @@ mod url_parameters;
 mod url_parts;
 pub mod wait;
 mod watched_sessions;
-mod wire_format;
+pub(crate) mod wire_format;
 
 pub use activity::ActivityMonitor;
 pub(crate) use concurrently::waits_for_transactions;
-pub(crate) use frame::{FramePart, MessageFramer, encode_message};
+pub(crate) use frame::{FramePart, MessageFramer};
 pub use lock_waits::{Blocker, LockWaits};
 pub use own_query::{OwnQuery, RunLockRequirement, bastion_migrate_key};
 pub use placeholders::DatabasePlaceholder;
@@ -48,7 +48,6 @@ pub use target::{DatabaseTarget, SslMode};
 pub use tls::check_ca;
 pub use url_parameters::RootCert;
 pub use watched_sessions::{WatchedSessions, WorkOwner};
-pub(crate) use wire_format::{split_c_string, with_length};
 
 use crate::fault::Fault;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};

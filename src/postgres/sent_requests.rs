@@ -8,8 +8,9 @@
 //! server's timeouts for idle sessions (`PostgresMain`).
 
 use super::{
-    frame::{FramePart, MessageFramer, encode_message},
+    frame::{FramePart, MessageFramer},
     origin_comment::{self, OriginComment},
+    wire_format::{encode_length, encode_message},
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use std::{collections::VecDeque, io};
@@ -121,7 +122,7 @@ impl SentRequests {
         if kind != STARTUP_PACKET {
             self.out.put_u8(kind);
         }
-        self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
+        self.out.extend_from_slice(&encode_length(length));
         match kind {
             b'Q' => self.unanswered.push_back((QueryProtocol::Simple, self.migration)),
             // The driver sends one Sync behind the COPY, which the server ignores while it waits for rows, and one

@@ -6,7 +6,10 @@ use super::{
     startup_packet::{self, InjectedOptions},
     upstream::UpstreamTls,
 };
-use crate::postgres::fuzzing::cut_into_chunks;
+use crate::postgres::{
+    fuzzing::cut_into_chunks,
+    wire_format::{encode_message, encode_packet},
+};
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`).
 const MAX_PACKET_LENGTH: usize = 10_000;
@@ -130,7 +133,7 @@ pub(crate) fn check_written_packets(texts: &[String]) {
     }
     body.push(0);
     if body.len() <= MAX_PACKET_LENGTH {
-        let packet = crate::postgres::with_length(&body);
+        let packet = encode_packet(&body);
         assert!(parse_startup_packet(&packet).is_some(), "it is written as one");
         check_first_packet(&packet);
     }
@@ -146,7 +149,7 @@ pub(crate) fn check_written_packets(texts: &[String]) {
             .map(|(field, text)| format!("{field}{text}\0"))
             .chain(["\0".to_owned()])
             .collect();
-        assert_eq!(written, [b"E".as_slice(), &crate::postgres::with_length(expected.as_bytes())].concat());
+        assert_eq!(written, encode_message(b'E', expected.as_bytes()));
     }
 }
 

@@ -5,7 +5,10 @@
 //! the responses to its own queries, and the client never receives them. A lock timeout that the client has set
 //! itself stays.
 
-use crate::postgres::{self, CopyRows, FramePart, MessageFramer, MessageGroup, encode_message, waits_for_transactions};
+use crate::postgres::{
+    CopyRows, FramePart, MessageFramer, MessageGroup, waits_for_transactions,
+    wire_format::{encode_header, encode_message, split_c_string},
+};
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
 
 /// Bytes of a statement to hold back before its form is decided.
@@ -113,7 +116,7 @@ impl LockTimeoutSwitch {
     pub(crate) fn take_held(&mut self) -> Vec<u8> {
         self.held
             .take()
-            .map(|message| [encode_header(message.kind, message.length), message.body].concat())
+            .map(|message| [encode_header(message.kind, message.length).as_slice(), &message.body].concat())
             .unwrap_or_default()
     }
 
@@ -230,7 +233,7 @@ impl LockTimeoutSwitch {
 
 /// Returns the text of a query or of a statement to prepare.
 fn statement_text(kind: u8, body: &[u8]) -> Option<&str> {
-    let body = if kind == b'P' { postgres::split_c_string(body)?.1 } else { body };
+    let body = if kind == b'P' { split_c_string(body)?.1 } else { body };
     let text = body.split(|byte| *byte == 0).next()?;
     // A text cut within a character is read up to that character.
     match std::str::from_utf8(text) {
@@ -259,11 +262,6 @@ fn restore_sql(limit: Duration) -> String {
 
 /// Our own setting that records that the lock timeout is disabled.
 const DISABLED_SETTING: &str = "bastion_migrate.lifted";
-
-fn encode_header(kind: u8, length: usize) -> Vec<u8> {
-    let length = u32::try_from(length + 4).unwrap_or(u32::MAX);
-    [&[kind], length.to_be_bytes().as_slice()].concat()
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,10 @@
 //! bytes that are no messages on, everything passes unparsed.
 
 use super::upstream::UpstreamTls;
-use crate::postgres::{FramePart, MessageFramer, encode_message, split_c_string};
+use crate::postgres::{
+    FramePart, MessageFramer,
+    wire_format::{encode_message, push_c_string, split_c_string},
+};
 use std::borrow::Cow;
 
 /// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
@@ -168,8 +171,7 @@ fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
         if name.ends_with(b"-PLUS") {
             found = true;
         } else {
-            mechanisms.extend_from_slice(name);
-            mechanisms.push(0);
+            push_c_string(&mut mechanisms, name);
         }
         names = after;
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     fault::Fault,
-    postgres::{split_c_string, with_length},
+    postgres::wire_format::{body_length, encode_message, encode_packet, push_c_string, split_c_string},
 };
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`), without the length
@@ -34,8 +34,7 @@ pub(crate) enum FirstPacket {
 
 /// Returns the number of bytes behind the length; none if no first packet has that length.
 pub(crate) fn remaining_length(length: [u8; 4]) -> Option<usize> {
-    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
-    length.checked_sub(4).filter(|rest| (4..=MAX_LENGTH).contains(rest))
+    body_length(length).filter(|rest| (4..=MAX_LENGTH).contains(rest))
 }
 
 /// Returns the kind of a packet. The packet begins with its length, and may end there if [`remaining_length`] returns none.
@@ -89,13 +88,11 @@ pub(crate) fn with_injected_options(
     let injected: [(&[u8], &[u8]); 2] = [(b"options", &options), (b"application_name", application_name.as_bytes())];
     let mut body = version.to_be_bytes().to_vec();
     for (name, value) in remaining.chain(injected.into_iter().filter(|(_, value)| !value.is_empty())) {
-        for text in [name, value] {
-            body.extend_from_slice(text);
-            body.push(0);
-        }
+        push_c_string(&mut body, name);
+        push_c_string(&mut body, value);
     }
     body.push(0);
-    (body.len() <= MAX_LENGTH).then(|| with_length(&body))
+    (body.len() <= MAX_LENGTH).then(|| encode_packet(&body))
 }
 
 impl InjectedOptions {
@@ -138,7 +135,7 @@ pub(crate) fn fatal_error(sqlstate: &str, message: &str, detail: &str, hint: &st
         }
     }
     body.push(0);
-    [b"E".as_slice(), &with_length(&body)].concat()
+    encode_message(b'E', &body)
 }
 
 /// Returns the error for a client whose database can't be reached, or is lost (`connection_failure`).
@@ -184,7 +181,7 @@ mod tests {
     }
 
     fn packet(code: u32, text: &[u8]) -> Vec<u8> {
-        with_length(&[&code.to_be_bytes(), text].concat())
+        encode_packet(&[&code.to_be_bytes(), text].concat())
     }
 
     fn read(packet: &[u8]) -> Vec<(String, String)> {
@@ -298,7 +295,7 @@ mod tests {
     proptest! {
         #[test]
         fn injects_options_into_start_up_packets_alone(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let framed = with_length(&bytes);
+            let framed = encode_packet(&bytes);
             let is_startup = matches!(classify_packet(&framed), FirstPacket::Startup | FirstPacket::Replication);
             prop_assert_eq!(with_injected_options(&framed, "we", &before("-c a=1")).is_some(), is_startup);
             prop_assert_ne!(classify_packet(&bytes), FirstPacket::Startup);
