@@ -7,6 +7,7 @@
 //! them.
 
 use super::{
+    backend_messages as backend,
     backend_pid::BackendPid,
     frame::{FramePart, MessageFramer},
     readable_row,
@@ -27,13 +28,6 @@ pub(super) const MAX_ROW: usize = 4 << 20;
 
 /// Bytes that the server may send before it is ready for the first query: the driver keeps them.
 const MAX_STARTUP: usize = 16 << 20;
-
-/// Types of the first message after a start-up packet (PostgreSQL manual, 55.2.1): authentication, error, version
-/// negotiation, notice.
-const FIRST_TYPES: &[u8] = b"REvN";
-
-/// Types of the messages that pass unchanged.
-const PASSED_TYPES: &[u8] = b"RZI123nstGv";
 
 /// Bytes kept of plain text that is no message.
 const MAX_PLAIN_TEXT: usize = 1 << 10;
@@ -139,11 +133,11 @@ impl MessageFilter {
     }
 
     fn begin_message(&mut self, kind: u8, length: usize, requests: &mut SentRequests) -> Result<(), ProtocolViolation> {
-        if self.phase == StartupPhase::NothingReceived && !FIRST_TYPES.contains(&kind) {
+        if self.phase == StartupPhase::NothingReceived && !backend::FIRST_TYPES.contains(&kind) {
             return Err(malformed("the first byte of the response does not begin a PostgreSQL message"));
         }
         if let StartupPhase::NothingReceived | StartupPhase::Starting(_) = self.phase
-            && kind == b'E'
+            && kind == backend::ERROR_RESPONSE
             && length > MAX_MESSAGE
         {
             self.action = MessageAction::PlainText(wire_format::encode_length(length).to_vec());
@@ -153,24 +147,40 @@ impl MessageFilter {
         self.kind = kind;
         self.action = match kind {
             _ if length > MAX_MESSAGE => return Err(message_too_long(kind, length)),
-            b'E' | b'N' => MessageAction::ErrorOrNotice(ServerMessage::default()),
-            b'D' if length > MAX_ROW => MessageAction::OversizedRow(Vec::new()),
-            b'D' => MessageAction::Buffer(self.take_row_buffer(length)),
-            b'd' => MessageAction::Drop,
+            backend::ERROR_RESPONSE | backend::NOTICE_RESPONSE => {
+                MessageAction::ErrorOrNotice(ServerMessage::default())
+            }
+            backend::DATA_ROW if length > MAX_ROW => MessageAction::OversizedRow(Vec::new()),
+            backend::DATA_ROW => MessageAction::Buffer(self.take_row_buffer(length)),
+            backend::COPY_DATA => MessageAction::Drop,
             _ if length > MAX_BUFFERED => return Err(message_too_long(kind, length)),
             // Nothing here uses notifications, the server's settings or the rows of a COPY.
-            b'A' | b'S' | b'H' | b'c' => MessageAction::Drop,
-            b'G' if requests.is_query_next() => {
+            backend::NOTIFICATION_RESPONSE
+            | backend::PARAMETER_STATUS
+            | backend::COPY_OUT_RESPONSE
+            | backend::COPY_DONE => MessageAction::Drop,
+            backend::COPY_IN_RESPONSE if requests.is_query_next() => {
                 requests.refuse_copy_rows();
                 MessageAction::Drop
             }
-            b'G' => {
+            backend::COPY_IN_RESPONSE => {
                 requests.expect_copy_rows();
                 self.pass_header(kind, length);
                 MessageAction::Pass
             }
-            b'T' | b'C' | b'K' => MessageAction::Buffer(Vec::with_capacity(length)),
-            kind if PASSED_TYPES.contains(&kind) => {
+            backend::ROW_DESCRIPTION | backend::COMMAND_COMPLETE | backend::BACKEND_KEY_DATA => {
+                MessageAction::Buffer(Vec::with_capacity(length))
+            }
+            backend::AUTHENTICATION
+            | backend::NEGOTIATE_PROTOCOL_VERSION
+            | backend::READY_FOR_QUERY
+            | backend::EMPTY_QUERY_RESPONSE
+            | backend::PARSE_COMPLETE
+            | backend::BIND_COMPLETE
+            | backend::CLOSE_COMPLETE
+            | backend::PARAMETER_DESCRIPTION
+            | backend::NO_DATA
+            | backend::PORTAL_SUSPENDED => {
                 self.pass_header(kind, length);
                 MessageAction::Pass
             }
@@ -213,28 +223,30 @@ impl MessageFilter {
 
     fn end_message(&mut self, requests: &mut SentRequests) {
         match (self.kind, std::mem::replace(&mut self.action, MessageAction::Drop)) {
-            (b'Z', MessageAction::Pass) => {
+            (backend::READY_FOR_QUERY, MessageAction::Pass) => {
                 self.phase = StartupPhase::Ready;
                 requests.complete_request();
             }
-            (b'K', MessageAction::Buffer(body)) => {
-                if let [a, b, c, d, ..] = body.as_slice() {
-                    self.pid.set(i32::from_be_bytes([*a, *b, *c, *d]));
+            (backend::BACKEND_KEY_DATA, MessageAction::Buffer(body)) => {
+                if let Some(pid) = backend::announced_pid(&body) {
+                    self.pid.set(pid);
                 }
-                self.pass_message(b'K', &body);
+                self.pass_message(backend::BACKEND_KEY_DATA, &body);
             }
-            (b'D', MessageAction::Buffer(body)) => {
-                self.pass_message(b'D', &readable_row::readable_row(&body));
+            (backend::DATA_ROW, MessageAction::Buffer(body)) => {
+                self.pass_message(backend::DATA_ROW, &readable_row::readable_row(&body));
                 self.row_buffer = body;
             }
-            (b'T', MessageAction::Buffer(body)) => self.pass_message(b'T', &readable_row::readable_column_names(&body)),
+            (backend::ROW_DESCRIPTION, MessageAction::Buffer(body)) => {
+                self.pass_message(backend::ROW_DESCRIPTION, &readable_row::readable_column_names(&body));
+            }
             (kind, MessageAction::Buffer(body)) => self.pass_message(kind, String::from_utf8_lossy(&body).as_bytes()),
-            (b'N', MessageAction::ErrorOrNotice(message)) => {
-                self.pass_message(b'N', &message.into_notice_body(requests.answered_migration()));
+            (backend::NOTICE_RESPONSE, MessageAction::ErrorOrNotice(message)) => {
+                self.pass_message(backend::NOTICE_RESPONSE, &message.into_notice_body(requests.answered_migration()));
             }
             (kind, MessageAction::ErrorOrNotice(message)) => self.pass_message(kind, &message.into_body()),
             (_, MessageAction::OversizedRow(beginning)) => {
-                self.pass_message(b'D', &readable_row::unreadable_row(&beginning));
+                self.pass_message(backend::DATA_ROW, &readable_row::unreadable_row(&beginning));
             }
             (_, MessageAction::Drop | MessageAction::Pass | MessageAction::PlainText(_)) => {}
         }

@@ -2,11 +2,13 @@
 
 mod activity;
 mod activity_query;
+pub(crate) mod backend_messages;
 mod backend_pid;
 mod concurrently;
 pub(crate) mod fault;
 mod filtered_stream;
 mod frame;
+pub(crate) mod frontend_messages;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod lock_waits;

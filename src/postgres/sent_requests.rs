@@ -9,6 +9,7 @@
 
 use super::{
     frame::{FramePart, MessageFramer},
+    frontend_messages as frontend,
     origin_comment::{self, OriginComment},
     wire_format::{encode_length, encode_message},
 };
@@ -20,9 +21,6 @@ pub(crate) const NO_COPY_ROWS: &str = "bastion-migrate has no rows for this COPY
 
 /// Message type that stands for the start-up packet, which has no type byte.
 const STARTUP_PACKET: u8 = b'0';
-
-/// Types of the extended protocol, whose messages form a group up to a Sync.
-const EXTENDED_TYPES: &[u8] = b"PBDECH";
 
 /// The requests without a response yet, and the bytes to send.
 #[derive(Debug)]
@@ -91,7 +89,7 @@ impl SentRequests {
                 FramePart::BodyEnd(chunk) => {
                     self.append_body(chunk);
                     self.read_origin_comment();
-                    self.after_query = self.kind == b'Q';
+                    self.after_query = self.kind == frontend::QUERY;
                 }
                 FramePart::Invalid => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no message")),
             }
@@ -100,7 +98,7 @@ impl SentRequests {
     }
 
     fn append_body(&mut self, chunk: &[u8]) {
-        if self.kind == b'Q' {
+        if self.kind == frontend::QUERY {
             self.query_start.extend(chunk.iter().take(origin_comment::MAX_LENGTH - self.query_start.len()));
         }
         self.out.extend_from_slice(chunk);
@@ -124,17 +122,20 @@ impl SentRequests {
         }
         self.out.extend_from_slice(&encode_length(length));
         match kind {
-            b'Q' => self.unanswered.push_back((QueryProtocol::Simple, self.migration)),
+            frontend::QUERY => self.unanswered.push_back((QueryProtocol::Simple, self.migration)),
             // The driver sends one Sync behind the COPY, which the server ignores while it waits for rows, and one
             // behind the rows: together they get one response (PostgreSQL, `CopyGetData`).
-            b'S' if self.copy_rows == CopyRows::Awaited && matches!(before, b'c' | b'f') => {
+            frontend::SYNC
+                if self.copy_rows == CopyRows::Awaited
+                    && matches!(before, frontend::COPY_DONE | frontend::COPY_FAIL) =>
+            {
                 self.copy_rows = CopyRows::None;
             }
-            b'S' => {
+            frontend::SYNC => {
                 self.open_group();
                 self.group = MessageGroup::None;
             }
-            kind if EXTENDED_TYPES.contains(&kind) => self.open_group(),
+            kind if frontend::EXTENDED_TYPES.contains(&kind) => self.open_group(),
             _ => {}
         }
     }
@@ -149,7 +150,7 @@ impl SentRequests {
     /// Sends a `CopyFail` if the last message was a query.
     pub(crate) fn refuse_copy_rows(&mut self) {
         if std::mem::take(&mut self.after_query) {
-            self.out.extend_from_slice(&encode_message(b'f', format!("{NO_COPY_ROWS}\0").as_bytes()));
+            self.out.extend_from_slice(&encode_message(frontend::COPY_FAIL, format!("{NO_COPY_ROWS}\0").as_bytes()));
         }
     }
 

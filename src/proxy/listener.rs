@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::DatabaseTarget,
+    postgres::{
+        DatabaseTarget,
+        backend_messages::{ENCRYPTION_DECLINED, TLS_ACCEPTED},
+    },
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -241,14 +244,14 @@ impl ProxyListener {
                 }
                 (FirstPacket::GssRequest, _) => decline_encryption(client).await,
                 (FirstPacket::TlsRequest, ClientTls::PassThrough) => match upstream.open_tls_ready().await {
-                    Ok(server) => return self.relay_client_tls(client, server, b"S", upstream).await,
+                    Ok(server) => return self.relay_client_tls(client, server, &[TLS_ACCEPTED], upstream).await,
                     // The database has no TLS: the client may continue in plain text, if the target allows it.
                     Err(fault) if fault.code == Code::TlsUnavailable => decline_encryption(client).await,
                     Err(fault) => return Err(self.record_failure(fault)),
                 },
                 (FirstPacket::TlsHandshake, ClientTls::PassThrough) => {
                     let server = upstream.open_with(&packet).await.map_err(|fault| self.record_failure(fault))?;
-                    return self.relay_client_tls(client, server, b"", upstream).await;
+                    return self.relay_client_tls(client, server, &[], upstream).await;
                 }
                 (FirstPacket::Startup, _) => {
                     let EncodedSettings { application_name, options, lock_timeout } = self.current_settings();
@@ -344,7 +347,7 @@ async fn read_first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 /// Declines encryption. A write error is ignored: reading the next packet then fails.
 async fn decline_encryption(client: &mut TcpStream) {
-    drop(client.write_all(b"N").await);
+    drop(client.write_all(&[ENCRYPTION_DECLINED]).await);
 }
 
 /// Sends the last message and closes. It reads to the end first, because the system would discard the message if

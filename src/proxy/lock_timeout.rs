@@ -6,7 +6,8 @@
 //! itself stays.
 
 use crate::postgres::{
-    CopyRows, FramePart, MessageFramer, MessageGroup, waits_for_transactions,
+    CopyRows, FramePart, MessageFramer, MessageGroup, backend_messages as backend, frontend_messages as frontend,
+    waits_for_transactions,
     wire_format::{encode_header, encode_message, split_c_string},
 };
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
@@ -15,10 +16,14 @@ use std::{borrow::Cow, collections::VecDeque, time::Duration};
 const MAX_HELD: usize = 8 << 10;
 
 /// Message types in the response to a query of the proxy; all other messages meanwhile are for the client.
-const ANSWER_TYPES: &[u8] = b"TDCEIZ";
-
-/// Types of the extended protocol, whose messages form a group up to a Sync.
-const EXTENDED_TYPES: &[u8] = b"PBDECH";
+const ANSWER_TYPES: &[u8] = &[
+    backend::ROW_DESCRIPTION,
+    backend::DATA_ROW,
+    backend::COMMAND_COMPLETE,
+    backend::ERROR_RESPONSE,
+    backend::EMPTY_QUERY_RESPONSE,
+    backend::READY_FOR_QUERY,
+];
 
 /// The lock timeout of one session, and the state of its messages in both directions.
 #[derive(Debug)]
@@ -121,7 +126,10 @@ impl LockTimeoutSwitch {
     }
 
     fn begin_client_message(&mut self, kind: u8, length: usize, out: &mut Vec<u8>) {
-        if matches!(kind, b'Q' | b'P') && self.group == MessageGroup::None && (self.is_disabled || self.is_idle()) {
+        if matches!(kind, frontend::QUERY | frontend::PARSE)
+            && self.group == MessageGroup::None
+            && (self.is_disabled || self.is_idle())
+        {
             self.held = Some(HeldStatement { kind, length, body: Vec::new() });
             return;
         }
@@ -131,12 +139,14 @@ impl LockTimeoutSwitch {
 
     /// Reports whether no request of the client is pending, and no transaction is open.
     fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.status == Some(b'I')
+        self.pending.is_empty() && self.status == Some(backend::IDLE)
     }
 
     /// Reports whether a Sync after this message is the second one of a COPY whose rows the server has waited for.
     fn is_sync_after_rows(&self, before: u8) -> bool {
-        self.copy_rows == CopyRows::Awaited && self.group == MessageGroup::None && matches!(before, b'c' | b'f')
+        self.copy_rows == CopyRows::Awaited
+            && self.group == MessageGroup::None
+            && matches!(before, frontend::COPY_DONE | frontend::COPY_FAIL)
     }
 
     /// Records a message of the client that goes to the server.
@@ -145,13 +155,13 @@ impl LockTimeoutSwitch {
         match kind {
             // The server ignores the Sync before the rows while it waits for them. Together with the one behind them it
             // gets one response (PostgreSQL, `CopyGetData`).
-            b'S' if self.is_sync_after_rows(before) => self.copy_rows = CopyRows::None,
-            b'Q' | b'F' => self.pending.push_back(QueryOrigin::Client),
-            b'S' => {
+            frontend::SYNC if self.is_sync_after_rows(before) => self.copy_rows = CopyRows::None,
+            frontend::QUERY | frontend::FUNCTION_CALL => self.pending.push_back(QueryOrigin::Client),
+            frontend::SYNC => {
                 self.pending.push_back(QueryOrigin::Client);
                 self.group = MessageGroup::None;
             }
-            kind if EXTENDED_TYPES.contains(&kind) => self.group = MessageGroup::Open,
+            kind if frontend::EXTENDED_TYPES.contains(&kind) => self.group = MessageGroup::Open,
             _ => {}
         }
     }
@@ -172,7 +182,7 @@ impl LockTimeoutSwitch {
         let can_insert = self.server_frames.is_at_boundary() && (self.is_disabled || self.is_idle());
         if waits_long != self.is_disabled && can_insert {
             let query = if waits_long { disable_sql(limit) } else { restore_sql(limit) };
-            out.extend(encode_message(b'Q', format!("{query}\0").as_bytes()));
+            out.extend(encode_message(frontend::QUERY, format!("{query}\0").as_bytes()));
             self.pending.push_back(QueryOrigin::Proxy);
             (self.is_disabled, self.is_rewriting) = (waits_long, true);
         }
@@ -191,7 +201,7 @@ impl LockTimeoutSwitch {
             match step {
                 FramePart::Header(kind, length) => {
                     self.server_kind = kind;
-                    if kind == b'G' {
+                    if kind == backend::COPY_IN_RESPONSE {
                         self.copy_rows = CopyRows::Awaited;
                     }
                     self.is_dropped = self.pending.front() == Some(&QueryOrigin::Proxy) && ANSWER_TYPES.contains(&kind);
@@ -202,7 +212,7 @@ impl LockTimeoutSwitch {
                 FramePart::Body(chunk) => self.take_server_body(chunk, &mut out),
                 FramePart::BodyEnd(chunk) => {
                     self.take_server_body(chunk, &mut out);
-                    if self.server_kind == b'Z' {
+                    if self.server_kind == backend::READY_FOR_QUERY {
                         self.pending.pop_front();
                     }
                 }
@@ -222,8 +232,8 @@ impl LockTimeoutSwitch {
     }
 
     fn take_server_body(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        if self.server_kind == b'Z' {
-            self.status = chunk.first().copied().or(self.status);
+        if self.server_kind == backend::READY_FOR_QUERY {
+            self.status = backend::transaction_status(chunk).or(self.status);
         }
         if !self.is_dropped {
             out.extend_from_slice(chunk);
@@ -233,7 +243,7 @@ impl LockTimeoutSwitch {
 
 /// Returns the text of a query or of a statement to prepare.
 fn statement_text(kind: u8, body: &[u8]) -> Option<&str> {
-    let body = if kind == b'P' { split_c_string(body)?.1 } else { body };
+    let body = if kind == frontend::PARSE { split_c_string(body)?.1 } else { body };
     let text = body.split(|byte| *byte == 0).next()?;
     // A text cut within a character is read up to that character.
     match std::str::from_utf8(text) {

@@ -4,16 +4,13 @@
 use super::upstream::UpstreamTls;
 use crate::postgres::{
     FramePart, MessageFramer,
+    backend_messages::{self, AUTHENTICATION, BACKEND_KEY_DATA, ERROR_RESPONSE, READY_FOR_QUERY},
     wire_format::{encode_message, push_c_string, split_c_string},
 };
 use std::borrow::Cow;
 
 /// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
 const MAX_KEPT: usize = 64 << 10;
-
-/// Message types that a server may send until it is ready for the first query: authentication, backend key, parameter,
-/// notice, error, version negotiation, ready.
-const STARTUP_TYPES: &[u8] = b"RKSNEvZ";
 
 /// A message of the server that the proxy records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,12 +114,14 @@ fn parse_startup(bytes: &[u8], tls: UpstreamTls, on_event: &mut impl FnMut(Backe
         rest = after;
         let (kind, body) = message;
         let rewritten =
-            if kind == b'R' && tls == UpstreamTls::Terminated { without_channel_binding(body) } else { None };
+            if kind == AUTHENTICATION && tls == UpstreamTls::Terminated { without_channel_binding(body) } else { None };
         passed.extend(rewritten.unwrap_or_else(|| encode_message(kind, body)));
-        match (kind, body) {
-            (b'K', [a, b, c, d, ..]) => on_event(BackendEvent::Started(i32::from_be_bytes([*a, *b, *c, *d]))),
-            (b'E', body) => parse_error_response(body).into_iter().for_each(&mut *on_event),
-            (b'Z', _) => {
+        match kind {
+            BACKEND_KEY_DATA => {
+                backend_messages::announced_pid(body).map(BackendEvent::Started).into_iter().for_each(&mut *on_event);
+            }
+            ERROR_RESPONSE => parse_error_response(body).into_iter().for_each(&mut *on_event),
+            READY_FOR_QUERY => {
                 passed.extend_from_slice(rest);
                 let mut flow = ErrorScanner::new();
                 let phase = flow.scan_messages(rest, on_event).map(|()| ParseState::Ready(flow));
@@ -143,7 +142,7 @@ enum StartupMessage<'a> {
 
 fn split_startup_message(bytes: &[u8]) -> StartupMessage<'_> {
     // The first byte of a service that is not PostgreSQL must not wait for a whole header.
-    if bytes.first().is_some_and(|kind| !STARTUP_TYPES.contains(kind)) {
+    if bytes.first().is_some_and(|kind| !backend_messages::STARTUP_TYPES.contains(kind)) {
         return StartupMessage::Invalid;
     }
     let mut rest = bytes;
@@ -166,7 +165,8 @@ fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
         let (name, after) = split_c_string(names)?;
         if name.is_empty() {
             mechanisms.push(0);
-            return (found && mechanisms.len() > 5 && after.is_empty()).then(|| encode_message(b'R', &mechanisms));
+            return (found && mechanisms.len() > 5 && after.is_empty())
+                .then(|| encode_message(AUTHENTICATION, &mechanisms));
         }
         if name.ends_with(b"-PLUS") {
             found = true;
@@ -212,8 +212,8 @@ impl ErrorScanner {
         while let Some(step) = self.frames.next_part(&mut rest) {
             match step {
                 FramePart::Header(kind, _) => self.kind = kind,
-                FramePart::Body(chunk) if self.kind == b'E' => self.append_error(chunk),
-                FramePart::BodyEnd(chunk) if self.kind == b'E' => {
+                FramePart::Body(chunk) if self.kind == ERROR_RESPONSE => self.append_error(chunk),
+                FramePart::BodyEnd(chunk) if self.kind == ERROR_RESPONSE => {
                     self.append_error(chunk);
                     parse_error_response(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *on_event);
                 }

@@ -3,7 +3,11 @@
 
 use crate::{
     fault::Fault,
-    postgres::wire_format::{body_length, encode_message, encode_packet, push_c_string, split_c_string},
+    postgres::{
+        backend_messages::ERROR_RESPONSE,
+        frontend_messages::{CANCEL_REQUEST, GSSENC_REQUEST, PROTOCOL_MAJOR_VERSION, SSL_REQUEST},
+        wire_format::{body_length, encode_message, encode_packet, push_c_string, split_c_string},
+    },
 };
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`), without the length
@@ -43,11 +47,11 @@ pub(crate) fn classify_packet(packet: &[u8]) -> FirstPacket {
         return FirstPacket::TlsHandshake;
     }
     match split_packet(packet) {
-        Some((80_877_102, [_, ..])) => FirstPacket::CancelRequest,
-        Some((80_877_103, [])) => FirstPacket::TlsRequest,
-        Some((80_877_104, [])) => FirstPacket::GssRequest,
+        Some((CANCEL_REQUEST, [_, ..])) => FirstPacket::CancelRequest,
+        Some((SSL_REQUEST, [])) => FirstPacket::TlsRequest,
+        Some((GSSENC_REQUEST, [])) => FirstPacket::GssRequest,
         // The format is the same for every minor version: the server responds with the one it supports.
-        Some((version, text)) if version >> 16 == 3 => match parse_parameters(text) {
+        Some((version, text)) if version >> 16 == PROTOCOL_MAJOR_VERSION => match parse_parameters(text) {
             Some(parameters) if parameters.iter().any(|(name, _)| *name == b"replication") => FirstPacket::Replication,
             Some(_) => FirstPacket::Startup,
             None => FirstPacket::Invalid,
@@ -135,7 +139,7 @@ pub(crate) fn fatal_error(sqlstate: &str, message: &str, detail: &str, hint: &st
         }
     }
     body.push(0);
-    encode_message(b'E', &body)
+    encode_message(ERROR_RESPONSE, &body)
 }
 
 /// Returns the error for a client whose database can't be reached, or is lost (`connection_failure`).
