@@ -5,6 +5,7 @@ mod activity_query;
 pub(crate) mod backend_messages;
 mod backend_pid;
 mod concurrently;
+pub(crate) mod error_fields;
 pub(crate) mod fault;
 mod filtered_stream;
 mod frame;

@@ -5,6 +5,7 @@ use super::upstream::UpstreamTls;
 use crate::postgres::{
     FramePart, MessageFramer,
     backend_messages::{self, AUTHENTICATION, BACKEND_KEY_DATA, ERROR_RESPONSE, READY_FOR_QUERY},
+    error_fields::{ErrorFieldReader, FieldPart, MESSAGE, SQLSTATE},
     wire_format::{encode_message, push_c_string, split_c_string},
 };
 use std::borrow::Cow;
@@ -180,14 +181,13 @@ fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
 /// Parses an `ErrorResponse`, which may be cut off.
 fn parse_error_response(body: &[u8]) -> Option<BackendEvent> {
     let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
-    while let Some((field, after)) = rest.split_first().filter(|(field, _)| **field != 0) {
-        let (value, after) = split_c_string(after).unwrap_or((after, &[]));
-        match field {
-            b'C' => sqlstate = Some(String::from_utf8_lossy(value).into_owned()),
-            b'M' => message = String::from_utf8_lossy(value).into_owned(),
+    let mut fields = ErrorFieldReader::default();
+    while let Some(FieldPart::Text(kind, text) | FieldPart::TextEnd(kind, text)) = fields.next_part(&mut rest) {
+        match kind {
+            SQLSTATE => sqlstate = Some(String::from_utf8_lossy(text).into_owned()),
+            MESSAGE => message = String::from_utf8_lossy(text).into_owned(),
             _ => {}
         }
-        rest = after;
     }
     Some(BackendEvent::Error { sqlstate: sqlstate?, message })
 }

@@ -5,6 +5,7 @@ use crate::{
     fault::Fault,
     postgres::{
         backend_messages::ERROR_RESPONSE,
+        error_fields,
         frontend_messages::{CANCEL_REQUEST, GSSENC_REQUEST, PROTOCOL_MAJOR_VERSION, SSL_REQUEST},
         wire_format::{body_length, encode_message, encode_packet, push_c_string, split_c_string},
     },
@@ -128,17 +129,19 @@ fn escape_option(text: &str) -> String {
 
 /// Returns an `ErrorResponse` that ends the session. Empty fields are left out.
 pub(crate) fn fatal_error(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
+    let fields = [
+        (error_fields::SEVERITY, "FATAL"),
+        (error_fields::SEVERITY_NOT_LOCALIZED, "FATAL"),
+        (error_fields::SQLSTATE, sqlstate),
+        (error_fields::MESSAGE, message),
+        (error_fields::DETAIL, detail),
+        (error_fields::HINT, hint),
+    ];
     let mut body = Vec::new();
-    for (field, text) in
-        [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', sqlstate), (b'M', message), (b'D', detail), (b'H', hint)]
-    {
-        if !text.is_empty() {
-            body.push(field);
-            body.extend(text.bytes().filter(|byte| *byte != 0));
-            body.push(0);
-        }
+    for (kind, text) in fields.into_iter().filter(|(_, text)| !text.is_empty()) {
+        error_fields::push_field(&mut body, kind, text.replace('\0', "").as_bytes());
     }
-    body.push(0);
+    error_fields::end_fields(&mut body);
     encode_message(ERROR_RESPONSE, &body)
 }
 
