@@ -8,6 +8,7 @@
 //! server's timeouts for idle sessions (`PostgresMain`).
 
 use super::{
+    client_requests::{ClientRequests, QueryProtocol},
     frame::{FramePart, MessageFramer},
     frontend_messages as frontend,
     origin_comment::{self, OriginComment},
@@ -33,31 +34,10 @@ pub(crate) struct SentRequests {
     unanswered: VecDeque<(QueryProtocol, Option<usize>)>,
     /// The migration of the message being sent.
     migration: Option<usize>,
-    group: MessageGroup,
-    copy_rows: CopyRows,
+    requests: ClientRequests,
     /// Set if the last message was a query, for which no `CopyFail` has been sent yet.
     after_query: bool,
     out: BytesMut,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum QueryProtocol {
-    Simple,
-    Extended,
-}
-
-/// The state of a group of extended-protocol messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MessageGroup {
-    Open,
-    None,
-}
-
-/// The rows of a COPY that the client itself has sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CopyRows {
-    Awaited,
-    None,
 }
 
 impl SentRequests {
@@ -69,8 +49,7 @@ impl SentRequests {
             query_start: Vec::new(),
             unanswered: VecDeque::new(),
             migration: None,
-            group: MessageGroup::None,
-            copy_rows: CopyRows::None,
+            requests: ClientRequests::new(),
             after_query: false,
             out: BytesMut::new(),
         }
@@ -116,34 +95,13 @@ impl SentRequests {
 
     fn begin_message(&mut self, kind: u8, length: usize) {
         self.refuse_copy_rows();
-        let before = std::mem::replace(&mut self.kind, kind);
+        self.kind = kind;
         if kind != STARTUP_PACKET {
             self.out.put_u8(kind);
         }
         self.out.extend_from_slice(&encode_length(length));
-        match kind {
-            frontend::QUERY => self.unanswered.push_back((QueryProtocol::Simple, self.migration)),
-            // The driver sends one Sync behind the COPY, which the server ignores while it waits for rows, and one
-            // behind the rows: together they get one response (PostgreSQL, `CopyGetData`).
-            frontend::SYNC
-                if self.copy_rows == CopyRows::Awaited
-                    && matches!(before, frontend::COPY_DONE | frontend::COPY_FAIL) =>
-            {
-                self.copy_rows = CopyRows::None;
-            }
-            frontend::SYNC => {
-                self.open_group();
-                self.group = MessageGroup::None;
-            }
-            kind if frontend::EXTENDED_TYPES.contains(&kind) => self.open_group(),
-            _ => {}
-        }
-    }
-
-    fn open_group(&mut self) {
-        if self.group == MessageGroup::None {
-            self.unanswered.push_back((QueryProtocol::Extended, self.migration));
-            self.group = MessageGroup::Open;
+        if let Some(protocol) = self.requests.begin_message(kind) {
+            self.unanswered.push_back((protocol, self.migration));
         }
     }
 
@@ -166,7 +124,7 @@ impl SentRequests {
 
     /// Records that the server waits for the rows of a COPY.
     pub(crate) fn expect_copy_rows(&mut self) {
-        self.copy_rows = CopyRows::Awaited;
+        self.requests.expect_copy_rows();
     }
 
     /// Records that the server has completed a request.

@@ -6,8 +6,9 @@
 //! itself stays.
 
 use crate::postgres::{
-    CopyRows, FramePart, MessageFramer, MessageGroup, backend_messages as backend, frontend_messages as frontend,
-    waits_for_transactions,
+    FramePart, MessageFramer, backend_messages as backend,
+    client_requests::ClientRequests,
+    frontend_messages as frontend, waits_for_transactions,
     wire_format::{encode_header, encode_message, split_c_string},
 };
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
@@ -35,12 +36,7 @@ pub(crate) struct LockTimeoutSwitch {
     client_frames: MessageFramer,
     /// The beginning of a statement whose form is not known yet.
     held: Option<HeldStatement>,
-    /// The type of the client's last message.
-    client_kind: u8,
-    /// The group of messages sent without a Sync yet.
-    group: MessageGroup,
-    /// The rows of a COPY for which the server waits.
-    copy_rows: CopyRows,
+    client_requests: ClientRequests,
     /// Messages of the server.
     server_frames: MessageFramer,
     server_kind: u8,
@@ -78,9 +74,7 @@ impl LockTimeoutSwitch {
             is_disabled: false,
             client_frames: MessageFramer::new(),
             held: None,
-            client_kind: 0,
-            group: MessageGroup::None,
-            copy_rows: CopyRows::None,
+            client_requests: ClientRequests::new(),
             server_frames: MessageFramer::new(),
             server_kind: 0,
             is_dropped: false,
@@ -127,7 +121,7 @@ impl LockTimeoutSwitch {
 
     fn begin_client_message(&mut self, kind: u8, length: usize, out: &mut Vec<u8>) {
         if matches!(kind, frontend::QUERY | frontend::PARSE)
-            && self.group == MessageGroup::None
+            && !self.client_requests.is_group_open()
             && (self.is_disabled || self.is_idle())
         {
             self.held = Some(HeldStatement { kind, length, body: Vec::new() });
@@ -142,27 +136,10 @@ impl LockTimeoutSwitch {
         self.pending.is_empty() && self.status == Some(backend::IDLE)
     }
 
-    /// Reports whether a Sync after this message is the second one of a COPY whose rows the server has waited for.
-    fn is_sync_after_rows(&self, before: u8) -> bool {
-        self.copy_rows == CopyRows::Awaited
-            && self.group == MessageGroup::None
-            && matches!(before, frontend::COPY_DONE | frontend::COPY_FAIL)
-    }
-
     /// Records a message of the client that goes to the server.
     fn record_client_message(&mut self, kind: u8) {
-        let before = std::mem::replace(&mut self.client_kind, kind);
-        match kind {
-            // The server ignores the Sync before the rows while it waits for them. Together with the one behind them it
-            // gets one response (PostgreSQL, `CopyGetData`).
-            frontend::SYNC if self.is_sync_after_rows(before) => self.copy_rows = CopyRows::None,
-            frontend::QUERY | frontend::FUNCTION_CALL => self.pending.push_back(QueryOrigin::Client),
-            frontend::SYNC => {
-                self.pending.push_back(QueryOrigin::Client);
-                self.group = MessageGroup::None;
-            }
-            kind if frontend::EXTENDED_TYPES.contains(&kind) => self.group = MessageGroup::Open,
-            _ => {}
+        if self.client_requests.begin_message(kind).is_some() {
+            self.pending.push_back(QueryOrigin::Client);
         }
     }
 
@@ -202,7 +179,7 @@ impl LockTimeoutSwitch {
                 FramePart::Header(kind, length) => {
                     self.server_kind = kind;
                     if kind == backend::COPY_IN_RESPONSE {
-                        self.copy_rows = CopyRows::Awaited;
+                        self.client_requests.expect_copy_rows();
                     }
                     self.is_dropped = self.pending.front() == Some(&QueryOrigin::Proxy) && ANSWER_TYPES.contains(&kind);
                     if !self.is_dropped {
