@@ -2,8 +2,7 @@
 //! [`SentRequests`].
 
 use super::{
-    backend_pid::BackendPid,
-    message_filter::{MessageFilter, ProtocolViolation},
+    backend_pid::BackendPid, message_filter::MessageFilter, protocol_violation::ProtocolViolation,
     sent_requests::SentRequests,
 };
 use std::{

@@ -10,9 +10,11 @@ use super::{
     backend_messages as backend,
     backend_pid::BackendPid,
     frame::{FramePart, MessageFramer},
+    protocol_violation::ProtocolViolation,
     readable_row,
     sent_requests::SentRequests,
     server_message::ServerMessage,
+    startup_phase::StartupPhase,
     wire_format,
 };
 use bytes::{Buf as _, BytesMut};
@@ -26,22 +28,8 @@ const MAX_BUFFERED: usize = 1 << 20;
 /// Length of the longest row to buffer; no row of our own queries comes near it.
 pub(super) const MAX_ROW: usize = 4 << 20;
 
-/// Bytes that the server may send before it is ready for the first query: the driver keeps them.
-const MAX_STARTUP: usize = 16 << 20;
-
 /// Bytes kept of plain text that is no message.
 const MAX_PLAIN_TEXT: usize = 1 << 10;
-
-/// A response that no PostgreSQL server sends after a successful start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ProtocolViolation {
-    /// Bytes that violate the protocol.
-    #[error("{0}")]
-    Malformed(String),
-    /// Plain text, as from a server that could not fork a backend (PostgreSQL, `report_fork_failure_to_client`).
-    #[error("{0}")]
-    PlainText(String),
-}
 
 /// The filter of one session's messages, from its beginning.
 #[derive(Debug)]
@@ -54,15 +42,6 @@ pub(super) struct MessageFilter {
     out: BytesMut,
     /// The body of the previous row, whose memory the next one reuses.
     row_buffer: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StartupPhase {
-    /// No message has come yet.
-    NothingReceived,
-    /// Not ready for a query yet, after this many bytes.
-    Starting(usize),
-    Ready,
 }
 
 /// The treatment of the current message.
@@ -105,7 +84,11 @@ impl MessageFilter {
                     self.take_body(chunk)?;
                     self.end_message(requests);
                 }
-                FramePart::Invalid => return Err(malformed("the server sent bytes that are not a PostgreSQL message")),
+                FramePart::Invalid => {
+                    return Err(ProtocolViolation::malformed(
+                        "the server sent bytes that are not a PostgreSQL message",
+                    ));
+                }
             }
         }
         Ok(())
@@ -114,7 +97,7 @@ impl MessageFilter {
     /// Returns the violation if the stream ends within plain text.
     pub(super) fn violation_at_end(&self) -> Option<ProtocolViolation> {
         match &self.action {
-            MessageAction::PlainText(text) => Some(plain_text(text)),
+            MessageAction::PlainText(text) => Some(ProtocolViolation::plain_text(text)),
             _ => None,
         }
     }
@@ -133,27 +116,22 @@ impl MessageFilter {
     }
 
     fn begin_message(&mut self, kind: u8, length: usize, requests: &mut SentRequests) -> Result<(), ProtocolViolation> {
-        if self.phase == StartupPhase::NothingReceived && !backend::FIRST_TYPES.contains(&kind) {
-            return Err(malformed("the first byte of the response does not begin a PostgreSQL message"));
-        }
-        if let StartupPhase::NothingReceived | StartupPhase::Starting(_) = self.phase
-            && kind == backend::ERROR_RESPONSE
-            && length > MAX_MESSAGE
-        {
+        self.phase.check_type(kind)?;
+        if self.phase != StartupPhase::Ready && kind == backend::ERROR_RESPONSE && length > MAX_MESSAGE {
             self.action = MessageAction::PlainText(wire_format::encode_length(length).to_vec());
             return Ok(());
         }
-        self.count_startup_bytes(length)?;
+        self.phase.count_bytes(length.min(MAX_BUFFERED))?;
         self.kind = kind;
         self.action = match kind {
-            _ if length > MAX_MESSAGE => return Err(message_too_long(kind, length)),
+            _ if length > MAX_MESSAGE => return Err(ProtocolViolation::message_too_long(kind, length)),
             backend::ERROR_RESPONSE | backend::NOTICE_RESPONSE => {
                 MessageAction::ErrorOrNotice(ServerMessage::default())
             }
             backend::DATA_ROW if length > MAX_ROW => MessageAction::OversizedRow(Vec::new()),
             backend::DATA_ROW => MessageAction::Buffer(self.take_row_buffer(length)),
             backend::COPY_DATA => MessageAction::Drop,
-            _ if length > MAX_BUFFERED => return Err(message_too_long(kind, length)),
+            _ if length > MAX_BUFFERED => return Err(ProtocolViolation::message_too_long(kind, length)),
             // Nothing here uses notifications, the server's settings or the rows of a COPY.
             backend::NOTIFICATION_RESPONSE
             | backend::PARAMETER_STATUS
@@ -184,21 +162,13 @@ impl MessageFilter {
                 self.pass_header(kind, length);
                 MessageAction::Pass
             }
-            kind => return Err(malformed(format!("PostgreSQL has no message of the kind `{}`", char::from(kind)))),
+            kind => {
+                return Err(ProtocolViolation::malformed(format!(
+                    "PostgreSQL has no message of the kind `{}`",
+                    char::from(kind)
+                )));
+            }
         };
-        Ok(())
-    }
-
-    fn count_startup_bytes(&mut self, length: usize) -> Result<(), ProtocolViolation> {
-        let received = match self.phase {
-            StartupPhase::Ready => return Ok(()),
-            StartupPhase::NothingReceived => 0,
-            StartupPhase::Starting(received) => received,
-        };
-        self.phase = StartupPhase::Starting(received + length.min(MAX_BUFFERED));
-        if received > MAX_STARTUP {
-            return Err(malformed("the server sends too much without becoming ready for a query"));
-        }
         Ok(())
     }
 
@@ -214,7 +184,7 @@ impl MessageFilter {
             MessageAction::PlainText(text) => {
                 text.extend(chunk.iter().take(MAX_PLAIN_TEXT - text.len()));
                 if text.len() == MAX_PLAIN_TEXT || text.contains(&0) {
-                    return Err(plain_text(text));
+                    return Err(ProtocolViolation::plain_text(text));
                 }
             }
         }
@@ -270,26 +240,16 @@ impl MessageFilter {
     }
 }
 
-fn malformed(problem: impl Into<String>) -> ProtocolViolation {
-    ProtocolViolation::Malformed(problem.into())
-}
-
-fn message_too_long(kind: u8, length: usize) -> ProtocolViolation {
-    malformed(format!(
-        "the server begins a message of {length} bytes (kind `{}`): PostgreSQL sends none so long",
-        char::from(kind)
-    ))
-}
-
-fn plain_text(text: &[u8]) -> ProtocolViolation {
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    ProtocolViolation::PlainText(String::from_utf8_lossy(text).trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{sent_requests::NO_COPY_ROWS, wire_format::encode_message},
+        super::{
+            fuzzing::cut_into_chunks,
+            sent_requests::NO_COPY_ROWS,
+            startup_phase::MAX_STARTUP,
+            test_messages::{any_message, chunk_lengths},
+            wire_format::encode_message,
+        },
         *,
     };
     use proptest::prelude::*;
@@ -451,33 +411,16 @@ mod tests {
         assert_eq!(requests.outgoing().len(), before);
     }
 
-    fn message() -> impl Strategy<Value = Vec<u8>> {
-        let any_bytes = prop::collection::vec(any::<u8>(), 0..60);
-        let valid = (any::<prop::sample::Index>(), any_bytes.clone()).prop_map(|(kind, body)| {
-            let kinds = b"RKSNEZTDCIGHdcA123nst";
-            encode_message(kinds[kind.index(kinds.len())], &body)
-        });
-        prop_oneof![8 => valid, 1 => any_bytes]
-    }
-
     proptest! {
         #[test]
         fn passes_any_bytes_the_same_for_any_split(
-            messages in prop::collection::vec(message(), 0..12),
+            messages in prop::collection::vec(any_message(b"RKSNEZTDCIGHdcA123nst"), 0..12),
             ready in any::<bool>(),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
+            lengths in chunk_lengths(),
         ) {
             let begin = if ready { greeting() } else { Vec::new() };
             let bytes = [begin, messages.concat()].concat();
-            let (mut rest, mut chunks) = (bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
-                chunks.push(chunk);
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
-            }
+            let chunks = cut_into_chunks(&bytes, &lengths);
             let (mut in_chunks, mut at_once) = (sent_request(b'Q'), sent_request(b'Q'));
             prop_assert_eq!(filter_chunks(&mut in_chunks, chunks), filter_chunks(&mut at_once, [bytes.as_slice()]));
             prop_assert_eq!(in_chunks.outgoing(), at_once.outgoing());

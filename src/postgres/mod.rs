@@ -19,6 +19,7 @@ pub(crate) mod origin_comment;
 pub(crate) mod own_query;
 mod placeholders;
 pub mod preflight;
+mod protocol_violation;
 mod query_summary;
 mod readable_row;
 pub mod run_lock;
@@ -28,7 +29,10 @@ mod session;
 mod session_state;
 mod sqlstate_hint;
 mod sslmode;
+mod startup_phase;
 mod target;
+#[cfg(test)]
+pub(crate) mod test_messages;
 pub(crate) mod tls;
 pub mod url;
 mod url_parameters;

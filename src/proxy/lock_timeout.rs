@@ -5,16 +5,17 @@
 //! the responses to its own queries, and the client never receives them. A lock timeout that the client has set
 //! itself stays.
 
+use super::{
+    held_statement::HeldStatement,
+    lock_timeout_sql::{disable_sql, restore_sql},
+};
 use crate::postgres::{
     FramePart, MessageFramer, backend_messages as backend,
     client_requests::ClientRequests,
-    frontend_messages as frontend, waits_for_transactions,
-    wire_format::{encode_header, encode_message, split_c_string},
+    frontend_messages as frontend,
+    wire_format::{encode_header, encode_message},
 };
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
-
-/// Bytes of a statement to hold back before its form is decided.
-const MAX_HELD: usize = 8 << 10;
 
 /// Message types in the response to a query of the proxy; all other messages meanwhile are for the client.
 const ANSWER_TYPES: &[u8] = &[
@@ -46,13 +47,6 @@ pub(crate) struct LockTimeoutSwitch {
     pending: VecDeque<QueryOrigin>,
     /// Set while the server's bytes are reassembled without the responses to the proxy's queries.
     is_rewriting: bool,
-}
-
-#[derive(Debug)]
-struct HeldStatement {
-    kind: u8,
-    length: usize,
-    body: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +107,7 @@ impl LockTimeoutSwitch {
 
     /// Returns the held-back beginning of a statement that never ended.
     pub(crate) fn take_held(&mut self) -> Vec<u8> {
-        self.held
-            .take()
-            .map(|message| [encode_header(message.kind, message.length).as_slice(), &message.body].concat())
-            .unwrap_or_default()
+        self.held.take().map(HeldStatement::into_bytes).unwrap_or_default()
     }
 
     fn begin_client_message(&mut self, kind: u8, length: usize, out: &mut Vec<u8>) {
@@ -124,7 +115,7 @@ impl LockTimeoutSwitch {
             && !self.client_requests.is_group_open()
             && (self.is_disabled || self.is_idle())
         {
-            self.held = Some(HeldStatement { kind, length, body: Vec::new() });
+            self.held = Some(HeldStatement::new(kind, length));
             return;
         }
         self.record_client_message(kind);
@@ -144,17 +135,17 @@ impl LockTimeoutSwitch {
     }
 
     fn hold_back(&mut self, chunk: &[u8], limit: Duration, out: &mut Vec<u8>) {
-        let Some(message) = &mut self.held else { return };
-        message.body.extend_from_slice(chunk);
-        if message.body.len() >= MAX_HELD {
+        let Some(statement) = &mut self.held else { return };
+        statement.push_bytes(chunk);
+        if statement.is_decided() {
             self.release_held(limit, out);
         }
     }
 
     /// Sends the held-back statement, with a query of our own before it if one is needed.
     fn release_held(&mut self, limit: Duration, out: &mut Vec<u8>) {
-        let Some(HeldStatement { kind, length, body }) = self.held.take() else { return };
-        let waits_long = statement_text(kind, &body).is_some_and(|text| waits_for_transactions(text).is_some());
+        let Some(statement) = self.held.take() else { return };
+        let waits_long = statement.waits_for_transactions();
         // In the middle of a message from the server, the response to our query could not be removed.
         let can_insert = self.server_frames.is_at_boundary() && (self.is_disabled || self.is_idle());
         if waits_long != self.is_disabled && can_insert {
@@ -163,9 +154,8 @@ impl LockTimeoutSwitch {
             self.pending.push_back(QueryOrigin::Proxy);
             (self.is_disabled, self.is_rewriting) = (waits_long, true);
         }
-        self.record_client_message(kind);
-        out.extend(encode_header(kind, length));
-        out.extend(body);
+        self.record_client_message(statement.kind());
+        out.extend(statement.into_bytes());
     }
 
     /// Takes bytes from the server and returns those to send to the client.
@@ -218,41 +208,10 @@ impl LockTimeoutSwitch {
     }
 }
 
-/// Returns the text of a query or of a statement to prepare.
-fn statement_text(kind: u8, body: &[u8]) -> Option<&str> {
-    let body = if kind == frontend::PARSE { split_c_string(body)?.1 } else { body };
-    let text = body.split(|byte| *byte == 0).next()?;
-    // A text cut within a character is read up to that character.
-    match std::str::from_utf8(text) {
-        Ok(text) => Some(text),
-        Err(error) => std::str::from_utf8(text.split_at_checked(error.valid_up_to())?.0).ok(),
-    }
-}
-
-/// Returns a query that disables our lock timeout and records in a setting that it did, so that a timeout that the
-/// client has set itself is not overwritten later.
-fn disable_sql(limit: Duration) -> String {
-    let millis = limit.as_millis();
-    format!(
-        "SELECT pg_catalog.set_config('lock_timeout', '0', false), pg_catalog.set_config('{DISABLED_SETTING}', 'on', false) \
-         WHERE pg_catalog.current_setting('lock_timeout')::pg_catalog.interval OPERATOR(pg_catalog.=) '{millis} ms'::pg_catalog.interval"
-    )
-}
-
-fn restore_sql(limit: Duration) -> String {
-    let millis = limit.as_millis();
-    format!(
-        "SELECT pg_catalog.set_config('lock_timeout', '{millis}', false), pg_catalog.set_config('{DISABLED_SETTING}', 'off', false) \
-         WHERE pg_catalog.current_setting('{DISABLED_SETTING}', true) OPERATOR(pg_catalog.=) 'on'"
-    )
-}
-
-/// Our own setting that records that the lock timeout is disabled.
-const DISABLED_SETTING: &str = "bastion_migrate.lifted";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::{fuzzing::cut_into_chunks, test_messages::chunk_lengths};
     use proptest::prelude::*;
 
     const LIMIT: Duration = Duration::from_millis(100);
@@ -418,18 +377,13 @@ mod tests {
         #[test]
         fn passes_a_clients_messages_unchanged_for_any_split(
             texts in prop::collection::vec(("[QPBDESFXdcp]", "[a-z ]{0,20}|CREATE INDEX a"), 0..12),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
+            lengths in chunk_lengths(),
         ) {
             let messages = texts.iter().map(|(kind, text)| encode_message(kind.as_bytes()[0], format!("{text}\0").as_bytes()));
             let bytes = messages.collect::<Vec<_>>().concat();
-            let (mut switch, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
+            let (mut switch, mut out) = (session(), Vec::new());
+            for chunk in cut_into_chunks(&bytes, &lengths) {
                 out.extend_from_slice(&switch.pass_to_server(chunk));
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
             }
             out.extend(switch.take_held());
             prop_assert_eq!(out, bytes);
@@ -438,17 +392,12 @@ mod tests {
         #[test]
         fn passes_a_servers_messages_unchanged_for_any_split(
             kinds in prop::collection::vec(("[TDCEIZNAS123]", prop::collection::vec(any::<u8>(), 0..30)), 0..12),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
+            lengths in chunk_lengths(),
         ) {
             let bytes = kinds.iter().map(|(kind, body)| encode_message(kind.as_bytes()[0], body)).collect::<Vec<_>>().concat();
-            let (mut switch, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
+            let (mut switch, mut out) = (session(), Vec::new());
+            for chunk in cut_into_chunks(&bytes, &lengths) {
                 out.extend_from_slice(&switch.pass_to_client(chunk));
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
             }
             prop_assert_eq!(out, bytes);
         }

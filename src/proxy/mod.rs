@@ -2,8 +2,10 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod held_statement;
 mod listener;
 mod lock_timeout;
+mod lock_timeout_sql;
 mod relay;
 mod session_recorder;
 pub(crate) mod startup_packet;

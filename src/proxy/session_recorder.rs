@@ -233,7 +233,13 @@ impl ErrorScanner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::startup_packet;
+    use crate::{
+        postgres::{
+            fuzzing::cut_into_chunks,
+            test_messages::{any_message, chunk_lengths},
+        },
+        proxy::startup_packet,
+    };
     use proptest::prelude::*;
 
     /// Returns the output and the events for bytes that come in these pieces.
@@ -348,34 +354,16 @@ mod tests {
         }
     }
 
-    fn message() -> impl Strategy<Value = Vec<u8>> {
-        let any_bytes = prop::collection::vec(any::<u8>(), 0..60);
-        let valid = (any::<prop::sample::Index>(), any_bytes.clone()).prop_map(|(kind, body)| {
-            let kinds = b"RKSNEvZDTC123";
-            encode_message(kinds[kind.index(kinds.len())], &body)
-        });
-        prop_oneof![8 => valid, 1 => any_bytes]
-    }
-
     proptest! {
         #[test]
         fn passes_any_bytes_unchanged_for_any_split(
-            sent_messages in prop::collection::vec(message(), 0..12),
+            sent_messages in prop::collection::vec(any_message(b"RKSNEvZDTC123"), 0..12),
             ready in any::<bool>(),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
+            lengths in chunk_lengths(),
         ) {
             let begin = if ready { greeting() } else { Vec::new() };
             let bytes = [begin, sent_messages.concat()].concat();
-            let (mut rest, mut chunks) = (bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
-                chunks.push(chunk);
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            let (mut out, events, recorder) = passed(UpstreamTls::Off, chunks);
+            let (mut out, events, recorder) = passed(UpstreamTls::Off, cut_into_chunks(&bytes, &lengths));
             out.extend(recorder.into_held_back());
             prop_assert_eq!(&out, &bytes);
             let (_, events_at_once, _) = passed(UpstreamTls::Off, [bytes.as_slice()]);
