@@ -41,6 +41,11 @@ pub(crate) const STARTUP_TYPES: &[u8] = &[
     READY_FOR_QUERY,
 ];
 
+/// Types of the messages in the response to a query without a COPY (55.2.3); those of other types meanwhile do not belong
+/// to it.
+pub(crate) const RESPONSE_TYPES: &[u8] =
+    &[ROW_DESCRIPTION, DATA_ROW, COMMAND_COMPLETE, ERROR_RESPONSE, EMPTY_QUERY_RESPONSE, READY_FOR_QUERY];
+
 /// The response of one byte that accepts an `SSLRequest`.
 pub(crate) const TLS_ACCEPTED: u8 = b'S';
 /// The response of one byte that declines an `SSLRequest` or a `GSSENCRequest`.

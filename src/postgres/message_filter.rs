@@ -10,6 +10,7 @@ use super::{
     backend_messages as backend,
     backend_pid::BackendPid,
     frame::{FramePart, MessageFramer},
+    message_treatment::{MAX_BUFFERED, MAX_MESSAGE, MessageTreatment, message_treatment},
     protocol_violation::ProtocolViolation,
     readable_row,
     sent_requests::SentRequests,
@@ -18,15 +19,6 @@ use super::{
     wire_format,
 };
 use bytes::{Buf as _, BytesMut};
-
-/// Length of PostgreSQL's longest message (`MaxAllocSize`).
-const MAX_MESSAGE: usize = 1 << 30;
-
-/// Length of the longest message to buffer that is no row: the description of 1664 columns is less than half as long.
-const MAX_BUFFERED: usize = 1 << 20;
-
-/// Length of the longest row to buffer; no row of our own queries comes near it.
-pub(super) const MAX_ROW: usize = 4 << 20;
 
 /// Bytes kept of plain text that is no message.
 const MAX_PLAIN_TEXT: usize = 1 << 10;
@@ -44,7 +36,7 @@ pub(super) struct MessageFilter {
     row_buffer: Vec<u8>,
 }
 
-/// The treatment of the current message.
+/// The current message, as far as it is kept.
 #[derive(Debug)]
 enum MessageAction {
     Drop,
@@ -123,53 +115,28 @@ impl MessageFilter {
         }
         self.phase.count_bytes(length.min(MAX_BUFFERED))?;
         self.kind = kind;
-        self.action = match kind {
-            _ if length > MAX_MESSAGE => return Err(ProtocolViolation::message_too_long(kind, length)),
-            backend::ERROR_RESPONSE | backend::NOTICE_RESPONSE => {
-                MessageAction::ErrorOrNotice(ServerMessage::default())
-            }
-            backend::DATA_ROW if length > MAX_ROW => MessageAction::OversizedRow(Vec::new()),
-            backend::DATA_ROW => MessageAction::Buffer(self.take_row_buffer(length)),
-            backend::COPY_DATA => MessageAction::Drop,
-            _ if length > MAX_BUFFERED => return Err(ProtocolViolation::message_too_long(kind, length)),
-            // Nothing here uses notifications, the server's settings or the rows of a COPY.
-            backend::NOTIFICATION_RESPONSE
-            | backend::PARAMETER_STATUS
-            | backend::COPY_OUT_RESPONSE
-            | backend::COPY_DONE => MessageAction::Drop,
-            backend::COPY_IN_RESPONSE if requests.is_query_next() => {
+        self.action = match message_treatment(kind, length)? {
+            MessageTreatment::Drop => MessageAction::Drop,
+            MessageTreatment::Pass => self.pass_unchanged(kind, length),
+            MessageTreatment::Buffer => MessageAction::Buffer(Vec::with_capacity(length)),
+            MessageTreatment::BufferRow => MessageAction::Buffer(self.take_row_buffer(length)),
+            MessageTreatment::ReplaceRow => MessageAction::OversizedRow(Vec::new()),
+            MessageTreatment::CutFields => MessageAction::ErrorOrNotice(ServerMessage::default()),
+            MessageTreatment::AwaitCopyRows if requests.is_query_next() => {
                 requests.refuse_copy_rows();
                 MessageAction::Drop
             }
-            backend::COPY_IN_RESPONSE => {
+            MessageTreatment::AwaitCopyRows => {
                 requests.expect_copy_rows();
-                self.pass_header(kind, length);
-                MessageAction::Pass
-            }
-            backend::ROW_DESCRIPTION | backend::COMMAND_COMPLETE | backend::BACKEND_KEY_DATA => {
-                MessageAction::Buffer(Vec::with_capacity(length))
-            }
-            backend::AUTHENTICATION
-            | backend::NEGOTIATE_PROTOCOL_VERSION
-            | backend::READY_FOR_QUERY
-            | backend::EMPTY_QUERY_RESPONSE
-            | backend::PARSE_COMPLETE
-            | backend::BIND_COMPLETE
-            | backend::CLOSE_COMPLETE
-            | backend::PARAMETER_DESCRIPTION
-            | backend::NO_DATA
-            | backend::PORTAL_SUSPENDED => {
-                self.pass_header(kind, length);
-                MessageAction::Pass
-            }
-            kind => {
-                return Err(ProtocolViolation::malformed(format!(
-                    "PostgreSQL has no message of the kind `{}`",
-                    char::from(kind)
-                )));
+                self.pass_unchanged(kind, length)
             }
         };
         Ok(())
+    }
+
+    fn pass_unchanged(&mut self, kind: u8, length: usize) -> MessageAction {
+        self.pass_header(kind, length);
+        MessageAction::Pass
     }
 
     fn take_body(&mut self, chunk: &[u8]) -> Result<(), ProtocolViolation> {
@@ -245,6 +212,7 @@ mod tests {
     use super::{
         super::{
             fuzzing::cut_into_chunks,
+            message_treatment::MAX_ROW,
             sent_requests::NO_COPY_ROWS,
             startup_phase::MAX_STARTUP,
             test_messages::{any_message, chunk_lengths},

@@ -15,6 +15,7 @@ pub(crate) mod frontend_messages;
 pub(crate) mod fuzzing;
 mod lock_waits;
 mod message_filter;
+mod message_treatment;
 pub(crate) mod origin_comment;
 pub(crate) mod own_query;
 mod placeholders;

@@ -2,7 +2,9 @@
 //! if one does not hold.
 
 use super::{
-    session_recorder::{BackendEvent, SessionRecorder},
+    backend_event::BackendEvent,
+    error_response,
+    session_recorder::SessionRecorder,
     startup_packet::{self, InjectedOptions},
     upstream::UpstreamTls,
 };
@@ -141,7 +143,7 @@ pub(crate) fn check_written_packets(texts: &[String]) {
         pairs.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect();
     assert_eq!(split_options(&startup_packet::encode_options(&pairs)), expected);
     if let [message, detail, hint, ..] = texts.as_slice() {
-        let written = startup_packet::fatal_error("08006", message, detail, hint);
+        let written = error_response::fatal_error("08006", message, detail, hint);
         let expected = [('S', "FATAL"), ('V', "FATAL"), ('C', "08006"), ('M', message), ('D', detail), ('H', hint)];
         let expected: String = expected
             .iter()

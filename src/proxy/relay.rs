@@ -1,7 +1,7 @@
 //! Relays the bytes of one session in both directions until both sides have ended. Each direction is shut down on its
 //! own: a side that has sent everything may still wait for the response.
 
-use super::{lock_timeout::LockTimeoutSwitch, session_recorder::SessionRecorder, startup_packet, stats::ProxyStats};
+use super::{error_response, lock_timeout::LockTimeoutSwitch, session_recorder::SessionRecorder, stats::ProxyStats};
 use crate::fault::Fault;
 use std::{
     io,
@@ -100,7 +100,7 @@ async fn copy_to_client<L: Fn() -> Option<Fault>>(
         None => write_and_flush(&mut to, &recorder.into_held_back()).await?,
         Some(fault) => {
             let error_packet =
-                if recorder.is_at_boundary() { startup_packet::connection_failure(&fault) } else { Vec::new() };
+                if recorder.is_at_boundary() { error_response::connection_failure(&fault) } else { Vec::new() };
             stats.record_fault(fault);
             write_and_flush(&mut to, &error_packet).await?;
         }

@@ -1,31 +1,18 @@
 //! Records the pid and the errors of a session while the server's messages pass through to the client. From the first
 //! bytes that are no messages on, everything passes unparsed.
 
-use super::upstream::UpstreamTls;
+use super::{
+    backend_event::{BackendEvent, MAX_KEPT},
+    channel_binding::without_channel_binding,
+    error_scanner::ErrorScanner,
+    upstream::UpstreamTls,
+};
 use crate::postgres::{
     FramePart, MessageFramer,
-    backend_messages::{self, AUTHENTICATION, BACKEND_KEY_DATA, ERROR_RESPONSE, READY_FOR_QUERY},
-    error_fields::{ErrorFieldReader, FieldPart, MESSAGE, SQLSTATE},
-    wire_format::{encode_message, push_c_string, split_c_string},
+    backend_messages::{AUTHENTICATION, READY_FOR_QUERY, STARTUP_TYPES},
+    wire_format::encode_message,
 };
 use std::borrow::Cow;
-
-/// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
-const MAX_KEPT: usize = 64 << 10;
-
-/// A message of the server that the proxy records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BackendEvent {
-    /// The pid of the client's backend (`BackendKeyData`).
-    Started(i32),
-    /// An `ErrorResponse`.
-    Error {
-        /// Five characters.
-        sqlstate: String,
-        /// The primary message.
-        message: String,
-    },
-}
 
 /// The recorder of one session, from its first message on.
 #[derive(Debug)]
@@ -61,16 +48,16 @@ impl SessionRecorder {
     ) -> Cow<'a, [u8]> {
         match &mut self.state {
             ParseState::Unparsed => {}
-            ParseState::Ready(flow) => {
-                if flow.scan_messages(bytes, on_event).is_none() {
+            ParseState::Ready(scanner) => {
+                if scanner.scan_messages(bytes, on_event).is_none() {
                     self.state = ParseState::Unparsed;
                 }
             }
             ParseState::Startup(held_back) => {
                 let mut pending = std::mem::take(held_back);
                 pending.extend_from_slice(bytes);
-                let (passed, phase) = parse_startup(&pending, self.tls, on_event);
-                self.state = phase;
+                let (passed, state) = parse_startup(&pending, self.tls, on_event);
+                self.state = state;
                 return Cow::Owned(passed);
             }
         }
@@ -94,7 +81,7 @@ impl SessionRecorder {
     pub(crate) fn is_at_boundary(&self) -> bool {
         match &self.state {
             ParseState::Startup(_) => true,
-            ParseState::Ready(flow) => flow.frames.is_at_boundary(),
+            ParseState::Ready(scanner) => scanner.is_at_boundary(),
             ParseState::Unparsed => false,
         }
     }
@@ -114,21 +101,15 @@ fn parse_startup(bytes: &[u8], tls: UpstreamTls, on_event: &mut impl FnMut(Backe
         };
         rest = after;
         let (kind, body) = message;
-        let rewritten =
-            if kind == AUTHENTICATION && tls == UpstreamTls::Terminated { without_channel_binding(body) } else { None };
-        passed.extend(rewritten.unwrap_or_else(|| encode_message(kind, body)));
-        match kind {
-            BACKEND_KEY_DATA => {
-                backend_messages::announced_pid(body).map(BackendEvent::Started).into_iter().for_each(&mut *on_event);
-            }
-            ERROR_RESPONSE => parse_error_response(body).into_iter().for_each(&mut *on_event),
-            READY_FOR_QUERY => {
-                passed.extend_from_slice(rest);
-                let mut flow = ErrorScanner::new();
-                let phase = flow.scan_messages(rest, on_event).map(|()| ParseState::Ready(flow));
-                return (passed, phase.unwrap_or(ParseState::Unparsed));
-            }
-            _ => {}
+        let is_rewritten = kind == AUTHENTICATION && tls == UpstreamTls::Terminated;
+        let rewritten = if is_rewritten { without_channel_binding(body) } else { None };
+        passed.extend(encode_message(kind, rewritten.as_deref().unwrap_or(body)));
+        BackendEvent::from_message(kind, body).into_iter().for_each(&mut *on_event);
+        if kind == READY_FOR_QUERY {
+            passed.extend_from_slice(rest);
+            let mut scanner = ErrorScanner::new();
+            let state = scanner.scan_messages(rest, on_event).map(|()| ParseState::Ready(scanner));
+            return (passed, state.unwrap_or(ParseState::Unparsed));
         }
     }
 }
@@ -143,7 +124,7 @@ enum StartupMessage<'a> {
 
 fn split_startup_message(bytes: &[u8]) -> StartupMessage<'_> {
     // The first byte of a service that is not PostgreSQL must not wait for a whole header.
-    if bytes.first().is_some_and(|kind| !backend_messages::STARTUP_TYPES.contains(kind)) {
+    if bytes.first().is_some_and(|kind| !STARTUP_TYPES.contains(kind)) {
         return StartupMessage::Invalid;
     }
     let mut rest = bytes;
@@ -157,79 +138,6 @@ fn split_startup_message(bytes: &[u8]) -> StartupMessage<'_> {
     }
 }
 
-/// Removes the mechanisms with channel binding (`-PLUS`) from an `AuthenticationSASL`. None if it is another message,
-/// has no such mechanism or no other one.
-fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
-    let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
-    let (mut mechanisms, mut found) = (vec![0, 0, 0, 10], false);
-    loop {
-        let (name, after) = split_c_string(names)?;
-        if name.is_empty() {
-            mechanisms.push(0);
-            return (found && mechanisms.len() > 5 && after.is_empty())
-                .then(|| encode_message(AUTHENTICATION, &mechanisms));
-        }
-        if name.ends_with(b"-PLUS") {
-            found = true;
-        } else {
-            push_c_string(&mut mechanisms, name);
-        }
-        names = after;
-    }
-}
-
-/// Parses an `ErrorResponse`, which may be cut off.
-fn parse_error_response(body: &[u8]) -> Option<BackendEvent> {
-    let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
-    let mut fields = ErrorFieldReader::default();
-    while let Some(FieldPart::Text(kind, text) | FieldPart::TextEnd(kind, text)) = fields.next_part(&mut rest) {
-        match kind {
-            SQLSTATE => sqlstate = Some(String::from_utf8_lossy(text).into_owned()),
-            MESSAGE => message = String::from_utf8_lossy(text).into_owned(),
-            _ => {}
-        }
-    }
-    Some(BackendEvent::Error { sqlstate: sqlstate?, message })
-}
-
-/// The messages after the first `ReadyForQuery`, of which only errors are read.
-#[derive(Debug)]
-struct ErrorScanner {
-    frames: MessageFramer,
-    kind: u8,
-    /// The beginning of an error.
-    error: Vec<u8>,
-}
-
-impl ErrorScanner {
-    fn new() -> Self {
-        Self { frames: MessageFramer::new(), kind: 0, error: Vec::new() }
-    }
-
-    /// Reads through the bytes and reports errors. None if they are no messages.
-    fn scan_messages(&mut self, bytes: &[u8], on_event: &mut impl FnMut(BackendEvent)) -> Option<()> {
-        let mut rest = bytes;
-        while let Some(step) = self.frames.next_part(&mut rest) {
-            match step {
-                FramePart::Header(kind, _) => self.kind = kind,
-                FramePart::Body(chunk) if self.kind == ERROR_RESPONSE => self.append_error(chunk),
-                FramePart::BodyEnd(chunk) if self.kind == ERROR_RESPONSE => {
-                    self.append_error(chunk);
-                    parse_error_response(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *on_event);
-                }
-                FramePart::Body(_) | FramePart::BodyEnd(_) => {}
-                FramePart::Invalid => return None,
-            }
-        }
-        Some(())
-    }
-
-    fn append_error(&mut self, chunk: &[u8]) {
-        let room = MAX_KEPT - self.error.len();
-        self.error.extend(chunk.iter().take(room));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,7 +146,7 @@ mod tests {
             fuzzing::cut_into_chunks,
             test_messages::{any_message, chunk_lengths},
         },
-        proxy::startup_packet,
+        proxy::error_response,
     };
     use proptest::prelude::*;
 
@@ -271,7 +179,7 @@ mod tests {
 
     fn error_response(sqlstate: &str, message: &str) -> (Vec<u8>, BackendEvent) {
         let events = BackendEvent::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
-        (startup_packet::fatal_error(sqlstate, message, "", ""), events)
+        (error_response::fatal_error(sqlstate, message, "", ""), events)
     }
 
     #[test]

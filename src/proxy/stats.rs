@@ -1,6 +1,6 @@
 //! Statistics of a listener: counts, and the last failure. No content of the clients' sessions.
 
-use super::session_recorder::BackendEvent;
+use super::backend_event::BackendEvent;
 use crate::fault::Fault;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
