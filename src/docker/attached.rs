@@ -151,7 +151,7 @@ impl RunningContainer {
 
 impl fmt::Debug for RunningContainer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Running").field("container", &self.container).finish_non_exhaustive()
+        formatter.debug_struct("RunningContainer").field("container", &self.container).finish_non_exhaustive()
     }
 }
 

@@ -41,7 +41,7 @@ impl DockerEngine {
 
 impl fmt::Debug for DockerEngine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Engine")
+        formatter.write_str("DockerEngine")
     }
 }
 

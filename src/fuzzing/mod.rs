@@ -41,10 +41,11 @@ pub fn redactor(bytes: &[u8]) {
     }
 }
 
-/// Passes a server's bytes through the message filter in chunks.
+/// Passes a server's bytes through the proxy's recorder and through the message filter, in chunks.
 pub fn backend(bytes: &[u8]) {
     if let Some((pieces, bytes)) = bytes.split_first_chunk::<4>() {
-        postgres::fuzzing::check_pass_through(bytes, pieces);
+        proxy::fuzzing::check_pass_through(bytes, pieces);
+        postgres::fuzzing::check_filter(bytes, pieces);
     }
 }
 

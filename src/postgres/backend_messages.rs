@@ -1,394 +1,65 @@
-//! Parser of the server's messages as they pass through the proxy (PostgreSQL manual, 55.7: type byte, length that
-//! counts itself, body). From the first bytes that are no messages on, it passes everything unparsed.
+//! Types of a server's messages, and their content as far as it is read (PostgreSQL manual, 55.7).
+//!
+//! The content is untrusted, and may be cut off. The crate postgres-protocol reads messages, too, but it keeps one of any
+//! length, and rejects types and keys that only newer servers send.
 
-use super::{
-    frame::{FramePart, MessageFramer, body_length, encode_message},
-    wire_format,
-};
-use std::borrow::Cow;
+// Without the types of replication and of function calls.
+pub(crate) const AUTHENTICATION: u8 = b'R';
+pub(crate) const BACKEND_KEY_DATA: u8 = b'K';
+pub(crate) const BIND_COMPLETE: u8 = b'2';
+pub(crate) const CLOSE_COMPLETE: u8 = b'3';
+pub(crate) const COMMAND_COMPLETE: u8 = b'C';
+pub(crate) const COPY_DATA: u8 = b'd';
+pub(crate) const COPY_DONE: u8 = b'c';
+pub(crate) const COPY_IN_RESPONSE: u8 = b'G';
+pub(crate) const COPY_OUT_RESPONSE: u8 = b'H';
+pub(crate) const DATA_ROW: u8 = b'D';
+pub(crate) const EMPTY_QUERY_RESPONSE: u8 = b'I';
+pub(crate) const ERROR_RESPONSE: u8 = b'E';
+pub(crate) const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
+pub(crate) const NO_DATA: u8 = b'n';
+pub(crate) const NOTICE_RESPONSE: u8 = b'N';
+pub(crate) const NOTIFICATION_RESPONSE: u8 = b'A';
+pub(crate) const PARAMETER_DESCRIPTION: u8 = b't';
+pub(crate) const PARAMETER_STATUS: u8 = b'S';
+pub(crate) const PARSE_COMPLETE: u8 = b'1';
+pub(crate) const PORTAL_SUSPENDED: u8 = b's';
+pub(crate) const READY_FOR_QUERY: u8 = b'Z';
+pub(crate) const ROW_DESCRIPTION: u8 = b'T';
 
-/// Bytes kept of one message: no message before `ReadyForQuery` is longer, and of an error this is enough.
-const MAX_KEPT: usize = 64 << 10;
+/// Types of the first message after a start-up packet (55.2.1).
+pub(crate) const FIRST_TYPES: &[u8] = &[AUTHENTICATION, ERROR_RESPONSE, NEGOTIATE_PROTOCOL_VERSION, NOTICE_RESPONSE];
 
-/// Message types that a server may send until it is ready for the first query: authentication, backend key, parameter,
-/// notice, error, version negotiation, ready.
-const STARTUP_TYPES: &[u8] = b"RKSNEvZ";
+/// Types of the messages up to the first `ReadyForQuery` (55.2.1).
+pub(crate) const STARTUP_TYPES: &[u8] = &[
+    AUTHENTICATION,
+    BACKEND_KEY_DATA,
+    PARAMETER_STATUS,
+    NOTICE_RESPONSE,
+    ERROR_RESPONSE,
+    NEGOTIATE_PROTOCOL_VERSION,
+    READY_FOR_QUERY,
+];
 
-/// A message of the server that the proxy records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BackendEvent {
-    /// The pid of the client's backend (`BackendKeyData`).
-    Started(i32),
-    /// An `ErrorResponse`.
-    Error {
-        /// Five characters.
-        sqlstate: String,
-        /// The primary message.
-        message: String,
-    },
+/// Types of the messages in the response to a query without a COPY (55.2.3); those of other types meanwhile do not belong
+/// to it.
+pub(crate) const RESPONSE_TYPES: &[u8] =
+    &[ROW_DESCRIPTION, DATA_ROW, COMMAND_COMPLETE, ERROR_RESPONSE, EMPTY_QUERY_RESPONSE, READY_FOR_QUERY];
+
+/// The response of one byte that accepts an `SSLRequest`.
+pub(crate) const TLS_ACCEPTED: u8 = b'S';
+/// The response of one byte that declines an `SSLRequest` or a `GSSENCRequest`.
+pub(crate) const ENCRYPTION_DECLINED: u8 = b'N';
+
+/// The transaction status of a session without an open transaction.
+pub(crate) const IDLE: u8 = b'I';
+
+/// Returns the pid in a `BackendKeyData`. A key follows, whose length depends on the version of the protocol.
+pub(crate) fn announced_pid(body: &[u8]) -> Option<i32> {
+    body.first_chunk().map(|pid| i32::from_be_bytes(*pid))
 }
 
-/// The TLS between the proxy and the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UpstreamTls {
-    /// No TLS of the proxy's own.
-    Off,
-    /// The proxy terminates TLS. So the client can't use channel binding, and libpq fails if the server offers it
-    /// over a connection without TLS (measured).
-    Terminated,
-}
-
-/// The messages of one session, in order.
-#[derive(Debug)]
-pub(crate) struct BackendMessages {
-    tls: UpstreamTls,
-    state: ParseState,
-}
-
-#[derive(Debug)]
-enum ParseState {
-    /// Not ready for a query yet. Holds back the beginning of an incomplete message.
-    Startup(Vec<u8>),
-    Ready(ErrorScanner),
-    Unparsed,
-}
-
-impl BackendMessages {
-    /// Starts with the first message of a session.
-    pub(crate) fn new(tls: UpstreamTls) -> Self {
-        Self { tls, state: ParseState::Startup(Vec::new()) }
-    }
-
-    /// Passes a session unparsed, because it is encrypted by the client.
-    pub(crate) fn unparsed() -> Self {
-        Self { tls: UpstreamTls::Off, state: ParseState::Unparsed }
-    }
-
-    /// Takes bytes from the server and returns the bytes that pass to the client now.
-    pub(crate) fn pass_through<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        on_event: &mut impl FnMut(BackendEvent),
-    ) -> Cow<'a, [u8]> {
-        match &mut self.state {
-            ParseState::Unparsed => {}
-            ParseState::Ready(flow) => {
-                if flow.scan_messages(bytes, on_event).is_none() {
-                    self.state = ParseState::Unparsed;
-                }
-            }
-            ParseState::Startup(held_back) => {
-                let mut pending = std::mem::take(held_back);
-                pending.extend_from_slice(bytes);
-                let (passed, phase) = parse_startup(&pending, self.tls, on_event);
-                self.state = phase;
-                return Cow::Owned(passed);
-            }
-        }
-        Cow::Borrowed(bytes)
-    }
-
-    /// Returns whether the stream can be parsed.
-    pub(crate) fn is_parsing(&self) -> bool {
-        !matches!(self.state, ParseState::Unparsed)
-    }
-
-    /// Returns the bytes that were held back of an incomplete message.
-    pub(crate) fn into_held_back(self) -> Vec<u8> {
-        match self.state {
-            ParseState::Startup(held_back) => held_back,
-            ParseState::Ready(_) | ParseState::Unparsed => Vec::new(),
-        }
-    }
-
-    /// Reports whether the client has received only whole messages so far, so that the proxy can add one of its own.
-    pub(crate) fn is_at_boundary(&self) -> bool {
-        match &self.state {
-            ParseState::Startup(_) => true,
-            ParseState::Ready(flow) => flow.frames.is_at_boundary(),
-            ParseState::Unparsed => false,
-        }
-    }
-}
-
-/// Parses messages before `ReadyForQuery`. Returns the bytes that pass, and the next state.
-fn parse_startup(bytes: &[u8], tls: UpstreamTls, on_event: &mut impl FnMut(BackendEvent)) -> (Vec<u8>, ParseState) {
-    let (mut passed, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
-    loop {
-        let (message, after) = match split_startup_message(rest) {
-            StartupMessage::Complete(message, after) => (message, after),
-            StartupMessage::Incomplete => return (passed, ParseState::Startup(rest.to_vec())),
-            StartupMessage::Invalid => {
-                passed.extend_from_slice(rest);
-                return (passed, ParseState::Unparsed);
-            }
-        };
-        rest = after;
-        let (kind, body) = message;
-        let rewritten =
-            if kind == b'R' && tls == UpstreamTls::Terminated { without_channel_binding(body) } else { None };
-        passed.extend(rewritten.unwrap_or_else(|| encode_message(kind, body)));
-        match (kind, body) {
-            (b'K', [a, b, c, d, ..]) => on_event(BackendEvent::Started(i32::from_be_bytes([*a, *b, *c, *d]))),
-            (b'E', body) => parse_error_response(body).into_iter().for_each(&mut *on_event),
-            (b'Z', _) => {
-                passed.extend_from_slice(rest);
-                let mut flow = ErrorScanner::new();
-                let phase = flow.scan_messages(rest, on_event).map(|()| ParseState::Ready(flow));
-                return (passed, phase.unwrap_or(ParseState::Unparsed));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The first message of some bytes.
-enum StartupMessage<'a> {
-    /// Type and body, and the bytes behind it.
-    Complete((u8, &'a [u8]), &'a [u8]),
-    Incomplete,
-    Invalid,
-}
-
-fn split_startup_message(bytes: &[u8]) -> StartupMessage<'_> {
-    let Some((kind, rest)) = bytes.split_first() else { return StartupMessage::Incomplete };
-    if !STARTUP_TYPES.contains(kind) {
-        return StartupMessage::Invalid;
-    }
-    let Some((length, rest)) = rest.split_first_chunk::<4>() else { return StartupMessage::Incomplete };
-    match body_length(*length).filter(|length| *length <= MAX_KEPT) {
-        None => StartupMessage::Invalid,
-        Some(length) => match rest.split_at_checked(length) {
-            None => StartupMessage::Incomplete,
-            Some((body, rest)) => StartupMessage::Complete((*kind, body), rest),
-        },
-    }
-}
-
-/// Removes the mechanisms with channel binding (`-PLUS`) from an `AuthenticationSASL`. None if it is another message,
-/// has no such mechanism or no other one.
-fn without_channel_binding(body: &[u8]) -> Option<Vec<u8>> {
-    let mut names = body.strip_prefix(&[0, 0, 0, 10])?;
-    let (mut mechanisms, mut found) = (vec![0, 0, 0, 10], false);
-    loop {
-        let (name, after) = wire_format::split_c_string(names)?;
-        if name.is_empty() {
-            mechanisms.push(0);
-            return (found && mechanisms.len() > 5 && after.is_empty()).then(|| encode_message(b'R', &mechanisms));
-        }
-        if name.ends_with(b"-PLUS") {
-            found = true;
-        } else {
-            mechanisms.extend_from_slice(name);
-            mechanisms.push(0);
-        }
-        names = after;
-    }
-}
-
-/// Parses an `ErrorResponse`, which may be cut off.
-fn parse_error_response(body: &[u8]) -> Option<BackendEvent> {
-    let (mut sqlstate, mut message, mut rest) = (None, String::new(), body);
-    while let Some((field, after)) = rest.split_first().filter(|(field, _)| **field != 0) {
-        let (value, after) = wire_format::split_c_string(after).unwrap_or((after, &[]));
-        match field {
-            b'C' => sqlstate = Some(String::from_utf8_lossy(value).into_owned()),
-            b'M' => message = String::from_utf8_lossy(value).into_owned(),
-            _ => {}
-        }
-        rest = after;
-    }
-    Some(BackendEvent::Error { sqlstate: sqlstate?, message })
-}
-
-/// The messages after the first `ReadyForQuery`, of which only errors are read.
-#[derive(Debug)]
-struct ErrorScanner {
-    frames: MessageFramer,
-    kind: u8,
-    /// The beginning of an error.
-    error: Vec<u8>,
-}
-
-impl ErrorScanner {
-    fn new() -> Self {
-        Self { frames: MessageFramer::new(), kind: 0, error: Vec::new() }
-    }
-
-    /// Reads through the bytes and reports errors. None if they are no messages.
-    fn scan_messages(&mut self, bytes: &[u8], on_event: &mut impl FnMut(BackendEvent)) -> Option<()> {
-        let mut rest = bytes;
-        while let Some(step) = self.frames.next_part(&mut rest) {
-            match step {
-                FramePart::Header(kind, _) => self.kind = kind,
-                FramePart::Body(chunk) if self.kind == b'E' => self.append_error(chunk),
-                FramePart::BodyEnd(chunk) if self.kind == b'E' => {
-                    self.append_error(chunk);
-                    parse_error_response(&std::mem::take(&mut self.error)).into_iter().for_each(&mut *on_event);
-                }
-                FramePart::Body(_) | FramePart::BodyEnd(_) => {}
-                FramePart::Invalid => return None,
-            }
-        }
-        Some(())
-    }
-
-    fn append_error(&mut self, chunk: &[u8]) {
-        let room = MAX_KEPT - self.error.len();
-        self.error.extend(chunk.iter().take(room));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proxy::startup_packet;
-    use proptest::prelude::*;
-
-    /// Returns the output and the events for bytes that come in these pieces.
-    fn passed<'a>(
-        tls: UpstreamTls,
-        chunks: impl IntoIterator<Item = &'a [u8]>,
-    ) -> (Vec<u8>, Vec<BackendEvent>, BackendMessages) {
-        let (mut messages, mut out, mut events) = (BackendMessages::new(tls), Vec::new(), Vec::new());
-        for chunk in chunks {
-            out.extend_from_slice(&messages.pass_through(chunk, &mut |event| events.push(event)));
-        }
-        (out, events, messages)
-    }
-
-    fn sasl(names: &[&str]) -> Vec<u8> {
-        let names: Vec<u8> = names.iter().flat_map(|name| format!("{name}\0").into_bytes()).collect();
-        encode_message(b'R', &[&[0, 0, 0, 10], names.as_slice(), &[0]].concat())
-    }
-
-    fn greeting() -> Vec<u8> {
-        [
-            encode_message(b'R', &[0; 4]),
-            encode_message(b'S', b"a\0b\0"),
-            encode_message(b'K', b"\0\0\x04\xd2\0\0\0\x01"),
-            encode_message(b'Z', b"I"),
-        ]
-        .concat()
-    }
-
-    fn error_response(sqlstate: &str, message: &str) -> (Vec<u8>, BackendEvent) {
-        let events = BackendEvent::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
-        (startup_packet::fatal_error(sqlstate, message, "", ""), events)
-    }
-
-    #[test]
-    fn reports_the_same_events_for_any_split_of_the_bytes() {
-        let (error, event) = error_response("42P01", "no such table");
-        let session =
-            [greeting(), encode_message(b'T', &[7; 300]), error, encode_message(b'Z', b"I"), encode_message(b'1', b"")]
-                .concat();
-        for cut in 0..session.len() {
-            let (first, second) = session.split_at(cut);
-            let (out, events, messages) = passed(UpstreamTls::Off, [first, second]);
-            assert_eq!(out, session);
-            assert_eq!(events, [BackendEvent::Started(1234), event.clone()]);
-            assert!(messages.is_at_boundary());
-        }
-    }
-
-    #[test]
-    fn removes_channel_binding_when_the_proxy_terminates_tls() {
-        let offer = sasl(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
-        for cut in 0..offer.len() {
-            let (first, second) = offer.split_at(cut);
-            let (out, ..) = passed(UpstreamTls::Terminated, [first, second, greeting().as_slice()]);
-            assert_eq!(out, [sasl(&["SCRAM-SHA-256"]), greeting()].concat());
-        }
-        assert_eq!(passed(UpstreamTls::Off, [offer.as_slice()]).0, offer);
-        for alone in [
-            sasl(&["SCRAM-SHA-256-PLUS"]),
-            sasl(&["SCRAM-SHA-256"]),
-            sasl(&[]),
-            encode_message(b'R', &[0, 0, 0, 10, 1]),
-        ] {
-            assert_eq!(passed(UpstreamTls::Terminated, [alone.as_slice()]).0, alone);
-        }
-    }
-
-    #[test]
-    fn reports_a_refused_login() {
-        let (error, event) = error_response("28P01", "password authentication failed");
-        let (out, events, _) = passed(UpstreamTls::Terminated, [error.as_slice()]);
-        assert_eq!((out, events), (error, vec![event]));
-    }
-
-    #[test]
-    fn passes_bytes_that_are_no_messages_at_once() {
-        for invalid in
-            [b"HTTP/1.1 400".as_slice(), b"R\0\0\0\x03", b"E\xff\xff\xff\xff", b"could not fork", b"S\x7f\0\0\0"]
-        {
-            let (out, events, messages) = passed(UpstreamTls::Terminated, [invalid, b"more"]);
-            assert_eq!(out, [invalid, b"more"].concat());
-            assert!(events.is_empty() && !messages.is_at_boundary());
-        }
-        let (out, _, messages) =
-            passed(UpstreamTls::Off, [greeting().as_slice(), b"\0\0\0\0\x04", &error_response("0", "").0]);
-        assert!(out.starts_with(&greeting()) && !messages.is_at_boundary());
-    }
-
-    #[test]
-    fn releases_an_incomplete_message_at_the_end() {
-        let (out, _, messages) = passed(UpstreamTls::Terminated, [b"R\0\0\0\x08\0\0".as_slice()]);
-        assert!(out.is_empty() && messages.is_at_boundary());
-        assert_eq!(messages.into_held_back(), b"R\0\0\0\x08\0\0");
-    }
-
-    #[test]
-    fn keeps_only_the_beginning_of_an_endless_error() {
-        let (long, _) = error_response("XX000", &"x".repeat(10 * MAX_KEPT));
-        let (out, events, messages) = passed(UpstreamTls::Off, [greeting(), long].concat().chunks(1000));
-        assert!(out.len() > 10 * MAX_KEPT && messages.is_at_boundary());
-        let Some(BackendEvent::Error { sqlstate, message }) = events.last() else { panic!("{events:?}") };
-        assert!(sqlstate == "XX000" && message.len() < MAX_KEPT && message.len() > MAX_KEPT / 2);
-    }
-
-    #[test]
-    fn is_not_between_messages_in_the_middle_of_one() {
-        let row = encode_message(b'D', &[1; 100]);
-        for cut in 1..row.len() {
-            let (part, _) = row.split_at(cut);
-            assert!(!passed(UpstreamTls::Off, [greeting().as_slice(), part]).2.is_at_boundary(), "{cut}");
-        }
-    }
-
-    fn message() -> impl Strategy<Value = Vec<u8>> {
-        let any_bytes = prop::collection::vec(any::<u8>(), 0..60);
-        let valid = (any::<prop::sample::Index>(), any_bytes.clone()).prop_map(|(kind, body)| {
-            let kinds = b"RKSNEvZDTC123";
-            encode_message(kinds[kind.index(kinds.len())], &body)
-        });
-        prop_oneof![8 => valid, 1 => any_bytes]
-    }
-
-    proptest! {
-        #[test]
-        fn passes_any_bytes_unchanged_for_any_split(
-            sent_messages in prop::collection::vec(message(), 0..12),
-            ready in any::<bool>(),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
-        ) {
-            let begin = if ready { greeting() } else { Vec::new() };
-            let bytes = [begin, sent_messages.concat()].concat();
-            let (mut rest, mut chunks) = (bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
-                chunks.push(chunk);
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
-            }
-            let (mut out, events, messages) = passed(UpstreamTls::Off, chunks);
-            out.extend(messages.into_held_back());
-            prop_assert_eq!(&out, &bytes);
-            let (_, events_at_once, _) = passed(UpstreamTls::Off, [bytes.as_slice()]);
-            prop_assert_eq!(events, events_at_once);
-        }
-    }
+/// Returns the transaction status in a `ReadyForQuery`.
+pub(crate) fn transaction_status(body: &[u8]) -> Option<u8> {
+    body.first().copied()
 }

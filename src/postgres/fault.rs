@@ -1,11 +1,8 @@
 //! Faults from the errors of PostgreSQL and of its driver.
 
 use super::{
-    message_filter::{MAX_ROW, ProtocolViolation},
-    sent_requests::NO_COPY_ROWS,
-    sqlstate_hint,
-    target::DatabaseTarget,
-    tls,
+    message_treatment::MAX_ROW, protocol_violation::ProtocolViolation, sent_requests::NO_COPY_ROWS, sqlstate_hint,
+    target::DatabaseTarget, tls,
 };
 use crate::fault::{Code, Fault};
 use std::{error::Error as StdError, io};

@@ -2,8 +2,7 @@
 //! [`SentRequests`].
 
 use super::{
-    backend_pid::BackendPid,
-    message_filter::{MessageFilter, ProtocolViolation},
+    backend_pid::BackendPid, message_filter::MessageFilter, protocol_violation::ProtocolViolation,
     sent_requests::SentRequests,
 };
 use std::{
@@ -16,7 +15,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 /// Bytes read at once.
 const READ_SIZE: usize = 16 << 10;
-/// Bytes that may wait to be sent before a write has to wait.
+
 /// Bytes that may wait to be sent before a write has to wait.
 const MAX_UNSENT: usize = 64 << 10;
 
@@ -128,7 +127,7 @@ impl<S: TlsStream + Unpin> TlsStream for FilteredStream<S> {
 
 impl<S> fmt::Debug for FilteredStream<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Sifted")
+        formatter.write_str("FilteredStream")
     }
 }
 

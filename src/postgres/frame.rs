@@ -1,8 +1,7 @@
 //! Splits a byte stream of either side into messages (PostgreSQL manual, 55.7: type byte, length that counts itself,
 //! body), from pieces of any size. It keeps nothing of a body.
 
-/// Bytes of a header: type and length.
-const HEADER_LENGTH: usize = 5;
+use super::wire_format::{HEADER_LENGTH, body_length};
 
 /// The position of a stream within its messages.
 #[derive(Debug)]
@@ -85,19 +84,9 @@ impl MessageFramer {
     }
 }
 
-/// Returns the length of the body for the length in a header; none if no message can have it.
-pub(crate) fn body_length(length: [u8; 4]) -> Option<usize> {
-    usize::try_from(i32::from_be_bytes(length)).ok()?.checked_sub(4)
-}
-
-/// Returns the message of type `kind` with this body.
-pub(crate) fn encode_message(kind: u8, body: &[u8]) -> Vec<u8> {
-    [&[kind], crate::postgres::wire_format::with_length(body).as_slice()].concat()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::wire_format::encode_message, *};
 
     /// Returns the messages in bytes that come in these pieces.
     fn messages<'a>(mut frames: MessageFramer, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<(u8, Vec<u8>)> {

@@ -7,46 +7,21 @@
 //! them.
 
 use super::{
+    backend_messages as backend,
     backend_pid::BackendPid,
     frame::{FramePart, MessageFramer},
+    message_treatment::{MAX_BUFFERED, MAX_MESSAGE, MessageTreatment, message_treatment},
+    protocol_violation::ProtocolViolation,
     readable_row,
     sent_requests::SentRequests,
     server_message::ServerMessage,
+    startup_phase::StartupPhase,
+    wire_format,
 };
-use bytes::{Buf as _, BufMut as _, BytesMut};
-
-/// Length of PostgreSQL's longest message (`MaxAllocSize`).
-const MAX_MESSAGE: usize = 1 << 30;
-
-/// Length of the longest message to buffer that is no row: the description of 1664 columns is less than half as long.
-const MAX_BUFFERED: usize = 1 << 20;
-
-/// Length of the longest row to buffer; no row of our own queries comes near it.
-pub(super) const MAX_ROW: usize = 4 << 20;
-
-/// Bytes that the server may send before it is ready for the first query: the driver keeps them.
-const MAX_STARTUP: usize = 16 << 20;
-
-/// Types of the first message after a start-up packet (PostgreSQL manual, 55.2.1): authentication, error, version
-/// negotiation, notice.
-const FIRST_TYPES: &[u8] = b"REvN";
-
-/// Types of the messages that pass unchanged.
-const PASSED_TYPES: &[u8] = b"RZI123nstGv";
+use bytes::{Buf as _, BytesMut};
 
 /// Bytes kept of plain text that is no message.
 const MAX_PLAIN_TEXT: usize = 1 << 10;
-
-/// A response that no PostgreSQL server sends after a successful start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ProtocolViolation {
-    /// Bytes that violate the protocol.
-    #[error("{0}")]
-    Malformed(String),
-    /// Plain text, as from a server that could not fork a backend (PostgreSQL, `report_fork_failure_to_client`).
-    #[error("{0}")]
-    PlainText(String),
-}
 
 /// The filter of one session's messages, from its beginning.
 #[derive(Debug)]
@@ -61,16 +36,7 @@ pub(super) struct MessageFilter {
     row_buffer: Vec<u8>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StartupPhase {
-    /// No message has come yet.
-    NothingReceived,
-    /// Not ready for a query yet, after this many bytes.
-    Starting(usize),
-    Ready,
-}
-
-/// The treatment of the current message.
+/// The current message, as far as it is kept.
 #[derive(Debug)]
 enum MessageAction {
     Drop,
@@ -110,7 +76,11 @@ impl MessageFilter {
                     self.take_body(chunk)?;
                     self.end_message(requests);
                 }
-                FramePart::Invalid => return Err(malformed("the server sent bytes that are not a PostgreSQL message")),
+                FramePart::Invalid => {
+                    return Err(ProtocolViolation::malformed(
+                        "the server sent bytes that are not a PostgreSQL message",
+                    ));
+                }
             }
         }
         Ok(())
@@ -119,7 +89,7 @@ impl MessageFilter {
     /// Returns the violation if the stream ends within plain text.
     pub(super) fn violation_at_end(&self) -> Option<ProtocolViolation> {
         match &self.action {
-            MessageAction::PlainText(text) => Some(plain_text(text)),
+            MessageAction::PlainText(text) => Some(ProtocolViolation::plain_text(text)),
             _ => None,
         }
     }
@@ -138,58 +108,35 @@ impl MessageFilter {
     }
 
     fn begin_message(&mut self, kind: u8, length: usize, requests: &mut SentRequests) -> Result<(), ProtocolViolation> {
-        if self.phase == StartupPhase::NothingReceived && !FIRST_TYPES.contains(&kind) {
-            return Err(malformed("the first byte of the response does not begin a PostgreSQL message"));
-        }
-        if let StartupPhase::NothingReceived | StartupPhase::Starting(_) = self.phase
-            && kind == b'E'
-            && length > MAX_MESSAGE
-        {
-            let length = u32::try_from(length + 4).unwrap_or(u32::MAX);
-            self.action = MessageAction::PlainText(length.to_be_bytes().to_vec());
+        self.phase.check_type(kind)?;
+        if self.phase != StartupPhase::Ready && kind == backend::ERROR_RESPONSE && length > MAX_MESSAGE {
+            self.action = MessageAction::PlainText(wire_format::encode_length(length).to_vec());
             return Ok(());
         }
-        self.count_startup_bytes(length)?;
+        self.phase.count_bytes(length.min(MAX_BUFFERED))?;
         self.kind = kind;
-        self.action = match kind {
-            _ if length > MAX_MESSAGE => return Err(message_too_long(kind, length)),
-            b'E' | b'N' => MessageAction::ErrorOrNotice(ServerMessage::default()),
-            b'D' if length > MAX_ROW => MessageAction::OversizedRow(Vec::new()),
-            b'D' => MessageAction::Buffer(self.take_row_buffer(length)),
-            b'd' => MessageAction::Drop,
-            _ if length > MAX_BUFFERED => return Err(message_too_long(kind, length)),
-            // Nothing here uses notifications, the server's settings or the rows of a COPY.
-            b'A' | b'S' | b'H' | b'c' => MessageAction::Drop,
-            b'G' if requests.is_query_next() => {
+        self.action = match message_treatment(kind, length)? {
+            MessageTreatment::Drop => MessageAction::Drop,
+            MessageTreatment::Pass => self.pass_unchanged(kind, length),
+            MessageTreatment::Buffer => MessageAction::Buffer(Vec::with_capacity(length)),
+            MessageTreatment::BufferRow => MessageAction::Buffer(self.take_row_buffer(length)),
+            MessageTreatment::ReplaceRow => MessageAction::OversizedRow(Vec::new()),
+            MessageTreatment::CutFields => MessageAction::ErrorOrNotice(ServerMessage::default()),
+            MessageTreatment::AwaitCopyRows if requests.is_query_next() => {
                 requests.refuse_copy_rows();
                 MessageAction::Drop
             }
-            b'G' => {
+            MessageTreatment::AwaitCopyRows => {
                 requests.expect_copy_rows();
-                self.pass_header(kind, length);
-                MessageAction::Pass
+                self.pass_unchanged(kind, length)
             }
-            b'T' | b'C' | b'K' => MessageAction::Buffer(Vec::with_capacity(length)),
-            kind if PASSED_TYPES.contains(&kind) => {
-                self.pass_header(kind, length);
-                MessageAction::Pass
-            }
-            kind => return Err(malformed(format!("PostgreSQL has no message of the kind `{}`", char::from(kind)))),
         };
         Ok(())
     }
 
-    fn count_startup_bytes(&mut self, length: usize) -> Result<(), ProtocolViolation> {
-        let received = match self.phase {
-            StartupPhase::Ready => return Ok(()),
-            StartupPhase::NothingReceived => 0,
-            StartupPhase::Starting(received) => received,
-        };
-        self.phase = StartupPhase::Starting(received + length.min(MAX_BUFFERED));
-        if received > MAX_STARTUP {
-            return Err(malformed("the server sends too much without becoming ready for a query"));
-        }
-        Ok(())
+    fn pass_unchanged(&mut self, kind: u8, length: usize) -> MessageAction {
+        self.pass_header(kind, length);
+        MessageAction::Pass
     }
 
     fn take_body(&mut self, chunk: &[u8]) -> Result<(), ProtocolViolation> {
@@ -204,7 +151,7 @@ impl MessageFilter {
             MessageAction::PlainText(text) => {
                 text.extend(chunk.iter().take(MAX_PLAIN_TEXT - text.len()));
                 if text.len() == MAX_PLAIN_TEXT || text.contains(&0) {
-                    return Err(plain_text(text));
+                    return Err(ProtocolViolation::plain_text(text));
                 }
             }
         }
@@ -213,28 +160,30 @@ impl MessageFilter {
 
     fn end_message(&mut self, requests: &mut SentRequests) {
         match (self.kind, std::mem::replace(&mut self.action, MessageAction::Drop)) {
-            (b'Z', MessageAction::Pass) => {
+            (backend::READY_FOR_QUERY, MessageAction::Pass) => {
                 self.phase = StartupPhase::Ready;
                 requests.complete_request();
             }
-            (b'K', MessageAction::Buffer(body)) => {
-                if let [a, b, c, d, ..] = body.as_slice() {
-                    self.pid.set(i32::from_be_bytes([*a, *b, *c, *d]));
+            (backend::BACKEND_KEY_DATA, MessageAction::Buffer(body)) => {
+                if let Some(pid) = backend::announced_pid(&body) {
+                    self.pid.set(pid);
                 }
-                self.pass_message(b'K', &body);
+                self.pass_message(backend::BACKEND_KEY_DATA, &body);
             }
-            (b'D', MessageAction::Buffer(body)) => {
-                self.pass_message(b'D', &readable_row::readable_row(&body));
+            (backend::DATA_ROW, MessageAction::Buffer(body)) => {
+                self.pass_message(backend::DATA_ROW, &readable_row::readable_row(&body));
                 self.row_buffer = body;
             }
-            (b'T', MessageAction::Buffer(body)) => self.pass_message(b'T', &readable_row::readable_column_names(&body)),
+            (backend::ROW_DESCRIPTION, MessageAction::Buffer(body)) => {
+                self.pass_message(backend::ROW_DESCRIPTION, &readable_row::readable_column_names(&body));
+            }
             (kind, MessageAction::Buffer(body)) => self.pass_message(kind, String::from_utf8_lossy(&body).as_bytes()),
-            (b'N', MessageAction::ErrorOrNotice(message)) => {
-                self.pass_message(b'N', &message.into_notice_body(requests.answered_migration()));
+            (backend::NOTICE_RESPONSE, MessageAction::ErrorOrNotice(message)) => {
+                self.pass_message(backend::NOTICE_RESPONSE, &message.into_notice_body(requests.answered_migration()));
             }
             (kind, MessageAction::ErrorOrNotice(message)) => self.pass_message(kind, &message.into_body()),
             (_, MessageAction::OversizedRow(beginning)) => {
-                self.pass_message(b'D', &readable_row::unreadable_row(&beginning));
+                self.pass_message(backend::DATA_ROW, &readable_row::unreadable_row(&beginning));
             }
             (_, MessageAction::Drop | MessageAction::Pass | MessageAction::PlainText(_)) => {}
         }
@@ -246,8 +195,7 @@ impl MessageFilter {
     }
 
     fn pass_header(&mut self, kind: u8, length: usize) {
-        self.out.put_u8(kind);
-        self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
+        self.out.extend_from_slice(&wire_format::encode_header(kind, length));
     }
 
     /// Returns an empty buffer for a body; one row after the other uses the same memory.
@@ -259,26 +207,17 @@ impl MessageFilter {
     }
 }
 
-fn malformed(problem: impl Into<String>) -> ProtocolViolation {
-    ProtocolViolation::Malformed(problem.into())
-}
-
-fn message_too_long(kind: u8, length: usize) -> ProtocolViolation {
-    malformed(format!(
-        "the server begins a message of {length} bytes (kind `{}`): PostgreSQL sends none so long",
-        char::from(kind)
-    ))
-}
-
-fn plain_text(text: &[u8]) -> ProtocolViolation {
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    ProtocolViolation::PlainText(String::from_utf8_lossy(text).trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{frame::encode_message, sent_requests::NO_COPY_ROWS},
+        super::{
+            fuzzing::cut_into_chunks,
+            message_treatment::MAX_ROW,
+            sent_requests::NO_COPY_ROWS,
+            startup_phase::MAX_STARTUP,
+            test_messages::{any_message, chunk_lengths},
+            wire_format::encode_message,
+        },
         *,
     };
     use proptest::prelude::*;
@@ -440,33 +379,16 @@ mod tests {
         assert_eq!(requests.outgoing().len(), before);
     }
 
-    fn message() -> impl Strategy<Value = Vec<u8>> {
-        let any_bytes = prop::collection::vec(any::<u8>(), 0..60);
-        let valid = (any::<prop::sample::Index>(), any_bytes.clone()).prop_map(|(kind, body)| {
-            let kinds = b"RKSNEZTDCIGHdcA123nst";
-            encode_message(kinds[kind.index(kinds.len())], &body)
-        });
-        prop_oneof![8 => valid, 1 => any_bytes]
-    }
-
     proptest! {
         #[test]
         fn passes_any_bytes_the_same_for_any_split(
-            messages in prop::collection::vec(message(), 0..12),
+            messages in prop::collection::vec(any_message(b"RKSNEZTDCIGHdcA123nst"), 0..12),
             ready in any::<bool>(),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
+            lengths in chunk_lengths(),
         ) {
             let begin = if ready { greeting() } else { Vec::new() };
             let bytes = [begin, messages.concat()].concat();
-            let (mut rest, mut chunks) = (bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
-                chunks.push(chunk);
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
-            }
+            let chunks = cut_into_chunks(&bytes, &lengths);
             let (mut in_chunks, mut at_once) = (sent_request(b'Q'), sent_request(b'Q'));
             prop_assert_eq!(filter_chunks(&mut in_chunks, chunks), filter_chunks(&mut at_once, [bytes.as_slice()]));
             prop_assert_eq!(in_chunks.outgoing(), at_once.outgoing());

@@ -2,20 +2,25 @@
 
 mod activity;
 mod activity_query;
-mod backend_messages;
+pub(crate) mod backend_messages;
 mod backend_pid;
+pub(crate) mod client_requests;
 mod concurrently;
+pub(crate) mod error_fields;
 pub(crate) mod fault;
 mod filtered_stream;
 mod frame;
+pub(crate) mod frontend_messages;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod lock_waits;
 mod message_filter;
+mod message_treatment;
 pub(crate) mod origin_comment;
 pub(crate) mod own_query;
 mod placeholders;
 pub mod preflight;
+mod protocol_violation;
 mod query_summary;
 mod readable_row;
 pub mod run_lock;
@@ -25,23 +30,24 @@ mod session;
 mod session_state;
 mod sqlstate_hint;
 mod sslmode;
+mod startup_phase;
 mod target;
+#[cfg(test)]
+pub(crate) mod test_messages;
 pub(crate) mod tls;
 pub mod url;
 mod url_parameters;
 mod url_parts;
 pub mod wait;
 mod watched_sessions;
-mod wire_format;
+pub(crate) mod wire_format;
 
 pub use activity::ActivityMonitor;
-pub(crate) use backend_messages::{BackendEvent, BackendMessages, UpstreamTls};
 pub(crate) use concurrently::waits_for_transactions;
-pub(crate) use frame::{FramePart, MessageFramer, encode_message};
+pub(crate) use frame::{FramePart, MessageFramer};
 pub use lock_waits::{Blocker, LockWaits};
 pub use own_query::{OwnQuery, RunLockRequirement, bastion_migrate_key};
 pub use placeholders::DatabasePlaceholder;
-pub(crate) use sent_requests::{CopyRows, MessageGroup};
 pub(crate) use session::tls_for_stream;
 pub use session::{Canceller, DISABLE_TRANSACTION_TIMEOUT, Session, StartupSettings};
 pub use session_state::{CURRENT_DATABASE_OID, session_state_sql};
@@ -50,7 +56,6 @@ pub use target::{DatabaseTarget, SslMode};
 pub use tls::check_ca;
 pub use url_parameters::RootCert;
 pub use watched_sessions::{WatchedSessions, WorkOwner};
-pub(crate) use wire_format::{split_c_string, with_length};
 
 use crate::fault::Fault;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};

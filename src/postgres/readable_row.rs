@@ -1,6 +1,7 @@
 //! Makes rows and column names valid UTF-8: the driver treats anything else as a broken response, and a file or the
 //! encoding of an old database can make the server send any bytes.
 
+use super::wire_format;
 use std::borrow::Cow;
 
 /// Bytes of the column count at the beginning of a row.
@@ -61,10 +62,9 @@ fn rewrite_column_names(body: &[u8]) -> Option<Vec<u8>> {
     let (count, mut rest) = body.split_at_checked(COLUMN_COUNT_LENGTH)?;
     let mut description = count.to_vec();
     while !rest.is_empty() {
-        let (name, after) = crate::postgres::wire_format::split_c_string(rest)?;
+        let (name, after) = wire_format::split_c_string(rest)?;
         let (details, after) = after.split_at_checked(COLUMN_DETAILS_LENGTH)?;
-        description.extend_from_slice(String::from_utf8_lossy(name).as_bytes());
-        description.push(0);
+        wire_format::push_c_string(&mut description, String::from_utf8_lossy(name).as_bytes());
         description.extend_from_slice(details);
         rest = after;
     }
@@ -87,18 +87,12 @@ mod tests {
         for value in values {
             match value {
                 None => row.extend_from_slice(&(-1_i32).to_be_bytes()),
-                Some(value) => row.extend_from_slice(&crate::postgres::wire_format::with_length(value)),
+                Some(value) => {
+                    // The length of a value does not count itself.
+                    row.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
+                    row.extend_from_slice(value);
+                }
             }
-        }
-        // A value's length does not count itself.
-        let mut at = 2;
-        for value in values {
-            if let Some(value) = value {
-                let length = u32::try_from(value.len()).unwrap().to_be_bytes();
-                row[at..at + 4].copy_from_slice(&length);
-                at += value.len();
-            }
-            at += 4;
         }
         row
     }

@@ -8,8 +8,11 @@
 //! server's timeouts for idle sessions (`PostgresMain`).
 
 use super::{
-    frame::{FramePart, MessageFramer, encode_message},
+    client_requests::{ClientRequests, QueryProtocol},
+    frame::{FramePart, MessageFramer},
+    frontend_messages as frontend,
     origin_comment::{self, OriginComment},
+    wire_format::{encode_length, encode_message},
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use std::{collections::VecDeque, io};
@@ -19,9 +22,6 @@ pub(crate) const NO_COPY_ROWS: &str = "bastion-migrate has no rows for this COPY
 
 /// Message type that stands for the start-up packet, which has no type byte.
 const STARTUP_PACKET: u8 = b'0';
-
-/// Types of the extended protocol, whose messages form a group up to a Sync.
-const EXTENDED_TYPES: &[u8] = b"PBDECH";
 
 /// The requests without a response yet, and the bytes to send.
 #[derive(Debug)]
@@ -34,31 +34,10 @@ pub(crate) struct SentRequests {
     unanswered: VecDeque<(QueryProtocol, Option<usize>)>,
     /// The migration of the message being sent.
     migration: Option<usize>,
-    group: MessageGroup,
-    copy_rows: CopyRows,
+    requests: ClientRequests,
     /// Set if the last message was a query, for which no `CopyFail` has been sent yet.
     after_query: bool,
     out: BytesMut,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum QueryProtocol {
-    Simple,
-    Extended,
-}
-
-/// The state of a group of extended-protocol messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MessageGroup {
-    Open,
-    None,
-}
-
-/// The rows of a COPY that the client itself has sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CopyRows {
-    Awaited,
-    None,
 }
 
 impl SentRequests {
@@ -70,8 +49,7 @@ impl SentRequests {
             query_start: Vec::new(),
             unanswered: VecDeque::new(),
             migration: None,
-            group: MessageGroup::None,
-            copy_rows: CopyRows::None,
+            requests: ClientRequests::new(),
             after_query: false,
             out: BytesMut::new(),
         }
@@ -90,7 +68,7 @@ impl SentRequests {
                 FramePart::BodyEnd(chunk) => {
                     self.append_body(chunk);
                     self.read_origin_comment();
-                    self.after_query = self.kind == b'Q';
+                    self.after_query = self.kind == frontend::QUERY;
                 }
                 FramePart::Invalid => return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no message")),
             }
@@ -99,7 +77,7 @@ impl SentRequests {
     }
 
     fn append_body(&mut self, chunk: &[u8]) {
-        if self.kind == b'Q' {
+        if self.kind == frontend::QUERY {
             self.query_start.extend(chunk.iter().take(origin_comment::MAX_LENGTH - self.query_start.len()));
         }
         self.out.extend_from_slice(chunk);
@@ -117,38 +95,20 @@ impl SentRequests {
 
     fn begin_message(&mut self, kind: u8, length: usize) {
         self.refuse_copy_rows();
-        let before = std::mem::replace(&mut self.kind, kind);
+        self.kind = kind;
         if kind != STARTUP_PACKET {
             self.out.put_u8(kind);
         }
-        self.out.put_u32(u32::try_from(length + 4).unwrap_or(u32::MAX));
-        match kind {
-            b'Q' => self.unanswered.push_back((QueryProtocol::Simple, self.migration)),
-            // The driver sends one Sync behind the COPY, which the server ignores while it waits for rows, and one
-            // behind the rows: together they get one response (PostgreSQL, `CopyGetData`).
-            b'S' if self.copy_rows == CopyRows::Awaited && matches!(before, b'c' | b'f') => {
-                self.copy_rows = CopyRows::None;
-            }
-            b'S' => {
-                self.open_group();
-                self.group = MessageGroup::None;
-            }
-            kind if EXTENDED_TYPES.contains(&kind) => self.open_group(),
-            _ => {}
-        }
-    }
-
-    fn open_group(&mut self) {
-        if self.group == MessageGroup::None {
-            self.unanswered.push_back((QueryProtocol::Extended, self.migration));
-            self.group = MessageGroup::Open;
+        self.out.extend_from_slice(&encode_length(length));
+        if let Some(protocol) = self.requests.begin_message(kind) {
+            self.unanswered.push_back((protocol, self.migration));
         }
     }
 
     /// Sends a `CopyFail` if the last message was a query.
     pub(crate) fn refuse_copy_rows(&mut self) {
         if std::mem::take(&mut self.after_query) {
-            self.out.extend_from_slice(&encode_message(b'f', format!("{NO_COPY_ROWS}\0").as_bytes()));
+            self.out.extend_from_slice(&encode_message(frontend::COPY_FAIL, format!("{NO_COPY_ROWS}\0").as_bytes()));
         }
     }
 
@@ -164,7 +124,7 @@ impl SentRequests {
 
     /// Records that the server waits for the rows of a COPY.
     pub(crate) fn expect_copy_rows(&mut self) {
-        self.copy_rows = CopyRows::Awaited;
+        self.requests.expect_copy_rows();
     }
 
     /// Records that the server has completed a request.

@@ -1,4 +1,6 @@
-//! An error or a notice of the server, read field by field (PostgreSQL manual, 55.8) and cut to a readable length.
+//! An error or a notice of the server, whose fields are cut to a readable length.
+
+use super::error_fields::{ErrorFieldReader, FieldPart, SOURCE_FILE, end_fields, push_field};
 
 /// Bytes kept of a field.
 const MAX_FIELD: usize = 64 << 10;
@@ -13,44 +15,24 @@ const MAX_WORD: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub(super) struct ServerMessage {
     body: Vec<u8>,
-    position: FieldPosition,
+    fields: ErrorFieldReader,
     /// The beginning of the current field.
     text: Vec<u8>,
     /// Bytes of the current field that were dropped.
     dropped: usize,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum FieldPosition {
-    #[default]
-    Type,
-    Text(u8),
-    End,
-}
-
 impl ServerMessage {
     /// Takes a piece of the message's body.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while let Some((first, after)) = rest.split_first() {
-            match self.position {
-                FieldPosition::Type => {
-                    self.position = if *first == 0 { FieldPosition::End } else { FieldPosition::Text(*first) };
-                    rest = after;
+        while let Some(part) = self.fields.next_part(&mut rest) {
+            match part {
+                FieldPart::Text(_, text) => self.append_text(text),
+                FieldPart::TextEnd(kind, text) => {
+                    self.append_text(text);
+                    self.finish_field(kind);
                 }
-                FieldPosition::Text(kind) => match rest.iter().position(|byte| *byte == 0) {
-                    Some(end) => {
-                        let (text, after) = rest.split_at(end);
-                        self.append_text(text);
-                        self.finish_field(kind);
-                        rest = after.get(1..).unwrap_or_default();
-                    }
-                    None => {
-                        self.append_text(rest);
-                        return;
-                    }
-                },
-                FieldPosition::End => return,
             }
         }
     }
@@ -66,16 +48,14 @@ impl ServerMessage {
     }
 
     fn finish_body(mut self, file: Option<String>) -> Vec<u8> {
-        if let FieldPosition::Text(kind) = self.position {
+        if let Some(kind) = self.fields.open_field() {
             self.finish_field(kind);
         }
         // If a field comes twice, the driver keeps the last one.
         if let Some(file) = file {
-            self.body.push(b'F');
-            self.body.extend_from_slice(file.as_bytes());
-            self.body.push(0);
+            push_field(&mut self.body, SOURCE_FILE, file.as_bytes());
         }
-        self.body.push(0);
+        end_fields(&mut self.body);
         self.body
     }
 
@@ -92,16 +72,12 @@ impl ServerMessage {
             dropped += text.len() - end;
             text.truncate(end);
         }
-        self.position = FieldPosition::Type;
         if self.body.len() + text.len() > MAX_MESSAGE_BODY {
             return;
         }
-        self.body.push(kind);
-        self.body.extend_from_slice(String::from_utf8_lossy(&text).as_bytes());
-        if dropped > 0 {
-            self.body.extend_from_slice(format!(" … and {dropped} more bytes").as_bytes());
-        }
-        self.body.push(0);
+        let text = String::from_utf8_lossy(&text);
+        let text = if dropped == 0 { text } else { format!("{text} … and {dropped} more bytes").into() };
+        push_field(&mut self.body, kind, text.as_bytes());
     }
 }
 

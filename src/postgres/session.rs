@@ -219,7 +219,7 @@ fn driver_config(target: &DatabaseTarget, startup: &StartupSettings) -> Config {
         .dbname(&target.name)
         .application_name(&startup.application_name)
         .options(&startup.options)
-        // `tls::ask` has requested TLS already.
+        // `tls::request_tls` has requested TLS already.
         .ssl_negotiation(SslNegotiation::Direct)
         .ssl_mode(match target.sslmode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,

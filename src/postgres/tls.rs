@@ -1,6 +1,11 @@
 //! TLS to the database, verified against the database's own name.
 
-use super::target::{DatabaseTarget, SslMode};
+use super::{
+    backend_messages::{ENCRYPTION_DECLINED, ERROR_RESPONSE, TLS_ACCEPTED},
+    frontend_messages::SSL_REQUEST,
+    target::{DatabaseTarget, SslMode},
+    wire_format::encode_packet,
+};
 use crate::{
     fault::{Code, Fault},
     transport::TransportStream,
@@ -48,9 +53,6 @@ pub(crate) fn effective_mode(target: &DatabaseTarget) -> SslMode {
     if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
 }
 
-/// The request for TLS (PostgreSQL manual, 55.7, `SSLRequest`): length, code.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-
 /// Requests TLS from the server and reads its response of one byte. tokio-postgres treats every byte other than `S`
 /// as a server without TLS, even the `H` of a web server.
 pub(crate) async fn request_tls(stream: &mut TransportStream, target: &DatabaseTarget) -> Result<(), Fault> {
@@ -59,13 +61,13 @@ pub(crate) async fn request_tls(stream: &mut TransportStream, target: &DatabaseT
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).with_causes(&error)
     };
     let mut response = [0];
-    stream.write_all(&SSL_REQUEST).await.map_err(connection_closed)?;
+    stream.write_all(&encode_packet(&SSL_REQUEST.to_be_bytes())).await.map_err(connection_closed)?;
     stream.read_exact(&mut response).await.map_err(connection_closed)?;
-    match &response {
-        b"S" => Ok(()),
-        // `E` begins the message of a server that could not fork a backend.
-        b"E" => Err(Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now"))),
-        b"N" => {
+    match response {
+        [TLS_ACCEPTED] => Ok(()),
+        // The first byte of a server that could not fork a backend.
+        [ERROR_RESPONSE] => Err(Fault::new(Code::DatabaseUnready, format!("{at} can't take a connection now"))),
+        [ENCRYPTION_DECLINED] => {
             Err(Fault::new(Code::TlsUnavailable, format!("{at} offers no TLS, and `database-sslmode` asks for it")))
         }
         _ => Err(not_postgres_fault(target)),

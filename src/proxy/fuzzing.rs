@@ -1,10 +1,45 @@
-//! Properties of every first packet of a client, for `make fuzz` and the tests. Each function panics if one does not
-//! hold.
+//! Properties of a client's first packet and of a server's messages, for `make fuzz` and the tests. Each function panics
+//! if one does not hold.
 
-use super::startup_packet::{self, InjectedOptions};
+use super::{
+    backend_event::BackendEvent,
+    error_response,
+    session_recorder::SessionRecorder,
+    startup_packet::{self, InjectedOptions},
+    upstream::UpstreamTls,
+};
+use crate::postgres::{
+    fuzzing::cut_into_chunks,
+    wire_format::{encode_message, encode_packet},
+};
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`).
 const MAX_PACKET_LENGTH: usize = 10_000;
+
+/// Passes a server's bytes through in pieces of these lengths: the output and the events are the same as in one
+/// piece, and nothing is lost or added.
+///
+/// # Panics
+/// If the property does not hold.
+pub(crate) fn check_pass_through(bytes: &[u8], lengths: &[u8]) {
+    for tls in [UpstreamTls::Off, UpstreamTls::Terminated] {
+        let (at_once, events) = pass_chunks(tls, [bytes].into_iter());
+        let (in_chunks, events_in_chunks) = pass_chunks(tls, cut_into_chunks(bytes, lengths).into_iter());
+        assert_eq!(in_chunks, at_once, "{tls:?}");
+        assert_eq!(events_in_chunks, events, "{tls:?}");
+        assert!(tls == UpstreamTls::Terminated || at_once == bytes, "something else arrived");
+        assert!(at_once.len() <= bytes.len() && events.len() <= bytes.len() / 5, "more than was sent");
+    }
+}
+
+fn pass_chunks<'a>(tls: UpstreamTls, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Vec<BackendEvent>) {
+    let (mut recorder, mut out, mut events) = (SessionRecorder::new(tls), Vec::new(), Vec::new());
+    for chunk in chunks {
+        out.extend_from_slice(&recorder.pass_through(chunk, &mut |event| events.push(event)));
+    }
+    out.extend(recorder.into_held_back());
+    (out, events)
+}
 
 /// Treats the bytes as a client's first packet: options are injected only into a complete start-up packet, and the
 /// client's other parameters stay unchanged.
@@ -100,7 +135,7 @@ pub(crate) fn check_written_packets(texts: &[String]) {
     }
     body.push(0);
     if body.len() <= MAX_PACKET_LENGTH {
-        let packet = crate::postgres::with_length(&body);
+        let packet = encode_packet(&body);
         assert!(parse_startup_packet(&packet).is_some(), "it is written as one");
         check_first_packet(&packet);
     }
@@ -108,7 +143,7 @@ pub(crate) fn check_written_packets(texts: &[String]) {
         pairs.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect();
     assert_eq!(split_options(&startup_packet::encode_options(&pairs)), expected);
     if let [message, detail, hint, ..] = texts.as_slice() {
-        let written = startup_packet::fatal_error("08006", message, detail, hint);
+        let written = error_response::fatal_error("08006", message, detail, hint);
         let expected = [('S', "FATAL"), ('V', "FATAL"), ('C', "08006"), ('M', message), ('D', detail), ('H', hint)];
         let expected: String = expected
             .iter()
@@ -116,7 +151,7 @@ pub(crate) fn check_written_packets(texts: &[String]) {
             .map(|(field, text)| format!("{field}{text}\0"))
             .chain(["\0".to_owned()])
             .collect();
-        assert_eq!(written, [b"E".as_slice(), &crate::postgres::with_length(expected.as_bytes())].concat());
+        assert_eq!(written, encode_message(b'E', expected.as_bytes()));
     }
 }
 

@@ -2,15 +2,19 @@
 //! added to its start-up packet and its session is recorded; a client that insists on its own TLS is passed through.
 
 use super::{
+    client_settings::{ClientSessionSettings, EncodedSettings},
+    error_response,
+    first_packets::{decline_encryption, read_first_packet, send_error_and_close},
     lock_timeout::LockTimeoutSwitch,
     relay::relay_streams,
-    startup_packet::{self, FirstPacket, InjectedOptions},
+    session_recorder::SessionRecorder,
+    startup_packet::{self, FirstPacket},
     stats::{ProxyStats, ServerError, Traffic},
     upstream::Upstream,
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{BackendMessages, DatabaseTarget},
+    postgres::{DatabaseTarget, backend_messages::TLS_ACCEPTED},
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -23,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
+    io::{AsyncWriteExt as _, copy, sink},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
@@ -33,9 +37,6 @@ const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Number of first packets that a client needs: a GSSAPI request, a TLS request, and the start-up packet.
 const MAX_FIRST_PACKETS: usize = 3;
-
-/// Time limit for a refused client to read the error.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit for the server to process a cancel request.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,53 +53,6 @@ pub enum ClientTls {
     /// The client's TLS request is declined, so that it continues in plain text; the proxy opens the TLS connection to
     /// the database that [`DatabaseTarget`] requires.
     Terminated,
-}
-
-/// The settings added to a client's start-up packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientSessionSettings {
-    /// The server keeps 63 bytes at most; see [`crate::postgres::run_lock::application_name`].
-    pub application_name: String,
-    /// Names and values, as in `lock_timeout` and `5000`. The client's own settings win over them.
-    pub defaults: Vec<(String, String)>,
-    /// Settings behind the client's own ones, so that its start-up packet can't override them.
-    pub enforced: Vec<(String, String)>,
-}
-
-impl ClientSessionSettings {
-    /// Returns all settings as the value of libpq's PGOPTIONS.
-    #[must_use]
-    pub fn as_pgoptions(&self) -> String {
-        let all = self.defaults.iter().chain(&self.enforced);
-        all.map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Encodes the settings for start-up packets.
-    fn encode_settings(self) -> io::Result<EncodedSettings> {
-        let lock_timeout = self.defaults.iter().find(|(name, _)| name == "lock_timeout");
-        let lock_timeout = lock_timeout.and_then(|(_, millis)| millis.parse().ok()).map(Duration::from_millis);
-        let options = InjectedOptions {
-            before: startup_packet::encode_options(&self.defaults),
-            after: startup_packet::encode_options(&self.enforced),
-        };
-        if [&self.application_name, &options.before, &options.after].iter().any(|text| text.contains('\0')) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a setting contains a NUL"));
-        }
-        Ok(EncodedSettings {
-            application_name: self.application_name,
-            options,
-            lock_timeout: lock_timeout.unwrap_or_default(),
-        })
-    }
-}
-
-/// The settings as they are added to start-up packets.
-#[derive(Debug, Clone)]
-struct EncodedSettings {
-    application_name: String,
-    options: InjectedOptions,
-    /// The lock timeout among them, for the statements for which it is disabled.
-    lock_timeout: Duration,
 }
 
 /// A listening socket; it serves clients while [`ProxyListener::serve`] is polled.
@@ -240,19 +194,19 @@ impl ProxyListener {
                 }
                 (FirstPacket::GssRequest, _) => decline_encryption(client).await,
                 (FirstPacket::TlsRequest, ClientTls::PassThrough) => match upstream.open_tls_ready().await {
-                    Ok(server) => return self.relay_client_tls(client, server, b"S", upstream).await,
+                    Ok(server) => return self.relay_client_tls(client, server, &[TLS_ACCEPTED], upstream).await,
                     // The database has no TLS: the client may continue in plain text, if the target allows it.
                     Err(fault) if fault.code == Code::TlsUnavailable => decline_encryption(client).await,
                     Err(fault) => return Err(self.record_failure(fault)),
                 },
                 (FirstPacket::TlsHandshake, ClientTls::PassThrough) => {
                     let server = upstream.open_with(&packet).await.map_err(|fault| self.record_failure(fault))?;
-                    return self.relay_client_tls(client, server, b"", upstream).await;
+                    return self.relay_client_tls(client, server, &[], upstream).await;
                 }
                 (FirstPacket::Startup, _) => {
                     let EncodedSettings { application_name, options, lock_timeout } = self.current_settings();
                     let packet = startup_packet::with_injected_options(&packet, &application_name, &options);
-                    let packet = packet.ok_or_else(startup_packet::protocol_violation)?;
+                    let packet = packet.ok_or_else(error_response::protocol_violation)?;
                     let switch = LockTimeoutSwitch::new(lock_timeout);
                     return self
                         .relay_session(client, (&packet, switch), upstream, |traffic| traffic.settled += 1)
@@ -268,7 +222,7 @@ impl ProxyListener {
                 (FirstPacket::TlsHandshake, ClientTls::Terminated) | (FirstPacket::Invalid, _) => break,
             }
         }
-        Err(startup_packet::protocol_violation())
+        Err(error_response::protocol_violation())
     }
 
     /// Relays a session that the proxy can read.
@@ -281,7 +235,7 @@ impl ProxyListener {
     ) -> Result<(), Vec<u8>> {
         let (server, tls) = upstream.open_secured(packet).await.map_err(|fault| self.record_failure(fault))?;
         self.stats.update_traffic(count);
-        relay_streams(client, server, (BackendMessages::new(tls), switch), &self.stats, || upstream.transport_fault())
+        relay_streams(client, server, (SessionRecorder::new(tls), switch), &self.stats, || upstream.transport_fault())
             .await;
         Ok(())
     }
@@ -300,7 +254,7 @@ impl ProxyListener {
         relay_streams(
             client,
             server,
-            (BackendMessages::unparsed(), LockTimeoutSwitch::inactive()),
+            (SessionRecorder::unparsed(), LockTimeoutSwitch::inactive()),
             &self.stats,
             || upstream.transport_fault(),
         )
@@ -323,44 +277,17 @@ impl ProxyListener {
     }
 
     fn record_failure(&self, fault: Fault) -> Vec<u8> {
-        let error_packet = startup_packet::connection_failure(&fault);
+        let error_packet = error_response::connection_failure(&fault);
         self.stats.record_fault(fault);
         error_packet
     }
-}
-
-/// Reads one packet and no byte more: the next bytes may be the beginning of the client's TLS.
-async fn read_first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    client.read_exact(&mut length).await?;
-    let mut packet = length.to_vec();
-    if let Some(rest) = startup_packet::remaining_length(length) {
-        packet.resize(length.len() + rest, 0);
-        client.read_exact(packet.get_mut(length.len()..).unwrap_or_default()).await?;
-    }
-    Ok(packet)
-}
-
-/// Declines encryption. A write error is ignored: reading the next packet then fails.
-async fn decline_encryption(client: &mut TcpStream) {
-    drop(client.write_all(b"N").await);
-}
-
-/// Sends the last message and closes. It reads to the end first, because the system would discard the message if
-/// bytes were left unread.
-async fn send_error_and_close(client: &mut TcpStream, error_packet: &[u8]) {
-    let drain = async {
-        client.write_all(error_packet).await?;
-        client.shutdown().await?;
-        copy(client, &mut sink()).await
-    };
-    drop(timeout(CLOSE_TIMEOUT, drain).await);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::postgres::SslMode;
+    use tokio::io::AsyncReadExt as _;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {
         let injected =
@@ -416,14 +343,14 @@ mod tests {
         let (replies, listener) = replies(&server, b"\0\0\0\x11\0\x03\0\0user\0me\0\0").await;
         let fault = listener.last_fault().unwrap();
         assert_eq!(fault.code, Code::DatabaseTimeout);
-        assert_eq!(replies, startup_packet::connection_failure(&fault));
+        assert_eq!(replies, error_response::connection_failure(&fault));
     }
 
     #[tokio::test(start_paused = true)]
     async fn refuses_a_client_that_only_requests_encryption() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (replies, _) = replies(&server, &b"\0\0\0\x08\x04\xd2\x16\x2f".repeat(4)).await;
-        assert_eq!(replies, [b"NNN".as_slice(), &startup_packet::protocol_violation()].concat());
+        assert_eq!(replies, [b"NNN".as_slice(), &error_response::protocol_violation()].concat());
     }
 
     #[tokio::test]

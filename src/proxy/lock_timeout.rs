@@ -5,17 +5,17 @@
 //! the responses to its own queries, and the client never receives them. A lock timeout that the client has set
 //! itself stays.
 
-use crate::postgres::{self, CopyRows, FramePart, MessageFramer, MessageGroup, encode_message, waits_for_transactions};
+use super::{
+    held_statement::HeldStatement,
+    lock_timeout_sql::{disable_sql, restore_sql},
+};
+use crate::postgres::{
+    FramePart, MessageFramer, backend_messages as backend,
+    client_requests::ClientRequests,
+    frontend_messages as frontend,
+    wire_format::{encode_header, encode_message},
+};
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
-
-/// Bytes of a statement to hold back before its form is decided.
-const MAX_HELD: usize = 8 << 10;
-
-/// Message types in the response to a query of the proxy; all other messages meanwhile are for the client.
-const ANSWER_TYPES: &[u8] = b"TDCEIZ";
-
-/// Types of the extended protocol, whose messages form a group up to a Sync.
-const EXTENDED_TYPES: &[u8] = b"PBDECH";
 
 /// The lock timeout of one session, and the state of its messages in both directions.
 #[derive(Debug)]
@@ -27,12 +27,7 @@ pub(crate) struct LockTimeoutSwitch {
     client_frames: MessageFramer,
     /// The beginning of a statement whose form is not known yet.
     held: Option<HeldStatement>,
-    /// The type of the client's last message.
-    client_kind: u8,
-    /// The group of messages sent without a Sync yet.
-    group: MessageGroup,
-    /// The rows of a COPY for which the server waits.
-    copy_rows: CopyRows,
+    client_requests: ClientRequests,
     /// Messages of the server.
     server_frames: MessageFramer,
     server_kind: u8,
@@ -42,13 +37,6 @@ pub(crate) struct LockTimeoutSwitch {
     pending: VecDeque<QueryOrigin>,
     /// Set while the server's bytes are reassembled without the responses to the proxy's queries.
     is_rewriting: bool,
-}
-
-#[derive(Debug)]
-struct HeldStatement {
-    kind: u8,
-    length: usize,
-    body: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +58,7 @@ impl LockTimeoutSwitch {
             is_disabled: false,
             client_frames: MessageFramer::new(),
             held: None,
-            client_kind: 0,
-            group: MessageGroup::None,
-            copy_rows: CopyRows::None,
+            client_requests: ClientRequests::new(),
             server_frames: MessageFramer::new(),
             server_kind: 0,
             is_dropped: false,
@@ -111,15 +97,15 @@ impl LockTimeoutSwitch {
 
     /// Returns the held-back beginning of a statement that never ended.
     pub(crate) fn take_held(&mut self) -> Vec<u8> {
-        self.held
-            .take()
-            .map(|message| [encode_header(message.kind, message.length), message.body].concat())
-            .unwrap_or_default()
+        self.held.take().map(HeldStatement::into_bytes).unwrap_or_default()
     }
 
     fn begin_client_message(&mut self, kind: u8, length: usize, out: &mut Vec<u8>) {
-        if matches!(kind, b'Q' | b'P') && self.group == MessageGroup::None && (self.is_disabled || self.is_idle()) {
-            self.held = Some(HeldStatement { kind, length, body: Vec::new() });
+        if matches!(kind, frontend::QUERY | frontend::PARSE)
+            && !self.client_requests.is_group_open()
+            && (self.is_disabled || self.is_idle())
+        {
+            self.held = Some(HeldStatement::new(kind, length));
             return;
         }
         self.record_client_message(kind);
@@ -128,54 +114,38 @@ impl LockTimeoutSwitch {
 
     /// Reports whether no request of the client is pending, and no transaction is open.
     fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.status == Some(b'I')
-    }
-
-    /// Reports whether a Sync after this message is the second one of a COPY whose rows the server has waited for.
-    fn is_sync_after_rows(&self, before: u8) -> bool {
-        self.copy_rows == CopyRows::Awaited && self.group == MessageGroup::None && matches!(before, b'c' | b'f')
+        self.pending.is_empty() && self.status == Some(backend::IDLE)
     }
 
     /// Records a message of the client that goes to the server.
     fn record_client_message(&mut self, kind: u8) {
-        let before = std::mem::replace(&mut self.client_kind, kind);
-        match kind {
-            // The server ignores the Sync before the rows while it waits for them. Together with the one behind them it
-            // gets one response (PostgreSQL, `CopyGetData`).
-            b'S' if self.is_sync_after_rows(before) => self.copy_rows = CopyRows::None,
-            b'Q' | b'F' => self.pending.push_back(QueryOrigin::Client),
-            b'S' => {
-                self.pending.push_back(QueryOrigin::Client);
-                self.group = MessageGroup::None;
-            }
-            kind if EXTENDED_TYPES.contains(&kind) => self.group = MessageGroup::Open,
-            _ => {}
+        if self.client_requests.begin_message(kind).is_some() {
+            self.pending.push_back(QueryOrigin::Client);
         }
     }
 
     fn hold_back(&mut self, chunk: &[u8], limit: Duration, out: &mut Vec<u8>) {
-        let Some(message) = &mut self.held else { return };
-        message.body.extend_from_slice(chunk);
-        if message.body.len() >= MAX_HELD {
+        let Some(statement) = &mut self.held else { return };
+        statement.push_bytes(chunk);
+        if statement.is_decided() {
             self.release_held(limit, out);
         }
     }
 
     /// Sends the held-back statement, with a query of our own before it if one is needed.
     fn release_held(&mut self, limit: Duration, out: &mut Vec<u8>) {
-        let Some(HeldStatement { kind, length, body }) = self.held.take() else { return };
-        let waits_long = statement_text(kind, &body).is_some_and(|text| waits_for_transactions(text).is_some());
+        let Some(statement) = self.held.take() else { return };
+        let waits_long = statement.waits_for_transactions();
         // In the middle of a message from the server, the response to our query could not be removed.
         let can_insert = self.server_frames.is_at_boundary() && (self.is_disabled || self.is_idle());
         if waits_long != self.is_disabled && can_insert {
             let query = if waits_long { disable_sql(limit) } else { restore_sql(limit) };
-            out.extend(encode_message(b'Q', format!("{query}\0").as_bytes()));
+            out.extend(encode_message(frontend::QUERY, format!("{query}\0").as_bytes()));
             self.pending.push_back(QueryOrigin::Proxy);
             (self.is_disabled, self.is_rewriting) = (waits_long, true);
         }
-        self.record_client_message(kind);
-        out.extend(encode_header(kind, length));
-        out.extend(body);
+        self.record_client_message(statement.kind());
+        out.extend(statement.into_bytes());
     }
 
     /// Takes bytes from the server and returns those to send to the client.
@@ -188,10 +158,11 @@ impl LockTimeoutSwitch {
             match step {
                 FramePart::Header(kind, length) => {
                     self.server_kind = kind;
-                    if kind == b'G' {
-                        self.copy_rows = CopyRows::Awaited;
+                    if kind == backend::COPY_IN_RESPONSE {
+                        self.client_requests.expect_copy_rows();
                     }
-                    self.is_dropped = self.pending.front() == Some(&QueryOrigin::Proxy) && ANSWER_TYPES.contains(&kind);
+                    self.is_dropped =
+                        self.pending.front() == Some(&QueryOrigin::Proxy) && backend::RESPONSE_TYPES.contains(&kind);
                     if !self.is_dropped {
                         out.extend(encode_header(kind, length));
                     }
@@ -199,7 +170,7 @@ impl LockTimeoutSwitch {
                 FramePart::Body(chunk) => self.take_server_body(chunk, &mut out),
                 FramePart::BodyEnd(chunk) => {
                     self.take_server_body(chunk, &mut out);
-                    if self.server_kind == b'Z' {
+                    if self.server_kind == backend::READY_FOR_QUERY {
                         self.pending.pop_front();
                     }
                 }
@@ -219,8 +190,8 @@ impl LockTimeoutSwitch {
     }
 
     fn take_server_body(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        if self.server_kind == b'Z' {
-            self.status = chunk.first().copied().or(self.status);
+        if self.server_kind == backend::READY_FOR_QUERY {
+            self.status = backend::transaction_status(chunk).or(self.status);
         }
         if !self.is_dropped {
             out.extend_from_slice(chunk);
@@ -228,46 +199,10 @@ impl LockTimeoutSwitch {
     }
 }
 
-/// Returns the text of a query or of a statement to prepare.
-fn statement_text(kind: u8, body: &[u8]) -> Option<&str> {
-    let body = if kind == b'P' { postgres::split_c_string(body)?.1 } else { body };
-    let text = body.split(|byte| *byte == 0).next()?;
-    // A text cut within a character is read up to that character.
-    match std::str::from_utf8(text) {
-        Ok(text) => Some(text),
-        Err(error) => std::str::from_utf8(text.split_at_checked(error.valid_up_to())?.0).ok(),
-    }
-}
-
-/// Returns a query that disables our lock timeout and records in a setting that it did, so that a timeout that the
-/// client has set itself is not overwritten later.
-fn disable_sql(limit: Duration) -> String {
-    let millis = limit.as_millis();
-    format!(
-        "SELECT pg_catalog.set_config('lock_timeout', '0', false), pg_catalog.set_config('{DISABLED_SETTING}', 'on', false) \
-         WHERE pg_catalog.current_setting('lock_timeout')::pg_catalog.interval OPERATOR(pg_catalog.=) '{millis} ms'::pg_catalog.interval"
-    )
-}
-
-fn restore_sql(limit: Duration) -> String {
-    let millis = limit.as_millis();
-    format!(
-        "SELECT pg_catalog.set_config('lock_timeout', '{millis}', false), pg_catalog.set_config('{DISABLED_SETTING}', 'off', false) \
-         WHERE pg_catalog.current_setting('{DISABLED_SETTING}', true) OPERATOR(pg_catalog.=) 'on'"
-    )
-}
-
-/// Our own setting that records that the lock timeout is disabled.
-const DISABLED_SETTING: &str = "bastion_migrate.lifted";
-
-fn encode_header(kind: u8, length: usize) -> Vec<u8> {
-    let length = u32::try_from(length + 4).unwrap_or(u32::MAX);
-    [&[kind], length.to_be_bytes().as_slice()].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::{fuzzing::cut_into_chunks, test_messages::chunk_lengths};
     use proptest::prelude::*;
 
     const LIMIT: Duration = Duration::from_millis(100);
@@ -344,8 +279,6 @@ mod tests {
 
     #[test]
     fn passes_messages_for_the_client_meanwhile() {
-        let mut switch = session();
-        drop(switch.pass_to_server(&query(BUILD)));
         let notice = encode_message(b'N', b"a notice");
         let built = [encode_message(b'C', b"CREATE INDEX\0"), ready(b"I")].concat();
         let received = [query_response(), notice.clone(), ready(b"I"), built.clone()].concat();
@@ -433,18 +366,13 @@ mod tests {
         #[test]
         fn passes_a_clients_messages_unchanged_for_any_split(
             texts in prop::collection::vec(("[QPBDESFXdcp]", "[a-z ]{0,20}|CREATE INDEX a"), 0..12),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
+            lengths in chunk_lengths(),
         ) {
             let messages = texts.iter().map(|(kind, text)| encode_message(kind.as_bytes()[0], format!("{text}\0").as_bytes()));
             let bytes = messages.collect::<Vec<_>>().concat();
-            let (mut switch, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
+            let (mut switch, mut out) = (session(), Vec::new());
+            for chunk in cut_into_chunks(&bytes, &lengths) {
                 out.extend_from_slice(&switch.pass_to_server(chunk));
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
             }
             out.extend(switch.take_held());
             prop_assert_eq!(out, bytes);
@@ -453,17 +381,12 @@ mod tests {
         #[test]
         fn passes_a_servers_messages_unchanged_for_any_split(
             kinds in prop::collection::vec(("[TDCEIZNAS123]", prop::collection::vec(any::<u8>(), 0..30)), 0..12),
-            lengths in prop::collection::vec(1_usize..40, 1..30),
+            lengths in chunk_lengths(),
         ) {
             let bytes = kinds.iter().map(|(kind, body)| encode_message(kind.as_bytes()[0], body)).collect::<Vec<_>>().concat();
-            let (mut switch, mut rest, mut out) = (session(), bytes.as_slice(), Vec::new());
-            for length in lengths.into_iter().cycle() {
-                let (chunk, after) = rest.split_at(length.min(rest.len()));
+            let (mut switch, mut out) = (session(), Vec::new());
+            for chunk in cut_into_chunks(&bytes, &lengths) {
                 out.extend_from_slice(&switch.pass_to_client(chunk));
-                rest = after;
-                if rest.is_empty() {
-                    break;
-                }
             }
             prop_assert_eq!(out, bytes);
         }

@@ -1,8 +1,8 @@
 //! Relays the bytes of one session in both directions until both sides have ended. Each direction is shut down on its
 //! own: a side that has sent everything may still wait for the response.
 
-use super::{lock_timeout::LockTimeoutSwitch, startup_packet, stats::ProxyStats};
-use crate::{fault::Fault, postgres::BackendMessages};
+use super::{error_response, lock_timeout::LockTimeoutSwitch, session_recorder::SessionRecorder, stats::ProxyStats};
+use crate::fault::Fault;
 use std::{
     io,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -21,7 +21,7 @@ const BUFFER_SIZE: usize = 64 << 10;
 pub(crate) async fn relay_streams(
     client: &mut TcpStream,
     server: impl AsyncRead + AsyncWrite,
-    (messages, switch): (BackendMessages, LockTimeoutSwitch),
+    (recorder, switch): (SessionRecorder, LockTimeoutSwitch),
     stats: &ProxyStats,
     loss_fault: impl Fn() -> Option<Fault>,
 ) {
@@ -29,13 +29,13 @@ pub(crate) async fn relay_streams(
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = split(server);
     let up = copy_to_server(from_client, to_server, &switch, stats);
-    let down = copy_to_client(from_server, to_client, ServerSide { messages, switch: &switch, stats, loss_fault });
+    let down = copy_to_client(from_server, to_client, ServerSide { recorder, switch: &switch, stats, loss_fault });
     // The error means that the client is gone: nothing is left to report to, and dropping the stream ends its backend.
     drop(try_join!(up, down));
 }
 
 struct ServerSide<'a, L> {
-    messages: BackendMessages,
+    recorder: SessionRecorder,
     switch: &'a Mutex<LockTimeoutSwitch>,
     stats: &'a ProxyStats,
     loss_fault: L,
@@ -76,7 +76,7 @@ async fn copy_to_client<L: Fn() -> Option<Fault>>(
     mut to: impl AsyncWrite + Unpin,
     session: ServerSide<'_, L>,
 ) -> io::Result<()> {
-    let ServerSide { mut messages, switch, stats, loss_fault } = session;
+    let ServerSide { mut recorder, switch, stats, loss_fault } = session;
     let mut backend = None;
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
@@ -88,19 +88,19 @@ async fn copy_to_client<L: Fn() -> Option<Fault>>(
         }
         stats.update_traffic(|traffic| traffic.received += bytes.len() as u64);
         // The last bytes of a client's own TLS are its good-bye, whenever that is.
-        if messages.is_parsing() {
+        if recorder.is_parsing() {
             stats.record_response();
         }
-        let passed = messages.pass_through(bytes, &mut |event| stats.record_event(event, &mut backend));
+        let passed = recorder.pass_through(bytes, &mut |event| stats.record_event(event, &mut backend));
         let passed = lock_switch(switch).pass_to_client(&passed);
         write_and_flush(&mut to, &passed).await?;
     }
     drop(backend);
     match loss_fault() {
-        None => write_and_flush(&mut to, &messages.into_held_back()).await?,
+        None => write_and_flush(&mut to, &recorder.into_held_back()).await?,
         Some(fault) => {
             let error_packet =
-                if messages.is_at_boundary() { startup_packet::connection_failure(&fault) } else { Vec::new() };
+                if recorder.is_at_boundary() { error_response::connection_failure(&fault) } else { Vec::new() };
             stats.record_fault(fault);
             write_and_flush(&mut to, &error_packet).await?;
         }

@@ -1,9 +1,9 @@
-//! The first packets of a client, and the errors that can be sent to it before its session begins (PostgreSQL manual,
-//! 55.2 and 55.7). They are untrusted: lengths are bounded, and nothing of them is kept.
+//! The first packets of a client (PostgreSQL manual, 55.2 and 55.7). They are untrusted: lengths are bounded, and nothing
+//! of them is kept.
 
-use crate::{
-    fault::Fault,
-    postgres::{split_c_string, with_length},
+use crate::postgres::{
+    frontend_messages::{CANCEL_REQUEST, GSSENC_REQUEST, PROTOCOL_MAJOR_VERSION, SSL_REQUEST},
+    wire_format::{body_length, encode_packet, push_c_string, split_c_string},
 };
 
 /// Length of the longest start-up packet that PostgreSQL accepts (`MAX_STARTUP_PACKET_LENGTH`), without the length
@@ -34,8 +34,7 @@ pub(crate) enum FirstPacket {
 
 /// Returns the number of bytes behind the length; none if no first packet has that length.
 pub(crate) fn remaining_length(length: [u8; 4]) -> Option<usize> {
-    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
-    length.checked_sub(4).filter(|rest| (4..=MAX_LENGTH).contains(rest))
+    body_length(length).filter(|rest| (4..=MAX_LENGTH).contains(rest))
 }
 
 /// Returns the kind of a packet. The packet begins with its length, and may end there if [`remaining_length`] returns none.
@@ -44,11 +43,11 @@ pub(crate) fn classify_packet(packet: &[u8]) -> FirstPacket {
         return FirstPacket::TlsHandshake;
     }
     match split_packet(packet) {
-        Some((80_877_102, [_, ..])) => FirstPacket::CancelRequest,
-        Some((80_877_103, [])) => FirstPacket::TlsRequest,
-        Some((80_877_104, [])) => FirstPacket::GssRequest,
+        Some((CANCEL_REQUEST, [_, ..])) => FirstPacket::CancelRequest,
+        Some((SSL_REQUEST, [])) => FirstPacket::TlsRequest,
+        Some((GSSENC_REQUEST, [])) => FirstPacket::GssRequest,
         // The format is the same for every minor version: the server responds with the one it supports.
-        Some((version, text)) if version >> 16 == 3 => match parse_parameters(text) {
+        Some((version, text)) if version >> 16 == PROTOCOL_MAJOR_VERSION => match parse_parameters(text) {
             Some(parameters) if parameters.iter().any(|(name, _)| *name == b"replication") => FirstPacket::Replication,
             Some(_) => FirstPacket::Startup,
             None => FirstPacket::Invalid,
@@ -89,13 +88,11 @@ pub(crate) fn with_injected_options(
     let injected: [(&[u8], &[u8]); 2] = [(b"options", &options), (b"application_name", application_name.as_bytes())];
     let mut body = version.to_be_bytes().to_vec();
     for (name, value) in remaining.chain(injected.into_iter().filter(|(_, value)| !value.is_empty())) {
-        for text in [name, value] {
-            body.extend_from_slice(text);
-            body.push(0);
-        }
+        push_c_string(&mut body, name);
+        push_c_string(&mut body, value);
     }
     body.push(0);
-    (body.len() <= MAX_LENGTH).then(|| with_length(&body))
+    (body.len() <= MAX_LENGTH).then(|| encode_packet(&body))
 }
 
 impl InjectedOptions {
@@ -123,32 +120,6 @@ fn escape_option(text: &str) -> String {
         escaped.push(letter);
     }
     escaped
-}
-
-/// Returns an `ErrorResponse` that ends the session. Empty fields are left out.
-pub(crate) fn fatal_error(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (field, text) in
-        [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', sqlstate), (b'M', message), (b'D', detail), (b'H', hint)]
-    {
-        if !text.is_empty() {
-            body.push(field);
-            body.extend(text.bytes().filter(|byte| *byte != 0));
-            body.push(0);
-        }
-    }
-    body.push(0);
-    [b"E".as_slice(), &with_length(&body)].concat()
-}
-
-/// Returns the error for a client whose database can't be reached, or is lost (`connection_failure`).
-pub(crate) fn connection_failure(fault: &Fault) -> Vec<u8> {
-    fatal_error("08006", &fault.cause, &fault.detail.join("\n"), &fault.fix)
-}
-
-/// Returns the error for a client whose first packet is invalid (`protocol_violation`).
-pub(crate) fn protocol_violation() -> Vec<u8> {
-    fatal_error("08P01", "this is not a valid first packet of a PostgreSQL client", "", "")
 }
 
 /// Splits a packet into its code or version and the bytes behind it.
@@ -184,7 +155,7 @@ mod tests {
     }
 
     fn packet(code: u32, text: &[u8]) -> Vec<u8> {
-        with_length(&[&code.to_be_bytes(), text].concat())
+        encode_packet(&[&code.to_be_bytes(), text].concat())
     }
 
     fn read(packet: &[u8]) -> Vec<(String, String)> {
@@ -287,18 +258,10 @@ mod tests {
         assert_eq!(encode_options(&[]), "");
     }
 
-    #[test]
-    fn an_error_has_the_fields_that_are_not_empty() {
-        let expected = b"E\0\0\0\x2eSFATAL\0VFATAL\0C08006\0Mit\0Hfix it\0\0";
-        let bytes = fatal_error("08006", "i\0t", "", "fix it");
-        assert_eq!(bytes.len(), usize::from(bytes[4]) + 1);
-        assert_eq!(bytes[5..], expected[5..]);
-    }
-
     proptest! {
         #[test]
         fn injects_options_into_start_up_packets_alone(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let framed = with_length(&bytes);
+            let framed = encode_packet(&bytes);
             let is_startup = matches!(classify_packet(&framed), FirstPacket::Startup | FirstPacket::Replication);
             prop_assert_eq!(with_injected_options(&framed, "we", &before("-c a=1")).is_some(), is_startup);
             prop_assert_ne!(classify_packet(&bytes), FirstPacket::Startup);

@@ -1,6 +1,7 @@
 //! Statistics of a listener: counts, and the last failure. No content of the clients' sessions.
 
-use crate::{fault::Fault, postgres::BackendEvent};
+use super::backend_event::BackendEvent;
+use crate::fault::Fault;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Code, Fault},
-    postgres::{DatabaseTarget, UpstreamTls, fault, tls, tls_for_stream},
+    postgres::{DatabaseTarget, fault, tls, tls_for_stream},
     transport::{Transport, TransportStream},
 };
 use std::{io, time::Duration};
@@ -16,6 +16,16 @@ use tokio_util::either::Either;
 
 /// Time limit for one step of TLS; opening a stream has a limit of its own.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The TLS between the proxy and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpstreamTls {
+    /// No TLS of the proxy's own.
+    Off,
+    /// The proxy terminates TLS. So the client can't use channel binding, and libpq fails if the server offers it
+    /// over a connection without TLS (measured).
+    Terminated,
+}
 
 /// The connection data of one database.
 pub(crate) struct Upstream<'a> {

@@ -87,6 +87,6 @@ impl CurrentContainer {
 
 impl fmt::Debug for CurrentContainer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Current").field("container", &self.container).finish_non_exhaustive()
+        formatter.debug_struct("CurrentContainer").field("container", &self.container).finish_non_exhaustive()
     }
 }

@@ -163,7 +163,7 @@ impl AcceptLoop {
 
 impl fmt::Debug for AcceptLoop {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Serving")
+        formatter.write_str("AcceptLoop")
     }
 }
 

@@ -184,6 +184,6 @@ fn explain_handshake_failure(
 
 impl fmt::Debug for ConnectedSession {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Connected").field("facts", &self.facts).finish_non_exhaustive()
+        formatter.debug_struct("ConnectedSession").field("facts", &self.facts).finish_non_exhaustive()
     }
 }
