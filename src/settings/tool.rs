@@ -2,7 +2,7 @@
 
 use crate::docker::PullPolicy;
 use crate::docker::RegistryCredentials;
-use crate::secret::Secret;
+use crate::postgres::DatabaseUrl;
 use crate::tool::CommandLine;
 use crate::tool::ListThenMigrate;
 use crate::tool::Recipe;
@@ -82,7 +82,7 @@ pub struct ImageSettings {
     /// Memory limit in bytes.
     pub memory: Option<i64>,
     /// The database's URL as the user gave it, or composed of its parts.
-    pub database_url: Option<Secret>,
+    pub database_url: Option<DatabaseUrl>,
 }
 
 /// Settings common to all commands on the deployment server.

@@ -2,7 +2,9 @@
 //! run.
 
 use super::{
-    command, container, health,
+    command, container,
+    database::ResolvedDatabase,
+    health,
     steps::{StepDefaults, resolve_steps},
     tool,
 };
@@ -34,9 +36,15 @@ pub(crate) struct ResolvedCommands {
 pub(crate) struct CommandContext<'a> {
     pub(crate) command: Option<Command>,
     pub(crate) executor: Option<ExecutorChoice>,
-    pub(crate) database: Option<&'a DatabaseTarget>,
+    pub(crate) database: Option<&'a ResolvedDatabase>,
     pub(crate) retries: u32,
     pub(crate) runner: &'a Runner,
+}
+
+impl CommandContext<'_> {
+    pub(super) fn target(&self) -> Option<&DatabaseTarget> {
+        self.database.map(|database| &database.target)
+    }
 }
 
 /// Resolves the tool, the steps, and the settings that they need.
