@@ -19,9 +19,27 @@ pub enum ExecutorSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Site {
     /// A container of this image.
-    Image(String),
+    Image(SiteImage),
     /// The deployment server, which is the last hop.
     Server,
+}
+
+/// The image of a command's container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteImage {
+    /// The reference, as in `docker run`.
+    pub reference: String,
+    /// The owner, whose entrypoint runs in front of the command.
+    pub owner: ImageOwner,
+}
+
+/// The part of a run that an image belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageOwner {
+    /// The tool: the input `image-entrypoint` applies, and its entrypoint runs in front of every command.
+    Tool,
+    /// A step or the health check: its entrypoint runs in front of programs only.
+    Step,
 }
 
 /// The tool that applies the migrations.
