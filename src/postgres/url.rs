@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{fault::Fault, secret::Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Characters that are percent-encoded in a composed URL: all except the unreserved ones (RFC 3986, 2.3).
 /// `SQLAlchemy`, for example, does not decode the database's name, so `shop%5Fprod` would be another database than
@@ -35,6 +35,12 @@ impl DatabaseUrl {
     /// `DatabaseUrlInvalid`, with the encoded form of the offending character if that is the reason.
     pub fn parse(text: &Secret) -> Result<Self, Fault> {
         Ok(Self { text: text.clone(), parsed: ParsedUrl::parse(text.expose())? })
+    }
+
+    /// Returns whether the text begins as a database URL does.
+    #[must_use]
+    pub fn is_url(text: &str) -> bool {
+        ["postgres://", "postgresql://"].contains(&UrlSections::cut(text).scheme)
     }
 
     /// Composes the URL of a database. A TLS mode is its only parameter.
@@ -85,12 +91,14 @@ impl DatabaseUrl {
         Secret::new(UrlSections::cut(self.text.expose()).address())
     }
 
-    /// Returns the URL with this host and port in its address; the rest of the text stays as it was written.
+    /// Returns the URL with this host and port in its address, and without parameters that name others; the rest of the
+    /// text stays as it was written.
     #[must_use]
     pub fn redirected_to(&self, host: &str, port: u16) -> Self {
         let sections = UrlSections::cut(self.text.expose());
         let path = if sections.path.is_empty() { "/" } else { sections.path };
-        let text = UrlSections { server: &server_section(host, port), path, ..sections }.join();
+        let query = query_without_server(sections);
+        let text = UrlSections { server: &server_section(host, port), path, query: &query, ..sections }.join();
         let parsed = ParsedUrl { host: Some(host.to_owned()), port: Some(port), ..self.parsed.clone() };
         Self { text: Secret::new(text), parsed }
     }
@@ -102,7 +110,11 @@ impl DatabaseUrl {
         if sections.parameters().any(|pair| pair.starts_with("options=")) {
             return self.text.clone();
         }
-        let separator = if sections.query.is_empty() { '?' } else { '&' };
+        let separator = match sections.query {
+            "" => "?",
+            query if query.ends_with(['?', '&']) => "",
+            _ => "&",
+        };
         let encoded = utf8_percent_encode(options, NON_ALPHANUMERIC);
         Secret::new(format!("{}{separator}options={encoded}", self.text.expose()))
     }
@@ -134,6 +146,20 @@ impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("DatabaseUrl").finish_non_exhaustive()
     }
+}
+
+/// Returns the query without the parameters `host` and `port`, which take precedence over the address in libpq.
+fn query_without_server(sections: UrlSections<'_>) -> Cow<'_, str> {
+    let names_server = |pair: &str| {
+        let encoded_name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        ["host", "port"].contains(&&*percent_decode_str(encoded_name).decode_utf8_lossy())
+    };
+    if !sections.parameters().any(names_server) {
+        return Cow::Borrowed(sections.query);
+    }
+    let kept: Vec<&str> = sections.parameters().filter(|pair| !names_server(pair)).collect();
+    let delimiter = if kept.is_empty() { "" } else { "?" };
+    Cow::Owned(format!("{delimiter}{}", kept.join("&")))
 }
 
 /// Composes host and port; an IPv6 address gets its brackets.
@@ -262,10 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn a_redirected_url_names_its_server_in_the_address_alone() {
+        for (written, redirected) in [
+            ("postgres:///db?host=h&user=u&port=1", "postgres://127.0.0.1:5433/db?user=u"),
+            ("postgres://u@h/db?host=h", "postgres://u@127.0.0.1:5433/db"),
+            ("postgres://u@h/db?role=r&ho%73t=h&ssl=true", "postgres://u@127.0.0.1:5433/db?role=r&ssl=true"),
+        ] {
+            let url = url(written).redirected_to("127.0.0.1", 5433);
+            assert_eq!(url.text().expose(), redirected);
+            assert_eq!(DatabaseUrl::parse(url.text()).unwrap(), url);
+        }
+    }
+
+    #[test]
     fn options_are_added_to_a_url_that_has_none() {
         let with_options = |text: &str| url(text).text_with_options("-c a=1").expose().to_owned();
         assert_eq!(with_options("postgres://h/d"), "postgres://h/d?options=%2Dc%20a%3D1");
         assert_eq!(with_options("postgres://h/d?role=y"), "postgres://h/d?role=y&options=%2Dc%20a%3D1");
+        assert_eq!(with_options("postgres://h/d?"), "postgres://h/d?options=%2Dc%20a%3D1");
         let own_options = "postgres://h/d?options=-c%20b%3D2";
         assert_eq!(with_options(own_options), own_options);
     }

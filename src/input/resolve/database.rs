@@ -138,7 +138,7 @@ fn resolve_target(
 }
 
 fn parse_host(text: &str) -> Result<String, InvalidValue> {
-    if ["postgres", "postgresql"].into_iter().any(|scheme| text.split("://").next() == Some(scheme)) {
+    if DatabaseUrl::is_url(text) {
         return Err(InvalidValue::new(
             "is a whole URL",
             "the host alone, or leave it out and put the URL into `database-url`",
