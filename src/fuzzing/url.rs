@@ -1,9 +1,6 @@
 //! Properties of every database URL.
 
-use crate::{
-    postgres::url::{parse_url, possible_passwords},
-    secret::Secret,
-};
+use crate::{postgres::DatabaseUrl, secret::Secret};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 const PASSWORD: &str = "hunter2";
@@ -11,8 +8,8 @@ const PASSWORD: &str = "hunter2";
 /// Parses a URL: the password that is found is one of those that are masked.
 pub(super) fn check_masking(url: &str) {
     let url = Secret::new(url);
-    let masked = possible_passwords(&url);
-    if let Some(password) = parse_url(&url).ok().and_then(|parsed| parsed.password) {
+    let masked = DatabaseUrl::possible_passwords(&url);
+    if let Some(password) = DatabaseUrl::parse(&url).ok().and_then(|url| url.parsed().password.clone()) {
         assert!(masked.contains(&password), "{:?} of {:?} is not masked", password.expose(), url.expose());
     }
 }
@@ -29,8 +26,8 @@ pub(super) fn check_password_hidden(user: &str, before: &str, after: &str, rest:
         format!("jdbc:postgresql://{user}/?password={password}&{rest}"),
         format!("postgresql://{user}?password={password}{rest}"),
     ] {
-        let told = match parse_url(&Secret::new(url.as_str())) {
-            Ok(parsed) => parsed.notes.concat(),
+        let told = match DatabaseUrl::parse(&Secret::new(url.as_str())) {
+            Ok(url) => url.parsed().notes.concat(),
             Err(fault) => format!("{fault:?}"),
         };
         assert!(!told.contains(PASSWORD), "{url:?}: {told}");
@@ -51,7 +48,10 @@ pub(super) fn check_round_trip(user: &str, password: &str, name: &str) {
         format!("postgres://h?user={user_part}&password={password_part}&dbname={name_part}"),
         format!("jdbc:postgresql://h/{name_part}?user={user_part}&password={password_part}"),
     ] {
-        let parsed = parse_url(&Secret::new(url.as_str())).unwrap_or_else(|fault| panic!("{url:?}: {fault:?}"));
+        let parsed = DatabaseUrl::parse(&Secret::new(url.as_str()))
+            .unwrap_or_else(|fault| panic!("{url:?}: {fault:?}"))
+            .parsed()
+            .clone();
         assert_eq!((parsed.user, parsed.password, parsed.name, parsed.host), expected, "{url:?}");
         check_masking(&url);
     }

@@ -209,6 +209,15 @@ fn a_url_and_a_part_that_contradict_each_other_are_both_named() {
 }
 
 #[test]
+fn a_host_may_have_the_name_of_a_scheme() {
+    let parts = [("DATABASE_USER", "app"), ("DATABASE_NAME", "shop")];
+    for host in ["postgres", "postgresql"] {
+        let settings = settings(&["--database-host", host], &[&parts]);
+        assert_eq!(settings.required_database().unwrap().host, host);
+    }
+}
+
+#[test]
 fn the_input_for_tls_takes_precedence_over_the_url() {
     let url = [("DATABASE_URL", "postgres://u@db/d?sslmode=disable")];
     assert_eq!(settings(&[], &[&url]).required_database().unwrap().sslmode, SslMode::Disable);

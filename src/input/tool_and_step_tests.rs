@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     fault::Code,
-    settings::{ExecutorSettings, Need, Site, Step, StepWork, ToolSettings, When},
+    settings::{ExecutorSettings, ImageOwner, Need, Site, SiteImage, Step, StepWork, ToolSettings, When},
     tool::CommandLine,
 };
 use std::time::Duration;
@@ -30,8 +30,8 @@ fn tool(settings: &Settings) -> &ToolSettings {
     }
 }
 
-fn image(name: &str) -> Site {
-    Site::Image(name.to_owned())
+fn image(name: &str, owner: ImageOwner) -> Site {
+    Site::Image(SiteImage { reference: name.to_owned(), owner })
 }
 
 fn site(step: &Step) -> &Site {
@@ -175,11 +175,12 @@ fn steps_take_their_defaults_from_the_inputs() {
     let settings = settings(&[], &[ENOUGH, IMAGE, &inputs]);
     let [first, second] = settings.steps.before.as_slice() else { panic!("{:?}", settings.steps) };
     assert_eq!((first.name.as_str(), first.retries, first.timeout), ("make one", 7, None));
-    assert_eq!((site(first), first.need, first.when), (&image("ghcr.io/acme/shop:1.4"), Need::Required, When::Always));
+    let of_tool = image("ghcr.io/acme/shop:1.4", ImageOwner::Tool);
+    assert_eq!((site(first), first.need, first.when), (&of_tool, Need::Required, When::Always));
     assert_eq!((site(second), second.retries, second.timeout), (&Site::Server, 0, Some(Duration::from_secs(60))));
     assert_eq!(second.need, Need::Optional);
     let after = &settings.steps.after[0];
-    assert_eq!((site(after), after.when), (&image("cli"), When::Pending));
+    assert_eq!((site(after), after.when), (&image("cli", ImageOwner::Step), When::Pending));
     assert_eq!((settings.steps.migrate, settings.steps.health), (Vec::new(), None));
 }
 
@@ -578,7 +579,7 @@ fn the_example_with_steps_and_a_few_secrets_are_enough() {
         ("Snapshot".to_owned(), "Rights, Maintenance page off".to_owned())
     );
     assert_eq!((dev.image.is_some(), prod.image.is_some(), prod.server.is_some()), (false, true, true));
-    assert_eq!(site(&prod.steps.before[0]), &image("ghcr.io/acme/shop-operations:1.4"));
+    assert_eq!(site(&prod.steps.before[0]), &image("ghcr.io/acme/shop-operations:1.4", ImageOwner::Step));
     let health = prod.steps.health.unwrap();
     assert_eq!((health.retries, &health.site, health.timeout), (12, &Site::Server, Duration::from_secs(10)));
 }

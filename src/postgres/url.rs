@@ -1,379 +1,346 @@
-//! Parser of database URLs as libpq, ORMs and JDBC write them.
+//! The only place where a database URL is cut, rewritten or composed.
 //!
-//! The parser of tokio-postgres knows three TLS modes, fails at the parameters of ORMs, and silently misreads a
-//! password with an unescaped `#` or `@`. This one refuses every ambiguous URL. No message repeats a part of the URL
-//! except the names of parameters, because it may be unclear where the password ends.
+//! The crate `url` does none of this, because it would change what a user wrote: it encodes `^`, `|`, `=`, `[` and
+//! non-ASCII letters in a password and in a host, removes an empty password and the dots in a database's name, refuses a
+//! user without a host, can't change the host of a `jdbc:` URL, and writes a space in a parameter as `+`, which libpq
+//! reads as a plus. The tests compare both where it changes nothing.
 
 use super::{
+    parsed_url::ParsedUrl,
     sslmode::SslRequest,
-    target::SslMode,
-    url_parameters::{RootCert, UrlParameters},
-    url_parts::{UrlForm, checked_host, invalid_url, parse_port, percent_decoded},
+    target::{DatabaseTarget, SslMode},
+    url_sections::UrlSections,
 };
 use crate::{fault::Fault, secret::Secret};
-use percent_encoding::percent_decode_str;
-use std::net::Ipv6Addr;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::{borrow::Cow, fmt};
 
-/// The parts of a URL. The caller supplies the missing ones.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ParsedUrl {
-    /// Host name or address; an IPv6 address without its brackets.
-    pub host: Option<String>,
-    /// Port.
-    pub port: Option<u16>,
-    /// Role.
-    pub user: Option<String>,
-    /// Its password, decoded.
-    pub password: Option<Secret>,
-    /// Database.
-    pub name: Option<String>,
-    /// The requested TLS mode.
-    pub sslmode: Option<SslRequest>,
-    /// `sslrootcert`.
-    pub root_cert: Option<RootCert>,
-    /// `options`: start-up settings.
-    pub options: Option<String>,
-    /// Notes about parameters that unexpectedly have no effect here, a sentence each.
-    pub notes: Vec<String>,
+/// Characters that are percent-encoded in a composed URL: all except the unreserved ones (RFC 3986, 2.3).
+/// `SQLAlchemy`, for example, does not decode the database's name, so `shop%5Fprod` would be another database than
+/// `shop_prod`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A database URL: the text as the user wrote it, or as it was composed, and the values in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: Secret,
+    parsed: ParsedUrl,
 }
 
-/// Parses a URL.
-///
-/// # Errors
-///
-/// `DatabaseUrlInvalid`, with the encoded form of the offending character if that is the reason.
-pub fn parse_url(url: &Secret) -> Result<ParsedUrl, Fault> {
-    let (form, rest) = split_scheme(url.expose().trim())?;
-    refuse_ambiguity(rest)?;
-    let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, name) = before_query.split_once('/').unwrap_or((before_query, ""));
-    let (userinfo, server) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let form = if form == UrlForm::Uri && server.is_empty() { UrlForm::Anonymous } else { form };
-    let parameters = UrlParameters::parse(query, form)?;
-    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let (host, port) = parse_server(server)?;
-    let password = percent_decoded(password)?.or_else(|| parameters.password.clone());
-    let parsed = ParsedUrl {
-        host: agreed_value("host", host, parameters.host)?,
-        port: agreed_value("port", port, parameters.port)?,
-        user: agreed_value("user", percent_decoded(user)?, parameters.user)?,
-        password: agreed_value("password", password, parameters.password)?.map(Secret::new),
-        name: agreed_value("dbname", percent_decoded(name)?, parameters.name)?,
-        sslmode: parameters.sslmode,
-        root_cert: parameters.root_cert,
-        options: parameters.options,
-        notes: parameters.notes,
-    };
-    system_roots_need_a_name_check(parsed)
-}
-
-/// Returns every text in the URL that could be its password, encoded and decoded, to be masked. It works for invalid
-/// URLs, too.
-#[must_use]
-pub fn possible_passwords(url: &Secret) -> Vec<Secret> {
-    let Some((_, rest)) = url.expose().split_once("//") else { return Vec::new() };
-    let userinfo =
-        rest.rsplit_once('@').and_then(|(userinfo, _)| userinfo.split_once(':')).map(|(_, password)| password);
-    let query = rest.split_once('?').map_or("", |(_, query)| query);
-    let parameters = query.split('&').filter_map(|pair| pair.strip_prefix("password="));
-    let encoded = userinfo.into_iter().chain(parameters).map(str::trim).filter(|password| !password.is_empty());
-    encoded
-        // In JDBC a plus is a space.
-        .flat_map(|encoded| [Some(encoded.to_owned()), encoded.contains('+').then(|| encoded.replace('+', " "))])
-        .flatten()
-        .flat_map(|written| {
-            let decoded = percent_decode_str(&written).decode_utf8_lossy().into_owned();
-            [written, decoded]
-        })
-        .map(Secret::new)
-        .collect()
-}
-
-const SCHEMES: [&str; 4] = ["postgres", "postgresql", "postgis", "pgsql"];
-
-fn split_scheme(url: &str) -> Result<(UrlForm, &str), Fault> {
-    if url.starts_with(['"', '\'']) {
-        return Err(invalid_url("begins with a quotation mark").fix("write the URL without quotation marks around it"));
+impl DatabaseUrl {
+    /// Parses a URL.
+    ///
+    /// # Errors
+    ///
+    /// `DatabaseUrlInvalid`, with the encoded form of the offending character if that is the reason.
+    pub fn parse(text: &Secret) -> Result<Self, Fault> {
+        Ok(Self { text: text.clone(), parsed: ParsedUrl::parse(text.expose())? })
     }
-    if let Some(fault) = pasted_prefix_fault(url) {
-        return Err(fault);
-    }
-    let (form, uri) = match url.strip_prefix("jdbc:") {
-        Some(uri) => (UrlForm::Jdbc, uri),
-        None if url.contains('@') => (UrlForm::Uri, url),
-        None => (UrlForm::Anonymous, url),
-    };
-    let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid_url("has no `://`"))?;
-    let (family, driver) = scheme.split_once('+').unwrap_or((scheme, ""));
-    let is_driver = driver.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    if !is_driver || !SCHEMES.contains(&family.to_ascii_lowercase().as_str()) {
-        return Err(invalid_url("does not begin with `postgres://` or `postgresql://`"));
-    }
-    Ok((form, rest))
-}
 
-/// Returns the fault for text pasted in front of a URL, such as the name of a variable or a command. It may be
-/// repeated in the message because it is no part of a secret.
-fn pasted_prefix_fault(url: &str) -> Option<Fault> {
-    let (before, _) = url.split_once("://")?;
-    let (prefix, quoted) = before.rsplit_once(['=', ' '])?;
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_ -".contains(letter);
-    let is_url = SCHEMES.contains(&quoted.trim_start_matches(['"', '\'']));
-    if !is_url || prefix.is_empty() || !prefix.chars().all(is_plain) {
-        return None;
+    /// Returns whether the text begins as a database URL does.
+    #[must_use]
+    pub fn is_url(text: &str) -> bool {
+        ["postgres://", "postgresql://"].contains(&UrlSections::cut(text).scheme)
     }
-    let separator = before.chars().nth(prefix.chars().count()).map(String::from).unwrap_or_default();
-    let fix = "paste the URL alone, from `postgres` to its end, without the text before it and without quotation marks";
-    Some(invalid_url(&format!("begins with `{}`", format!("{prefix}{separator}").trim_end())).fix(fix))
-}
 
-/// Refuses a URL with an unclear end of the password. Everything before the last `@` is user and password, so a
-/// delimiter in front of it either belongs to the password, or the `@` is no separator.
-fn refuse_ambiguity(rest: &str) -> Result<(), Fault> {
-    if let Some(character) = rest.chars().find(|letter| letter.is_whitespace() || letter.is_control()) {
-        return Err(must_be_encoded_fault("a space or a line break", &encoded_form(character)));
+    /// Composes the URL of a database. A TLS mode is its only parameter.
+    #[must_use]
+    pub fn of_target(target: &DatabaseTarget, sslmode: Option<SslMode>) -> Self {
+        let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        let password = target.password.as_ref().map(|password| format!(":{}", encoded(password.expose())));
+        let text = UrlSections {
+            scheme: "postgresql://",
+            userinfo: &format!("{}{}@", encoded(&target.user), password.unwrap_or_default()),
+            server: &server_section(&target.host, target.port),
+            path: &format!("/{}", encoded(&target.name)),
+            query: &sslmode.map(|mode| format!("?sslmode={}", mode.name())).unwrap_or_default(),
+        };
+        let parsed = ParsedUrl {
+            host: Some(target.host.clone()),
+            port: Some(target.port),
+            user: Some(target.user.clone()),
+            password: target.password.clone(),
+            name: Some(target.name.clone()),
+            sslmode: sslmode.map(SslRequest::Mode),
+            ..ParsedUrl::default()
+        };
+        Self { text: Secret::new(text.join()), parsed }
     }
-    let userinfo = rest.rfind('@').and_then(|end| rest.get(..end)).unwrap_or_default();
-    if let Some(character) = userinfo.chars().find(|letter| "@/?#".contains(*letter)) {
-        let problem =
-            if character == '@' { "more than one `@`".to_owned() } else { format!("`{character}` before an `@`") };
-        return Err(must_be_encoded_fault(&problem, &encoded_form(character)));
-    }
-    if rest.contains('#') {
-        return Err(must_be_encoded_fault("`#`", "%23"));
-    }
-    let after_percent = rest.split('%').skip(1);
-    let mut escapes = after_percent.map(|tail| tail.bytes().take(2).filter(u8::is_ascii_hexdigit).count());
-    if escapes.any(|digits| digits != 2) {
-        return Err(must_be_encoded_fault("`%` that two hexadecimal digits do not follow", "%25"));
-    }
-    Ok(())
-}
 
-fn encoded_form(letter: char) -> String {
-    percent_encoding::utf8_percent_encode(letter.encode_utf8(&mut [0; 4]), percent_encoding::NON_ALPHANUMERIC)
-        .to_string()
-}
-
-fn must_be_encoded_fault(problem: &str, encoded: &str) -> Fault {
-    let also = if encoded == "%40" { "" } else { " (and an `@` as `%40`)" };
-    invalid_url(&format!("has {problem}, so it is unclear where the password ends")).fix(format!(
-        "where the character belongs to the user, the password or a parameter, write it as `{encoded}`{also}; or give \
-         `database-host`, `database-user`, `database-password` and `database-name` instead of `database-url`: they need no \
-         encoding"
-    ))
-}
-
-fn parse_server(server: &str) -> Result<(Option<String>, Option<u16>), Fault> {
-    if server.contains(',') {
-        return Err(invalid_url("names several hosts").fix("name only the primary"));
+    /// Returns the text.
+    #[must_use]
+    pub fn text(&self) -> &Secret {
+        &self.text
     }
-    let (host, port) = match server.strip_prefix('[') {
-        Some(bracketed) => bracketed
-            .split_once(']')
-            .filter(|(host, rest)| host.parse::<Ipv6Addr>().is_ok() && (rest.is_empty() || rest.starts_with(':')))
-            .map(|(host, rest)| (host, rest.trim_start_matches(':')))
-            .ok_or_else(|| invalid_url("has brackets around something that is no IPv6 address"))?,
-        None => server.split_once(':').unwrap_or((server, "")),
-    };
-    let host = percent_decoded(host)?.map(checked_host).transpose()?;
-    let port = (!port.is_empty()).then(|| parse_port(port)).transpose()?;
-    Ok((host, port))
-}
 
-/// Returns the value of a part that can be in the address or in the parameters, or in both with the same value.
-fn agreed_value<T: PartialEq>(name: &str, address: Option<T>, parameter: Option<T>) -> Result<Option<T>, Fault> {
-    match (address, parameter) {
-        (Some(address), Some(parameter)) if address != parameter => {
-            Err(invalid_url(&format!("has one value in its address and another in its parameter `{name}`"))
-                .fix(format!("remove the parameter `{name}`")))
+    /// Returns the values in it.
+    #[must_use]
+    pub fn parsed(&self) -> &ParsedUrl {
+        &self.parsed
+    }
+
+    /// Returns the requested TLS mode.
+    #[must_use]
+    pub fn sslmode(&self) -> Option<SslRequest> {
+        self.parsed.sslmode
+    }
+
+    /// Returns the part between `://` and `?`.
+    #[must_use]
+    pub fn address(&self) -> Secret {
+        Secret::new(UrlSections::cut(self.text.expose()).address())
+    }
+
+    /// Returns the URL with this host and port in its address, and without parameters that name others; the rest of the
+    /// text stays as it was written.
+    #[must_use]
+    pub fn redirected_to(&self, host: &str, port: u16) -> Self {
+        let sections = UrlSections::cut(self.text.expose());
+        let path = if sections.path.is_empty() { "/" } else { sections.path };
+        let query = query_without_server(sections);
+        let text = UrlSections { server: &server_section(host, port), path, query: &query, ..sections }.join();
+        let parsed = ParsedUrl { host: Some(host.to_owned()), port: Some(port), ..self.parsed.clone() };
+        Self { text: Secret::new(text), parsed }
+    }
+
+    /// Returns the text with these start-up settings for a client, unless it has `options` of its own.
+    #[must_use]
+    pub fn text_with_options(&self, options: &str) -> Secret {
+        let sections = UrlSections::cut(self.text.expose());
+        if sections.parameters().any(|pair| pair.starts_with("options=")) {
+            return self.text.clone();
         }
-        (address, parameter) => Ok(address.or(parameter)),
+        let separator = match sections.query {
+            "" => "?",
+            query if query.ends_with(['?', '&']) => "",
+            _ => "&",
+        };
+        let encoded = utf8_percent_encode(options, NON_ALPHANUMERIC);
+        Secret::new(format!("{}{separator}options={encoded}", self.text.expose()))
+    }
+
+    /// Returns every part of the text that could be its password, encoded and decoded, to be masked. It works for
+    /// invalid URLs, too.
+    #[must_use]
+    pub fn possible_passwords(text: &Secret) -> Vec<Secret> {
+        let Some((_, rest)) = text.expose().split_once("//") else { return Vec::new() };
+        let userinfo =
+            rest.rsplit_once('@').and_then(|(userinfo, _)| userinfo.split_once(':')).map(|(_, password)| password);
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        let parameters = query.split('&').filter_map(|pair| pair.strip_prefix("password="));
+        let encoded = userinfo.into_iter().chain(parameters).map(str::trim).filter(|password| !password.is_empty());
+        encoded
+            // In JDBC a plus is a space.
+            .flat_map(|encoded| [Some(encoded.to_owned()), encoded.contains('+').then(|| encoded.replace('+', " "))])
+            .flatten()
+            .flat_map(|written| {
+                let decoded = percent_decode_str(&written).decode_utf8_lossy().into_owned();
+                [written, decoded]
+            })
+            .map(Secret::new)
+            .collect()
     }
 }
 
-/// Requires `verify-full` with the public CAs, as libpq 16 does: they sign certificates for everybody, so trusting
-/// them is useless without a check of the name.
-fn system_roots_need_a_name_check(mut url: ParsedUrl) -> Result<ParsedUrl, Fault> {
-    const FULL: SslRequest = SslRequest::Mode(SslMode::VerifyFull);
-    if url.root_cert == Some(RootCert::System) && *url.sslmode.get_or_insert(FULL) != FULL {
-        return Err(invalid_url("has `sslrootcert=system` with a weaker mode than `verify-full`")
-            .fix("write `sslmode=verify-full`, or remove `sslrootcert`"));
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("DatabaseUrl").finish_non_exhaustive()
     }
-    Ok(url)
+}
+
+/// Returns the query without the parameters `host` and `port`, which take precedence over the address in libpq.
+fn query_without_server(sections: UrlSections<'_>) -> Cow<'_, str> {
+    let names_server = |pair: &str| {
+        let encoded_name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        ["host", "port"].contains(&&*percent_decode_str(encoded_name).decode_utf8_lossy())
+    };
+    if !sections.parameters().any(names_server) {
+        return Cow::Borrowed(sections.query);
+    }
+    let kept: Vec<&str> = sections.parameters().filter(|pair| !names_server(pair)).collect();
+    let delimiter = if kept.is_empty() { "" } else { "?" };
+    Cow::Owned(format!("{delimiter}{}", kept.join("&")))
+}
+
+/// Composes host and port; an IPv6 address gets its brackets.
+fn server_section(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Code;
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-    use proptest::prelude::*;
+    use proptest::{prelude::*, sample::select};
+    use tokio_postgres::{Config, config::Host};
 
-    fn read(url: &str) -> Result<ParsedUrl, Fault> {
-        parse_url(&Secret::new(url))
+    fn url(text: &str) -> DatabaseUrl {
+        DatabaseUrl::parse(&Secret::new(text)).unwrap_or_else(|fault| panic!("{text}: {fault:?}"))
     }
 
-    fn fault(url: &str) -> Fault {
-        let fault = read(url).expect_err(url);
-        assert_eq!(fault.code, Code::DatabaseUrlInvalid, "{url}");
-        fault
+    /// Encodes only what has to be encoded in each part of a URL.
+    fn lightly_encoded(text: &str) -> String {
+        let is_delimiter = |letter: char| "%@:/?#&=+[],".contains(letter) || letter.is_whitespace();
+        let encoded = |letter: char| match is_delimiter(letter) || letter.is_control() {
+            true => utf8_percent_encode(letter.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC).to_string(),
+            false => letter.to_string(),
+        };
+        text.chars().map(encoded).collect()
     }
 
-    fn everything_said(fault: &Fault) -> String {
-        serde_json::to_string(fault).unwrap()
+    fn fully_encoded(text: &str) -> String {
+        utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
     }
 
-    #[test]
-    fn an_at_sign_without_a_host_may_belong_to_the_password() {
-        for url in ["postgres://u:@?hunter2=h:5432/db", "postgres://u:x@/?hunter2=h:5432/db"] {
-            assert!(!everything_said(&fault(url)).contains("hunter2"), "{url}");
+    /// The values that a client reads, except host and port.
+    fn kept_values(config: &Config) -> impl PartialEq + fmt::Debug {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let password = config.get_password().map(<[u8]>::to_vec);
+        let (user, name) = (owned(config.get_user()), owned(config.get_dbname()));
+        let timeout = config.get_connect_timeout().copied();
+        (user, password, name, owned(config.get_application_name()), timeout, config.get_ssl_mode())
+    }
+
+    prop_compose! {
+        fn written_url()(
+            user in "[^\0]{1,8}", password in proptest::option::of("[^\0]{1,12}"), name in "[^\0]{1,8}",
+            application in "[^\0]{1,8}", scheme in select(vec!["postgres", "postgresql"]),
+            server in select(vec!["db", "db:6000", "db.internal:", "[2001:db8::1]:6000", "[::1]", "10.0.0.1:1"]),
+            mode in select(vec!["", "&sslmode=require", "&connect_timeout=7"]), is_light in any::<bool>(),
+        ) -> String {
+            let encoded = if is_light { lightly_encoded } else { fully_encoded };
+            let password = password.map(|password| format!(":{}", encoded(&password))).unwrap_or_default();
+            let (user, name, application) = (encoded(&user), encoded(&name), encoded(&application));
+            format!("{scheme}://{user}{password}@{server}/{name}?application_name={application}{mode}")
         }
-        assert_eq!(read("postgres://u:x@/db?host=h").unwrap().host.as_deref(), Some("h"));
     }
 
     proptest! {
         #[test]
-        fn a_password_survives_its_encoding(password in "[^\0]{1,30}") {
-            let encoded = utf8_percent_encode(&password, NON_ALPHANUMERIC);
-            let url = read(&format!("postgres://u:{encoded}@h:5432/db")).unwrap();
-            prop_assert_eq!(url.password, Some(Secret::new(password.clone())));
-            let url = read(&format!("jdbc:postgresql://h:5432/db?user=u&password={encoded}")).unwrap();
-            prop_assert_eq!(url.password, Some(Secret::new(password)));
+        fn a_client_of_a_rewritten_url_reads_another_server_and_the_rest_as_it_was(
+            text in written_url(), port in 1_u16.., host in select(vec!["127.0.0.1", "h-1.internal", "::1"]),
+        ) {
+            let written: Config = text.parse().unwrap();
+            let rewritten = url(&text).redirected_to(host, port).text_with_options("-c a=b c");
+            let read: Config = rewritten.expose().parse().unwrap();
+            prop_assert_eq!(kept_values(&read), kept_values(&written));
+            prop_assert_eq!(read.get_options(), Some("-c a=b c"));
+            prop_assert_eq!((read.get_hosts(), read.get_ports()), (&[Host::Tcp(host.to_owned())][..], &[port][..]));
         }
 
         #[test]
-        fn an_unencoded_password_is_read_whole_or_refused(password in "[a-c@/?#:&=%\\[\\], é]{1,12}") {
-            match read(&format!("postgres://u:{password}@h:5432/db")) {
-                Ok(url) => {
-                    let decoded = percent_decode_str(&password).decode_utf8_lossy().into_owned();
-                    prop_assert_eq!(url.password, Some(Secret::new(decoded)));
-                    prop_assert_eq!(url.host.as_deref(), Some("h"));
-                }
-                Err(fault) => prop_assert_eq!(fault.code, Code::DatabaseUrlInvalid),
+        fn the_text_behind_and_before_the_server_is_kept_to_the_byte(text in written_url()) {
+            let (before, rest) = text.rsplit_once('@').unwrap();
+            let (_, after) = rest.split_once('/').unwrap();
+            let redirected = url(&text).redirected_to("127.0.0.1", 5433);
+            prop_assert_eq!(redirected.text().expose(), format!("{before}@127.0.0.1:5433/{after}"));
+        }
+
+        #[test]
+        fn the_values_of_a_rewritten_url_are_those_in_its_text(text in written_url()) {
+            let redirected = url(&text).redirected_to("127.0.0.1", 5433);
+            prop_assert_eq!(&url(redirected.text().expose()), &redirected);
+        }
+
+        #[test]
+        fn a_parser_that_changes_nothing_in_a_url_redirects_it_to_the_same_text(text in written_url()) {
+            let mut parsed = ::url::Url::parse(&text).unwrap();
+            prop_assume!(parsed.as_str() == text);
+            parsed.set_host(Some("127.0.0.1")).unwrap();
+            parsed.set_port(Some(5433)).unwrap();
+            let redirected = url(&text).redirected_to("127.0.0.1", 5433);
+            prop_assert_eq!(redirected.text().expose(), parsed.as_str());
+        }
+
+        #[test]
+        fn a_composed_url_has_the_values_of_its_parts(
+            user in "[^\0]{1,8}", password in proptest::option::of("[^\0]{1,12}"), name in "[^\0]{1,8}",
+            host in select(vec!["db-1.internal", "höst", "10.0.0.1", "2001:db8::1"]), port in 1_u16..,
+        ) {
+            let password = password.map(Secret::new);
+            let (host, sslmode) = (host.to_owned(), SslMode::VerifyFull);
+            let target = DatabaseTarget { host, port, user, password, name, sslmode, ca: None, options: None };
+            for sslmode in [None, Some(sslmode)] {
+                let composed = DatabaseUrl::of_target(&target, sslmode);
+                prop_assert_eq!(&url(composed.text().expose()), &composed);
             }
         }
 
         #[test]
-        fn no_fault_shows_the_password(before in "[@/?#:&=% ]{0,3}", after in "[@/?#:&=% ]{0,3}", tail in "[@/?#:&=% a]{0,8}") {
-            for url in [
-                format!("postgres://u:{before}hunter2{after}@h:5432/db{tail}"),
-                format!("postgres://u:{before}hunter2{after}h:5432/db{tail}"),
-                format!("jdbc:postgresql://h/db?password={before}hunter2{after}{tail}"),
-                format!("jdbc:postgresql://h/db?password=x&hunter2{after}{tail}"),
-                format!("{before}hunter2{after}://{tail}"),
-            ] {
-                match read(&url) {
-                    Err(fault) => prop_assert!(!everything_said(&fault).contains("hunter2"), "{}: {:?}", url, fault),
-                    Ok(parsed) => prop_assert!(!parsed.notes.concat().contains("hunter2"), "{}", url),
-                }
-            }
-        }
-
-        #[test]
-        fn never_panics(url in "(jdbc:)?(postgres://)?.*") {
-            drop(read(&url));
-            drop(possible_passwords(&Secret::new(url)));
+        fn any_text_has_its_possible_passwords(text in "(jdbc:)?(postgres://)?.*") {
+            drop(DatabaseUrl::possible_passwords(&Secret::new(text)));
         }
     }
 
     #[test]
-    fn reads_every_form_of_the_same_database() {
-        for url in [
-            "postgres://u:p%40w@h:6000/db",
-            "postgresql://u:p%40w@h:6000/db",
-            "PostgreSQL://u:p%40w@h:6000/db",
-            "postgresql+psycopg2://u:p%40w@h:6000/db",
-            "postgresql+asyncpg://u:p%40w@h:6000/db",
-            "postgis://u:p%40w@h:6000/db",
-            "jdbc:postgresql://h:6000/db?user=u&password=p%40w",
-            " postgres://u:p%40w@h:6000/db\n",
-            "postgres://h/?user=u&password=p%40w&dbname=db&port=6000",
+    fn a_redirected_url_keeps_what_other_parsers_would_change() {
+        for (written, redirected) in [
+            ("postgres://u:p^w|ä{}@höst:1/db", "postgres://u:p^w|ä{}@127.0.0.1:5433/db"),
+            ("postgres://u:@h/db", "postgres://u:@127.0.0.1:5433/db"),
+            ("postgres://u:p%4aw@h", "postgres://u:p%4aw@127.0.0.1:5433/"),
+            ("postgres://u@h/..?loginTimeout=\"1", "postgres://u@127.0.0.1:5433/..?loginTimeout=\"1"),
+            ("postgres://u:x@/db", "postgres://u:x@127.0.0.1:5433/db"),
+            ("PostgreSQL+asyncpg://u@[2001:DB8::0:1]:1/a/b", "PostgreSQL+asyncpg://u@127.0.0.1:5433/a/b"),
+            ("jdbc:postgresql://h/db?user=u&password=a+b", "jdbc:postgresql://127.0.0.1:5433/db?user=u&password=a+b"),
         ] {
-            let parsed = read(url).unwrap_or_else(|fault| panic!("{url}: {fault:?}"));
-            assert_eq!(parsed.host.as_deref(), Some("h"), "{url}");
-            assert_eq!(parsed.port, Some(6000), "{url}");
-            assert_eq!(parsed.user.as_deref(), Some("u"), "{url}");
-            assert_eq!(parsed.password, Some(Secret::new("p@w")), "{url}");
-            assert_eq!(parsed.name.as_deref(), Some("db"), "{url}");
+            assert_eq!(url(written).redirected_to("127.0.0.1", 5433).text().expose(), redirected);
         }
+        assert_eq!(url("postgres://h/db").redirected_to("::1", 1).text().expose(), "postgres://[::1]:1/db");
     }
 
     #[test]
-    fn everything_may_be_left_out() {
-        for url in ["postgres://", "postgresql:///", "postgres://:@:/"] {
-            assert_eq!(read(url).unwrap(), ParsedUrl::default(), "{url}");
-        }
-    }
-
-    #[test]
-    fn reads_ipv6_in_brackets() {
-        let parsed = read("postgres://u@[2001:db8::1]:6000/db").unwrap();
-        assert_eq!((parsed.host.as_deref(), parsed.port), (Some("2001:db8::1"), Some(6000)));
-        assert_eq!(read("postgres://u@[::1]/db").unwrap().port, None);
-        for url in ["postgres://[h]/db", "postgres://[::1/db", "postgres://[::1]5/db", "postgres://::1/db"] {
-            fault(url);
-        }
-    }
-
-    #[test]
-    fn names_the_encoded_form_of_the_offending_character() {
-        for (password, encoded) in [
-            ("a#b", "`%23`"),
-            ("a@b", "`%40`"),
-            ("a/b", "`%2F`"),
-            ("a?b", "`%3F`"),
-            ("a b", "`%20`"),
-            ("a%b", "`%25`"),
-            ("100%", "`%25`"),
+    fn a_redirected_url_names_its_server_in_the_address_alone() {
+        for (written, redirected) in [
+            ("postgres:///db?host=h&user=u&port=1", "postgres://127.0.0.1:5433/db?user=u"),
+            ("postgres://u@h/db?host=h", "postgres://u@127.0.0.1:5433/db"),
+            ("postgres://u@h/db?role=r&ho%73t=h&ssl=true", "postgres://u@127.0.0.1:5433/db?role=r&ssl=true"),
         ] {
-            let fault = fault(&format!("postgres://u:{password}@h/db"));
-            assert!(fault.fix.contains(encoded), "{password}: {fault:?}");
-            assert!(!everything_said(&fault).contains(password), "{fault:?}");
+            let url = url(written).redirected_to("127.0.0.1", 5433);
+            assert_eq!(url.text().expose(), redirected);
+            assert_eq!(DatabaseUrl::parse(url.text()).unwrap(), url);
         }
     }
 
     #[test]
-    fn never_reads_a_part_of_the_password_as_the_host() {
-        for url in ["postgres://u:x@evil/@h/db", "postgres://u:x@evil?a=@h/db", "postgres://u:x@evil#@h/db"] {
-            fault(url);
-        }
+    fn options_are_added_to_a_url_that_has_none() {
+        let with_options = |text: &str| url(text).text_with_options("-c a=1").expose().to_owned();
+        assert_eq!(with_options("postgres://h/d"), "postgres://h/d?options=%2Dc%20a%3D1");
+        assert_eq!(with_options("postgres://h/d?role=y"), "postgres://h/d?role=y&options=%2Dc%20a%3D1");
+        assert_eq!(with_options("postgres://h/d?"), "postgres://h/d?options=%2Dc%20a%3D1");
+        let own_options = "postgres://h/d?options=-c%20b%3D2";
+        assert_eq!(with_options(own_options), own_options);
     }
 
     #[test]
-    fn refuses_several_hosts_sockets_and_other_databases() {
-        for url in [
-            "postgres://u@a,b/db",
-            "postgres://u@a:1,b:2/db",
-            "postgres://u@%2Fvar%2Frun/db",
-            "postgres:///db?host=/var/run",
-            "mysql://u@h/db",
-            "postgresql+psy//u:p@copg2://u:p@h/db",
-            "host=h user=u",
-            "\"postgres://u@h/db\"",
-            "postgres://u@h:0/db",
-            "postgres://u@h:99999/db",
-            "postgres://u@h:+1/db",
-            "postgres://u@h/db#x",
-            "postgres://u:%ff@h/db",
-            "postgres://u:%00@h/db",
-            "postgres://u@a/db?host=b",
-        ] {
-            fault(url);
-        }
+    fn unreserved_characters_are_not_encoded_in_a_composed_url() {
+        let target = DatabaseTarget {
+            host: "db-1.internal".to_owned(),
+            port: 5432,
+            user: "app_owner".to_owned(),
+            password: Some(Secret::new("a_b-c.d~e/f@g")),
+            name: "shop_prod-2.x~y".to_owned(),
+            sslmode: SslMode::Require,
+            ca: None,
+            options: None,
+        };
+        let address = "app_owner:a_b-c.d~e%2Ff%40g@db-1.internal:5432/shop_prod-2.x~y";
+        assert_eq!(DatabaseUrl::of_target(&target, None).address().expose(), address);
+        let url = DatabaseUrl::of_target(&target, Some(SslMode::VerifyFull));
+        assert_eq!(url.text().expose(), format!("postgresql://{address}?sslmode=verify-full"));
+        assert_eq!(url.address().expose(), address);
     }
 
     #[test]
-    fn system_roots_check_the_name() {
-        let full = Some(SslRequest::Mode(SslMode::VerifyFull));
-        assert_eq!(read("postgres://h/db?sslrootcert=system").unwrap().sslmode, full);
-        fault("postgres://h/db?sslrootcert=system&sslmode=require");
+    fn nothing_of_a_url_is_shown() {
+        assert_eq!(format!("{:?}", url("postgres://u:hunter2@h/db")), "DatabaseUrl { .. }");
     }
 
     #[test]
     fn masks_the_password_encoded_and_decoded_even_if_the_url_is_refused() {
         let passwords = |url: &str| -> Vec<String> {
-            possible_passwords(&Secret::new(url)).iter().map(|password| password.expose().to_owned()).collect()
+            DatabaseUrl::possible_passwords(&Secret::new(url))
+                .iter()
+                .map(|password| password.expose().to_owned())
+                .collect()
         };
         assert_eq!(passwords("postgres://u:p%40w@h/db"), ["p%40w", "p@w"]);
         assert_eq!(passwords("postgres://u:a@b#c@h/db"), ["a@b#c", "a@b#c"]);

@@ -6,7 +6,7 @@ mod tool;
 
 pub use command::Command;
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
-pub use tool::{ExecutorSettings, ImageSettings, ServerSettings, Site, ToolSettings, Workspace};
+pub use tool::{ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site, SiteImage, ToolSettings, Workspace};
 
 use crate::{
     fault::{Code, Fault},
@@ -139,7 +139,7 @@ impl Settings {
         let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site));
         sites
             .filter_map(|site| match site {
-                Site::Image(reference) => Some(reference.as_str()),
+                Site::Image(image) => Some(image.reference.as_str()),
                 Site::Server => None,
             })
             .collect()

@@ -2,7 +2,7 @@
 
 use crate::docker::PullPolicy;
 use crate::docker::RegistryCredentials;
-use crate::secret::Secret;
+use crate::postgres::DatabaseUrl;
 use crate::tool::CommandLine;
 use crate::tool::ListThenMigrate;
 use crate::tool::Recipe;
@@ -19,9 +19,27 @@ pub enum ExecutorSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Site {
     /// A container of this image.
-    Image(String),
+    Image(SiteImage),
     /// The deployment server, which is the last hop.
     Server,
+}
+
+/// The image of a command's container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteImage {
+    /// The reference, as in `docker run`.
+    pub reference: String,
+    /// The owner, whose entrypoint runs in front of the command.
+    pub owner: ImageOwner,
+}
+
+/// The part of a run that an image belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageOwner {
+    /// The tool: the input `image-entrypoint` applies, and its entrypoint runs in front of every command.
+    Tool,
+    /// A step or the health check: its entrypoint runs in front of programs only.
+    Step,
 }
 
 /// The tool that applies the migrations.
@@ -82,7 +100,7 @@ pub struct ImageSettings {
     /// Memory limit in bytes.
     pub memory: Option<i64>,
     /// The database's URL as the user gave it, or composed of its parts.
-    pub database_url: Option<Secret>,
+    pub database_url: Option<DatabaseUrl>,
 }
 
 /// Settings common to all commands on the deployment server.

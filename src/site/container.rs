@@ -5,6 +5,7 @@ use super::{
     current_container::CurrentContainer,
     database_endpoint::{AcceptLoop, DatabaseEndpoint},
     run_mode::STOP_GRACE,
+    site_command::{CommandPurpose, SiteCommand},
 };
 use crate::{
     docker::{
@@ -20,7 +21,7 @@ use crate::{
         lock_retries::LockRetries,
         process::{ExitStatus, Output},
     },
-    settings::{ExecutorSettings, ImageSettings, Settings, Site},
+    settings::{ImageOwner, ImageSettings, Settings, SiteImage},
     tool::{CONFIRM, CONFIRM_PROMPT, CommandLine, FileCommand, ListThenMigrate},
     transport::Transport,
 };
@@ -53,8 +54,6 @@ pub(crate) struct Containers<'a> {
 /// A tool that has listed its migrations and is paused at its confirmation prompt.
 #[derive(Debug)]
 struct PausedTool {
-    image: String,
-    migrate_command: CommandLine,
     /// The list command as displayed.
     list_command: String,
     running: RunningContainer,
@@ -96,19 +95,20 @@ impl<'a> Containers<'a> {
         self.endpoint.open_listener().await
     }
 
-    /// Runs one command in a container of its own to its exit and removes the container. A tool that is paused to run
-    /// just this command is resumed instead.
+    /// Runs one command in a container of its own to its exit and removes the container. For the migration, a tool that
+    /// is paused at its confirmation prompt is resumed instead.
     ///
     /// # Errors
     /// The engine's own faults.
     pub(crate) async fn run_to_exit(
         &self,
         transport: &Rc<Transport>,
-        image: &str,
-        (line, terms): (&CommandLine, SessionTerms),
+        image: &SiteImage,
+        task: SiteCommand<'_>,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let paused = self.paused.take().filter(|paused| paused.image == image && paused.migrate_command == *line);
+        let SiteCommand { command: line, terms, .. } = task;
+        let paused = self.take_paused(task.purpose);
         // One start is one container: its usage before the confirmation can't be separated from its usage after it.
         let command = match &paused {
             Some(paused) => format!("{}, then {}", paused.list_command, line.display_text()),
@@ -135,6 +135,15 @@ impl<'a> Containers<'a> {
         self.finish_container(ended, command).await
     }
 
+    /// Returns the paused tool if the command resumes it, and ends it otherwise.
+    fn take_paused(&self, purpose: CommandPurpose) -> Option<PausedTool> {
+        let paused = self.paused.take();
+        match purpose {
+            CommandPurpose::Migrate => paused,
+            CommandPurpose::Assist => None,
+        }
+    }
+
     /// Runs a tool that lists its migrations, in a container of its own that stays paused if the tool asks for
     /// confirmation. Returns its exit status if it did not ask.
     ///
@@ -143,7 +152,7 @@ impl<'a> Containers<'a> {
     pub(crate) async fn list_then_pause(
         &self,
         transport: &Rc<Transport>,
-        image: &str,
+        image: &SiteImage,
         commands: &ListThenMigrate,
         mut on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
@@ -172,15 +181,8 @@ impl<'a> Containers<'a> {
         let mut serving = self.endpoint.accept_loop(transport);
         let ended = match serving.run_during(work).await {
             Ok(Either::Left(running)) => {
-                let (image, line, list_command) =
-                    (image.to_owned(), commands.migrate_command.clone(), commands.list_command.display_text());
-                self.paused.replace(Some(PausedTool {
-                    image,
-                    migrate_command: line,
-                    list_command,
-                    running,
-                    accept_loop: serving,
-                }));
+                let list_command = commands.list_command.display_text();
+                self.paused.replace(Some(PausedTool { list_command, running, accept_loop: serving }));
                 return Ok(None);
             }
             Ok(Either::Right(ended)) => Ok(ended),
@@ -212,7 +214,7 @@ impl<'a> Containers<'a> {
     /// words; or with the program in the command itself, if the engine can't put a file into the container.
     async fn create_for_list_then_migrate(
         &self,
-        image: &str,
+        image: &SiteImage,
         commands: &ListThenMigrate,
         terms: SessionTerms,
     ) -> Result<Container, Fault> {
@@ -232,13 +234,15 @@ impl<'a> Containers<'a> {
     /// reads the end of it at once.
     async fn create_container(
         &self,
-        image: &str,
+        image: &SiteImage,
         line: &CommandLine,
         terms: SessionTerms,
         input: ContainerStdin,
     ) -> Result<Container, Fault> {
-        let (Some((engine, self_container)), Some(prepared)) = (&self.connected_engine, self.images.get(image)) else {
-            return Err(Fault::new(Code::Bug, format!("the image `{image}` was not prepared")));
+        let SiteImage { reference, owner } = image;
+        let (Some((engine, self_container)), Some(prepared)) = (&self.connected_engine, self.images.get(reference))
+        else {
+            return Err(Fault::new(Code::Bug, format!("the image `{reference}` was not prepared")));
         };
         let context = container_spec::ContainerContext {
             self_container,
@@ -255,12 +259,12 @@ impl<'a> Containers<'a> {
             line,
             &self.endpoint.session_settings(terms),
         );
-        let spec = match self.is_tool_image(image) {
-            true => container_spec::with_entrypoint(spec, self.image_settings.entrypoint.as_deref()),
-            false => container_spec::for_step_image(spec, line),
+        let spec = match owner {
+            ImageOwner::Tool => container_spec::with_entrypoint(spec, self.image_settings.entrypoint.as_deref()),
+            ImageOwner::Step => container_spec::for_step_image(spec, line),
         };
         let spec = ContainerSpec { stdin: input, ..spec };
-        // This removes a tool that is paused for a different command.
+        // This removes a tool that was paused.
         self.current.remove().await?;
         self.current.create(engine, spec, &self.labels).await
     }
@@ -283,13 +287,6 @@ impl<'a> Containers<'a> {
         Ok(ended.status)
     }
 
-    fn is_tool_image(&self, image: &str) -> bool {
-        match &self.settings.executor {
-            ExecutorSettings::Tool(tool) => tool.site == Site::Image(image.to_owned()),
-            ExecutorSettings::Sql => false,
-        }
-    }
-
     /// Reports the usage of this one command: a sum over several would belong to none of them.
     fn report_usage(&self, command: String, usage: ResourceUsage) {
         if usage != ResourceUsage::default() {
@@ -303,12 +300,13 @@ impl<'a> Containers<'a> {
     }
 
     /// Returns the entrypoint that runs in front of this command in this image.
-    pub(crate) fn entrypoint_before(&self, reference: &str, line: &CommandLine) -> Vec<String> {
-        let image_entrypoint = self.images.get(reference).map(|image| image.entrypoint.clone()).unwrap_or_default();
-        match (self.is_tool_image(reference), line) {
-            (true, _) => self.image_settings.entrypoint.clone().unwrap_or(image_entrypoint),
-            (false, CommandLine::Program(_)) => image_entrypoint,
-            (false, CommandLine::Shell(_)) => Vec::new(),
+    pub(crate) fn entrypoint_before(&self, image: &SiteImage, line: &CommandLine) -> Vec<String> {
+        let prepared = self.images.get(&image.reference);
+        let image_entrypoint = prepared.map(|image| image.entrypoint.clone()).unwrap_or_default();
+        match (image.owner, line) {
+            (ImageOwner::Tool, _) => self.image_settings.entrypoint.clone().unwrap_or(image_entrypoint),
+            (ImageOwner::Step, CommandLine::Program(_)) => image_entrypoint,
+            (ImageOwner::Step, CommandLine::Shell(_)) => Vec::new(),
         }
     }
 

@@ -3,12 +3,11 @@
 use crate::{
     docker::{ContainerSpec, SelfContainer},
     github::runner::Runner,
-    postgres::{DatabasePlaceholder, DatabaseTarget, run_lock},
+    postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl, run_lock},
     proxy::{ClientSessionSettings, ClientTls},
     settings::{Command, ImageSettings, Settings, Workspace},
     tool::CommandLine,
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 
 /// Directory of our own files in a container.
@@ -163,7 +162,7 @@ fn container_environment(
 ) -> Vec<(String, String)> {
     let database = settings.database.as_ref().zip(containers.database_url.as_ref());
     let mut env = database.map_or_else(BTreeMap::new, |(database, url)| {
-        database_variables(settings, database, url.expose(), context, session_settings)
+        database_variables(settings, (database, url), context, session_settings)
     });
     let filled = |value: &str| {
         DatabasePlaceholder::fill_in(value, |fact| container_database_fact(fact, settings.database.as_ref(), &env))
@@ -191,7 +190,8 @@ fn container_database_fact(
         DatabasePlaceholder::Sslmode => variable("PGSSLMODE"),
         DatabasePlaceholder::Address => {
             let (host, port) = (variable("PGHOST"), variable("PGPORT").parse().unwrap_or_default());
-            let address = database.map(|database| database.address_via(&host, port));
+            let url = database.map(|database| DatabaseUrl::of_target(database, None).redirected_to(&host, port));
+            let address = url.map(|url| url.address());
             address.map(|address| address.expose().to_owned()).unwrap_or_default()
         }
     }
@@ -199,8 +199,7 @@ fn container_database_fact(
 
 fn database_variables(
     settings: &Settings,
-    database: &DatabaseTarget,
-    full_url: &str,
+    (database, url): (&DatabaseTarget, &DatabaseUrl),
     context: &ContainerContext<'_>,
     session_settings: &ClientSessionSettings,
 ) -> BTreeMap<String, String> {
@@ -208,13 +207,17 @@ fn database_variables(
     let host = if is_renamed && context.client_tls == ClientTls::Terminated { LOOPBACK } else { &database.host };
     let port = context.endpoint_port.unwrap_or(database.port);
     let options = session_settings.as_pgoptions();
-    let url = url_for_container(database, full_url, host, port);
+    let is_redirected = host != database.host || port != database.port;
+    let url = if is_redirected { &url.redirected_to(host, port) } else { url };
     // Where the tool speaks TLS itself we can't make its sessions read-only; more drivers read the URL than PGOPTIONS.
     let is_read_only = context.access == SessionAccess::ReadOnly;
-    let url = if tool_speaks_tls(context) && is_read_only { url_with_options(url, &options) } else { url };
+    let url = match tool_speaks_tls(context) && is_read_only {
+        true => url.text_with_options(&options),
+        false => url.text().clone(),
+    };
     let mut env = BTreeMap::from(
         [
-            ("DATABASE_URL", url),
+            ("DATABASE_URL", url.expose().to_owned()),
             ("PGHOST", host.to_owned()),
             ("PGPORT", port.to_string()),
             ("PGUSER", database.user.clone()),
@@ -248,31 +251,6 @@ fn container_sslmode(database: &DatabaseTarget, context: &ContainerContext<'_>) 
 /// Returns whether the tool itself speaks TLS with the database.
 fn tool_speaks_tls(context: &ContainerContext<'_>) -> bool {
     context.client_tls == ClientTls::PassThrough || context.endpoint_port.is_none()
-}
-
-/// Adds these options to the URL, unless it has options of its own.
-fn url_with_options(url: String, options: &str) -> String {
-    let separator = match url.split_once('?') {
-        Some((_, query)) if query.split('&').any(|pair| pair.starts_with("options=")) => return url,
-        Some(_) => '&',
-        None => '?',
-    };
-    format!("{url}{separator}options={}", utf8_percent_encode(options, NON_ALPHANUMERIC))
-}
-
-/// Returns the URL, with host and port replaced if the container uses others.
-fn url_for_container(database: &DatabaseTarget, full_url: &str, host: &str, port: u16) -> String {
-    if host == database.host && port == database.port {
-        return full_url.to_owned();
-    }
-    let (before, query) = full_url.split_once('?').map_or((full_url, ""), |(before, query)| (before, query));
-    let Some((scheme, rest)) = before.split_once("://") else { return full_url.to_owned() };
-    let (credentials, host_and_path) =
-        rest.rsplit_once('@').map_or(("", rest), |(credentials, host_and_path)| (credentials, host_and_path));
-    let path = host_and_path.split_once('/').map_or("", |(_, path)| path);
-    let credentials = if credentials.is_empty() { String::new() } else { format!("{credentials}@") };
-    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-    format!("{scheme}://{credentials}{host}:{port}/{path}{query}")
 }
 
 #[cfg(test)]
@@ -313,17 +291,5 @@ mod tests {
             "postgresql+asyncpg://app:p%40ss@127.0.0.1:5433/shop?ssl=disable"
         );
         assert_eq!(filled("${DATABASE_HOST}:${DATABASE_PORT}"), "127.0.0.1:5433");
-    }
-
-    #[test]
-    fn options_are_added_to_a_url_that_has_none() {
-        let options = "-c a=1";
-        assert_eq!(url_with_options("postgres://h/d".to_owned(), options), "postgres://h/d?options=%2Dc%20a%3D1");
-        assert_eq!(
-            url_with_options("postgres://h/d?x=y".to_owned(), options),
-            "postgres://h/d?x=y&options=%2Dc%20a%3D1"
-        );
-        let own_options = "postgres://h/d?options=-c%20b%3D2";
-        assert_eq!(url_with_options(own_options.to_owned(), options), own_options);
     }
 }

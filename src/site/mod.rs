@@ -13,12 +13,13 @@ mod reconnect;
 mod run_mode;
 mod running_command;
 mod server;
+mod site_command;
 mod transcript;
 
 pub(crate) use container::{connect_engine, unique_run_name};
-pub(crate) use container_spec::SessionTerms;
 pub(crate) use current_container::CurrentContainer;
 pub(crate) use run_mode::RunMode;
+pub(crate) use site_command::{CommandPurpose, SiteCommand};
 pub(crate) use transcript::Transcript;
 
 use crate::{
@@ -64,14 +65,6 @@ pub struct Sites<'a> {
     /// Number of lines of the running command that are left out of the log.
     omitted_lines: Cell<u64>,
     pub(crate) running_command: RefCell<Option<RunningCommand>>,
-}
-
-/// A command, its site, and the terms on which its sessions get the database.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SiteCommand<'t> {
-    pub(crate) site: &'t Site,
-    pub(crate) command: &'t CommandLine,
-    pub(crate) terms: SessionTerms,
 }
 
 /// The exit of a command.
@@ -282,10 +275,10 @@ impl<'a> Sites<'a> {
         mode: RunMode,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let SiteCommand { site, command, terms } = task;
+        let SiteCommand { site, command, terms, .. } = task;
         match (site, &self.containers, &self.server) {
             (Site::Image(image), Some(containers), _) => {
-                containers.run_to_exit(self.shared_transport()?, image, (command, terms), on_output).await
+                containers.run_to_exit(self.shared_transport()?, image, task, on_output).await
             }
             (Site::Server, ..) if self.has_given_up() => {
                 let cause = format!(
@@ -304,7 +297,7 @@ impl<'a> Sites<'a> {
     /// Returns the facts of the site's image, if the site is one.
     pub(crate) fn image_facts(&self, site: &Site) -> Option<&ImageFacts> {
         match site {
-            Site::Image(reference) => self.containers.as_ref()?.image_facts(reference),
+            Site::Image(image) => self.containers.as_ref()?.image_facts(&image.reference),
             Site::Server => None,
         }
     }

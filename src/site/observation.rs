@@ -23,7 +23,10 @@ impl Sites<'_> {
         if let Some(started) = transcript.borrow_mut().push_output(&self.recipe, output) {
             let MigrationStarted { name, schema } = started.clone();
             // Output on the server is written to a file that is polled.
-            let clock = if *site == Site::Server { ClockPrecision::Coarse } else { ClockPrecision::Exact };
+            let clock = match site {
+                Site::Server => ClockPrecision::Coarse,
+                Site::Image(_) => ClockPrecision::Exact,
+            };
             let ended = self.running_migrations.borrow_mut().start_migration(started.clone(), now, clock);
             self.report_ended(ended);
             self.events.emit(Event::ToolMigrationStarted { name, schema, clock });

@@ -31,7 +31,10 @@ impl Sites<'_> {
 
     fn works_on_server(&self, site: &Site) -> bool {
         let server = self.server.as_ref().filter(|_| !self.has_given_up());
-        *site == Site::Server && server.is_some_and(|server| server.may_be_running())
+        match site {
+            Site::Server => server.is_some_and(|server| server.may_be_running()),
+            Site::Image(_) => false,
+        }
     }
 
     /// Returns whether this run has given up following commands on the server.

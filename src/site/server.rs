@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{DatabasePlaceholder, DatabaseTarget},
+    postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl},
     run::{
         event::{Event, Events},
         process::{ExitStatus, Output},
@@ -206,10 +206,10 @@ fn orphan_event(orphan: OrphanedRun) -> Event {
 }
 
 fn server_database_fact(fact: DatabasePlaceholder, database: &DatabaseTarget) -> String {
-    let address = || database.address_via(&database.host, database.port).expose().to_owned();
+    let url = || DatabaseUrl::of_target(database, Some(database.sslmode));
     match fact {
-        DatabasePlaceholder::Url => format!("postgresql://{}?sslmode={}", address(), database.sslmode.name()),
-        DatabasePlaceholder::Address => address(),
+        DatabasePlaceholder::Url => url().text().expose().to_owned(),
+        DatabasePlaceholder::Address => url().address().expose().to_owned(),
         DatabasePlaceholder::Host => database.host.clone(),
         DatabasePlaceholder::Port => database.port.to_string(),
         DatabasePlaceholder::User => database.user.clone(),

@@ -47,15 +47,13 @@ struct RecipeProgram {
     text: String,
 }
 
-/// One command that lists and migrates, and the two commands that it replaces.
+/// One command that lists and migrates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListThenMigrate {
     words: Vec<String>,
     program: Option<RecipeProgram>,
-    /// The command for its first part, the listing.
+    /// The command that it replaces for its first part, the listing.
     pub list_command: CommandLine,
-    /// The command for its second part, the migration.
-    pub migrate_command: CommandLine,
 }
 
 /// A command line that runs a program from a file.
@@ -83,12 +81,12 @@ impl CombinedStart {
         }
     }
 
-    pub(super) fn for_commands(&self, status: CommandLine, migrate: CommandLine) -> ListThenMigrate {
+    pub(super) fn with_list_command(&self, list_command: CommandLine) -> ListThenMigrate {
         let (words, program) = match self.clone() {
             Self::Line(words) => (words, None),
             Self::Program(ProgramStart { line, program }) => (line, Some(program)),
         };
-        ListThenMigrate { words, program, list_command: status, migrate_command: migrate }
+        ListThenMigrate { words, program, list_command }
     }
 }
 
@@ -96,17 +94,11 @@ impl ListThenMigrate {
     /// Puts these words in front of the command lines.
     #[must_use]
     pub fn with_prefix(self, prefix: &[String]) -> Self {
-        let prefixed = |line: CommandLine| match prefix.is_empty() {
-            true => line,
-            false => CommandLine::Program([prefix.to_vec(), line.to_argv()].concat()),
+        let list_command = match prefix.is_empty() {
+            true => self.list_command,
+            false => CommandLine::Program([prefix.to_vec(), self.list_command.to_argv()].concat()),
         };
-        let words = [prefix.to_vec(), self.words].concat();
-        Self {
-            words,
-            program: self.program,
-            list_command: prefixed(self.list_command),
-            migrate_command: prefixed(self.migrate_command),
-        }
+        Self { words: [prefix.to_vec(), self.words].concat(), program: self.program, list_command }
     }
 
     /// Returns the command line for use without a file: the program's text is one of its words.
@@ -157,7 +149,7 @@ mod tests {
     fn a_command_of_the_tool_itself_needs_no_file() {
         let words = || vec!["tool".to_owned(), "both".to_owned()];
         let starts = CombinedStart::Line(words());
-        let commands = starts.for_commands(CommandLine::Program(Vec::new()), CommandLine::Program(Vec::new()));
+        let commands = starts.with_list_command(CommandLine::Program(Vec::new()));
         assert_eq!((commands.file_command("/run/x"), commands.inline_command()), (None, CommandLine::Program(words())));
     }
 

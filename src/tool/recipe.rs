@@ -255,11 +255,12 @@ impl Recipe {
         self.verbs.get(&verb).map(|lines| lines.to_commands(target_text.as_deref())).unwrap_or_default()
     }
 
-    /// Returns the command that lists and migrates in one start, if the tool has one.
+    /// Returns the command that lists and migrates in one start, if the tool has one. It replaces a single command for
+    /// each of the two.
     #[must_use]
     pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
-        let (status, migrate) = (self.single_command(Verb::Status)?, self.single_command(Verb::Migrate)?);
-        Some(self.together.as_ref()?.for_commands(status, migrate))
+        let (list_command, _) = (self.single_command(Verb::Status)?, self.single_command(Verb::Migrate)?);
+        Some(self.together.as_ref()?.with_list_command(list_command))
     }
 
     /// Reports whether the tool lists all of its migrations, applied ones included; an empty list then is no list at

@@ -8,7 +8,7 @@ use crate::{
     run::{event::Event, lock_retries::LockRetries},
     settings::Site,
     site::{
-        RunMode, SiteCommand, Sites, Transcript,
+        CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
     tool::CommandLine,
@@ -26,6 +26,7 @@ const MAX_FOLLOWER_RESTARTS: u32 = 3;
 pub(crate) struct CommandRun<'e> {
     pub(crate) site: &'e Site,
     pub(crate) command: &'e CommandLine,
+    pub(crate) purpose: CommandPurpose,
     /// Number of retries after a lock timeout.
     pub(crate) retries: u32,
     pub(crate) timeout: Option<Duration>,
@@ -96,7 +97,8 @@ async fn run_with_retries(
             lock_timeout,
             ..SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command))
         };
-        let task = SiteCommand { site: command_run.site, command: command_run.command, terms };
+        let CommandRun { site, command, purpose, .. } = command_run;
+        let task = SiteCommand { site, command, purpose, terms };
         let Err(fault) = run_once(sites, lock_holder.as_deref(), task, mode, &transcript, &lock_waits).await else {
             return Ok(());
         };

@@ -10,7 +10,7 @@ use crate::{
     run::event::{Event, Events, StepId, StepPhase, StepState},
     settings::{HealthCheck, Need, Settings, Step, StepWork, When},
     site::{
-        SiteCommand, Sites,
+        CommandPurpose, SiteCommand, Sites,
         container_spec::{SessionAccess, SessionTerms},
     },
 };
@@ -32,6 +32,13 @@ fn step_id(phase: StepPhase, index: usize, step: &Step) -> StepId {
     StepId { phase, at: index, name: step.name.clone() }
 }
 
+fn purpose_in(phase: StepPhase) -> CommandPurpose {
+    match phase {
+        StepPhase::Migrate => CommandPurpose::Migrate,
+        StepPhase::Before | StepPhase::After => CommandPurpose::Assist,
+    }
+}
+
 /// Runs the steps whose `when` is met; `lock_holder` is watched meanwhile, if there is one.
 ///
 /// # Errors
@@ -47,7 +54,8 @@ pub(super) async fn run_steps(
         sites.events.emit(state_event(StepState::Running));
         let done = match &step.work {
             StepWork::Command { line, site } => {
-                let command_run = CommandRun { site, command: line, retries: step.retries, timeout: step.timeout };
+                let (purpose, retries, timeout) = (purpose_in(phase), step.retries, step.timeout);
+                let command_run = CommandRun { site, command: line, purpose, retries, timeout };
                 run_command(sites, lock_holder.as_deref_mut(), command_run).await
             }
             StepWork::Sql { shown, path } => sql_file::run_sql_file(sites, shown, path, step.timeout).await,
@@ -101,7 +109,7 @@ pub(super) async fn wait_until_healthy(sites: &Sites<'_>, health: &HealthCheck) 
     let HealthCheck { line, site, interval, timeout: limit, retries } = health;
     let terms =
         SessionTerms::with_user_lock_timeout(sites.settings, SessionAccess::for_command(sites.settings.command));
-    let task = SiteCommand { site, command: line, terms };
+    let task = SiteCommand { site, command: line, purpose: CommandPurpose::Assist, terms };
     let mut attempts = 0;
     loop {
         let fault = match timeout(*limit, sites.run_checked(task)).await {

@@ -6,7 +6,7 @@ use crate::{
     run::process::ExitStatus,
     settings::{Command, Settings},
     site::{
-        RunMode, SiteCommand, Sites, Transcript,
+        CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
     tool::{CommandLine, LedgerCount, ListThenMigrate, ListingFormat, ListingOutcome, Verb},
@@ -25,6 +25,7 @@ impl ToolExecutor<'_> {
             let task = SiteCommand {
                 site: &self.tool.site,
                 command: &line,
+                purpose: CommandPurpose::Assist,
                 terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
             };
             let ended = sites.run_to_exit(task, RunMode::Start, &transcript).await?;

@@ -27,7 +27,7 @@ use crate::{
     },
     settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
     site::{
-        RunMode, SiteCommand, Sites, Transcript,
+        CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
     tool::{CommandLine, LedgerCount, Verb},
@@ -251,6 +251,7 @@ impl<'a> ToolExecutor<'a> {
             let task = SiteCommand {
                 site: &self.tool.site,
                 command: &line,
+                purpose: CommandPurpose::Assist,
                 terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
             };
             sites.run_to_success(task, RunMode::Start, &transcript).await?;

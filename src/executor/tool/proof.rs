@@ -10,7 +10,7 @@ use crate::{
     },
     settings::{Command, StepWork},
     site::{
-        RunMode, SiteCommand, Sites, Transcript,
+        CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
     tool::{CommandLine, LedgerCount, Verb},
@@ -136,6 +136,7 @@ impl ToolExecutor<'_> {
         let task = SiteCommand {
             site: &self.tool.site,
             command: &line,
+            purpose: CommandPurpose::Assist,
             terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
         };
         if let Err(fault) = sites.run_to_success(task, RunMode::Start, &transcript).await {
@@ -207,6 +208,7 @@ impl ToolExecutor<'_> {
                 let task = SiteCommand {
                     site: &self.tool.site,
                     command: line,
+                    purpose: CommandPurpose::Assist,
                     terms: SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly),
                 };
                 faults.extend(sites.run_checked(task).await.err());

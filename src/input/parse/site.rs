@@ -1,7 +1,7 @@
 //! Sites where foreign commands run: a container or the deployment server.
 
 use super::value::InvalidValue;
-use crate::settings::Site;
+use crate::settings::{ImageOwner, Site, SiteImage};
 
 /// The executor of the migration, or of a single command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,15 @@ pub(crate) struct RunSite<'a> {
     pub(crate) image: Option<&'a str>,
 }
 
+impl RunSite<'_> {
+    /// Returns the image of a container. A command that names the tool's own image runs in the tool's image, too.
+    fn image_of_command(self, reference: &str) -> SiteImage {
+        let is_of_tool = self.executor == Some(ExecutorChoice::Image) && self.image == Some(reference);
+        let owner = if is_of_tool { ImageOwner::Tool } else { ImageOwner::Step };
+        SiteImage { reference: reference.to_owned(), owner }
+    }
+}
+
 /// The executor and image that a single command asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SiteOverride {
@@ -64,7 +73,7 @@ impl SiteOverride {
                 "names no executor, and `executor: sql` runs no commands",
                 "add `executor: server` to it, or `executor: image` and `image`",
             )),
-            (ExecutorChoice::Image, Some(image)) => Ok(Some(Site::Image(image.to_owned()))),
+            (ExecutorChoice::Image, Some(image)) => Ok(Some(Site::Image(run_site.image_of_command(image)))),
             (ExecutorChoice::Image, None) if run_site.executor == Some(ExecutorChoice::Image) => Ok(None),
             (ExecutorChoice::Image, None) => Err(InvalidValue::new(
                 "runs in an image, and neither it nor the input `image` names one",
@@ -93,11 +102,14 @@ mod tests {
 
     #[test]
     fn a_command_runs_on_the_site_of_the_migration_unless_it_names_another() {
-        let image = |name: &str| Ok(Some(Site::Image(name.to_owned())));
-        assert_eq!(site((None, None), (ExecutorChoice::Image, Some("app"))), image("app"));
-        assert_eq!(site((None, Some("cli")), (ExecutorChoice::Image, Some("app"))), image("cli"));
-        assert_eq!(site((Some(ExecutorChoice::Image), None), (ExecutorChoice::Server, Some("app"))), image("app"));
-        assert_eq!(site((Some(ExecutorChoice::Image), Some("cli")), (ExecutorChoice::Sql, None)), image("cli"));
+        let image = |name: &str, owner| Ok(Some(Site::Image(SiteImage { reference: name.to_owned(), owner })));
+        let (of_tool, of_step) = (|name| image(name, ImageOwner::Tool), |name| image(name, ImageOwner::Step));
+        assert_eq!(site((None, None), (ExecutorChoice::Image, Some("app"))), of_tool("app"));
+        assert_eq!(site((None, Some("app")), (ExecutorChoice::Image, Some("app"))), of_tool("app"));
+        assert_eq!(site((None, Some("cli")), (ExecutorChoice::Image, Some("app"))), of_step("cli"));
+        assert_eq!(site((Some(ExecutorChoice::Image), None), (ExecutorChoice::Server, Some("app"))), of_step("app"));
+        assert_eq!(site((Some(ExecutorChoice::Image), None), (ExecutorChoice::Sql, Some("app"))), of_step("app"));
+        assert_eq!(site((Some(ExecutorChoice::Image), Some("cli")), (ExecutorChoice::Sql, None)), of_step("cli"));
         assert_eq!(site((None, None), (ExecutorChoice::Server, None)), Ok(Some(Site::Server)));
         assert_eq!(
             site((Some(ExecutorChoice::Server), None), (ExecutorChoice::Image, Some("app"))),

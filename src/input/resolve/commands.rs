@@ -2,7 +2,9 @@
 //! run.
 
 use super::{
-    command, container, health,
+    command, container,
+    database::ResolvedDatabase,
+    health,
     steps::{StepDefaults, resolve_steps},
     tool,
 };
@@ -17,7 +19,7 @@ use crate::{
         source::Inputs,
     },
     postgres::DatabaseTarget,
-    settings::{Command, ExecutorSettings, ImageSettings, ServerSettings, Site, StepSettings},
+    settings::{Command, ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site, SiteImage, StepSettings},
 };
 
 /// The resolved tool, steps and site settings.
@@ -34,9 +36,15 @@ pub(crate) struct ResolvedCommands {
 pub(crate) struct CommandContext<'a> {
     pub(crate) command: Option<Command>,
     pub(crate) executor: Option<ExecutorChoice>,
-    pub(crate) database: Option<&'a DatabaseTarget>,
+    pub(crate) database: Option<&'a ResolvedDatabase>,
     pub(crate) retries: u32,
     pub(crate) runner: &'a Runner,
+}
+
+impl CommandContext<'_> {
+    pub(super) fn target(&self) -> Option<&DatabaseTarget> {
+        self.database.map(|database| &database.target)
+    }
 }
 
 /// Resolves the tool, the steps, and the settings that they need.
@@ -66,7 +74,7 @@ pub(crate) fn resolve_commands(
     };
     steps.health = health::resolve_health(inputs.parsed_steps().health.as_ref(), run_site, tool, findings);
     let by_executor = (context.executor == Some(ExecutorChoice::Server)).then(|| "`executor: server`".to_owned());
-    let by_step = || steps.sites().find(|(_, site)| **site == Site::Server).map(|(source, _)| source);
+    let by_step = || steps.sites().find(|(_, site)| matches!(site, Site::Server)).map(|(source, _)| source);
     let on_server = by_executor.or_else(by_step);
     let in_image = context.executor == Some(ExecutorChoice::Image)
         || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
@@ -101,7 +109,10 @@ fn resolve_executor_settings(
             findings.ok_or_record(context.command.map_or(Ok(()), command::check_sql_command));
             return Some(ExecutorSettings::Sql);
         }
-        ExecutorChoice::Image => run_site.image.map(|image| Site::Image(image.to_owned())),
+        ExecutorChoice::Image => {
+            let image = |reference: &str| SiteImage { reference: reference.to_owned(), owner: ImageOwner::Tool };
+            run_site.image.map(image).map(Site::Image)
+        }
         ExecutorChoice::Server => Some(Site::Server),
     };
     let tool = tool::resolve_tool(inputs, site, context.command, context.runner, findings);

@@ -1,5 +1,6 @@
 //! Resolves the inputs for containers.
 
+use super::database::ResolvedDatabase;
 use crate::{
     docker::{PullPolicy, RegistryCredentials},
     fault::{Code, Fault},
@@ -12,9 +13,6 @@ use crate::{
         },
         source::Inputs,
     },
-    postgres::{DatabaseTarget, SslMode, SslRequest, url},
-    proxy::ClientTls,
-    secret::Secret,
     settings::{ImageSettings, Workspace},
 };
 
@@ -29,7 +27,7 @@ const MIN_MEMORY: i64 = 6 << 20;
 /// Resolves the settings common to all containers, except the tool's working directory.
 pub(crate) fn resolve_image_settings(
     inputs: &Inputs,
-    database: Option<&DatabaseTarget>,
+    database: Option<&ResolvedDatabase>,
     findings: &mut Findings,
 ) -> Option<ImageSettings> {
     let pull = findings.ok_or_record(inputs.required(InputName::Pull, |text| value::parse_choice(text, &PULLS)));
@@ -45,9 +43,7 @@ pub(crate) fn resolve_image_settings(
         entrypoint: entrypoint?,
         working_directory: None,
         memory: memory?,
-        database_url: inputs
-            .secret(InputName::DatabaseUrl)
-            .or_else(|| database.map(|database| compose_database_url(inputs, database))),
+        database_url: database.map(|database| database.url.clone()),
     })
 }
 
@@ -95,27 +91,6 @@ fn parse_memory(text: &str) -> Result<i64, InvalidValue> {
         Some(_) => Err(InvalidValue::new("is too little for any container", "6m or more")),
         None => Err(InvalidValue::new("is not an amount of memory", "a number and a unit, as in 512m or 2g")),
     }
-}
-
-/// Resolves the treatment of TLS on tools' connections. If TLS is requested explicitly, it goes from end to end;
-/// otherwise the local endpoint makes clients use plain text, so that session settings can be inserted.
-pub(crate) fn resolve_client_tls(inputs: &Inputs) -> ClientTls {
-    let from_input = inputs.text(InputName::DatabaseSslmode).and_then(SslRequest::parse);
-    let from_url =
-        inputs.secret(InputName::DatabaseUrl).and_then(|url| url::parse_url(&url).ok()).and_then(|url| url.sslmode);
-    match from_input.or(from_url) {
-        Some(SslRequest::Mode(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => ClientTls::PassThrough,
-        Some(SslRequest::Mode(SslMode::Disable) | SslRequest::Prefer) | None => ClientTls::Terminated,
-    }
-}
-
-fn compose_database_url(inputs: &Inputs, database: &DatabaseTarget) -> Secret {
-    let mode = match resolve_client_tls(inputs) {
-        ClientTls::PassThrough => format!("?sslmode={}", database.sslmode.name()),
-        ClientTls::Terminated => String::new(),
-    };
-    let address = database.address_via(&database.host, database.port);
-    Secret::new(format!("postgresql://{}{mode}", address.expose()))
 }
 
 #[cfg(test)]

@@ -13,11 +13,8 @@ use crate::{
         scope::is_bastion_wanted,
         source::Inputs,
     },
-    postgres::{
-        DatabaseTarget, RootCert, SslMode, SslRequest,
-        tls::check_ca,
-        url::{self, ParsedUrl},
-    },
+    postgres::{DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, tls::check_ca},
+    proxy::ClientTls,
 };
 
 /// PostgreSQL's default port.
@@ -43,19 +40,57 @@ pub(crate) fn is_database_given(inputs: &Inputs) -> bool {
     DATABASE_INPUTS.iter().any(|name| inputs.is_given(*name))
 }
 
+/// The database, and how its clients reach it.
+#[derive(Debug)]
+pub(crate) struct ResolvedDatabase {
+    pub(crate) target: DatabaseTarget,
+    /// The URL as the user gave it, or composed of its parts.
+    pub(crate) url: DatabaseUrl,
+    pub(crate) client_tls: ClientTls,
+}
+
 /// Resolves the database from the URL, from its parts, or from both if they agree.
-pub(crate) fn resolve_target(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<DatabaseTarget> {
-    let url = findings.ok_or_record(inputs.secret(InputName::DatabaseUrl).map(|url| url::parse_url(&url)).transpose());
+pub(crate) fn resolve_database(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<ResolvedDatabase> {
+    let url = inputs.secret(InputName::DatabaseUrl).map(|text| DatabaseUrl::parse(&text)).transpose();
+    let url = findings.ok_or_record(url);
+    let target = resolve_target(inputs, url.as_ref().map(Option::as_ref), runner, findings);
+    let (url, target) = (url?, target?);
+    let from_input = inputs.text(InputName::DatabaseSslmode).and_then(SslRequest::parse);
+    let client_tls = client_tls(from_input.or_else(|| url.as_ref().and_then(DatabaseUrl::sslmode)));
+    let url = url.unwrap_or_else(|| match client_tls {
+        ClientTls::PassThrough => DatabaseUrl::of_target(&target, Some(target.sslmode)),
+        ClientTls::Terminated => DatabaseUrl::of_target(&target, None),
+    });
+    Some(ResolvedDatabase { target, url, client_tls })
+}
+
+/// Returns the treatment of TLS on tools' connections. If TLS is requested explicitly, it goes from end to end;
+/// otherwise the local endpoint makes clients use plain text, so that session settings can be inserted.
+fn client_tls(request: Option<SslRequest>) -> ClientTls {
+    match request {
+        Some(SslRequest::Mode(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => ClientTls::PassThrough,
+        Some(SslRequest::Mode(SslMode::Disable) | SslRequest::Prefer) | None => ClientTls::Terminated,
+    }
+}
+
+/// Resolves the target; `url` is `None` if the URL is invalid.
+fn resolve_target(
+    inputs: &Inputs,
+    url: Option<Option<&DatabaseUrl>>,
+    runner: &Runner,
+    findings: &mut Findings,
+) -> Option<DatabaseTarget> {
+    let url = url.map(|url| url.map(DatabaseUrl::parsed));
     let host = findings.ok_or_record(inputs.optional(InputName::DatabaseHost, parse_host));
     let port = findings.ok_or_record(inputs.optional(InputName::DatabasePort, value::parse_port));
     let sslmode_input = findings.ok_or_record(inputs.optional(InputName::DatabaseSslmode, parse_sslmode));
-    let ca = findings.ok_or_record(read_ca(inputs, url.as_ref().and_then(Option::as_ref), runner));
+    let ca = findings.ok_or_record(read_ca(inputs, url.flatten(), runner));
     let url = url?;
     for note in url.iter().flat_map(|url| &url.notes) {
         findings.add_warning(Fault::new(Code::InputUnknown, note.clone()));
     }
     let input = |name| inputs.text(name).map(ToOwned::to_owned);
-    let from_url = url.clone().unwrap_or_default();
+    let from_url = url.cloned().unwrap_or_default();
     let host = host
         .and_then(|input| findings.ok_or_record(agreed_value(inputs, InputName::DatabaseHost, from_url.host, input)));
     let port = port
@@ -77,7 +112,7 @@ pub(crate) fn resolve_target(inputs: &Inputs, runner: &Runner, findings: &mut Fi
         findings.ok_or_record(agreed_value(inputs, InputName::DatabasePassword, from_url.password, own_password));
     // A value in the wrong input is not reported as missing, too.
     let is_misplaced = inputs.text(InputName::DatabaseHost).is_some_and(|host| host.contains("://"));
-    let missing = missing_parts_fault(inputs, url.as_ref(), [&host, &user, &name]).filter(|_| !is_misplaced);
+    let missing = missing_parts_fault(inputs, url, [&host, &user, &name]).filter(|_| !is_misplaced);
     let missing = missing
         .map(|fault| if runner.in_actions && is_nothing_given(inputs) { as_missing_secret(fault) } else { fault });
     // A run without a database usually got no secret at all; the missing bastion would be reported only after this is
@@ -103,7 +138,7 @@ pub(crate) fn resolve_target(inputs: &Inputs, runner: &Runner, findings: &mut Fi
 }
 
 fn parse_host(text: &str) -> Result<String, InvalidValue> {
-    if ["postgres", "postgresql"].into_iter().any(|scheme| text.split("://").next() == Some(scheme)) {
+    if DatabaseUrl::is_url(text) {
         return Err(InvalidValue::new(
             "is a whole URL",
             "the host alone, or leave it out and put the URL into `database-url`",

@@ -26,10 +26,11 @@ use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     layout::{self, LayoutChoice},
-    postgres::DatabaseTarget,
+    proxy::ClientTls,
     settings::{Command, CommentPolicy, GithubSettings, Policy, SafetySettings, Settings, SqlSettings},
 };
 use command::resolve_executor;
+use database::ResolvedDatabase;
 
 const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
 const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::Refuse)];
@@ -61,7 +62,7 @@ pub(super) fn resolve_settings(
     let is_called =
         command != Some(Command::Tunnel) && findings.faults.iter().all(|fault| !fault.cause.contains("`pass-env`"));
     let env = match is_called {
-        true => findings.ok_or_record(environment::resolve_env(inputs, variables, context.database)),
+        true => findings.ok_or_record(environment::resolve_env(inputs, variables, context.target())),
         false => Some(Vec::new()),
     };
     let wait_timeout = findings.ok_or_record(inputs.required(InputName::WaitTimeout, value::parse_positive_duration));
@@ -75,10 +76,10 @@ pub(super) fn resolve_settings(
     Some(Settings {
         command: command?,
         executor: resolved_commands.executor_settings,
-        client_tls: container::resolve_client_tls(inputs),
+        client_tls: database.as_ref().map_or(ClientTls::Terminated, |database| database.client_tls),
         environment: environment.map(ToOwned::to_owned),
         route: route?,
-        database,
+        database: database.map(|database| database.target),
         wait_timeout: wait_timeout?,
         sql: sql?,
         steps: resolved_commands.steps,
@@ -125,12 +126,12 @@ fn resolve_database(
     executor: Option<ExecutorChoice>,
     runner: &Runner,
     findings: &mut Findings,
-) -> Option<Option<DatabaseTarget>> {
+) -> Option<Option<ResolvedDatabase>> {
     let needless = command != Some(Command::Tunnel) && matches!(executor, None | Some(ExecutorChoice::Server));
     if needless && !database::is_database_given(inputs) {
         return Some(None);
     }
-    database::resolve_target(inputs, runner, findings).map(Some)
+    database::resolve_database(inputs, runner, findings).map(Some)
 }
 
 fn parse_layout_choice(text: &str) -> Result<LayoutChoice, InvalidValue> {

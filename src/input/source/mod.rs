@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::url,
+    postgres::DatabaseUrl,
     secret::Secret,
 };
 use serde_yaml::Value;
@@ -214,7 +214,7 @@ impl Inputs {
     /// URL. They are masked before any other output, whether or not the inputs are valid.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
-        let inside = self.secrets.iter().flat_map(url::possible_passwords);
+        let inside = self.secrets.iter().flat_map(DatabaseUrl::possible_passwords);
         self.secrets.iter().cloned().chain(inside).collect()
     }
 
