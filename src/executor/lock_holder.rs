@@ -5,9 +5,9 @@ use super::tool::snapshot;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    ledger::invalid_indexes_sql,
+    ledger::{invalid_indexes_sql, parse_invalid_indexes},
     postgres::{
-        ActivityMonitor, LockWaits, Session, StartupSettings, WatchedSessions, WorkOwner,
+        ActivityMonitor, LockWaits, Rows, Session, StartupSettings, WatchedSessions, WorkOwner,
         fault::statement_fault,
         own_query::{OwnQuery, RunLockRequirement},
         preflight::{self, LockAttempt},
@@ -50,7 +50,7 @@ pub(super) struct LockHolder<'a> {
     /// The activity monitor; it continues from one attempt to the next.
     monitor: RefCell<MonitorState>,
     /// The rows of the last query for ledgers.
-    pub(super) ledger_rows: Vec<Vec<Option<String>>>,
+    pub(super) ledger_rows: Rows,
 }
 
 /// The state of the activity monitor.
@@ -76,7 +76,7 @@ impl<'a> LockHolder<'a> {
             is_alone: false,
             is_unresponsive,
             monitor,
-            ledger_rows: Vec::new(),
+            ledger_rows: Rows::default(),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'a> LockHolder<'a> {
         let preflight_result =
             preflight::run_preflight(session, target, lock_attempt(self.settings), ledgers_query, wait).await?;
         (self.has_lock, self.is_alone) = (preflight_result.locked, preflight_result.no_tool_active);
-        self.ledger_rows = preflight_result.extra_rows;
+        self.ledger_rows = preflight_result.rows;
         self.events.emit(Event::Database(preflight_result.facts));
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<'a> LockHolder<'a> {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    async fn query_rows(&self, session: &Session, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    async fn query_rows(&self, session: &Session, query: &OwnQuery) -> Result<Rows, Fault> {
         answer_within(self.settings.wait_timeout, query_rows(&session.client, query)).await
     }
 
@@ -227,7 +227,7 @@ impl<'a> LockHolder<'a> {
         let Some(session) = &self.session else { return Ok(Vec::new()) };
         let query = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.lock_requirement());
         let rows = self.query_rows(session, &query).await?;
-        Ok(rows.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
+        Ok(parse_invalid_indexes(&rows))
     }
 
     /// Drops the indexes that a tool's attempt left INVALID. That waits for other transactions, too, without a limit.

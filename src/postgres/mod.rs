@@ -18,6 +18,8 @@ mod placeholders;
 pub mod preflight;
 mod query_summary;
 mod readable_row;
+mod row_tag;
+mod rows;
 pub mod run_lock;
 mod sent_requests;
 mod server_message;
@@ -41,6 +43,8 @@ pub(crate) use frame::{FramePart, MessageFramer, encode_message};
 pub use lock_waits::{Blocker, LockWaits};
 pub use own_query::{OwnQuery, RunLockRequirement, bastion_migrate_key};
 pub use placeholders::DatabasePlaceholder;
+pub use row_tag::RowTag;
+pub use rows::{Row, Rows};
 pub(crate) use sent_requests::{CopyRows, MessageGroup};
 pub(crate) use session::tls_for_stream;
 pub use session::{Canceller, DISABLE_TRANSACTION_TIMEOUT, Session, StartupSettings};
@@ -59,11 +63,11 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 ///
 /// # Errors
 /// The server's error or the lost connection; `ledger-hidden` if row security would leave rows out.
-pub async fn query_rows(client: &Client, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+pub async fn query_rows(client: &Client, query: &OwnQuery) -> Result<Rows, Fault> {
     run_query(client, query).await.map_err(|error| fault::query_fault(&error))
 }
 
-async fn run_query(client: &Client, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Error> {
+async fn run_query(client: &Client, query: &OwnQuery) -> Result<Rows, Error> {
     let messages = client.simple_query(&query.to_string()).await?;
     let row = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {

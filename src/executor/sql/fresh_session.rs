@@ -9,7 +9,7 @@ use crate::{
     ledger::LedgerState,
     migrate::{FreshState, LockTimeouts, Migration, Pipeline, SessionOutcome, StoppedAt},
     postgres::{
-        CURRENT_DATABASE_OID, LockWaits, Session,
+        CURRENT_DATABASE_OID, LockWaits, RowTag, Rows, Session,
         own_query::OwnQuery,
         query_rows,
         run_lock::{self, AdvisoryLock, LockWait},
@@ -24,23 +24,19 @@ use crate::{
 use futures_util::future::join;
 use std::cell::Cell;
 
-/// Tag of the row of our query among others.
-const STATE_TAG: &str = "state";
-
 /// Returns the query for the state of a new session.
 pub(crate) fn fresh_state_query(settings: &Settings) -> String {
     format!(
-        "SELECT '{STATE_TAG}', {}, {CURRENT_DATABASE_OID}",
+        "SELECT {}, {}, {CURRENT_DATABASE_OID}",
+        RowTag::FreshState,
         session_state_sql(&own_locks(settings), CURRENT_DATABASE_OID)
     )
 }
 
 /// Parses the response to that query.
-pub(crate) fn parse_fresh_state(settings: &Settings, rows: &[Vec<Option<String>>]) -> Option<FreshState> {
-    let is_state_row =
-        |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE_TAG));
-    let row = rows.iter().rfind(is_state_row)?;
-    let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
+pub(crate) fn parse_fresh_state(settings: &Settings, rows: &Rows) -> Option<FreshState> {
+    let row = rows.tagged(RowTag::FreshState).last()?;
+    let (state, database) = (row.text(0)?.to_owned(), row.parse::<u32>(1)?);
     let database = format!("'{database}'::pg_catalog.oid");
     Some(FreshState { state_sql: session_state_sql(&own_locks(settings), &database), state })
 }

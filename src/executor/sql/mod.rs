@@ -113,10 +113,10 @@ impl<'a> SqlExecutor<'a> {
             wait,
         )
         .await?;
-        self.fresh_state = fresh_session::parse_fresh_state(self.settings, &preflight_result.extra_rows);
+        self.fresh_state = fresh_session::parse_fresh_state(self.settings, &preflight_result.rows);
         (self.has_lock, self.is_alone) = (preflight_result.locked, preflight_result.no_tool_active);
         (self.ledger_survey, self.state_without_ledger) =
-            (Survey::from_rows(&preflight_result.extra_rows), LedgerState::from_rows(&preflight_result.extra_rows));
+            (Survey::from_rows(&preflight_result.rows), LedgerState::from_rows(&preflight_result.rows));
         self.events.emit(Event::Database(preflight_result.facts));
         Ok(())
     }

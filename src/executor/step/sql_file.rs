@@ -95,7 +95,7 @@ async fn check_transaction_ended(session: &Session, file_name: &str) -> Result<(
     // In an open transaction, its start time differs from that of this statement.
     let query = OwnQuery::read_write("SELECT now() <> statement_timestamp()");
     let rows = query_rows(&session.client, &query).await?;
-    match rows.first().and_then(|row| row.first()).and_then(Option::as_deref) {
+    match rows.first_text() {
         Some("t") => {
             let cause = format!("`{file_name}` begins a transaction and does not end it: its changes were rolled back");
             Err(Fault::new(Code::OwnTransaction, cause)
