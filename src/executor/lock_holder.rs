@@ -7,7 +7,7 @@ use crate::{
     github::runner::Runner,
     ledger::{invalid_indexes_sql, parse_invalid_indexes},
     postgres::{
-        ActivityMonitor, LockWaits, Rows, Session, StartupSettings, WatchedSessions, WorkOwner,
+        ActivityMonitor, LockWaits, Rows, Session, SessionSettings, WatchedSessions, WorkOwner,
         fault::statement_fault,
         own_query::{OwnQuery, RunLockRequirement},
         preflight::{self, LockAttempt},
@@ -241,11 +241,7 @@ impl<'a> LockHolder<'a> {
         lock_waits: &LockWaits,
     ) -> Result<(), Fault> {
         let target = self.settings.required_database()?;
-        let startup = StartupSettings::new(
-            run_lock::tool_application_name(self.runner),
-            "-c client_connection_check_interval=1000",
-            Some(target),
-        );
+        let startup = SessionSettings::dropping_indexes(run_lock::tool_application_name(self.runner), target);
         let session =
             wait::wait_for_session(transport, target, &startup, self.settings.wait_timeout, &self.events).await?;
         let work = async {
@@ -322,14 +318,8 @@ impl<'a> LockHolder<'a> {
     }
 
     /// Returns the start-up settings of a session that can only read, so that no change can come from it.
-    fn startup_settings(&self) -> StartupSettings {
-        let options = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
-            -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
-        let name = run_lock::application_name(self.runner);
-        let mut startup = StartupSettings::new(name, options, self.settings.database.as_ref());
-        // After the user's own options, so that none of them can turn it off.
-        startup.options += " -c default_transaction_read_only=on";
-        startup
+    fn startup_settings(&self) -> SessionSettings {
+        SessionSettings::holding_lock(run_lock::application_name(self.runner), self.settings.database.as_ref())
     }
 
     /// Closes the session, which releases the lock.

@@ -11,7 +11,8 @@ use super::{
     own_query::OwnQuery,
     query_rows,
     rows::Rows,
-    session::{Session, StartupSettings},
+    session::Session,
+    session_settings::SessionSettings,
     target::DatabaseTarget,
     wait::answer_within,
     watched_sessions::{WatchedSessions, WorkOwner},
@@ -53,10 +54,8 @@ impl ActivityMonitor {
         wait: Duration,
         events: &Events,
     ) -> Result<Self, Fault> {
-        let options = "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
-                -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
-        let startup = StartupSettings::new(application_name.to_owned(), options, None);
-        let session = answer_within(wait, Session::connect(transport, target, &startup, events)).await?;
+        let settings = SessionSettings::monitoring(application_name);
+        let session = answer_within(wait, Session::connect(transport, target, &settings, events)).await?;
         Ok(Self { session, response_timeout: wait })
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{BackendMessages, DatabaseTarget},
+    postgres::{BackendMessages, DatabaseTarget, SessionSettings},
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -54,44 +54,6 @@ pub enum ClientTls {
     Terminated,
 }
 
-/// The settings added to a client's start-up packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientSessionSettings {
-    /// The server keeps 63 bytes at most; see [`crate::postgres::run_lock::application_name`].
-    pub application_name: String,
-    /// Names and values, as in `lock_timeout` and `5000`. The client's own settings win over them.
-    pub defaults: Vec<(String, String)>,
-    /// Settings behind the client's own ones, so that its start-up packet can't override them.
-    pub enforced: Vec<(String, String)>,
-}
-
-impl ClientSessionSettings {
-    /// Returns all settings as the value of libpq's PGOPTIONS.
-    #[must_use]
-    pub fn as_pgoptions(&self) -> String {
-        let all = self.defaults.iter().chain(&self.enforced);
-        all.map(|(name, value)| format!("-c {name}={value}")).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Encodes the settings for start-up packets.
-    fn encode_settings(self) -> io::Result<EncodedSettings> {
-        let lock_timeout = self.defaults.iter().find(|(name, _)| name == "lock_timeout");
-        let lock_timeout = lock_timeout.and_then(|(_, millis)| millis.parse().ok()).map(Duration::from_millis);
-        let options = InjectedOptions {
-            before: startup_packet::encode_options(&self.defaults),
-            after: startup_packet::encode_options(&self.enforced),
-        };
-        if [&self.application_name, &options.before, &options.after].iter().any(|text| text.contains('\0')) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a setting contains a NUL"));
-        }
-        Ok(EncodedSettings {
-            application_name: self.application_name,
-            options,
-            lock_timeout: lock_timeout.unwrap_or_default(),
-        })
-    }
-}
-
 /// The settings as they are added to start-up packets.
 #[derive(Debug, Clone)]
 struct EncodedSettings {
@@ -99,6 +61,17 @@ struct EncodedSettings {
     options: InjectedOptions,
     /// The lock timeout among them, for the statements for which it is disabled.
     lock_timeout: Duration,
+}
+
+impl EncodedSettings {
+    fn encode(settings: SessionSettings) -> io::Result<Self> {
+        let options = InjectedOptions { before: settings.default_options(), after: settings.enforced_options() };
+        if [&settings.application_name, &options.before, &options.after].iter().any(|text| text.contains('\0')) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a setting contains a NUL"));
+        }
+        let lock_timeout = settings.lock_timeout();
+        Ok(Self { application_name: settings.application_name, options, lock_timeout })
+    }
 }
 
 /// A listening socket; it serves clients while [`ProxyListener::serve`] is polled.
@@ -116,8 +89,8 @@ impl ProxyListener {
     ///
     /// # Errors
     /// If the address can't be bound, or a setting contains a NUL, which the protocol can't transmit.
-    pub async fn bind(address: SocketAddr, client_tls: ClientTls, injected: ClientSessionSettings) -> io::Result<Self> {
-        let session_settings = Mutex::new(injected.encode_settings()?);
+    pub async fn bind(address: SocketAddr, client_tls: ClientTls, injected: SessionSettings) -> io::Result<Self> {
+        let session_settings = Mutex::new(EncodedSettings::encode(injected)?);
         let socket = TcpListener::bind(address).await?;
         let client_tls = Mutex::new(client_tls);
         Ok(Self { socket, client_tls, session_settings, allowed_address: None, stats: ProxyStats::default() })
@@ -144,8 +117,8 @@ impl ProxyListener {
     ///
     /// # Errors
     /// If a setting contains a NUL.
-    pub fn set_session_settings(&self, injected: ClientSessionSettings) -> io::Result<()> {
-        *self.session_settings.lock().unwrap_or_else(PoisonError::into_inner) = injected.encode_settings()?;
+    pub fn set_session_settings(&self, injected: SessionSettings) -> io::Result<()> {
+        *self.session_settings.lock().unwrap_or_else(PoisonError::into_inner) = EncodedSettings::encode(injected)?;
         Ok(())
     }
 
@@ -363,9 +336,7 @@ mod tests {
     use crate::postgres::SslMode;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {
-        let injected =
-            ClientSessionSettings { application_name: "we".to_owned(), defaults: Vec::new(), enforced: Vec::new() };
-        ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, injected).await.unwrap()
+        ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, SessionSettings::named("we")).await.unwrap()
     }
 
     async fn client(listener: &ProxyListener, sent: &[u8]) -> TcpStream {
@@ -453,9 +424,7 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_a_setting_with_a_nul() {
-        let settings = vec![("search_path".to_owned(), "a\0b".to_owned())];
-        let injected =
-            ClientSessionSettings { application_name: "we".to_owned(), defaults: settings, enforced: Vec::new() };
+        let injected = SessionSettings::named("we").with_default("search_path", "a\0b");
         let error = ProxyListener::bind(([127, 0, 0, 1], 0).into(), ClientTls::Terminated, injected).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }

@@ -9,5 +9,5 @@ pub(crate) mod startup_packet;
 mod stats;
 mod upstream;
 
-pub use listener::{ClientSessionSettings, ClientTls, ProxyListener};
+pub use listener::{ClientTls, ProxyListener};
 pub use stats::ServerError;

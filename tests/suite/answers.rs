@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{DatabaseTarget, OwnQuery, Rows, Session, SslMode, StartupSettings, query_rows},
+    postgres::{DatabaseTarget, OwnQuery, Rows, Session, SessionSettings, SslMode, query_rows},
     run::event::Events,
     secret::Secret,
     transport::Transport,
@@ -226,11 +226,11 @@ fn with_session(lab: &Lab, test: impl AsyncFnOnce(&Session)) {
         ca: None,
         options: None,
     };
-    let startup = StartupSettings { application_name: "bastion-migrate".to_owned(), options: String::new() };
+    let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _receiver) = Events::channel();
-        let session = Session::connect(&Transport::Direct, &target, &startup, &events).await.unwrap();
+        let session = Session::connect(&Transport::Direct, &target, &settings, &events).await.unwrap();
         test(&session).await;
         session.close().await;
     });

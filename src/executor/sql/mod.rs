@@ -15,7 +15,7 @@ use crate::{
     migrate::{self, CommitProgress, FreshState, Migration, MigrationFiles},
     plan::{self, PlanRules},
     postgres::{
-        Session, StartupSettings,
+        Session, SessionSettings, StatementTimeouts,
         own_query::{OwnQuery, RunLockRequirement},
         preflight, query_rows,
         run_lock::{self, AdvisoryLock},
@@ -40,7 +40,7 @@ pub struct SqlExecutor<'a> {
     layouts: Vec<Layout>,
     /// The application that applies these files itself.
     application: Option<Application>,
-    pub(super) startup: StartupSettings,
+    pub(super) startup: SessionSettings,
     pub(super) session: Option<Session>,
     ledger_survey: Survey,
     /// Other ledgers in the database.
@@ -341,21 +341,11 @@ fn opening_query(settings: &Settings) -> OwnQuery {
     survey_query(settings.sql.ledger_table.as_deref()).with_appended(&invalid_indexes_sql())
 }
 
-/// Returns the start-up settings, which cost no round trip. The order matters: the user's own come after ours, and
-/// read-only comes last, so that no option can make a plan write.
-fn startup_settings(settings: &Settings, runner: &Runner) -> StartupSettings {
+/// Returns the start-up settings.
+fn startup_settings(settings: &Settings, runner: &Runner) -> SessionSettings {
     let safety = &settings.safety;
-    // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that hangs.
-    let options = format!(
-        "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=600000 \
-         -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
-         -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
-        safety.lock_timeout.as_millis(),
-        safety.statement_timeout.as_millis(),
-    );
-    let mut startup = StartupSettings::new(run_lock::application_name(runner), &options, settings.database.as_ref());
-    if !settings.command.may_write() {
-        startup.options += " -c default_transaction_read_only=on";
-    }
-    startup
+    let timeouts = StatementTimeouts { lock: safety.lock_timeout, statement: safety.statement_timeout };
+    let (name, target) = (run_lock::application_name(runner), settings.database.as_ref());
+    let startup = SessionSettings::migrating(name, timeouts, target);
+    if settings.command.may_write() { startup } else { startup.read_only() }
 }
