@@ -5,9 +5,9 @@ use super::tool::snapshot;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    ledger::invalid_indexes_sql,
+    ledger::{invalid_indexes_sql, parse_invalid_indexes},
     postgres::{
-        ActivityMonitor, LockWaits, Session, StartupSettings, WatchedSessions, WorkOwner,
+        ActivityMonitor, LockWaits, Rows, Session, SessionSettings, WatchedSessions, WorkOwner,
         fault::statement_fault,
         own_query::{OwnQuery, RunLockRequirement},
         preflight::{self, LockAttempt},
@@ -50,7 +50,7 @@ pub(super) struct LockHolder<'a> {
     /// The activity monitor; it continues from one attempt to the next.
     monitor: RefCell<MonitorState>,
     /// The rows of the last query for ledgers.
-    pub(super) ledger_rows: Vec<Vec<Option<String>>>,
+    pub(super) ledger_rows: Rows,
 }
 
 /// The state of the activity monitor.
@@ -91,7 +91,7 @@ impl<'a> LockHolder<'a> {
             is_alone: preflight_result.no_tool_active,
             is_unresponsive: Cell::new(false),
             monitor: RefCell::default(),
-            ledger_rows: preflight_result.extra_rows,
+            ledger_rows: preflight_result.rows,
         })
     }
 
@@ -132,7 +132,7 @@ impl<'a> LockHolder<'a> {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    async fn query_rows(&self, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    async fn query_rows(&self, query: &OwnQuery) -> Result<Rows, Fault> {
         answer_within(self.settings.wait_timeout, query_rows(&self.session.client, query)).await
     }
 
@@ -219,7 +219,7 @@ impl<'a> LockHolder<'a> {
     pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
         let query = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.lock_requirement());
         let rows = self.query_rows(&query).await?;
-        Ok(rows.into_iter().filter_map(|row| row.into_iter().nth(1).flatten()).collect())
+        Ok(parse_invalid_indexes(&rows))
     }
 
     /// Drops the indexes that a tool's attempt left INVALID. That waits for other transactions, too, without a limit.
@@ -233,11 +233,7 @@ impl<'a> LockHolder<'a> {
         lock_waits: &LockWaits,
     ) -> Result<(), Fault> {
         let target = self.settings.required_database()?;
-        let startup = StartupSettings::new(
-            run_lock::tool_application_name(self.runner),
-            "-c client_connection_check_interval=1000",
-            Some(target),
-        );
+        let startup = SessionSettings::dropping_indexes(run_lock::tool_application_name(self.runner), target);
         let session =
             wait::wait_for_session(transport, target, &startup, self.settings.wait_timeout, &self.events).await?;
         let work = async {
@@ -330,14 +326,8 @@ impl<'a> LockHolder<'a> {
 }
 
 /// Returns the start-up settings of a session that can only read, so that no change can come from it.
-fn startup_settings(settings: &Settings, runner: &Runner) -> StartupSettings {
-    let options = "-c lock_timeout=5000 -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
-        -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
-    let name = run_lock::application_name(runner);
-    let mut startup = StartupSettings::new(name, options, settings.database.as_ref());
-    // After the user's own options, so that none of them can turn it off.
-    startup.options += " -c default_transaction_read_only=on";
-    startup
+fn startup_settings(settings: &Settings, runner: &Runner) -> SessionSettings {
+    SessionSettings::holding_lock(run_lock::application_name(runner), settings.database.as_ref())
 }
 
 /// Resolves when the session or only the lock is lost, or when it does not respond within `wait`.

@@ -129,9 +129,10 @@ pub trait LayoutRules: Sync {
     /// Returns the statement that creates the table if it does not exist.
     fn create_sql(&self, table: &Table) -> String;
 
-    /// Returns the query for all rows, in the order of [`RecordedMigration`]: a tag, version, name, checksum in hexadecimal,
-    /// success, milliseconds.
-    fn read_sql(&self, table: &Table, tag: &str) -> String;
+    /// Returns the query for all rows, as [`RecordedMigration::from_row`] reads them: the tag
+    /// [`RowTag::RecordedMigration`](crate::postgres::RowTag), version, name, checksum in hexadecimal, success,
+    /// milliseconds.
+    fn read_sql(&self, table: &Table) -> String;
 
     /// Returns the statement that records a migration and returns its milliseconds.
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String;

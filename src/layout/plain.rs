@@ -6,7 +6,7 @@ use super::{
     file_name::{Direction, FileName},
     table::{NewRow, Table},
 };
-use crate::postgres::quote_literal;
+use crate::postgres::{RowTag, quote_literal};
 
 /// The columns of our own ledger.
 pub(crate) const COLUMNS: &[&str] = &["version", "name", "checksum", "applied_at", "duration_ms", "applied_by", "run"];
@@ -66,10 +66,10 @@ impl LayoutRules for Plain {
         )
     }
 
-    fn read_sql(&self, table: &Table, tag: &str) -> String {
+    fn read_sql(&self, table: &Table) -> String {
         format!(
             "SELECT {}, version, name, checksum, 't', duration_ms FROM {} ORDER BY version; ",
-            quote_literal(tag),
+            RowTag::RecordedMigration,
             table.to_sql()
         )
     }

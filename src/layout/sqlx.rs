@@ -7,7 +7,7 @@ use super::{
     file_name::{Direction, FileName},
     table::{NewRow, Table},
 };
-use crate::postgres::quote_literal;
+use crate::postgres::{RowTag, quote_literal};
 use std::{fs, path::Path};
 
 /// The layout `sqlx`.
@@ -56,11 +56,11 @@ impl LayoutRules for Sqlx {
         )
     }
 
-    fn read_sql(&self, table: &Table, tag: &str) -> String {
+    fn read_sql(&self, table: &Table) -> String {
         format!(
             "SELECT {}, version, description, pg_catalog.encode(checksum, 'hex'), success, execution_time / 1000000 \
              FROM {} ORDER BY version; ",
-            quote_literal(tag),
+            RowTag::RecordedMigration,
             table.to_sql()
         )
     }

@@ -1,6 +1,6 @@
 //! Ledger tables and their rows, as every layout has them.
 
-use crate::postgres::{quote_identifier, quote_literal};
+use crate::postgres::{Row, quote_identifier, quote_literal};
 use std::{fmt, time::Duration};
 
 /// A table, by schema and name.
@@ -45,6 +45,21 @@ pub struct RecordedMigration {
     pub success: bool,
     /// Duration in milliseconds.
     pub took_ms: u64,
+}
+
+impl RecordedMigration {
+    /// Reads a row of the query that the layout returns.
+    #[must_use]
+    pub fn from_row(row: Row<'_>) -> Self {
+        let [version, name, checksum, success, took_ms] = row.columns().map(Option::unwrap_or_default);
+        Self {
+            version: version.to_owned(),
+            name: name.to_owned(),
+            checksum: hex::decode(checksum).unwrap_or_default(),
+            success: success != "f",
+            took_ms: took_ms.parse().unwrap_or_default(),
+        }
+    }
 }
 
 /// The values of a new row.

@@ -7,11 +7,8 @@
 use crate::{
     fault::{Code, Fault},
     layout::Table,
-    postgres::quote_identifier,
+    postgres::{Row, RowTag, Rows, quote_identifier},
 };
-
-/// A row of a response.
-type CatalogRow = [Option<String>];
 
 /// A table and the reasons not to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +57,9 @@ const SAFE_TO_READ: &str = "(current_setting('default_transaction_read_only') = 
 /// Returns the query that describes every table for which `condition` holds; `c` is its row in `pg_class`, `n` that of
 /// its schema. Each row begins with `tag`. The query must run with our own search path.
 #[must_use]
-pub fn tables_sql(tag: &str, condition: &str) -> String {
+pub fn tables_sql(tag: RowTag, condition: &str) -> String {
     format!(
-        "{TRUSTED} SELECT '{tag}', n.nspname, c.relname, \
+        "{TRUSTED} SELECT {tag}, n.nspname, c.relname, \
          (SELECT json_agg(a.attname ORDER BY a.attname) FROM pg_attribute a \
           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
          c.relkind = 'r' AND NOT c.relispartition, \
@@ -79,39 +76,56 @@ pub fn tables_sql(tag: &str, condition: &str) -> String {
     )
 }
 
+/// Returns the query for the name of our role.
+pub(super) fn role_sql() -> String {
+    format!("SELECT {}, current_user", RowTag::Role)
+}
+
+/// Reads the response to [`role_sql`].
+pub(super) fn parse_role(rows: &Rows) -> String {
+    rows.texts_tagged(RowTag::Role).next().unwrap_or_default()
+}
+
 /// Returns the query for those of these schemas that exist, with their owner if we don't trust it.
-pub(super) fn schemas_sql(tag: &str, schemas: &str) -> String {
+pub(super) fn schemas_sql(schemas: &str) -> String {
     format!(
-        "{TRUSTED} SELECT '{tag}', n.nspname, \
+        "{TRUSTED} SELECT {}, n.nspname, \
          CASE WHEN n.nspowner NOT IN (SELECT oid FROM trusted) THEN pg_get_userbyid(n.nspowner) END \
-         FROM pg_namespace n WHERE n.nspname IN ({schemas})"
+         FROM pg_namespace n WHERE n.nspname IN ({schemas})",
+        RowTag::LedgerSchema
     )
 }
 
-/// Reads the rows with this tag; the response may contain others.
+/// Reads the response to [`tables_sql`].
 #[must_use]
-pub fn parse_tables(rows: &[Vec<Option<String>>], tag: &str) -> Vec<CatalogTable> {
-    rows.iter().filter(|row| text_at(row, 0) == Some(tag)).filter_map(|row| CatalogTable::from_row(row)).collect()
+pub fn parse_tables(rows: &Rows, tag: RowTag) -> Vec<CatalogTable> {
+    rows.tagged(tag).filter_map(CatalogTable::from_row).collect()
 }
 
-pub(super) fn text_at(row: &CatalogRow, index: usize) -> Option<&str> {
-    row.get(index).and_then(Option::as_deref)
+/// Reads the response to [`schemas_sql`].
+pub(super) fn parse_schemas(rows: &Rows) -> Vec<(String, Option<String>)> {
+    let schema = |row: Row<'_>| {
+        let [name, untrusted_owner] = row.columns();
+        (name.unwrap_or_default().to_owned(), untrusted_owner.map(str::to_owned))
+    };
+    rows.tagged(RowTag::LedgerSchema).map(schema).collect()
 }
 
 impl CatalogTable {
-    fn from_row(row: &CatalogRow) -> Option<Self> {
-        let owned = |index| text_at(row, index).filter(|name| !name.is_empty()).map(str::to_owned);
+    fn from_row(row: Row<'_>) -> Option<Self> {
+        let [schema, name, columns, is_table, is_readable, hides_rows, owner, trigger, rule] = row.columns();
+        let owned = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
         let issues = [
-            (text_at(row, 4) != Some("t")).then_some(TrustIssue::NotATable),
-            (text_at(row, 5) != Some("t")).then_some(TrustIssue::Unreadable),
-            (text_at(row, 6) == Some("t")).then_some(TrustIssue::RowSecurity),
-            owned(7).map(TrustIssue::Owner),
-            owned(8).map(TrustIssue::Trigger),
-            owned(9).map(TrustIssue::Rule),
+            (is_table != Some("t")).then_some(TrustIssue::NotATable),
+            (is_readable != Some("t")).then_some(TrustIssue::Unreadable),
+            (hides_rows == Some("t")).then_some(TrustIssue::RowSecurity),
+            owned(owner).map(TrustIssue::Owner),
+            owned(trigger).map(TrustIssue::Trigger),
+            owned(rule).map(TrustIssue::Rule),
         ];
         Some(Self {
-            table: Table { schema: owned(1)?, name: owned(2)? },
-            columns: serde_json::from_str(text_at(row, 3).unwrap_or("[]")).ok()?,
+            table: Table { schema: owned(schema)?, name: owned(name)? },
+            columns: serde_json::from_str(columns.unwrap_or("[]")).ok()?,
             issues: issues.into_iter().flatten().collect(),
         })
     }

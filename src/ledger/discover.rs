@@ -5,13 +5,13 @@
 
 use super::{
     Ledger,
-    catalog::{self, CatalogTable, text_at},
+    catalog::{self, CatalogTable},
     known_tools::{self, ToolLedger},
 };
 use crate::{
     fault::{Code, Fault},
     layout::{self, Application, Layout, Table},
-    postgres::{own_query::OwnQuery, quote_literal},
+    postgres::{RowTag, Rows, own_query::OwnQuery, quote_literal},
 };
 
 /// The tables that could be a ledger, and the session's search path.
@@ -67,10 +67,13 @@ pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
     let schemas: Vec<String> =
         tables.iter().filter_map(|table| table.split_once('.')).map(|(schema, _)| quote_literal(schema)).collect();
     let schemas = if schemas.is_empty() { quote_literal("") } else { schemas.join(", ") };
-    OwnQuery::read_only("SELECT 'role', current_user")
-        .with_appended(&catalog::tables_sql("table", &condition))
-        .with_appended(&catalog::schemas_sql("schema", &schemas))
-        .preceded_by("SELECT 'path', s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s")
+    OwnQuery::read_only(catalog::role_sql())
+        .with_appended(&catalog::tables_sql(RowTag::LedgerCandidate, &condition))
+        .with_appended(&catalog::schemas_sql(&schemas))
+        .preceded_by(format!(
+            "SELECT {}, s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s",
+            RowTag::SearchPath
+        ))
 }
 
 fn table_name_of(table: &str) -> &str {
@@ -80,18 +83,13 @@ fn table_name_of(table: &str) -> &str {
 impl Survey {
     /// Reads the response, which may contain other rows.
     #[must_use]
-    pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
-        let mut survey = Self { tables: catalog::parse_tables(rows, "table"), ..Self::default() };
-        for row in rows {
-            let value = text_at(row, 1).unwrap_or_default().to_owned();
-            match text_at(row, 0) {
-                Some("role") => survey.role = value,
-                Some("path") => survey.path.push(value),
-                Some("schema") => survey.schemas.push((value, text_at(row, 2).map(str::to_owned))),
-                _ => {}
-            }
+    pub fn from_rows(rows: &Rows) -> Self {
+        Self {
+            role: catalog::parse_role(rows),
+            path: rows.texts_tagged(RowTag::SearchPath).collect(),
+            tables: catalog::parse_tables(rows, RowTag::LedgerCandidate),
+            schemas: catalog::parse_schemas(rows),
         }
-        survey
     }
 
     /// Chooses the ledger.
@@ -271,14 +269,14 @@ mod tests {
 
     fn table(schema: &str, name: &str, columns: &[&str], owner: Option<&str>) -> Vec<Option<String>> {
         let columns = serde_json::to_string(columns).unwrap();
-        let fixed = ["table", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
-        fixed.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
+        let owner = owner.unwrap_or_default();
+        RowTag::LedgerCandidate.row(&[schema, name, &columns, "t", "t", "f", owner, "", ""])
     }
 
     fn survey_query(tables: &[Vec<Option<String>>]) -> Survey {
-        let row = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
-        let rest = [row(&["role", "app"]), row(&["path", "app"]), row(&["path", "public"])];
-        Survey::from_rows(&[tables, &rest].concat())
+        let path = ["app", "public"].map(|schema| RowTag::SearchPath.row(&[schema]));
+        let rest = [RowTag::Role.row(&["app"])].into_iter().chain(path);
+        Survey::from_rows(&tables.iter().cloned().chain(rest).collect())
     }
 
     const OWN_TABLE: &str = "bastion_migrate.ledger";

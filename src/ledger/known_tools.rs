@@ -2,11 +2,11 @@
 //! Names collide (four tools have a table `migrations`), so the columns decide. Only tables whose rows can be read
 //! without further knowledge are here; a new tool is a new row.
 
-use super::catalog::{self, CatalogTable, text_at};
+use super::catalog::{self, CatalogTable};
 use crate::{
     fault::Fault,
     layout::{Table, plain},
-    postgres::quote_literal,
+    postgres::{Row, RowTag, Rows, quote_literal},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -202,8 +202,8 @@ pub(super) fn table_names() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn find_sql() -> String {
     let names: Vec<String> = table_names().map(quote_literal).collect();
-    let ledgers = catalog::tables_sql("ledger", &format!("c.relname IN ({})", names.join(", ")));
-    format!("SELECT 'role', current_user; {ledgers}")
+    let ledgers = catalog::tables_sql(RowTag::ToolLedger, &format!("c.relname IN ({})", names.join(", ")));
+    format!("{}; {ledgers}", catalog::role_sql())
 }
 
 /// The ledgers in a database.
@@ -219,15 +219,14 @@ pub struct ToolLedgers {
 ///
 /// # Errors
 /// The reason why the known tool's ledger may not be read, if there is no other one that may be.
-pub fn parse_ledgers(rows: &[Vec<Option<String>>], tool: Option<&str>) -> Result<ToolLedgers, Fault> {
-    let tables = catalog::parse_tables(rows, "ledger");
+pub fn parse_ledgers(rows: &Rows, tool: Option<&str>) -> Result<ToolLedgers, Fault> {
+    let tables = catalog::parse_tables(rows, RowTag::ToolLedger);
     let (trusted, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(CatalogTable::is_trusted);
     let ledgers = tool_ledgers_among(&trusted, tool);
     let also_of_tool = tool_ledgers_among(&others, tool);
     let ignored = others.iter().filter(|table| also_of_tool.iter().any(|ledger| ledger.table == table.table));
     if let (Some(_), true, Some(first)) = (tool, ledgers.is_empty(), ignored.clone().next()) {
-        let role = rows.iter().find(|row| text_at(row, 0) == Some("role"));
-        first.refuse_untrusted(role.and_then(|row| text_at(row, 1)).unwrap_or_default())?;
+        first.refuse_untrusted(&catalog::parse_role(rows))?;
     }
     let ignored = ignored.map(CatalogTable::describe_issue).collect();
     Ok(ToolLedgers { ledgers, ignored })
@@ -272,7 +271,8 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
     let selects = ledgers.iter().map(|ToolLedger { shape, table }| {
         let schema = quote_literal(&table.schema);
         format!(
-            "(SELECT 'row', {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
+            "(SELECT {}, {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
+            RowTag::ToolMigration,
             shape.name,
             shape.took.unwrap_or("NULL"),
             table.to_sql(),
@@ -290,27 +290,41 @@ pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
     let conditions = ledgers.iter().map(|ToolLedger { shape, table }| {
         let (tool, schema, name) =
             (quote_literal(shape.tool), quote_literal(&table.schema), quote_literal(&table.name));
-        format!("SELECT 'in use', {tool}, {schema}, {name} WHERE EXISTS (SELECT FROM {}); ", table.to_sql())
+        let tag = RowTag::LedgerInUse;
+        format!("SELECT {tag}, {tool}, {schema}, {name} WHERE EXISTS (SELECT FROM {}); ", table.to_sql())
     });
     conditions.collect()
 }
 
 /// Reads the response to [`read_sql`].
 #[must_use]
-pub fn parse_rows(rows: &[Vec<Option<String>>]) -> Vec<ToolMigration> {
-    let read = |row: &Vec<Option<String>>| {
-        let field = |index: usize| row.get(index).cloned().flatten();
-        (field(0)? == "row").then(|| Some(ToolMigration { schema: field(1)?, name: field(2)? })).flatten()
-    };
-    rows.iter().filter_map(read).collect()
+pub fn parse_rows(rows: &Rows) -> Vec<ToolMigration> {
+    recorded_migrations(rows).map(|(migration, _)| migration).collect()
 }
 
 /// Returns the durations of migrations, as far as the ledger has them.
 #[must_use]
-pub fn times(rows: &[Vec<Option<String>>]) -> BTreeMap<ToolMigration, Duration> {
-    let duration = |row: &Vec<Option<String>>| row.get(3).cloned().flatten()?.parse().ok().map(Duration::from_millis);
-    let read = |row| parse_rows(std::slice::from_ref(row)).pop().zip(duration(row));
-    rows.iter().filter_map(read).collect()
+pub fn times(rows: &Rows) -> BTreeMap<ToolMigration, Duration> {
+    recorded_migrations(rows).filter_map(|(migration, took)| Some((migration, took?))).collect()
+}
+
+/// Returns each recorded migration with its duration, if the ledger has it.
+fn recorded_migrations(rows: &Rows) -> impl Iterator<Item = (ToolMigration, Option<Duration>)> {
+    let migration = |row: Row<'_>| {
+        let [schema, name, took_ms] = row.columns();
+        let took = took_ms.and_then(|took_ms| took_ms.parse().ok()).map(Duration::from_millis);
+        Some((ToolMigration { schema: schema?.to_owned(), name: name?.to_owned() }, took))
+    };
+    rows.tagged(RowTag::ToolMigration).filter_map(migration)
+}
+
+/// Reads the response to [`in_use_sql`]: the tool and the table of each ledger.
+pub(super) fn parse_in_use(rows: &Rows) -> Vec<(String, Table)> {
+    let ledger = |row: Row<'_>| {
+        let [tool, schema, name] = row.columns().map(|text| text.unwrap_or_default().to_owned());
+        (tool, Table { schema, name })
+    };
+    rows.tagged(RowTag::LedgerInUse).map(ledger).collect()
 }
 
 #[cfg(test)]
@@ -319,8 +333,8 @@ mod tests {
 
     fn row(schema: &str, name: &str, columns: &str, owner: Option<&str>) -> Vec<Option<String>> {
         let columns = serde_json::to_string(&columns.split(',').collect::<Vec<_>>()).unwrap();
-        let fixed = ["ledger", schema, name, &columns, "t", "t", "f"].map(|text| Some(text.to_owned()));
-        fixed.into_iter().chain([owner.map(str::to_owned), None, None]).collect()
+        let owner = owner.unwrap_or_default();
+        RowTag::ToolLedger.row(&[schema, name, &columns, "t", "t", "f", owner, "", ""])
     }
 
     fn table(schema: &str, name: &str, columns: &str) -> Vec<Option<String>> {
@@ -328,7 +342,7 @@ mod tests {
     }
 
     fn ledgers(rows: &[Vec<Option<String>>], tool: Option<&str>) -> Vec<ToolLedger> {
-        parse_ledgers(rows, tool).unwrap().ledgers
+        parse_ledgers(&rows.iter().cloned().collect(), tool).unwrap().ledgers
     }
 
     #[test]
@@ -375,9 +389,9 @@ mod tests {
                 && sql.contains(" UNION ALL "),
             "{sql}"
         );
-        let row = ["row", "a", "auth.0001_initial"].map(|text| Some(text.to_owned())).to_vec();
+        let row = RowTag::ToolMigration.row(&["a", "auth.0001_initial"]);
         assert_eq!(
-            parse_rows(&[row]),
+            parse_rows(&Rows::from_iter([row])),
             [ToolMigration { schema: "a".to_owned(), name: "auth.0001_initial".to_owned() }]
         );
     }
@@ -386,12 +400,13 @@ mod tests {
     fn an_untrusted_ledger_is_ignored_and_a_fault_if_it_is_the_only_one() {
         let columns = "id,app,name,applied";
         let foreign = row("evil", "django_migrations", columns, Some("evil"));
-        let parsed =
-            parse_ledgers(&[foreign.clone(), table("public", "django_migrations", columns)], Some("django")).unwrap();
+        let both = Rows::from_iter([foreign.clone(), table("public", "django_migrations", columns)]);
+        let parsed = parse_ledgers(&both, Some("django")).unwrap();
         assert_eq!(parsed.ledgers.iter().map(|ledger| ledger.table.schema.as_str()).collect::<Vec<_>>(), ["public"]);
         assert_eq!(parsed.ignored, ["`evil.django_migrations` belongs to `evil`"]);
-        assert_eq!(parse_ledgers(std::slice::from_ref(&foreign), None).unwrap().ledgers, []);
-        let fault = parse_ledgers(&[foreign], Some("django")).unwrap_err();
+        let foreign = Rows::from_iter([foreign]);
+        assert_eq!(parse_ledgers(&foreign, None).unwrap().ledgers, []);
+        let fault = parse_ledgers(&foreign, Some("django")).unwrap_err();
         assert_eq!(fault.code, crate::fault::Code::LedgerUntrusted);
     }
 }

@@ -12,7 +12,7 @@ pub use progress::{ProgressRecord, ProgressRow};
 
 use crate::{
     layout::{Layout, NewRow, RecordedMigration, Table},
-    postgres::{INDEX_BUILD_RUNNING, own_query::OwnQuery, quote_identifier},
+    postgres::{INDEX_BUILD_RUNNING, RowTag, Rows, own_query::OwnQuery, quote_identifier},
 };
 use known_tools::ToolLedger;
 
@@ -42,7 +42,7 @@ impl Ledger {
     fn read_sql(&self) -> String {
         let mut sql = String::new();
         if self.exists {
-            sql += &self.layout.read_sql(&self.table, "ledger");
+            sql += &self.layout.read_sql(&self.table);
         }
         if self.progress_exists {
             sql += &progress::read_sql(&self.progress_table());
@@ -94,10 +94,17 @@ impl Ledger {
 #[must_use]
 pub fn invalid_indexes_sql() -> String {
     format!(
-        "SELECT 'index', i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i \
+        "SELECT {}, i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
-         WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT {INDEX_BUILD_RUNNING}"
+         WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT {INDEX_BUILD_RUNNING}",
+        RowTag::InvalidIndex
     )
+}
+
+/// Reads the response to [`invalid_indexes_sql`]: the names as SQL.
+#[must_use]
+pub fn parse_invalid_indexes(rows: &Rows) -> Vec<String> {
+    rows.texts_tagged(RowTag::InvalidIndex).collect()
 }
 
 /// The state of the database: the ledger's rows, half-done migrations and invalid indexes.
@@ -116,27 +123,12 @@ pub struct LedgerState {
 impl LedgerState {
     /// Reads the response to [`Ledger::read_query`].
     #[must_use]
-    pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
-        let mut content = Self::default();
-        for row in rows {
-            let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
-            match field(0) {
-                "ledger" => content.recorded.push(RecordedMigration {
-                    version: field(1).to_owned(),
-                    name: field(2).to_owned(),
-                    checksum: hex::decode(field(3)).unwrap_or_default(),
-                    success: field(4) != "f",
-                    took_ms: field(5).parse().unwrap_or_default(),
-                }),
-                "progress" => content.progress.extend(progress::parse_row(row)),
-                "index" => content.invalid_indexes.push(field(1).to_owned()),
-                "in use" => {
-                    let table = Table { schema: field(2).to_owned(), name: field(3).to_owned() };
-                    content.other_ledgers.push((field(1).to_owned(), table));
-                }
-                _ => {}
-            }
+    pub fn from_rows(rows: &Rows) -> Self {
+        Self {
+            recorded: rows.tagged(RowTag::RecordedMigration).map(RecordedMigration::from_row).collect(),
+            progress: progress::parse_rows(rows),
+            invalid_indexes: parse_invalid_indexes(rows),
+            other_ledgers: known_tools::parse_in_use(rows),
         }
-        content
     }
 }

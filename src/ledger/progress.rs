@@ -1,7 +1,10 @@
 //! The progress of a migration without a transaction: a row that exists from its first statement until its ledger row
 //! is written.
 
-use crate::{layout::Table, postgres::quote_literal};
+use crate::{
+    layout::Table,
+    postgres::{Row, RowTag, Rows, quote_literal},
+};
 
 /// The progress of a half-done migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +24,21 @@ pub(super) fn read_sql(table: &Table) -> String {
 }
 
 fn select_sql(table: &Table) -> String {
-    format!("SELECT 'progress', version, started, done, checksum FROM {}", table.to_sql())
+    format!("SELECT {}, version, started, done, checksum FROM {}", RowTag::Progress, table.to_sql())
 }
 
-pub(super) fn parse_row(row: &[Option<String>]) -> Option<ProgressRow> {
-    let field = |index: usize| row.get(index).and_then(Option::as_deref);
-    Some(ProgressRow {
-        version: field(1)?.to_owned(),
-        started: field(2)?.parse().ok()?,
-        done: field(3)?.parse().ok()?,
-        checksum: field(4)?.to_owned(),
-    })
+/// Reads the response to [`read_sql`] or [`ProgressRecord::find_sql`].
+pub(super) fn parse_rows(rows: &Rows) -> Vec<ProgressRow> {
+    let progress = |row: Row<'_>| {
+        let [version, started, done, checksum] = row.columns();
+        Some(ProgressRow {
+            version: version?.to_owned(),
+            started: started?.parse().ok()?,
+            done: done?.parse().ok()?,
+            checksum: checksum?.to_owned(),
+        })
+    };
+    rows.tagged(RowTag::Progress).filter_map(progress).collect()
 }
 
 /// The SQL for the progress row of one migration.

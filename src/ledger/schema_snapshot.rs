@@ -1,5 +1,6 @@
 //! Snapshots of the schema, as a set of lines of text, to compare two moments.
 
+use crate::postgres::{RowTag, Rows, quote_literal};
 use std::collections::BTreeSet;
 
 /// Returns the query for tables, columns, indexes, constraints and other objects that migrations usually create, one
@@ -18,7 +19,7 @@ pub fn since_sql(tables: &[String]) -> Option<String> {
         format!(
             "SELECT pg_catalog.age(l.xmin) AS age FROM {table} l UNION ALL SELECT pg_catalog.age(c.xmin) \
              FROM pg_catalog.pg_class c WHERE c.oid = {}::pg_catalog.regclass",
-            crate::postgres::quote_literal(table)
+            quote_literal(table)
         )
     };
     let ages: Vec<String> = tables.iter().map(age).collect();
@@ -28,10 +29,11 @@ pub fn since_sql(tables: &[String]) -> Option<String> {
 }
 
 fn filtered_sql(condition: &str) -> String {
-    format!("{OBJECTS_SQL}{condition}")
+    format!("SELECT {}, {OBJECTS_SQL}{condition}", RowTag::SchemaObject)
 }
 
-const OBJECTS_SQL: &str = "SELECT 'schema', x.what FROM ( \
+/// The query for the objects, behind `SELECT` and the tag.
+const OBJECTS_SQL: &str = "x.what FROM ( \
     SELECT CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END \
         || c.oid::pg_catalog.regclass::text AS what, c.relnamespace AS space, c.xmin AS xid \
     FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
@@ -54,14 +56,10 @@ const OBJECTS_SQL: &str = "SELECT 'schema', x.what FROM ( \
 pub struct SchemaSnapshot(BTreeSet<String>);
 
 impl SchemaSnapshot {
-    /// Reads the response to [`snapshot_sql`] or [`since_sql`], which may contain other rows.
+    /// Reads the response to [`snapshot_sql`] or [`since_sql`].
     #[must_use]
-    pub fn from_rows(rows: &[Vec<Option<String>>]) -> Self {
-        let read = |row: &Vec<Option<String>>| {
-            let field = |index: usize| row.get(index).cloned().flatten();
-            (field(0)? == "schema").then(|| field(1)).flatten()
-        };
-        Self(rows.iter().filter_map(read).collect())
+    pub fn from_rows(rows: &Rows) -> Self {
+        Self(rows.texts_tagged(RowTag::SchemaObject).collect())
     }
 
     /// Reports whether it contains this object.

@@ -5,7 +5,7 @@
 use super::catalog::{self, CatalogTable};
 use crate::{
     layout::Table,
-    postgres::{quote_identifier, quote_literal},
+    postgres::{RowTag, Rows, quote_identifier, quote_literal},
 };
 
 /// The type of that column (django-tenants, `TenantMixin.schema_name`: names in PostgreSQL have up to 63 bytes).
@@ -20,13 +20,13 @@ pub fn find_sql(column: &str) -> String {
         quote_literal(column),
         quote_literal(SCHEMA_COLUMN_TYPE)
     );
-    catalog::tables_sql("tenants", &condition)
+    catalog::tables_sql(RowTag::TenantTable, &condition)
 }
 
-/// Reads the tables that may be used from the response to [`find_sql`], which may contain other rows.
+/// Reads the tables that may be used from the response to [`find_sql`].
 #[must_use]
-pub fn parse_tables(rows: &[Vec<Option<String>>]) -> Vec<Table> {
-    let tables = catalog::parse_tables(rows, "tenants");
+pub fn parse_tables(rows: &Rows) -> Vec<Table> {
+    let tables = catalog::parse_tables(rows, RowTag::TenantTable);
     tables.into_iter().filter(CatalogTable::is_trusted).map(|found| found.table).collect()
 }
 
@@ -36,20 +36,17 @@ pub fn read_sql(tables: &[Table], column: &str) -> String {
     let column = quote_identifier(column);
     let selects = tables.iter().map(|table| {
         format!(
-            "SELECT 'tenant', t.{column} FROM {} t JOIN pg_catalog.pg_namespace n ON n.nspname = t.{column} \
+            "SELECT {}, t.{column} FROM {} t JOIN pg_catalog.pg_namespace n ON n.nspname = t.{column} \
              WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
+            RowTag::Tenant,
             table.to_sql()
         )
     });
     selects.collect::<Vec<_>>().join(" UNION ")
 }
 
-/// Reads the schemas from the response to [`read_sql`], which may contain other rows.
+/// Reads the schemas from the response to [`read_sql`].
 #[must_use]
-pub fn parse_schemas(rows: &[Vec<Option<String>>]) -> Vec<String> {
-    let read = |row: &Vec<Option<String>>| {
-        let field = |index: usize| row.get(index).cloned().flatten();
-        (field(0)? == "tenant").then(|| field(1)).flatten()
-    };
-    rows.iter().filter_map(read).collect()
+pub fn parse_schemas(rows: &Rows) -> Vec<String> {
+    rows.texts_tagged(RowTag::Tenant).collect()
 }

@@ -5,7 +5,9 @@
 
 use crate::{
     fault::{Code, Fault},
-    postgres::{INDEX_BUILD_RUNNING, fault::statement_fault, own_query::OwnQuery, query_rows, quote_literal},
+    postgres::{
+        INDEX_BUILD_RUNNING, Row, RowTag, fault::statement_fault, own_query::OwnQuery, query_rows, quote_literal,
+    },
     sql::QualifiedName,
 };
 use tokio_postgres::Client;
@@ -46,17 +48,14 @@ struct NamedIndex {
 }
 
 impl NamedIndex {
-    fn from_row(row: &[Option<String>]) -> Option<Self> {
-        let field = |index: usize| row.get(index).and_then(Option::as_deref);
-        if field(0)? != "index" {
-            return None;
-        }
-        let state = match (field(1) == Some("t"), field(2) == Some("t")) {
+    fn from_row(row: Row<'_>) -> Option<Self> {
+        let [is_valid, is_being_built, schema, name] = row.columns();
+        let state = match (is_valid == Some("t"), is_being_built == Some("t")) {
             (true, _) => IndexState::Valid,
             (false, true) => IndexState::BeingBuilt,
             (false, false) => IndexState::Invalid,
         };
-        let name = QualifiedName { schema: field(3).map(str::to_owned), name: field(4)?.to_owned() };
+        let name = QualifiedName { schema: schema.map(str::to_owned), name: name?.to_owned() };
         Some(Self { name, state })
     }
 }
@@ -76,10 +75,11 @@ async fn find_index(client: &Client, index: &QualifiedName) -> Result<Option<Nam
         quote_literal(&index.to_sql())
     );
     let sql = format!(
-        "SELECT 'index', i.indisvalid, {INDEX_BUILD_RUNNING}, n.nspname, c.relname \
+        "SELECT {}, i.indisvalid, {INDEX_BUILD_RUNNING}, n.nspname, c.relname \
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE i.indexrelid = current_setting('bastion_migrate.index')::oid"
+         WHERE i.indexrelid = current_setting('bastion_migrate.index')::oid",
+        RowTag::NamedIndex
     );
     let rows = query_rows(client, &OwnQuery::read_only(sql).preceded_by(found)).await?;
-    Ok(rows.iter().find_map(|row| NamedIndex::from_row(row)))
+    Ok(rows.tagged(RowTag::NamedIndex).find_map(NamedIndex::from_row))
 }

@@ -10,7 +10,9 @@ use super::{
     lock_waits::{AttemptPhase, LockWaits},
     own_query::OwnQuery,
     query_rows,
-    session::{Session, StartupSettings},
+    rows::Rows,
+    session::Session,
+    session_settings::SessionSettings,
     target::DatabaseTarget,
     wait::answer_within,
     watched_sessions::{WatchedSessions, WorkOwner},
@@ -52,10 +54,8 @@ impl ActivityMonitor {
         wait: Duration,
         events: &Events,
     ) -> Result<Self, Fault> {
-        let options = "-c lock_timeout=200 -c statement_timeout=2000 -c default_transaction_read_only=on \
-                -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
-        let startup = StartupSettings::new(application_name.to_owned(), options, None);
-        let session = answer_within(wait, Session::connect(transport, target, &startup, events)).await?;
+        let settings = SessionSettings::monitoring(application_name);
+        let session = answer_within(wait, Session::connect(transport, target, &settings, events)).await?;
         Ok(Self { session, response_timeout: wait })
     }
 
@@ -150,8 +150,8 @@ struct ReportedActivity {
 }
 
 impl ReportedActivity {
-    fn report_new(&mut self, rows: &[Vec<Option<String>>], owner: WorkOwner, lock_waits: &LockWaits, events: &Events) {
-        let observations: Vec<Observation> = rows.iter().filter_map(|row| activity_query::parse_row(row)).collect();
+    fn report_new(&mut self, rows: &Rows, owner: WorkOwner, lock_waits: &LockWaits, events: &Events) {
+        let observations = activity_query::parse_activity(rows);
         for observation in &observations {
             if observation.is_reportable() && !self.last_keys.contains(&observation.key) {
                 self.last_report = Instant::now();
@@ -183,14 +183,10 @@ impl ReportedActivity {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(fields: &[&str]) -> Vec<Option<String>> {
-        fields.iter().map(|field| Some((*field).to_owned())).collect()
-    }
+    use crate::postgres::RowTag;
 
     fn blocked(waited: &str) -> Vec<Option<String>> {
-        row(&[
-            "blocked",
+        RowTag::Blocked.row(&[
             "7",
             "AccessExclusiveLock on big",
             waited,
@@ -206,7 +202,7 @@ mod tests {
     }
 
     fn work(age: &str) -> Vec<Option<String>> {
-        row(&["work", "7", "active", age, "ALTER TABLE big ADD note text DEFAULT 'Ada'", age])
+        RowTag::Work.row(&["7", "active", age, "ALTER TABLE big ADD note text DEFAULT 'Ada'", age])
     }
 
     fn no_reports() -> ReportedActivity {
@@ -219,7 +215,7 @@ mod tests {
         let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
         for rows in [vec![blocked("1.4"), work("1.4")], vec![blocked("1.9")], vec![], vec![blocked("2.4"), work("2.4")]]
         {
-            reported.report_new(&rows, WorkOwner::Tool, &lock_waits, &events);
+            reported.report_new(&rows.iter().cloned().collect(), WorkOwner::Tool, &lock_waits, &events);
         }
         let holder = "pid 9 `psql` (role `app`, idle in transaction, begun 63 s ago: UPDATE big)";
         let text = format!("pid 7 has waited 1 s for AccessExclusiveLock on big, held up by {holder}");
@@ -243,10 +239,10 @@ mod tests {
         let (events, mut receiver) = Events::channel();
         let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
         let rows = [work("16.1")];
-        reported.report_new(&rows, WorkOwner::Tool, &lock_waits, &events);
+        reported.report_new(&rows.iter().cloned().collect(), WorkOwner::Tool, &lock_waits, &events);
         assert!(receiver.try_recv().is_err());
         tokio::time::advance(HEARTBEAT).await;
-        reported.report_new(&rows, WorkOwner::Tool, &lock_waits, &events);
+        reported.report_new(&rows.iter().cloned().collect(), WorkOwner::Tool, &lock_waits, &events);
         let text = "still at work: pid 7 has been active for 16 s (ALTER TABLE big)";
         assert_eq!(receiver.try_recv().ok(), Some(Event::Note(text.to_owned())));
     }
@@ -256,9 +252,9 @@ mod tests {
         let (events, mut receiver) = Events::channel();
         let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
         tokio::time::advance(HEARTBEAT).await;
-        reported.report_new(&[work("14.9")], WorkOwner::Run, &lock_waits, &events);
+        reported.report_new(&Rows::from_iter([work("14.9")]), WorkOwner::Run, &lock_waits, &events);
         assert!(receiver.try_recv().is_err());
-        reported.report_new(&[work("15.1")], WorkOwner::Run, &lock_waits, &events);
+        reported.report_new(&Rows::from_iter([work("15.1")]), WorkOwner::Run, &lock_waits, &events);
         assert!(matches!(receiver.try_recv(), Ok(Event::Note(_))));
     }
 
@@ -266,10 +262,10 @@ mod tests {
     async fn repeats_a_blocker_as_a_sign_of_life() {
         let (events, mut receiver) = Events::channel();
         let (mut reported, lock_waits) = (no_reports(), LockWaits::default());
-        reported.report_new(&[blocked("1.0"), work("1.0")], WorkOwner::Run, &lock_waits, &events);
+        reported.report_new(&Rows::from_iter([blocked("1.0"), work("1.0")]), WorkOwner::Run, &lock_waits, &events);
         assert!(receiver.try_recv().is_ok());
         tokio::time::advance(HEARTBEAT).await;
-        reported.report_new(&[blocked("16.0"), work("16.0")], WorkOwner::Run, &lock_waits, &events);
+        reported.report_new(&Rows::from_iter([blocked("16.0"), work("16.0")]), WorkOwner::Run, &lock_waits, &events);
         let Ok(Event::Note(text)) = receiver.try_recv() else { panic!("there is no sign of life") };
         assert!(text.starts_with("pid 7 has waited 16 s for AccessExclusiveLock on big"), "{text}");
     }

@@ -1,7 +1,12 @@
 //! The queries of the activity monitor, and the parser of their rows. Queries of other sessions are cut to a summary.
 
 use super::{
-    concurrently::waits_for_transactions, lock_waits::Blocker, query_summary::summarize_query, quote_literal,
+    concurrently::waits_for_transactions,
+    lock_waits::Blocker,
+    query_summary::summarize_query,
+    quote_literal,
+    row_tag::RowTag,
+    rows::{Row, Rows},
     watched_sessions::WatchedSessions,
 };
 use crate::run::event::Event;
@@ -42,60 +47,68 @@ impl Observation {
     }
 }
 
-/// Parses one row of a response.
-pub(super) fn parse_row(row: &[Option<String>]) -> Option<Observation> {
-    let field = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
-    Some(match field(0) {
-        "blocked" => parse_blocked_row(field),
-        "blocking" => {
-            let session = describe_session([2, 3, 4].map(field), "active", field(5), "");
-            let text = format!("pid {} is in the way of {session}", field(1));
-            Observation::with_key(format!("blocking {} {}", field(1), field(2)), Event::Blocked { text })
-        }
-        "progress" => {
-            let done = match (field(4), field(5)) {
-                ("", "") => String::new(),
-                ("", waits) => format!(" ({waits})"),
-                (percent, _) => format!(" ({percent}%)"),
-            };
-            // A command that has just started does not show its table or index yet.
-            let of = if field(2).is_empty() { String::new() } else { format!(" {}", field(2)) };
-            let text = format!("{}{of}: {}{done}", field(1), field(3));
-            Observation::with_key(text.clone(), Event::Note(text))
-        }
-        "work" => {
-            let (pid, state, since, query) = (field(1), field(2), format_seconds(field(3)), summarize_query(field(4)));
-            let text = format!("still at work: pid {pid} has been {state} for {since} ({query})");
-            Observation { age: parse_seconds(field(5)), ..Observation::with_key(String::new(), Event::Note(text)) }
-        }
-        _ => return None,
-    })
+/// Parses the response to [`activity_sql`] or [`blocked_sql`].
+pub(super) fn parse_activity(rows: &Rows) -> Vec<Observation> {
+    let blocked = rows.tagged(RowTag::Blocked).map(parse_blocked_row);
+    let blocking = rows.tagged(RowTag::Blocking).map(parse_blocking_row);
+    let progress = rows.tagged(RowTag::CommandProgress).map(parse_progress_row);
+    let work = rows.tagged(RowTag::Work).map(parse_work_row);
+    blocked.chain(blocking).chain(progress).chain(work).collect()
 }
 
-fn parse_blocked_row<'r>(field: impl Fn(usize) -> &'r str) -> Observation {
-    let holder = describe_session([4, 5, 6].map(&field), field(7), field(8), field(9));
-    let form = waits_for_transactions(field(11));
+fn parse_blocked_row(row: Row<'_>) -> Observation {
+    let [pid, lock, waited, holder_pid, name, role, state, query, age, relation, waiting_query] =
+        row.columns().map(Option::unwrap_or_default);
+    let holder = describe_session([holder_pid, name, role], state, query, age);
+    let form = waits_for_transactions(waiting_query);
     // A wait for a transaction shows only the lock on its number, which means nothing to a reader.
-    let waited_for = match field(2).rsplit_once(" on ") {
+    let waited_for = match lock.rsplit_once(" on ") {
         Some((_, "virtualxid" | "transactionid")) => "an older transaction to end".to_owned(),
-        _ => field(2).to_owned(),
+        _ => lock.to_owned(),
     };
     let waits = match form {
-        Some(form) => format!("{form}, pid {}, has waited {}", field(1), format_seconds(field(3))),
-        None => format!("pid {} has waited {}", field(1), format_seconds(field(3))),
+        Some(form) => format!("{form}, pid {pid}, has waited {}", format_seconds(waited)),
+        None => format!("pid {pid} has waited {}", format_seconds(waited)),
     };
     let blocker = Blocker {
-        pid: field(4).parse().unwrap_or_default(),
-        waiter_pid: field(1).parse().unwrap_or_default(),
-        waited: parse_seconds(field(3)),
-        relation: field(10).parse().ok(),
+        pid: holder_pid.parse().unwrap_or_default(),
+        waiter_pid: pid.parse().unwrap_or_default(),
+        waited: parse_seconds(waited),
+        relation: relation.parse().ok(),
         description: holder.clone(),
         waited_for: waited_for.clone(),
         form,
     };
     let event = Event::Blocked { text: format!("{waits} for {waited_for}, held up by {holder}") };
-    let key = format!("{BLOCKED_KEY_PREFIX}{} {} {}", field(1), field(2), field(4));
+    let key = format!("{BLOCKED_KEY_PREFIX}{pid} {lock} {holder_pid}");
     Observation { blocker: Some(blocker), ..Observation::with_key(key, event) }
+}
+
+fn parse_blocking_row(row: Row<'_>) -> Observation {
+    let [pid, waiter_pid, name, role, query] = row.columns().map(Option::unwrap_or_default);
+    let session = describe_session([waiter_pid, name, role], "active", query, "");
+    let text = format!("pid {pid} is in the way of {session}");
+    Observation::with_key(format!("blocking {pid} {waiter_pid}"), Event::Blocked { text })
+}
+
+fn parse_progress_row(row: Row<'_>) -> Observation {
+    let [command, relation, phase, percent, lockers] = row.columns().map(Option::unwrap_or_default);
+    let done = match (percent, lockers) {
+        ("", "") => String::new(),
+        ("", lockers) => format!(" ({lockers})"),
+        (percent, _) => format!(" ({percent}%)"),
+    };
+    // A command that has just started does not show its table or index yet.
+    let of = if relation.is_empty() { String::new() } else { format!(" {relation}") };
+    let text = format!("{command}{of}: {phase}{done}");
+    Observation::with_key(text.clone(), Event::Note(text))
+}
+
+fn parse_work_row(row: Row<'_>) -> Observation {
+    let [pid, state, since, query, age] = row.columns().map(Option::unwrap_or_default);
+    let (since, query) = (format_seconds(since), summarize_query(query));
+    let text = format!("still at work: pid {pid} has been {state} for {since} ({query})");
+    Observation { age: parse_seconds(age), ..Observation::with_key(String::new(), Event::Note(text)) }
 }
 
 fn describe_session([pid, name, role]: [&str; 3], state: &str, query: &str, age: &str) -> String {
@@ -148,7 +161,7 @@ fn query_text_sql(alias: &str) -> String {
 /// lock, because the call briefly holds up every session of the server (PostgreSQL manual, 9.27).
 pub(super) fn blocked_sql(watched: &WatchedSessions) -> String {
     format!(
-        "SELECT 'blocked', w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
+        "SELECT {tag}, w.pid, coalesce((SELECT pg_catalog.string_agg(DISTINCT l.mode || ' on ' \
             || coalesce(l.relation::pg_catalog.regclass::text, l.locktype), ', ') \
             FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted), 'a lock'), \
             EXTRACT(epoch FROM pg_catalog.clock_timestamp() - coalesce((SELECT pg_catalog.min(l.waitstart) \
@@ -159,6 +172,7 @@ pub(super) fn blocked_sql(watched: &WatchedSessions) -> String {
             {waiter} \
          FROM pg_catalog.pg_stat_activity w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
          LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid WHERE w.wait_event_type = 'Lock' AND w.pid IN ({pids})",
+        tag = RowTag::Blocked,
         blocker = query_text_sql("a"),
         waiter = query_text_sql("w"),
         pids = watched_pids_sql(watched),
@@ -170,26 +184,29 @@ pub(super) fn activity_sql(watched: &WatchedSessions) -> String {
     let pids = watched_pids_sql(watched);
     format!(
         "{blocked}; \
-         SELECT 'blocking', b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
+         SELECT {blocking}, b.pid, w.pid, w.application_name, w.usename, {waiter} FROM pg_catalog.pg_stat_activity w \
          CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid) \
          WHERE w.wait_event_type = 'Lock' AND b.pid IN ({pids}) AND w.pid NOT IN ({pids}); \
-         SELECT 'progress', p.command, coalesce(nullif(p.index_relid, 0), nullif(p.relid, 0))::pg_catalog.regclass::text, p.phase, \
+         SELECT {progress}, p.command, coalesce(nullif(p.index_relid, 0), nullif(p.relid, 0))::pg_catalog.regclass::text, p.phase, \
             CASE WHEN p.blocks_total > 0 THEN 100 * p.blocks_done / p.blocks_total \
                  WHEN p.tuples_total > 0 THEN 100 * p.tuples_done / p.tuples_total END / 10 * 10, \
             CASE WHEN p.lockers_total > 0 THEN p.lockers_done || ' of ' || p.lockers_total || ' have ended' END \
          FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid IN ({pids}); \
-         SELECT 'progress', p.command, p.relid::pg_catalog.regclass::text, p.phase, \
+         SELECT {progress}, p.command, p.relid::pg_catalog.regclass::text, p.phase, \
             CASE WHEN p.heap_blks_total > 0 THEN 100 * p.heap_blks_scanned / p.heap_blks_total END / 10 * 10, NULL \
          FROM pg_catalog.pg_stat_progress_cluster p WHERE p.pid IN ({pids}); \
-         SELECT 'progress', 'VACUUM', p.relid::pg_catalog.regclass::text, p.phase, \
+         SELECT {progress}, 'VACUUM', p.relid::pg_catalog.regclass::text, p.phase, \
             CASE WHEN p.heap_blks_total > 0 THEN 100 * p.heap_blks_scanned / p.heap_blks_total END / 10 * 10, NULL \
          FROM pg_catalog.pg_stat_progress_vacuum p WHERE p.pid IN ({pids}); \
-         SELECT 'work', s.pid, s.state, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.state_change), {work}, \
+         SELECT {work}, s.pid, s.state, EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.state_change), {query}, \
             EXTRACT(epoch FROM pg_catalog.clock_timestamp() - coalesce(s.xact_start, s.state_change)) \
          FROM pg_catalog.pg_stat_activity s WHERE s.pid IN ({pids})",
         blocked = blocked_sql(watched),
+        blocking = RowTag::Blocking,
         waiter = query_text_sql("w"),
-        work = query_text_sql("s"),
+        progress = RowTag::CommandProgress,
+        work = RowTag::Work,
+        query = query_text_sql("s"),
     )
 }
 
@@ -222,10 +239,8 @@ pub(super) fn still_blocking_sql(blockers: &[Blocker]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn text(fields: &[&str]) -> String {
-        let row: Vec<_> =
-            fields.iter().map(|field| Some((*field).to_owned()).filter(|field| !field.is_empty())).collect();
-        match parse_row(&row).unwrap().event {
+    fn text(tag: RowTag, fields: &[&str]) -> String {
+        match parse_activity(&Rows::from_iter([tag.row(fields)])).pop().unwrap().event {
             Event::Blocked { text } | Event::Note(text) => text,
             other => panic!("{other:?}"),
         }
@@ -234,7 +249,6 @@ mod tests {
     #[test]
     fn describes_a_wait_for_an_older_transaction() {
         let fields = [
-            "blocked",
             "7",
             "ShareLock on virtualxid",
             "3.9",
@@ -248,7 +262,7 @@ mod tests {
             "create index concurrently i on t (x)",
         ];
         assert_eq!(
-            text(&fields),
+            text(RowTag::Blocked, &fields),
             "CREATE INDEX CONCURRENTLY, pid 7, has waited 3 s for an older transaction to end, held up by pid 9 `report` \
              (role `app`, idle in transaction, begun 63 s ago: SELECT)"
         );
@@ -256,19 +270,23 @@ mod tests {
 
     #[test]
     fn describes_a_hidden_session_by_its_role() {
-        let fields = ["blocked", "7", "a lock", "0.0", "9", "", "boss", "", "", "", "", ""];
-        assert_eq!(text(&fields), "pid 7 has waited 0 s for a lock, held up by pid 9 (role `boss`)");
-        let prepared = ["blocked", "7", "a lock", "1.0", "0", "", "", "", "", "", "", ""];
-        assert_eq!(text(&prepared), "pid 7 has waited 1 s for a lock, held up by a prepared transaction");
+        let fields = ["7", "a lock", "0.0", "9", "", "boss", "", "", "", "", ""];
+        assert_eq!(text(RowTag::Blocked, &fields), "pid 7 has waited 0 s for a lock, held up by pid 9 (role `boss`)");
+        let prepared = ["7", "a lock", "1.0", "0", "", "", "", "", "", "", ""];
+        assert_eq!(
+            text(RowTag::Blocked, &prepared),
+            "pid 7 has waited 1 s for a lock, held up by a prepared transaction"
+        );
     }
 
     #[test]
     fn shows_progress_as_a_percentage_or_a_count() {
-        let progress = |percent, lockers| text(&["progress", "CREATE INDEX", "public.i", "building", percent, lockers]);
+        let text = |fields: &[&str]| text(RowTag::CommandProgress, fields);
+        let progress = |percent, lockers| text(&["CREATE INDEX", "public.i", "building", percent, lockers]);
         assert_eq!(progress("40", ""), "CREATE INDEX public.i: building (40%)");
         assert_eq!(progress("", "1 of 3 have ended"), "CREATE INDEX public.i: building (1 of 3 have ended)");
         assert_eq!(progress("", ""), "CREATE INDEX public.i: building");
-        assert_eq!(text(&["progress", "CREATE INDEX", "", "initializing", "", ""]), "CREATE INDEX: initializing");
+        assert_eq!(text(&["CREATE INDEX", "", "initializing", "", ""]), "CREATE INDEX: initializing");
     }
 
     #[test]

@@ -24,10 +24,13 @@ pub mod preflight;
 mod protocol_violation;
 mod query_summary;
 mod readable_row;
+mod row_tag;
+mod rows;
 pub mod run_lock;
 mod sent_requests;
 mod server_message;
 mod session;
+mod session_settings;
 mod session_state;
 mod sqlstate_hint;
 mod sslmode;
@@ -51,8 +54,13 @@ pub use lock_waits::{Blocker, LockWaits};
 pub use own_query::{OwnQuery, RunLockRequirement, bastion_migrate_key};
 pub use parsed_url::ParsedUrl;
 pub use placeholders::DatabasePlaceholder;
+pub use row_tag::RowTag;
+pub use rows::{Row, Rows};
 pub(crate) use session::tls_for_stream;
-pub use session::{Canceller, DISABLE_TRANSACTION_TIMEOUT, Session, StartupSettings};
+pub use session::{Canceller, Session};
+#[cfg(any(test, fuzzing))]
+pub(crate) use session_settings::encode_options;
+pub use session_settings::{DISABLE_TRANSACTION_TIMEOUT, SessionSettings, StatementTimeouts};
 pub use session_state::{CURRENT_DATABASE_OID, session_state_sql};
 pub use sslmode::SslRequest;
 pub use target::{DatabaseTarget, SslMode};
@@ -68,11 +76,11 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 ///
 /// # Errors
 /// The server's error or the lost connection; `ledger-hidden` if row security would leave rows out.
-pub async fn query_rows(client: &Client, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Fault> {
+pub async fn query_rows(client: &Client, query: &OwnQuery) -> Result<Rows, Fault> {
     run_query(client, query).await.map_err(|error| fault::query_fault(&error))
 }
 
-async fn run_query(client: &Client, query: &OwnQuery) -> Result<Vec<Vec<Option<String>>>, Error> {
+async fn run_query(client: &Client, query: &OwnQuery) -> Result<Rows, Error> {
     let messages = client.simple_query(&query.to_string()).await?;
     let row = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {

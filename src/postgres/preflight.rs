@@ -3,7 +3,10 @@
 
 use super::{
     own_query::{self, OwnQuery},
-    query_rows, run_lock,
+    query_rows,
+    row_tag::RowTag,
+    rows::Rows,
+    run_lock,
     session::Session,
     target::{DatabaseTarget, SslMode},
     tls,
@@ -28,8 +31,8 @@ pub struct Preflight {
     pub locked: bool,
     /// Set if no session of another run's tool is connected.
     pub no_tool_active: bool,
-    /// Rows of the query that the caller added.
-    pub extra_rows: Vec<Vec<Option<String>>>,
+    /// All rows, with those of the query that the caller added.
+    pub rows: Rows,
 }
 
 /// The handling of the run lock in the first query.
@@ -65,18 +68,19 @@ pub async fn run_preflight(
         ),
     };
     let sql = format!(
-        "SELECT 'server', current_setting('server_version_num'), current_setting('server_version'), \
+        "SELECT {}, current_setting('server_version_num'), current_setting('server_version'), \
          pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}, {}",
+        RowTag::Server,
         run_lock::ACTIVE_TOOL_COUNT
     );
-    let mut rows = answer_within(wait, query_rows(&session.client, &extra.with_prepended(&sql))).await?;
-    let is_first = |row: &Vec<Option<String>>| row.first().and_then(Option::as_deref) == Some("server");
-    let Some(first) = rows.iter().position(is_first).map(|at| rows.remove(at)) else {
+    let rows = answer_within(wait, query_rows(&session.client, &extra.with_prepended(&sql))).await?;
+    let Some(server) = rows.tagged(RowTag::Server).next() else {
         return Err(Fault::new(Code::DatabaseNotPostgres, "the server does not report its version"));
     };
-    let field = |index: usize| first.get(index).and_then(Option::as_deref).unwrap_or_default();
-    refuse_unsupported(field(1), field(2), field(3), target)?;
-    if field(4) != pid.to_string() {
+    let [number, version, in_recovery, backend_pid, role, locked, tool_count] =
+        server.columns().map(Option::unwrap_or_default);
+    refuse_unsupported(number, version, in_recovery, target)?;
+    if backend_pid != pid.to_string() {
         return Err(Fault::new(
             Code::DatabasePooler,
             format!(
@@ -85,19 +89,18 @@ pub async fn run_preflight(
             ),
         ));
     }
-    let version = field(2).split_whitespace().next().unwrap_or_default().to_owned();
     let facts = DatabaseFacts {
         host: target.host.clone(),
         port: target.port,
         name: target.name.clone(),
-        role: field(5).to_owned(),
-        version,
+        role: role.to_owned(),
+        version: version.split_whitespace().next().unwrap_or_default().to_owned(),
         tls: match tls::effective_mode(target) {
             SslMode::Disable => "off".to_owned(),
             mode => mode.name().to_owned(),
         },
     };
-    Ok(Preflight { facts, locked: field(6) == "t", no_tool_active: field(7) == "0", extra_rows: rows })
+    Ok(Preflight { facts, locked: locked == "t", no_tool_active: tool_count == "0", rows })
 }
 
 fn refuse_unsupported(number: &str, version: &str, in_recovery: &str, target: &DatabaseTarget) -> Result<(), Fault> {

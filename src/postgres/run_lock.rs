@@ -6,6 +6,7 @@
 use super::{
     own_query::{OwnQuery, bastion_migrate_key},
     query_rows,
+    rows::{Row, Rows},
     session::Session,
     wait::answer_within,
 };
@@ -138,11 +139,12 @@ pub async fn acquire_lock(
     loop {
         let rows = query_within(session, &OwnQuery::read_only(try_lock_sql(key)).with_appended(&holder_sql(key)), wait)
             .await?;
-        if rows.first().and_then(|row| row.first()).is_some_and(|value| value.as_deref() == Some("t")) {
+        if rows.first_text() == Some("t") {
             return Ok(());
         }
-        let previous_pid = rows.get(1).and_then(|row| previous_session_pid(row, wait));
-        let holder = match (previous_pid, rows.get(1)) {
+        let holder_row = rows.row(1);
+        let previous_pid = holder_row.and_then(|row| previous_session_pid(row, wait));
+        let holder = match (previous_pid, holder_row) {
             (Some(pid), _) => {
                 format!("this run's own previous session (pid {pid}), which the server has not ended yet")
             }
@@ -168,17 +170,13 @@ pub async fn acquire_lock(
     }
 }
 
-async fn query_within(
-    session: &Session,
-    query: &OwnQuery,
-    wait: &LockWait<'_>,
-) -> Result<Vec<Vec<Option<String>>>, Fault> {
+async fn query_within(session: &Session, query: &OwnQuery, wait: &LockWait<'_>) -> Result<Rows, Fault> {
     answer_within(wait.response_timeout, query_rows(&session.client, query)).await
 }
 
 /// Returns the holder's pid if it is this run's previous session.
-fn previous_session_pid(row: &[Option<String>], wait: &LockWait<'_>) -> Option<i32> {
-    let holder: i32 = row.first()?.as_deref()?.parse().ok()?;
+fn previous_session_pid(row: Row<'_>, wait: &LockWait<'_>) -> Option<i32> {
+    let holder: i32 = row.parse(0)?;
     wait.previous_pid.filter(|before| *before == holder)
 }
 
@@ -219,7 +217,7 @@ pub async fn hand_over_lock(from: &Session, to: &Session, lock: AdvisoryLock) ->
 
 async fn is_granted(session: &Session, sql: &str) -> Result<bool, Fault> {
     let rows = query_rows(&session.client, &OwnQuery::read_only(sql)).await?;
-    Ok(rows.first().and_then(|row| row.first()).is_some_and(|value| value.as_deref() == Some("t")))
+    Ok(rows.first_text() == Some("t"))
 }
 
 /// SQL expression for the number of tool sessions that may write.
@@ -241,7 +239,7 @@ pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events
     let mut reported = None;
     loop {
         let rows = query_within(session, &query, wait).await?;
-        let Some(first) = rows.first() else { return Ok(()) };
+        let Some(first) = rows.row(0) else { return Ok(()) };
         let worker = describe_holder(first, wait.server_url);
         if start.elapsed() + RETRY_PAUSE > wait.limit {
             let cause = format!("a tool is still at work in the database although its run has ended: {worker}");
@@ -258,7 +256,7 @@ pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events
     }
 }
 
-/// Returns SQL for the holder of a lock. A bigint key is split over classid and objid (PostgreSQL manual, 54.12).
+/// Returns SQL for the holder of a lock, as [`describe_holder`] reads it. A bigint key is split over classid and objid (PostgreSQL manual, 54.12).
 fn holder_sql(key: i64) -> String {
     format!(
         "SELECT a.pid, a.application_name, a.usename, pg_catalog.date_trunc('second', a.backend_start) \
@@ -269,11 +267,12 @@ fn holder_sql(key: i64) -> String {
     )
 }
 
-fn describe_holder(row: &[Option<String>], server_url: Option<&str>) -> String {
-    let field = |index: usize| row.get(index).and_then(Option::as_deref);
-    let (pid, name, role) = (field(0).unwrap_or("?"), field(1).unwrap_or_default(), field(2).unwrap_or("?"));
+/// Describes a session by its pid, its name, its role and the time of its start.
+fn describe_holder(row: Row<'_>, server_url: Option<&str>) -> String {
+    let [pid, name, role, since] = row.columns();
+    let (pid, name, role) = (pid.unwrap_or("?"), name.unwrap_or_default(), role.unwrap_or("?"));
     // The server shows it only to the holder's role and to roles that may see all sessions.
-    let since = field(3).map(|since| format!(", connected since {since}")).unwrap_or_default();
+    let since = since.map(|since| format!(", connected since {since}")).unwrap_or_default();
     let session = match (run_page_url(name, server_url), name) {
         (Some(page), _) => format!("the run {page}"),
         (None, "") => "a session without a name".to_owned(),

@@ -4,6 +4,7 @@ use super::{
     backend_pid::BackendPid,
     fault,
     filtered_stream::{FilteredStream, FilteredTlsConnect},
+    session_settings::SessionSettings,
     target::{DatabaseTarget, SslMode},
     tls,
 };
@@ -23,41 +24,6 @@ use tokio_postgres::{
     AsyncMessage, CancelToken, Client, Config, Connection, NoTls, config::SslNegotiation, tls::TlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-/// Disables the idle timeout: our session may have to wait for other sessions longer than the database lets one be
-/// idle. (Since PostgreSQL 14.)
-pub(super) const NO_IDLE_TIMEOUT: &str = "-c idle_session_timeout=0";
-
-/// PL/pgSQL that disables a `transaction_timeout` set for the database or the role: the inputs `timeout` and
-/// `statement-timeout` set the limits instead. It can't be a start-up setting, because servers before PostgreSQL 17
-/// reject an unknown one. (The inner condition costs 2 ms, as each block is planned anew.)
-pub const DISABLE_TRANSACTION_TIMEOUT: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
-    IF EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
-    AND s.source OPERATOR(pg_catalog.<>) 'client') \
-    THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; END IF; ";
-
-/// Settings in the start-up packet: they cost no round trip, and `RESET ALL` returns to them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartupSettings {
-    /// The server keeps 63 bytes at most; see [`super::run_lock::application_name`].
-    pub application_name: String,
-    /// `-c name=value` pairs, space-separated.
-    pub options: String,
-}
-
-impl StartupSettings {
-    /// Combines our settings with those of the user's URL, which come later and so win.
-    #[must_use]
-    pub fn new(application_name: String, own_options: &str, target: Option<&DatabaseTarget>) -> Self {
-        let target_options = target.and_then(|target| target.options.as_deref()).unwrap_or_default();
-        let options = [NO_IDLE_TIMEOUT, own_options, target_options]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
-        Self { application_name, options }
-    }
-}
 
 /// A session with the database.
 pub struct Session {
@@ -81,13 +47,13 @@ impl Session {
     pub async fn connect(
         transport: &Transport,
         target: &DatabaseTarget,
-        startup: &StartupSettings,
+        settings: &SessionSettings,
         events: &Events,
     ) -> Result<Self, Fault> {
         let connector = tls::tls_connector(target)?;
         let mut stream = transport.open_stream(&target.host, target.port).await?;
         let pid = BackendPid::default();
-        let config = driver_config(target, startup);
+        let config = driver_config(target, settings);
         let (client, driver) = match &connector {
             None => {
                 let (client, connection) =
@@ -211,14 +177,14 @@ pub(crate) fn tls_for_stream(
     )
 }
 
-fn driver_config(target: &DatabaseTarget, startup: &StartupSettings) -> Config {
+fn driver_config(target: &DatabaseTarget, settings: &SessionSettings) -> Config {
     let mut config = Config::new();
     config
         .host(&target.host)
         .user(&target.user)
         .dbname(&target.name)
-        .application_name(&startup.application_name)
-        .options(&startup.options)
+        .application_name(&settings.application_name)
+        .options(settings.as_options())
         // `tls::request_tls` has requested TLS already.
         .ssl_negotiation(SslNegotiation::Direct)
         .ssl_mode(match target.sslmode {

@@ -1,9 +1,6 @@
 //! Waits with a time limit for a session and for responses, and reports the reason for each wait.
 
-use super::{
-    session::{Session, StartupSettings},
-    target::DatabaseTarget,
-};
+use super::{session::Session, session_settings::SessionSettings, target::DatabaseTarget};
 use crate::{
     fault::{Code, Fault},
     run::event::{Event, Events},
@@ -23,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub async fn wait_for_session(
     transport: &Transport,
     target: &DatabaseTarget,
-    startup: &StartupSettings,
+    settings: &SessionSettings,
     wait: Duration,
     events: &Events,
 ) -> Result<Session, Fault> {
@@ -32,7 +29,7 @@ pub async fn wait_for_session(
     let mut reason = Fault::new(Code::DatabaseTimeout, format!("`{}:{}` does not answer", target.host, target.port));
     loop {
         // An attempt cut off by the deadline has no result of its own: the previous fault is returned.
-        let fault = match timeout_at(deadline, Session::connect(transport, target, startup, events)).await {
+        let fault = match timeout_at(deadline, Session::connect(transport, target, settings, events)).await {
             Ok(Ok(session)) => return Ok(session),
             Ok(Err(fault)) => fault,
             Err(_) => reason,

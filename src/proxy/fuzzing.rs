@@ -141,7 +141,7 @@ pub(crate) fn check_written_packets(texts: &[String]) {
     }
     let expected: Vec<String> =
         pairs.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect();
-    assert_eq!(split_options(&startup_packet::encode_options(&pairs)), expected);
+    assert_eq!(split_options(&crate::postgres::encode_options(&pairs)), expected);
     if let [message, detail, hint, ..] = texts.as_slice() {
         let written = error_response::fatal_error("08006", message, detail, hint);
         let expected = [('S', "FATAL"), ('V', "FATAL"), ('C', "08006"), ('M', message), ('D', detail), ('H', hint)];

@@ -2,7 +2,7 @@
 //! added to its start-up packet and its session is recorded; a client that insists on its own TLS is passed through.
 
 use super::{
-    client_settings::{ClientSessionSettings, EncodedSettings},
+    client_settings::EncodedSettings,
     error_response,
     first_packets::{decline_encryption, read_first_packet, send_error_and_close},
     lock_timeout::LockTimeoutSwitch,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{DatabaseTarget, backend_messages::TLS_ACCEPTED},
+    postgres::{DatabaseTarget, SessionSettings, backend_messages::TLS_ACCEPTED},
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -70,8 +70,8 @@ impl ProxyListener {
     ///
     /// # Errors
     /// If the address can't be bound, or a setting contains a NUL, which the protocol can't transmit.
-    pub async fn bind(address: SocketAddr, client_tls: ClientTls, injected: ClientSessionSettings) -> io::Result<Self> {
-        let session_settings = Mutex::new(injected.encode_settings()?);
+    pub async fn bind(address: SocketAddr, client_tls: ClientTls, injected: SessionSettings) -> io::Result<Self> {
+        let session_settings = Mutex::new(EncodedSettings::encode(injected)?);
         let socket = TcpListener::bind(address).await?;
         let client_tls = Mutex::new(client_tls);
         Ok(Self { socket, client_tls, session_settings, allowed_address: None, stats: ProxyStats::default() })
@@ -98,8 +98,8 @@ impl ProxyListener {
     ///
     /// # Errors
     /// If a setting contains a NUL.
-    pub fn set_session_settings(&self, injected: ClientSessionSettings) -> io::Result<()> {
-        *self.session_settings.lock().unwrap_or_else(PoisonError::into_inner) = injected.encode_settings()?;
+    pub fn set_session_settings(&self, injected: SessionSettings) -> io::Result<()> {
+        *self.session_settings.lock().unwrap_or_else(PoisonError::into_inner) = EncodedSettings::encode(injected)?;
         Ok(())
     }
 
@@ -290,9 +290,7 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {
-        let injected =
-            ClientSessionSettings { application_name: "we".to_owned(), defaults: Vec::new(), enforced: Vec::new() };
-        ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, injected).await.unwrap()
+        ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, SessionSettings::named("we")).await.unwrap()
     }
 
     async fn client(listener: &ProxyListener, sent: &[u8]) -> TcpStream {
@@ -380,9 +378,7 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_a_setting_with_a_nul() {
-        let settings = vec![("search_path".to_owned(), "a\0b".to_owned())];
-        let injected =
-            ClientSessionSettings { application_name: "we".to_owned(), defaults: settings, enforced: Vec::new() };
+        let injected = SessionSettings::named("we").with_default("search_path", "a\0b");
         let error = ProxyListener::bind(([127, 0, 0, 1], 0).into(), ClientTls::Terminated, injected).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }

@@ -18,6 +18,5 @@ pub(crate) mod startup_packet;
 mod stats;
 mod upstream;
 
-pub use client_settings::ClientSessionSettings;
 pub use listener::{ClientTls, ProxyListener};
 pub use stats::ServerError;

@@ -104,24 +104,6 @@ impl InjectedOptions {
     }
 }
 
-/// Encodes settings as `-c name=value …`, which PostgreSQL splits at white space without a backslash before it.
-pub(crate) fn encode_options(settings: &[(String, String)]) -> String {
-    let settings: Vec<String> =
-        settings.iter().map(|(name, value)| format!("-c {}={}", escape_option(name), escape_option(value))).collect();
-    settings.join(" ")
-}
-
-fn escape_option(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_ascii_whitespace() || letter == '\x0b' || letter == '\\' {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-    }
-    escaped
-}
-
 /// Splits a packet into its code or version and the bytes behind it.
 fn split_packet(packet: &[u8]) -> Option<(u32, &[u8])> {
     let (length, body) = packet.split_first_chunk::<4>()?;
@@ -249,13 +231,6 @@ mod tests {
         let full = [b"user\0", [b'x'; 9_980].as_slice(), b"\0\0"].concat();
         assert!(with_injected_options(&packet(V3, &full), "", &before("")).is_some());
         assert_eq!(with_injected_options(&packet(V3, &full), "bastion-migrate", &before("")), None);
-    }
-
-    #[test]
-    fn escapes_settings_as_the_server_unescapes_them() {
-        let settings = pairs([("lock_timeout", "5000"), ("search_path", "a b,\\c\t\x0b")]);
-        assert_eq!(encode_options(&settings), "-c lock_timeout=5000 -c search_path=a\\ b,\\\\c\\\t\\\x0b");
-        assert_eq!(encode_options(&[]), "");
     }
 
     proptest! {

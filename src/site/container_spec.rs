@@ -3,8 +3,8 @@
 use crate::{
     docker::{ContainerSpec, SelfContainer},
     github::runner::Runner,
-    postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl, run_lock},
-    proxy::{ClientSessionSettings, ClientTls},
+    postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl, SessionSettings, StatementTimeouts, run_lock},
+    proxy::ClientTls,
     settings::{Command, ImageSettings, Settings, Workspace},
     tool::CommandLine,
 };
@@ -55,21 +55,13 @@ impl SessionTerms {
 }
 
 /// Returns the settings for the tool's sessions, sent in the start-up packet or as PGOPTIONS.
-pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: SessionTerms) -> ClientSessionSettings {
-    let (safety, access) = (&settings.safety, terms.access);
-    let variables = vec![
-        ("lock_timeout".to_owned(), terms.lock_timeout.as_millis().to_string()),
-        ("statement_timeout".to_owned(), safety.statement_timeout.as_millis().to_string()),
-        // Ends the statement of a tool whose container is gone.
-        ("client_connection_check_interval".to_owned(), "1000".to_owned()),
-    ];
-    let enforced = match access {
-        SessionAccess::ReadOnly | SessionAccess::UntilConfirmed => {
-            vec![("default_transaction_read_only".to_owned(), "on".to_owned())]
-        }
-        SessionAccess::ReadWrite => Vec::new(),
-    };
-    ClientSessionSettings { application_name: application_name(settings, runner), defaults: variables, enforced }
+pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: SessionTerms) -> SessionSettings {
+    let timeouts = StatementTimeouts { lock: terms.lock_timeout, statement: settings.safety.statement_timeout };
+    let for_tool = SessionSettings::for_tool(application_name(settings, runner), timeouts);
+    match terms.access {
+        SessionAccess::ReadOnly | SessionAccess::UntilConfirmed => for_tool.read_only(),
+        SessionAccess::ReadWrite => for_tool,
+    }
 }
 
 /// Returns the application name of the tool's sessions.
@@ -95,7 +87,7 @@ pub(crate) fn build_spec(
     containers: &ImageSettings,
     context: &ContainerContext<'_>,
     line: &CommandLine,
-    session_settings: &ClientSessionSettings,
+    session_settings: &SessionSettings,
 ) -> ContainerSpec {
     let workspace =
         context.self_container.mount_source(Path::new(WORKSPACE_PATH)).and_then(|source| match containers.workspace {
@@ -158,7 +150,7 @@ fn container_environment(
     settings: &Settings,
     containers: &ImageSettings,
     context: &ContainerContext<'_>,
-    session_settings: &ClientSessionSettings,
+    session_settings: &SessionSettings,
 ) -> Vec<(String, String)> {
     let database = settings.database.as_ref().zip(containers.database_url.as_ref());
     let mut env = database.map_or_else(BTreeMap::new, |(database, url)| {
@@ -201,12 +193,12 @@ fn database_variables(
     settings: &Settings,
     (database, url): (&DatabaseTarget, &DatabaseUrl),
     context: &ContainerContext<'_>,
-    session_settings: &ClientSessionSettings,
+    session_settings: &SessionSettings,
 ) -> BTreeMap<String, String> {
     let is_renamed = context.endpoint_port.is_some() && !can_keep_host_name(settings, database);
     let host = if is_renamed && context.client_tls == ClientTls::Terminated { LOOPBACK } else { &database.host };
     let port = context.endpoint_port.unwrap_or(database.port);
-    let options = session_settings.as_pgoptions();
+    let options = session_settings.as_options();
     let is_redirected = host != database.host || port != database.port;
     let url = if is_redirected { &url.redirected_to(host, port) } else { url };
     // Where the tool speaks TLS itself we can't make its sessions read-only; more drivers read the URL than PGOPTIONS.

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    proxy::{ClientSessionSettings, ClientTls, ProxyListener},
+    postgres::SessionSettings,
+    proxy::{ClientTls, ProxyListener},
     settings::Settings,
     transport::Transport,
 };
@@ -59,7 +60,7 @@ impl<'a> DatabaseEndpoint<'a> {
     }
 
     /// Returns the settings for the sessions of containers.
-    pub(crate) fn session_settings(&self, terms: SessionTerms) -> ClientSessionSettings {
+    pub(crate) fn session_settings(&self, terms: SessionTerms) -> SessionSettings {
         container_spec::session_settings(self.settings, self.runner, terms)
     }
 

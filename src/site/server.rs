@@ -118,7 +118,7 @@ impl<'a> ServerSite<'a> {
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms) -> ShellScript {
         let session_settings = container_spec::session_settings(self.settings, self.runner, terms);
         let own_variables =
-            [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", session_settings.as_pgoptions())];
+            [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", session_settings.as_options())];
         let own_variables = own_variables.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         ShellScript {
             title: command_title(&self.events.redactor().redact(&line.display_text())),

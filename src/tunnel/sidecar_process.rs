@@ -5,7 +5,7 @@ use super::sidecar_message::SidecarMessage;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{StartupSettings, own_query::OwnQuery, preflight, run_lock, wait},
+    postgres::{SessionSettings, own_query::OwnQuery, preflight, run_lock, wait},
     proxy::ProxyListener,
     run::event::{Event, Events},
     settings::Settings,
@@ -100,8 +100,7 @@ impl<'a> Sidecar<'a> {
     }
 
     async fn check_database(&self, transport: &Transport) -> Result<(), Fault> {
-        let startup =
-            StartupSettings { application_name: run_lock::application_name(self.runner), options: String::new() };
+        let startup = SessionSettings::named(run_lock::application_name(self.runner));
         let target = self.settings.required_database()?;
         let wait = self.settings.wait_timeout;
         let session = wait::wait_for_session(transport, target, &startup, wait, &self.events).await?;

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{DatabaseTarget, Session, SslMode, StartupSettings},
+    postgres::{DatabaseTarget, Session, SessionSettings, SslMode},
     run::event::Events,
     ssh::Route,
     transport::Transport,
@@ -118,8 +118,8 @@ impl World {
     /// Opens a session with the program's own code.
     pub(crate) async fn session(&self, transport: &Transport) -> Session {
         let (events, _receiver) = Events::channel();
-        let startup = StartupSettings { application_name: "bench".to_owned(), options: String::new() };
-        Session::connect(transport, &self.target(), &startup, &events).await.expect("the database accepts the login")
+        let settings = SessionSettings::named("bench");
+        Session::connect(transport, &self.target(), &settings, &events).await.expect("the database accepts the login")
     }
 
     /// Connects the client that all parties use, over this stream.

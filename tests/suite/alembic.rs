@@ -11,6 +11,7 @@ use crate::{
 use bastion_migrate::{
     fault::{Code, Fault},
     ledger::known_tools,
+    postgres::Rows,
     tool::{ListedMigration, ListingOutcome, NamedCommand, Recipe, Verb, explain_failure},
 };
 
@@ -81,7 +82,7 @@ impl Shop {
 
     /// Returns the migrations that the ledger records.
     fn recorded(&self) -> Vec<String> {
-        let rows_of = |text: String| -> Vec<Vec<Option<String>>> {
+        let rows_of = |text: String| -> Rows {
             text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
         };
         let found = known_tools::parse_ledgers(

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{DatabaseTarget, OwnQuery, Session, SslMode, StartupSettings, query_rows},
+    postgres::{DatabaseTarget, OwnQuery, Rows, Session, SessionSettings, SslMode, query_rows},
     run::event::Events,
     secret::Secret,
     transport::Transport,
@@ -226,14 +226,18 @@ fn with_session(lab: &Lab, test: impl AsyncFnOnce(&Session)) {
         ca: None,
         options: None,
     };
-    let startup = StartupSettings { application_name: "bastion-migrate".to_owned(), options: String::new() };
+    let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _receiver) = Events::channel();
-        let session = Session::connect(&Transport::Direct, &target, &startup, &events).await.unwrap();
+        let session = Session::connect(&Transport::Direct, &target, &settings, &events).await.unwrap();
         test(&session).await;
         session.close().await;
     });
+}
+
+fn one_value(text: &str) -> Rows {
+    Rows::from_iter([vec![Some(text.to_owned())]])
 }
 
 #[test]
@@ -251,14 +255,14 @@ fn an_unexpected_copy_harms_neither_the_session_nor_pipelined_statements() {
         let failed = failed.unwrap_err();
         let message = failed.as_db_error().expect("the server reports it").message();
         assert_eq!(message, "COPY from stdin failed: bastion-migrate has no rows for this COPY");
-        assert_eq!(rows.unwrap(), [[Some("0".to_owned())]]);
+        assert_eq!(rows.unwrap(), one_value("0"));
         assert!(client.batch_execute(copy).await.is_err());
         // An expected COPY still gets its rows.
         let sink = client.copy_in::<_, bytes::Bytes>("copy t from stdin").await.unwrap();
         let mut sink = std::pin::pin!(sink);
         futures_util::SinkExt::send(&mut sink, bytes::Bytes::from_static(b"1\n2\n")).await.unwrap();
         assert_eq!(sink.finish().await.unwrap(), 2);
-        assert_eq!(query_rows(client, &count).await.unwrap(), [[Some("2".to_owned())]]);
+        assert_eq!(query_rows(client, &count).await.unwrap(), one_value("2"));
     });
 }
 
@@ -269,7 +273,7 @@ fn a_result_that_is_too_long_is_a_fault_and_not_an_empty_result() {
         let long = query_rows(&session.client, &OwnQuery::read_only("select repeat('x', 5000000)")).await;
         assert!(long.unwrap_err().cause.contains("a row of the database's answer is longer than"));
         let fits = query_rows(&session.client, &OwnQuery::read_only("select repeat('x', 4000000)")).await.unwrap();
-        assert_eq!(fits[0][0].as_ref().map(String::len), Some(4_000_000));
+        assert_eq!(fits.first_text().map(str::len), Some(4_000_000));
     });
 }
 

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{DatabaseTarget, Session, SslMode, StartupSettings},
+    postgres::{DatabaseTarget, Session, SessionSettings, SslMode},
     run::event::Events,
     transport::Transport,
 };
@@ -84,12 +84,12 @@ fn the_first_result_takes_no_more_round_trips_than_the_protocols_need() {
         ca: None,
         options: None,
     };
-    let startup = StartupSettings { application_name: "bastion-migrate".to_owned(), options: String::new() };
+    let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _receiver) = Events::channel();
         let transport = Transport::connect(Some(&route), &events).await.unwrap();
-        let session = Session::connect(&transport, &target, &startup, &events).await.unwrap();
+        let session = Session::connect(&transport, &target, &settings, &events).await.unwrap();
         session.client.simple_query("select 1").await.unwrap();
         let flights = network.count();
         session.close().await;

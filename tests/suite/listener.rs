@@ -10,8 +10,8 @@ use crate::lab::{
 };
 use bastion_migrate::{
     fault::Code,
-    postgres::{DatabaseTarget, SslMode},
-    proxy::{ClientSessionSettings, ClientTls, ProxyListener},
+    postgres::{DatabaseTarget, SessionSettings, SslMode},
+    proxy::{ClientTls, ProxyListener},
     run::event::Events,
     secret::Secret,
     ssh::Route,
@@ -51,10 +51,9 @@ impl RunningListener {
     }
 
     fn start_with_route(route: Option<Route>, client_tls: ClientTls, target: DatabaseTarget) -> Self {
-        let settings = [("lock_timeout", "4321"), ("client_connection_check_interval", "100")];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let settings_for_clients =
-            ClientSessionSettings { application_name: NAME.to_owned(), defaults: settings, enforced: Vec::new() };
+        let settings_for_clients = SessionSettings::named(NAME)
+            .with_default("lock_timeout", "4321")
+            .with_default("client_connection_check_interval", "100");
         let (stop, stopped) = oneshot::channel::<Infallible>();
         let (ready, started) = mpsc::channel();
         let serve = async move {

@@ -1,7 +1,7 @@
 //! Ledgers of other tools, as those tools create them, read from a real server.
 
 use crate::lab::Lab;
-use bastion_migrate::{ledger::known_tools, tool::Recipe};
+use bastion_migrate::{ledger::known_tools, postgres::Rows, tool::Recipe};
 
 /// Tool, its table with an applied row (and an unapplied one, if the tool has such rows), and the displayed name of the
 /// row.
@@ -193,7 +193,7 @@ pub(crate) const LEDGERS: &[(&str, &str, &str)] = &[
 ];
 
 /// Splits the lab's output into rows and columns.
-fn parse_output(text: &str) -> Vec<Vec<Option<String>>> {
+fn parse_output(text: &str) -> Rows {
     text.lines().map(|line| line.split('|').map(|field| Some(field.to_owned())).collect()).collect()
 }
 

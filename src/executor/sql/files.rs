@@ -60,12 +60,12 @@ impl<'a> SqlFiles<'a> {
             Ok(result) => result,
             Err(symptom) => return Err(recovery::root_cause(&mut session, transport, symptom).await),
         };
-        let fresh_state = fresh_session::parse_fresh_state(target, &result.extra_rows)?;
+        let fresh_state = fresh_session::parse_fresh_state(target, &result.rows)?;
         events.emit(Event::Database(result.facts));
         Ok(OpenedSession {
             session,
-            survey: Survey::from_rows(&result.extra_rows),
-            state_without_ledger: LedgerState::from_rows(&result.extra_rows),
+            survey: Survey::from_rows(&result.rows),
+            state_without_ledger: LedgerState::from_rows(&result.rows),
             fresh_state,
             has_lock: result.locked,
             is_alone: result.no_tool_active,

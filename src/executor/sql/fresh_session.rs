@@ -12,7 +12,7 @@ use crate::{
     ledger::LedgerState,
     migrate::{FreshState, LockTimeouts, Migration, Pipeline, SessionOutcome, StoppedAt},
     postgres::{
-        CURRENT_DATABASE_OID, DatabaseTarget, LockWaits, Session,
+        CURRENT_DATABASE_OID, DatabaseTarget, LockWaits, Row, RowTag, Rows, Session,
         own_query::OwnQuery,
         query_rows,
         run_lock::{self, AdvisoryLock, LockWait},
@@ -26,13 +26,11 @@ use crate::{
 use futures_util::future::join;
 use std::cell::Cell;
 
-/// Tag of the row of our query among others.
-const STATE_TAG: &str = "state";
-
 /// Returns the query for the state of a new session.
 pub(super) fn fresh_state_query(target: &DatabaseTarget) -> String {
     format!(
-        "SELECT '{STATE_TAG}', {}, {CURRENT_DATABASE_OID}",
+        "SELECT {}, {}, {CURRENT_DATABASE_OID}",
+        RowTag::FreshState,
         session_state_sql(&own_locks(target), CURRENT_DATABASE_OID)
     )
 }
@@ -41,16 +39,14 @@ pub(super) fn fresh_state_query(target: &DatabaseTarget) -> String {
 ///
 /// # Errors
 /// `database-not-postgres` if the state is missing.
-pub(super) fn parse_fresh_state(target: &DatabaseTarget, rows: &[Vec<Option<String>>]) -> Result<FreshState, Fault> {
-    let is_state_row =
-        |row: &&Vec<Option<String>>| row.first().is_some_and(|first| first.as_deref() == Some(STATE_TAG));
-    let parse = |row: &Vec<Option<String>>| {
-        let (state, database) = (row.get(1)?.clone()?, row.get(2)?.as_deref()?.parse::<u32>().ok()?);
+pub(super) fn parse_fresh_state(target: &DatabaseTarget, rows: &Rows) -> Result<FreshState, Fault> {
+    let parse = |row: Row<'_>| {
+        let (state, database) = (row.text(0)?.to_owned(), row.parse::<u32>(1)?);
         let database = format!("'{database}'::pg_catalog.oid");
         Some(FreshState { state_sql: session_state_sql(&own_locks(target), &database), state })
     };
     let missing = || Fault::new(Code::DatabaseNotPostgres, "the server did not report the state of a new session");
-    rows.iter().rfind(is_state_row).and_then(parse).ok_or_else(missing)
+    rows.tagged(RowTag::FreshState).last().and_then(parse).ok_or_else(missing)
 }
 
 /// Returns the locks that a session of ours may hold.

@@ -175,9 +175,7 @@ impl PlannedSql<'_> {
                 Err(lost) if lost.code.ends_session() => return Err(lost),
                 // A server that crashed may have lost the transaction altogether. The ledger decides, not this.
                 Err(error) => error.cause,
-                Ok(status_rows) => {
-                    status_rows.into_iter().flatten().next().flatten().unwrap_or_else(|| "unknown".to_owned())
-                }
+                Ok(status_rows) => status_rows.first_text().unwrap_or("unknown").to_owned(),
             };
             self.setup.events.emit_note(format!("transaction {xid} is, according to the server: {status}"));
         }

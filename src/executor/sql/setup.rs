@@ -5,7 +5,7 @@ use crate::{
     github::runner::Runner,
     ledger::Ledger,
     postgres::{
-        DatabaseTarget, StartupSettings,
+        DatabaseTarget, SessionSettings, StatementTimeouts,
         run_lock::{self, AdvisoryLock},
     },
     run::event::Events,
@@ -19,7 +19,7 @@ pub(super) struct SqlSetup<'a> {
     pub(super) runner: &'a Runner,
     pub(super) events: Events,
     pub(super) target: &'a DatabaseTarget,
-    pub(super) startup: StartupSettings,
+    pub(super) startup: SessionSettings,
 }
 
 impl<'a> SqlSetup<'a> {
@@ -39,21 +39,11 @@ impl<'a> SqlSetup<'a> {
     }
 }
 
-/// Returns the start-up settings, which cost no round trip. The order matters: the user's own come after ours, and
-/// read-only comes last, so that no option can make a plan write.
-fn startup_settings(settings: &Settings, runner: &Runner) -> StartupSettings {
+/// Returns the start-up settings.
+fn startup_settings(settings: &Settings, runner: &Runner) -> SessionSettings {
     let safety = &settings.safety;
-    // Ten minutes idle in a transaction: longer than it takes to send any file, and an end to a run that hangs.
-    let options = format!(
-        "-c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout=600000 \
-         -c client_connection_check_interval=1000 -c standard_conforming_strings=on \
-         -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
-        safety.lock_timeout.as_millis(),
-        safety.statement_timeout.as_millis(),
-    );
-    let mut startup = StartupSettings::new(run_lock::application_name(runner), &options, settings.database.as_ref());
-    if !settings.command.may_write() {
-        startup.options += " -c default_transaction_read_only=on";
-    }
-    startup
+    let timeouts = StatementTimeouts { lock: safety.lock_timeout, statement: safety.statement_timeout };
+    let (name, target) = (run_lock::application_name(runner), settings.database.as_ref());
+    let startup = SessionSettings::migrating(name, timeouts, target);
+    if settings.command.may_write() { startup } else { startup.read_only() }
 }

@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Fault, FilePosition},
     migrate::run_script,
     postgres::{
-        DISABLE_TRANSACTION_TIMEOUT, LockWaits, Session, StartupSettings,
+        DISABLE_TRANSACTION_TIMEOUT, LockWaits, Session, SessionSettings, StatementTimeouts,
         fault::statement_fault,
         own_query::OwnQuery,
         query_rows, run_lock,
@@ -38,14 +38,12 @@ pub(crate) async fn run_sql_file(
     })?;
     let text = text.trim_start_matches('\u{feff}');
     let safety = &sites.settings.safety;
-    let options = format!(
-        "-c lock_timeout={} -c statement_timeout={} -c client_connection_check_interval=1000 \
-         -c standard_conforming_strings=on",
-        if waits_for_transactions(text).is_some() { 0 } else { safety.lock_timeout.as_millis() },
-        safety.statement_timeout.as_millis()
-    );
+    let timeouts = StatementTimeouts {
+        lock: if waits_for_transactions(text).is_some() { Duration::ZERO } else { safety.lock_timeout },
+        statement: safety.statement_timeout,
+    };
     let target = sites.settings.required_database()?;
-    let startup = StartupSettings::new(run_lock::tool_application_name(sites.runner), &options, Some(target));
+    let startup = SessionSettings::for_step(run_lock::tool_application_name(sites.runner), timeouts, target);
     let wait = sites.settings.wait_timeout;
     let events = sites.events.clone().for_file(file_name);
     let session = wait::wait_for_session(sites.transport()?, target, &startup, wait, &events).await?;
@@ -95,7 +93,7 @@ async fn check_transaction_ended(session: &Session, file_name: &str) -> Result<(
     // In an open transaction, its start time differs from that of this statement.
     let query = OwnQuery::read_write("SELECT now() <> statement_timestamp()");
     let rows = query_rows(&session.client, &query).await?;
-    match rows.first().and_then(|row| row.first()).and_then(Option::as_deref) {
+    match rows.first_text() {
         Some("t") => {
             let cause = format!("`{file_name}` begins a transaction and does not end it: its changes were rolled back");
             Err(Fault::new(Code::OwnTransaction, cause)

@@ -6,11 +6,12 @@ use crate::{
     ledger::{
         invalid_indexes_sql,
         known_tools::{self, ToolLedger, ToolMigration},
+        parse_invalid_indexes,
         schema_snapshot::{self, SchemaSnapshot},
         tenants,
     },
     postgres::{
-        Session,
+        Rows, Session,
         own_query::{OwnQuery, RunLockRequirement},
         query_rows,
     },
@@ -22,9 +23,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-
-/// The rows of a query for ledgers and tenants.
-type QueryRows = [Vec<Option<String>>];
 
 /// The state at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +58,7 @@ impl LedgerSnapshot {
     pub(crate) async fn read(
         session: &Session,
         lock: RunLockRequirement,
-        found: &QueryRows,
+        found: &Rows,
         recipe: &Recipe,
     ) -> Result<Self, Fault> {
         let known_tools::ToolLedgers { ledgers, ignored } =
@@ -75,14 +73,10 @@ impl LedgerSnapshot {
         }
         let query = OwnQuery::read_only(queries.join("; ")).requiring_lock(lock);
         let rows = query_rows(&session.client, &query).await?;
-        let index = |row: &Vec<Option<String>>| {
-            let field = |index: usize| row.get(index).cloned().flatten();
-            (field(0)? == "index").then(|| field(1)).flatten()
-        };
         let snapshot = Self {
             tenants: tenants::parse_schemas(&rows),
             durations: known_tools::times(&rows),
-            invalid_indexes: rows.iter().filter_map(index).collect(),
+            invalid_indexes: parse_invalid_indexes(&rows),
             schema: SchemaSnapshot::from_rows(&rows),
             ledgers,
             ignored,

@@ -1,0 +1,100 @@
+//! The tags of our rows. One message carries queries of several modules, so each row begins with the name of its kind,
+//! and each parser reads only its own kind.
+
+use std::fmt::{self, Display};
+
+/// Declares the kinds of rows and their tags.
+macro_rules! row_tags {
+    ($($(#[$comment:meta])+ $kind:ident = $text:literal,)+) => {
+        /// A kind of rows. Its `Display` is the SQL literal with which the query selects it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum RowTag { $($(#[$comment])+ $kind,)+ }
+
+        impl RowTag {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// Returns the value of the first column.
+            pub(crate) fn text(self) -> &'static str {
+                match self { $(Self::$kind => $text,)+ }
+            }
+        }
+    };
+}
+
+row_tags! {
+    /// The facts of the server and the run lock.
+    Server = "server",
+    /// The name of our role.
+    Role = "role",
+    /// A schema of the session's search path.
+    SearchPath = "path",
+    /// A table that could be the run's ledger.
+    LedgerCandidate = "table",
+    /// A schema in which the run's ledger could be created.
+    LedgerSchema = "schema",
+    /// A row of the run's ledger.
+    RecordedMigration = "ledger",
+    /// A row of the progress table.
+    Progress = "progress",
+    /// Another ledger that has rows.
+    LedgerInUse = "in use",
+    /// An INVALID index.
+    InvalidIndex = "index",
+    /// An index found by its name.
+    NamedIndex = "named index",
+    /// A table that could be a tool's ledger.
+    ToolLedger = "tool ledger",
+    /// A row of a tool's ledger.
+    ToolMigration = "row",
+    /// A table that lists tenants.
+    TenantTable = "tenants",
+    /// The schema of a tenant.
+    Tenant = "tenant",
+    /// An object in a snapshot of the schema.
+    SchemaObject = "object",
+    /// The state of a new session.
+    FreshState = "state",
+    /// A watched session that waits for a lock.
+    Blocked = "blocked",
+    /// A session that waits for a watched one.
+    Blocking = "blocking",
+    /// The progress of a command of a watched session.
+    CommandProgress = "command progress",
+    /// A watched session.
+    Work = "work",
+}
+
+impl Display for RowTag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "'{}'", self.text())
+    }
+}
+
+#[cfg(test)]
+impl RowTag {
+    /// Returns a row of this kind; an empty text is NULL.
+    pub(crate) fn row(self, columns: &[&str]) -> Vec<Option<String>> {
+        let values = [self.text()].into_iter().chain(columns.iter().copied());
+        values.map(|value| Some(value.to_owned()).filter(|value| !value.is_empty())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_kinds_of_rows_share_a_tag() {
+        let texts: BTreeSet<&str> = RowTag::ALL.iter().map(|tag| tag.text()).collect();
+        assert_eq!(texts.len(), RowTag::ALL.len());
+    }
+
+    #[test]
+    fn a_tag_is_an_sql_literal_as_it_stands() {
+        for tag in RowTag::ALL {
+            assert_eq!(tag.to_string(), crate::postgres::quote_literal(tag.text()));
+        }
+    }
+}

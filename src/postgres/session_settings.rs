@@ -1,0 +1,264 @@
+//! The settings with which a session begins, by its purpose. They travel in the start-up packet: that costs no round
+//! trip, and `RESET ALL` returns to them.
+//!
+//! The later of two settings wins. Ours come first, then those of the user's URL, then those that must hold: no option
+//! can make a plan write.
+
+use super::target::DatabaseTarget;
+use std::time::Duration;
+
+/// The settings of every session of ours. A tool's sessions have other ones: how they treat strings and idle times is
+/// between the tool and the database.
+const OWN: [(&str, &str); 3] = [
+    // Our session may have to wait for other sessions longer than the database lets one be idle. (Since PostgreSQL 14.)
+    ("idle_session_timeout", "0"),
+    CONNECTION_CHECK,
+    // PostgreSQL's default, by which SQL text is split into statements.
+    ("standard_conforming_strings", "on"),
+];
+
+/// The setting that ends a statement within a second if its client is gone.
+const CONNECTION_CHECK: (&str, &str) = ("client_connection_check_interval", "1000");
+
+/// The settings that end an idle session within a minute if its client is gone. Only the sessions that hold the run
+/// lock have them, because all other runs wait for these.
+const KEEPALIVES: [(&str, &str); 3] =
+    [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
+
+/// PL/pgSQL that disables a `transaction_timeout` set for the database or the role: the inputs `timeout` and
+/// `statement-timeout` set the limits instead. It can't be a start-up setting, because servers before PostgreSQL 17
+/// reject an unknown one. (The inner condition costs 2 ms, as each block is planned anew.)
+pub const DISABLE_TRANSACTION_TIMEOUT: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
+    IF EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
+    AND s.source OPERATOR(pg_catalog.<>) 'client') \
+    THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; END IF; ";
+
+/// The settings of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// The server keeps 63 bytes at most; see [`super::run_lock::application_name`].
+    pub application_name: String,
+    /// Ours, by name; those of the URL or the client win over them.
+    defaults: Vec<(String, String)>,
+    /// `options` of the user's URL.
+    user_options: String,
+    /// Settings behind all others, so that none of those can override them.
+    enforced: Vec<(String, String)>,
+}
+
+/// The time limits of a session's statements; zero is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatementTimeouts {
+    /// The limit of each wait for a lock.
+    pub lock: Duration,
+    /// The limit of each statement.
+    pub statement: Duration,
+}
+
+impl SessionSettings {
+    /// Creates settings that set nothing but the name.
+    #[must_use]
+    pub fn named(application_name: impl Into<String>) -> Self {
+        let (defaults, user_options, enforced) = (Vec::new(), String::new(), Vec::new());
+        Self { application_name: application_name.into(), defaults, user_options, enforced }
+    }
+
+    /// Creates the settings of the session that holds the run lock and applies files. It may be idle in a transaction
+    /// for ten minutes: longer than it takes to send any file, and an end to a run that hangs.
+    #[must_use]
+    pub fn migrating(
+        application_name: impl Into<String>,
+        timeouts: StatementTimeouts,
+        target: Option<&DatabaseTarget>,
+    ) -> Self {
+        Self::named(application_name)
+            .with_defaults(OWN)
+            .with_timeouts(timeouts)
+            .with_default("idle_in_transaction_session_timeout", "600000")
+            .with_defaults(KEEPALIVES)
+            .with_options_of(target)
+    }
+
+    /// Creates the settings of the session that holds the run lock while a tool works: it can only read, so no change
+    /// can come from it. Its queries are short, but a foreign lock on a ledger must not hold them up without a limit.
+    #[must_use]
+    pub fn holding_lock(application_name: impl Into<String>, target: Option<&DatabaseTarget>) -> Self {
+        Self::named(application_name)
+            .with_defaults(OWN)
+            .with_default("lock_timeout", "5000")
+            .with_defaults(KEEPALIVES)
+            .with_options_of(target)
+            .read_only()
+    }
+
+    /// Creates the settings of the session that drops INVALID indexes. It has no time limits of ours: it waits for
+    /// other transactions by design.
+    #[must_use]
+    pub fn dropping_indexes(application_name: impl Into<String>, target: &DatabaseTarget) -> Self {
+        Self::named(application_name).with_defaults(OWN).with_options_of(Some(target))
+    }
+
+    /// Creates the settings of the session that monitors others. It can only read, its limits are short because a
+    /// failed poll is repeated, and the user's options, which are meant for the work, don't apply.
+    #[must_use]
+    pub fn monitoring(application_name: impl Into<String>) -> Self {
+        let timeouts = StatementTimeouts { lock: Duration::from_millis(200), statement: Duration::from_secs(2) };
+        Self::named(application_name).with_defaults(OWN).with_timeouts(timeouts).read_only()
+    }
+
+    /// Creates the settings of the session that runs the SQL file of a step.
+    #[must_use]
+    pub fn for_step(application_name: impl Into<String>, timeouts: StatementTimeouts, target: &DatabaseTarget) -> Self {
+        Self::named(application_name).with_defaults(OWN).with_timeouts(timeouts).with_options_of(Some(target))
+    }
+
+    /// Creates the settings that a tool's sessions get, from the proxy or from the environment. The tool reads the
+    /// user's options from the URL itself.
+    #[must_use]
+    pub fn for_tool(application_name: impl Into<String>, timeouts: StatementTimeouts) -> Self {
+        Self::named(application_name).with_timeouts(timeouts).with_defaults([CONNECTION_CHECK])
+    }
+
+    /// Makes all transactions read-only, whatever the other settings are.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.enforced.push(("default_transaction_read_only".to_owned(), "on".to_owned()));
+        self
+    }
+
+    /// Adds a setting of ours.
+    #[must_use]
+    pub fn with_default(self, name: &str, value: &str) -> Self {
+        self.with_defaults([(name, value)])
+    }
+
+    fn with_defaults<const COUNT: usize>(mut self, settings: [(&str, &str); COUNT]) -> Self {
+        self.defaults.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self
+    }
+
+    fn with_timeouts(self, timeouts: StatementTimeouts) -> Self {
+        let millis = |limit: Duration| limit.as_millis().to_string();
+        self.with_default("lock_timeout", &millis(timeouts.lock))
+            .with_default("statement_timeout", &millis(timeouts.statement))
+    }
+
+    fn with_options_of(mut self, target: Option<&DatabaseTarget>) -> Self {
+        self.user_options = target.and_then(|target| target.options.clone()).unwrap_or_default();
+        self
+    }
+
+    /// Returns all settings in the syntax of `options` in the start-up packet, and of libpq's PGOPTIONS.
+    #[must_use]
+    pub fn as_options(&self) -> String {
+        let parts = [self.default_options(), self.user_options.clone(), self.enforced_options()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns the settings that come before those of a client, in the same syntax.
+    pub(crate) fn default_options(&self) -> String {
+        encode_options(&self.defaults)
+    }
+
+    /// Returns the settings that come behind those of a client, in the same syntax.
+    pub(crate) fn enforced_options(&self) -> String {
+        encode_options(&self.enforced)
+    }
+
+    /// Returns our lock timeout; zero if there is none.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        let setting = self.defaults.iter().find(|(name, _)| name == "lock_timeout");
+        let millis = setting.and_then(|(_, millis)| millis.parse().ok());
+        Duration::from_millis(millis.unwrap_or_default())
+    }
+}
+
+/// Encodes settings as `-c name=value …`, which PostgreSQL splits at white space without a backslash before it.
+pub(crate) fn encode_options(settings: &[(String, String)]) -> String {
+    let settings: Vec<String> =
+        settings.iter().map(|(name, value)| format!("-c {}={}", escape_option(name), escape_option(value))).collect();
+    settings.join(" ")
+}
+
+fn escape_option(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii_whitespace() || letter == '\x0b' || letter == '\\' {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::SslMode;
+
+    const OURS: &str =
+        "-c idle_session_timeout=0 -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
+    const KEEPALIVES: &str = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
+    const LIMITS: &str = "-c lock_timeout=4000 -c statement_timeout=60000";
+    const MIGRATING: &str = "-c idle_in_transaction_session_timeout=600000";
+    const USERS: &str = "-c default_transaction_read_only=off";
+    const READ_ONLY: &str = "-c default_transaction_read_only=on";
+
+    fn target() -> DatabaseTarget {
+        DatabaseTarget {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "app".to_owned(),
+            password: None,
+            name: "shop".to_owned(),
+            sslmode: SslMode::Require,
+            ca: None,
+            options: Some(USERS.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_session_gets_the_settings_of_its_purpose_and_read_only_comes_last() {
+        let target = target();
+        let some = Some(&target);
+        let limits = StatementTimeouts { lock: Duration::from_secs(4), statement: Duration::from_secs(60) };
+        for (settings, expected) in [
+            (SessionSettings::named("we"), &[][..]),
+            (SessionSettings::migrating("we", limits, some), &[OURS, LIMITS, MIGRATING, KEEPALIVES, USERS]),
+            (
+                SessionSettings::migrating("we", limits, some).read_only(),
+                &[OURS, LIMITS, MIGRATING, KEEPALIVES, USERS, READ_ONLY],
+            ),
+            (SessionSettings::holding_lock("we", some), &[OURS, "-c lock_timeout=5000", KEEPALIVES, USERS, READ_ONLY]),
+            (SessionSettings::holding_lock("we", None), &[OURS, "-c lock_timeout=5000", KEEPALIVES, READ_ONLY]),
+            (SessionSettings::dropping_indexes("we", &target), &[OURS, USERS]),
+            (SessionSettings::monitoring("we"), &[OURS, "-c lock_timeout=200 -c statement_timeout=2000", READ_ONLY]),
+            (SessionSettings::for_step("we", limits, &target), &[OURS, LIMITS, USERS]),
+            (SessionSettings::for_tool("we", limits), &[LIMITS, "-c client_connection_check_interval=1000"]),
+            (
+                SessionSettings::for_tool("we", limits).read_only(),
+                &[LIMITS, "-c client_connection_check_interval=1000", READ_ONLY],
+            ),
+        ] {
+            assert_eq!((settings.as_options(), settings.application_name.as_str()), (expected.join(" "), "we"));
+        }
+    }
+
+    #[test]
+    fn the_settings_around_those_of_a_client_are_separate() {
+        let timeouts = StatementTimeouts { lock: Duration::from_millis(1_500), statement: Duration::ZERO };
+        let settings = SessionSettings::for_tool("we", timeouts).read_only();
+        let defaults = "-c lock_timeout=1500 -c statement_timeout=0 -c client_connection_check_interval=1000";
+        assert_eq!((settings.default_options().as_str(), settings.enforced_options().as_str()), (defaults, READ_ONLY));
+        assert_eq!(settings.lock_timeout(), timeouts.lock);
+        assert_eq!(SessionSettings::named("we").lock_timeout(), Duration::ZERO);
+    }
+
+    #[test]
+    fn escapes_settings_as_the_server_unescapes_them() {
+        let settings = [("lock_timeout", "5000"), ("search_path", "a b,\\c\t\x0b")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(encode_options(&settings), "-c lock_timeout=5000 -c search_path=a\\ b,\\\\c\\\t\\\x0b");
+        assert_eq!(encode_options(&[]), "");
+    }
+}
