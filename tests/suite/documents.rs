@@ -51,17 +51,15 @@ fn indented(document: &str) -> Vec<String> {
     blocks.map(|block| block.lines().map(|line| format!("{}\n", line.trim_start())).collect()).collect()
 }
 
+/// Returns the secrets and variables of a reader's environment.
 fn secrets(lab: &Lab, known_hosts: &str) -> Context {
-    let mut context = Context::new();
-    for (name, value) in [
-        ("SSH_HOST", format!("{}@127.0.0.1:{}", lab.bastion.user(), lab.bastion.port)),
-        ("SSH_PRIVATE_KEY", lab.bastion.key().expose().to_owned()),
-        ("SSH_KNOWN_HOSTS", known_hosts.to_owned()),
-        ("DATABASE_URL", lab.database.url()),
-    ] {
-        context.insert(format!("secrets.{name}"), value);
-    }
-    context
+    let values = [
+        ("secrets.SSH_HOST", format!("{}@127.0.0.1:{}", lab.bastion.user(), lab.bastion.port)),
+        ("secrets.SSH_PRIVATE_KEY", lab.bastion.key().expose().to_owned()),
+        ("vars.SSH_KNOWN_HOSTS", known_hosts.to_owned()),
+        ("secrets.DATABASE_URL", lab.database.url()),
+    ];
+    values.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
@@ -105,20 +103,51 @@ fn the_steps_of_the_readme_apply_a_first_migration() {
     applies_both_files(step(&lab, &with, &secrets(&lab, &line.expect("the log has the line to paste"))).run());
 }
 
+/// Returns the step of a job of a building block, called with these inputs and the secrets of a reader.
+fn called_step<'a>(lab: &'a Lab, block: &str, job: &str, inputs: &[(&str, &str)]) -> Action<'a> {
+    let text = read(&format!(".github/workflows/{block}"));
+    let workflow: Value = serde_yaml::from_str(&text).unwrap();
+    let called = &workflow["on"]["workflow_call"];
+    let names = |key: &str| called[key].as_mapping().unwrap().keys().map(|name| name.as_str().unwrap().to_owned());
+    let default = |name: &str| match &called["inputs"][name]["default"] {
+        Value::Number(number) => number.to_string(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    };
+    let mut context: Context = names("inputs").map(|name| (format!("inputs.{name}"), default(&name))).collect();
+    // A mapped secret that does not exist is empty, and so is a variable.
+    context.extend(
+        names("secrets")
+            .flat_map(|name| [format!("secrets.{name}"), format!("vars.{name}")])
+            .map(|name| (name, String::new())),
+    );
+    context.insert("steps.tool-env.outputs.names".to_owned(), String::new());
+    context.extend(pinned(lab, inputs));
+    step(lab, &with(&text, job), &context)
+}
+
 #[test]
 fn a_manual_migration_applies_what_was_planned() {
     let lab = Lab::new();
-    let with = with(&read("examples/workflows/dispatch.yml"), "migrate");
-    let inputs = |command, digest| {
-        pinned(&lab, &[("inputs.command", command), ("inputs.environment", "prod"), ("inputs.expect-plan", digest)])
-    };
-    let plan = step(&lab, &with, &inputs("plan", "")).run();
+    let workflow: Value = serde_yaml::from_str(&read("examples/workflows/dispatch.yml")).unwrap();
+    let call = &workflow["jobs"]["migrate"];
+    assert!(call["uses"].as_str().unwrap().contains("/.github/workflows/migrate.yml@"));
+    for name in ["command", "environment", "expect-plan"] {
+        assert_eq!(call["with"][name].as_str(), Some(format!("${{{{ inputs.{name} }}}}").as_str()));
+    }
+    let environment = ("inputs.environment", "prod");
+    let read_only = |command| called_step(&lab, "migrate.yml", "plan", &[environment, ("inputs.command", command)]);
+    let plan = read_only("plan").run();
     let digest = plan.outputs["plan-digest"].clone();
     plan.has_pending().pending(NAMES).done();
-    let other = step(&lab, &with, &inputs("migrate", &digest)).file("migrations/0003_late.sql", "select 1;\n").run();
+    let migrate = || {
+        let approved = ("needs.plan.outputs.plan-digest", digest.as_str());
+        called_step(&lab, "migrate.yml", "migrate", &[environment, ("inputs.command", "migrate"), approved])
+    };
+    let other = migrate().file("migrations/0003_late.sql", "select 1;\n").run();
     other.fails("plan-changed", 5).pending([NAMES[0], NAMES[1], "0003_late"]).done();
-    applies_both_files(step(&lab, &with, &inputs("migrate", &digest)).run());
-    step(&lab, &with, &inputs("verify", "")).run().succeeds().done();
+    read_only("migrate").run().has_pending().pending(NAMES).done();
+    applies_both_files(migrate().run());
+    read_only("verify").run().succeeds().done();
 }
 
 #[test]
@@ -133,12 +162,20 @@ fn the_approved_plan_is_migrated() {
 }
 
 #[test]
-fn the_reusable_workflow_passes_its_inputs() {
+fn the_building_blocks_pass_their_inputs() {
     let lab = Lab::new();
-    let with = with(&read("examples/workflows/reusable.yml"), "migrate");
-    let inputs = |command| pinned(&lab, &[("inputs.command", command), ("inputs.environment", "prod")]);
-    step(&lab, &with, &inputs("status")).run().has_pending().pending(NAMES).done();
-    applies_both_files(step(&lab, &with, &inputs("migrate")).run());
+    let inputs = [
+        ("inputs.environment", "prod"),
+        ("inputs.migrations", "db/migrations"),
+        ("inputs.database", lab.database.name()),
+    ];
+    let plan = |command| called_step(&lab, "plan.yml", "plan", &[&inputs[..], &[("inputs.command", command)]].concat());
+    plan("status").run().has_pending().pending(NAMES).done();
+    let planned = plan("plan").run();
+    let digest = planned.outputs["plan-digest"].clone();
+    planned.has_pending().pending(NAMES).done();
+    let approved = [&inputs[..], &[("needs.plan.outputs.plan-digest", digest.as_str())]].concat();
+    applies_both_files(called_step(&lab, "migrate.yml", "migrate", &approved).run());
 }
 
 #[test]
@@ -147,8 +184,12 @@ fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
     let [workflow, config] =
         fenced(&read("docs/inputs.md"), "yaml").try_into().expect("a step and a configuration file");
     let steps: Value = serde_yaml::from_str(&workflow).unwrap();
-    let variables = pinned(&lab, &[("vars.SSH_KNOWN_HOSTS", &lab.bastion.known_hosts_line())]);
-    step(&lab, &steps[0]["with"], &variables).input("command", "plan").run().has_pending().pending(NAMES).done();
+    step(&lab, &steps[0]["with"], &pinned(&lab, &[]))
+        .input("command", "plan")
+        .run()
+        .has_pending()
+        .pending(NAMES)
+        .done();
 
     let mut secrets: Value = with(&read("examples/workflows/migrate.yml"), "migrate");
     secrets.as_mapping_mut().unwrap().remove("ssh-host");
@@ -181,7 +222,6 @@ fn the_steps_for_a_server_apply_its_migrations() {
         let context: Context = [
             ("secrets.SSH_HOST", host.as_str()),
             ("secrets.SSH_PRIVATE_KEY", key.expose()),
-            ("secrets.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
             ("vars.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -234,7 +274,7 @@ fn steps_read_outputs_that_exist() {
 fn every_workflow_snippet_in_the_documents_is_yaml_and_uses_existing_inputs() {
     let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
     let (mut snippets, mut wrong) = (0, Vec::new());
-    let pages = ["inputs", "outputs", "executors", "steps", "tools"].map(|page| format!("docs/{page}.md"));
+    let pages = ["inputs", "outputs", "executors", "steps", "tools", "workflows"].map(|page| format!("docs/{page}.md"));
     for document in pages.iter().map(String::as_str).chain(["README.md"]) {
         for block in fenced(&read(document), "yaml") {
             let snippet: Value =
