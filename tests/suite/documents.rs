@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 2] = [
     ("0002_add_email", "alter table users add email text;\n"),
 ];
 
-const NAMES: [&str; 2] = [FILES[0].0, FILES[1].0];
+pub(crate) const NAMES: [&str; 2] = [FILES[0].0, FILES[1].0];
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -62,19 +62,19 @@ fn secrets(lab: &Lab, known_hosts: &str) -> Context {
     values.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
+pub(crate) fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
     let mut context = secrets(lab, &lab.bastion.known_hosts_line());
     context.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     context
 }
 
 /// Returns `with:` of our step in this job.
-fn with(workflow: &str, job: &str) -> Value {
+pub(crate) fn with(workflow: &str, job: &str) -> Value {
     our_step(workflow, job)["with"].clone()
 }
 
 /// Creates the step as the runner starts it: inputs that are missing in `with:` have their defaults.
-fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
+pub(crate) fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
     let step = FILES.iter().fold(Action::direct(lab).input("database-url", ""), |step, (name, sql)| {
         step.file(&format!("migrations/{name}.sql"), sql).file(&format!("db/migrations/{name}.sql"), sql)
     });
@@ -84,7 +84,7 @@ fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
     })
 }
 
-fn applies_both_files(finished: Finished) {
+pub(crate) fn applies_both_files(finished: Finished) {
     finished.succeeds().applied(NAMES).done();
 }
 
@@ -103,53 +103,6 @@ fn the_steps_of_the_readme_apply_a_first_migration() {
     applies_both_files(step(&lab, &with, &secrets(&lab, &line.expect("the log has the line to paste"))).run());
 }
 
-/// Returns the step of a job of a building block, called with these inputs and the secrets of a reader.
-fn called_step<'a>(lab: &'a Lab, block: &str, job: &str, inputs: &[(&str, &str)]) -> Action<'a> {
-    let text = read(&format!(".github/workflows/{block}"));
-    let workflow: Value = serde_yaml::from_str(&text).unwrap();
-    let called = &workflow["on"]["workflow_call"];
-    let names = |key: &str| called[key].as_mapping().unwrap().keys().map(|name| name.as_str().unwrap().to_owned());
-    let default = |name: &str| match &called["inputs"][name]["default"] {
-        Value::Number(number) => number.to_string(),
-        other => other.as_str().unwrap_or_default().to_owned(),
-    };
-    let mut context: Context = names("inputs").map(|name| (format!("inputs.{name}"), default(&name))).collect();
-    // A mapped secret that does not exist is empty, and so is a variable.
-    context.extend(
-        names("secrets")
-            .flat_map(|name| [format!("secrets.{name}"), format!("vars.{name}")])
-            .map(|name| (name, String::new())),
-    );
-    context.insert("steps.tool-env.outputs.names".to_owned(), String::new());
-    context.extend(pinned(lab, inputs));
-    step(lab, &with(&text, job), &context)
-}
-
-#[test]
-fn a_manual_migration_applies_what_was_planned() {
-    let lab = Lab::new();
-    let workflow: Value = serde_yaml::from_str(&read("examples/workflows/dispatch.yml")).unwrap();
-    let call = &workflow["jobs"]["migrate"];
-    assert!(call["uses"].as_str().unwrap().contains("/.github/workflows/migrate.yml@"));
-    for name in ["command", "environment", "expect-plan"] {
-        assert_eq!(call["with"][name].as_str(), Some(format!("${{{{ inputs.{name} }}}}").as_str()));
-    }
-    let environment = ("inputs.environment", "prod");
-    let read_only = |command| called_step(&lab, "migrate.yml", "plan", &[environment, ("inputs.command", command)]);
-    let plan = read_only("plan").run();
-    let digest = plan.outputs["plan-digest"].clone();
-    plan.has_pending().pending(NAMES).done();
-    let migrate = || {
-        let approved = ("needs.plan.outputs.plan-digest", digest.as_str());
-        called_step(&lab, "migrate.yml", "migrate", &[environment, ("inputs.command", "migrate"), approved])
-    };
-    let other = migrate().file("migrations/0003_late.sql", "select 1;\n").run();
-    other.fails("plan-changed", 5).pending([NAMES[0], NAMES[1], "0003_late"]).done();
-    read_only("migrate").run().has_pending().pending(NAMES).done();
-    applies_both_files(migrate().run());
-    read_only("verify").run().succeeds().done();
-}
-
 #[test]
 fn the_approved_plan_is_migrated() {
     let lab = Lab::new();
@@ -159,23 +112,6 @@ fn the_approved_plan_is_migrated() {
     plan.has_pending().pending(NAMES).done();
     let context = pinned(&lab, &[("needs.plan.outputs.plan-digest", &digest)]);
     applies_both_files(step(&lab, &with(&workflow, "migrate"), &context).run());
-}
-
-#[test]
-fn the_building_blocks_pass_their_inputs() {
-    let lab = Lab::new();
-    let inputs = [
-        ("inputs.environment", "prod"),
-        ("inputs.migrations", "db/migrations"),
-        ("inputs.database", lab.database.name()),
-    ];
-    let plan = |command| called_step(&lab, "plan.yml", "plan", &[&inputs[..], &[("inputs.command", command)]].concat());
-    plan("status").run().has_pending().pending(NAMES).done();
-    let planned = plan("plan").run();
-    let digest = planned.outputs["plan-digest"].clone();
-    planned.has_pending().pending(NAMES).done();
-    let approved = [&inputs[..], &[("needs.plan.outputs.plan-digest", digest.as_str())]].concat();
-    applies_both_files(called_step(&lab, "migrate.yml", "migrate", &approved).run());
 }
 
 #[test]
@@ -198,7 +134,7 @@ fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
 }
 
 /// Migrations of the lab's project on a server.
-const SERVER_MIGRATIONS: [&str; 5] = [
+pub(crate) const SERVER_MIGRATIONS: [&str; 5] = [
     "carriers.0001_initial",
     "suppliers.0001_initial",
     "customers.0001_initial",

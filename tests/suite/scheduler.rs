@@ -8,7 +8,7 @@ use queue::{GateOrder, Scheduler};
 use serde_json::Value as Json;
 use serde_yaml::Value;
 use std::{collections::BTreeSet, fs, path::Path};
-use unit::{Effect, Library, Trigger, Unit};
+use unit::{CommandEffect, Library, Trigger, Unit};
 
 /// The README's first workflow has no room for a group: there the lock in the database puts the runs in order.
 const WITHOUT_GROUP: &str = "examples/workflows/migrate.yml";
@@ -81,9 +81,9 @@ impl Runs {
             assert!(alone.is_over(number), "{}: a run alone does not end", run.name);
             runs.faults.extend(alone.faults());
             let effects = alone.succeeded(number);
-            if effects.contains(&Effect::Writes) {
+            if effects.contains(&CommandEffect::Writes) {
                 runs.writing.push(run);
-            } else if effects.contains(&Effect::Reads) {
+            } else if effects.contains(&CommandEffect::Reads) {
                 runs.reading.push(run);
             }
         }
@@ -129,7 +129,7 @@ fn below(unit: &Unit) -> Vec<&Unit> {
 fn reviewed(runs: &Runs) -> BTreeSet<String> {
     let units: Vec<&Unit> = runs.writing.iter().flat_map(below).collect();
     let named = |unit: &&&Unit| unit.environment.as_ref().is_some_and(|name| name.ends_with("-approval"));
-    let writes = |unit: &&&Unit| unit.effect == Effect::Writes;
+    let writes = |unit: &&&Unit| unit.effect == CommandEffect::Writes;
     let has_gate = units.iter().any(|unit| named(&unit));
     let chosen = units.iter().filter(|unit| if has_gate { named(unit) } else { writes(unit) });
     chosen.filter_map(|unit| unit.environment.clone()).collect()
@@ -195,7 +195,7 @@ impl Watched {
 
     /// Expects that a run has written, and that the reviewers were asked once.
     fn has_written(&mut self, run: usize) {
-        if !self.scheduler.succeeded(run).contains(&Effect::Writes) {
+        if !self.scheduler.succeeded(run).contains(&CommandEffect::Writes) {
             self.found.insert(format!("run {run} has not migrated"));
         }
         if self.scheduler.reviews(run).is_empty() {

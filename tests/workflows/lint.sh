@@ -30,7 +30,12 @@ lay_out() {
     # A directory `.git` makes it one for jactionlint.
     mkdir -p "$1/.github/workflows" "$1/.git"
     cp "${own[@]}" "$1/.github/workflows/"
-    local example
+    local block example
+    # As docs/workflows.md describes it for GitHub Enterprise Server.
+    for block in plan migrate; do
+        sed -e 's|uses: \$/|uses: bastion-migrate/bastion-migrate@v0|' -e '/queue: max/d' \
+            ".github/workflows/$block.yml" >"$1/.github/workflows/enterprise-$block.yml"
+    done
     for example in "${examples[@]}"; do
         sed -E -e 's|bastion-migrate/bastion-migrate/(\.github/workflows/[a-z]+\.yml)@v0|./\1|' \
             -e 's|bastion-migrate/bastion-migrate@v0|$/|' "$example" >"$1/.github/workflows/example-$(basename "$example")"

@@ -1,7 +1,7 @@
 //! The scheduler of GitHub Actions as rules: needs, conditions, concurrency groups and reviews of environments. Nothing
 //! happens by itself but what needs no decision; a test ends jobs and gives reviews.
 
-use super::unit::{ConcurrencyGroup, Effect, Unit};
+use super::unit::{CommandEffect, ConcurrencyGroup, Unit};
 use crate::expression::is_met;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,15 +16,15 @@ pub(crate) enum GateOrder {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gate {
+enum JobGate {
     Review,
     Group,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Progress {
+enum UnitProgress {
     Blocked,
-    At(Gate),
+    At(JobGate),
     Running,
     Ended(&'static str),
 }
@@ -35,7 +35,7 @@ struct Scheduled {
     run: usize,
     parent: Option<usize>,
     children: Vec<usize>,
-    progress: Progress,
+    progress: UnitProgress,
     passed: BTreeSet<&'static str>,
 }
 
@@ -81,7 +81,7 @@ impl Scheduler {
 
     fn add(&mut self, unit: &Unit, parent: Option<usize>) -> usize {
         let place = self.units.len();
-        let (progress, passed) = (Progress::Blocked, BTreeSet::new());
+        let (progress, passed) = (UnitProgress::Blocked, BTreeSet::new());
         self.units.push(Scheduled {
             unit: unit.clone(),
             run: self.runs,
@@ -97,7 +97,7 @@ impl Scheduler {
 
     /// Ends every running job but those that write.
     pub(crate) fn end_all_but_writers(&mut self) {
-        while let Some(place) = self.running(|effect| effect != Effect::Writes).first() {
+        while let Some(place) = self.running(|effect| effect != CommandEffect::Writes).first() {
             self.end(*place, "success");
             self.settle();
         }
@@ -105,7 +105,7 @@ impl Scheduler {
 
     /// Ends the running jobs that write; returns whether there were any.
     pub(crate) fn end_writers(&mut self) -> bool {
-        let writers = self.running(|effect| effect == Effect::Writes);
+        let writers = self.running(|effect| effect == CommandEffect::Writes);
         for place in &writers {
             self.end(*place, "success");
         }
@@ -115,18 +115,18 @@ impl Scheduler {
 
     /// Gives the review that a run waits for; returns whether it waited for one.
     pub(crate) fn review(&mut self, run: usize) -> bool {
-        let waits = |unit: &Scheduled| unit.run == run && unit.progress == Progress::At(Gate::Review);
+        let waits = |unit: &Scheduled| unit.run == run && unit.progress == UnitProgress::At(JobGate::Review);
         let waiting: Vec<usize> = (0..self.units.len()).filter(|place| waits(&self.units[*place])).collect();
         for place in &waiting {
-            self.pass(*place, Gate::Review);
+            self.pass(*place, JobGate::Review);
         }
         self.settle();
         !waiting.is_empty()
     }
 
     /// Returns the running jobs that write to a database, or those that don't.
-    fn running(&self, is_wanted: impl Fn(Effect) -> bool) -> Vec<usize> {
-        let is_running = |unit: &Scheduled| unit.progress == Progress::Running && unit.children.is_empty();
+    fn running(&self, is_wanted: impl Fn(CommandEffect) -> bool) -> Vec<usize> {
+        let is_running = |unit: &Scheduled| unit.progress == UnitProgress::Running && unit.children.is_empty();
         let places = (0..self.units.len()).filter(|place| is_running(&self.units[*place]));
         places.filter(|place| is_wanted(self.units[*place].unit.effect)).collect()
     }
@@ -134,7 +134,7 @@ impl Scheduler {
     /// Does everything that needs no decision.
     fn settle(&mut self) {
         while let Some(place) = (0..self.units.len()).find(|place| self.is_due(*place)) {
-            if self.units[place].progress == Progress::Running {
+            if self.units[place].progress == UnitProgress::Running {
                 let results = self.results(place);
                 let worst =
                     ["cancelled", "failure"].into_iter().find(|bad| results.values().any(|result| result == bad));
@@ -150,14 +150,14 @@ impl Scheduler {
     /// Returns whether a unit can start, or all of its children have ended.
     fn is_due(&self, place: usize) -> bool {
         let unit = &self.units[place];
-        let has_ended = |place: &usize| matches!(self.units[*place].progress, Progress::Ended(_));
+        let has_ended = |place: &usize| matches!(self.units[*place].progress, UnitProgress::Ended(_));
         match unit.progress {
-            Progress::Blocked => {
-                let parent_runs = unit.parent.is_none_or(|parent| self.units[parent].progress == Progress::Running);
+            UnitProgress::Blocked => {
+                let parent_runs = unit.parent.is_none_or(|parent| self.units[parent].progress == UnitProgress::Running);
                 parent_runs && self.needed(place).iter().all(has_ended)
             }
-            Progress::Running => !unit.children.is_empty() && unit.children.iter().all(has_ended),
-            Progress::At(_) | Progress::Ended(_) => false,
+            UnitProgress::Running => !unit.children.is_empty() && unit.children.iter().all(has_ended),
+            UnitProgress::At(_) | UnitProgress::Ended(_) => false,
         }
     }
 
@@ -170,9 +170,9 @@ impl Scheduler {
     /// Returns the results of the jobs that a job needs, or of the jobs of a run.
     fn results(&self, place: usize) -> BTreeMap<String, String> {
         let unit = &self.units[place];
-        let of = if unit.progress == Progress::Running { unit.children.clone() } else { self.needed(place) };
+        let of = if unit.progress == UnitProgress::Running { unit.children.clone() } else { self.needed(place) };
         let result = |place: usize| match self.units[place].progress {
-            Progress::Ended(result) => Some((self.units[place].unit.name.clone(), result.to_owned())),
+            UnitProgress::Ended(result) => Some((self.units[place].unit.name.clone(), result.to_owned())),
             _ => None,
         };
         of.into_iter().filter_map(result).collect()
@@ -187,22 +187,22 @@ impl Scheduler {
     /// Takes a unit to its next gate, or starts it.
     fn approach(&mut self, place: usize) {
         let gates = match self.order {
-            GateOrder::ReviewFirst => [Gate::Review, Gate::Group],
-            GateOrder::GroupFirst => [Gate::Group, Gate::Review],
+            GateOrder::ReviewFirst => [JobGate::Review, JobGate::Group],
+            GateOrder::GroupFirst => [JobGate::Group, JobGate::Review],
         };
         let scheduled = &self.units[place];
         let next = gates.into_iter().find(|gate| !scheduled.passed.contains(gate.name()));
         let group = scheduled.unit.group.clone();
         let environment = scheduled.unit.environment.clone().filter(|name| self.reviewed.contains(name));
         match (next, group, environment) {
-            (None, ..) => self.units[place].progress = Progress::Running,
-            (Some(Gate::Group), Some(group), _) => self.line_up(place, &group),
-            (Some(Gate::Review), _, Some(environment)) => self.ask_for_review(place, environment),
+            (None, ..) => self.units[place].progress = UnitProgress::Running,
+            (Some(JobGate::Group), Some(group), _) => self.line_up(place, &group),
+            (Some(JobGate::Review), _, Some(environment)) => self.ask_for_review(place, environment),
             (Some(gate), ..) => self.pass(place, gate),
         }
     }
 
-    fn pass(&mut self, place: usize, gate: Gate) {
+    fn pass(&mut self, place: usize, gate: JobGate) {
         self.units[place].passed.insert(gate.name());
         self.approach(place);
     }
@@ -212,13 +212,13 @@ impl Scheduler {
         let run = self.units[place].run;
         let is_asked = self.units.iter().any(|unit| {
             unit.run == run
-                && unit.progress == Progress::At(Gate::Review)
+                && unit.progress == UnitProgress::At(JobGate::Review)
                 && unit.unit.environment.as_ref() == Some(&environment)
         });
         if !is_asked {
             self.reviews.push((run, environment));
         }
-        self.units[place].progress = Progress::At(Gate::Review);
+        self.units[place].progress = UnitProgress::At(JobGate::Review);
     }
 
     fn line_up(&mut self, place: usize, group: &ConcurrencyGroup) {
@@ -226,14 +226,14 @@ impl Scheduler {
         let holder = line.holder;
         let Some(holder) = holder else {
             line.holder = Some(place);
-            return self.pass(place, Gate::Group);
+            return self.pass(place, JobGate::Group);
         };
         let evicted: Vec<usize> = if group.has_long_queue { Vec::new() } else { line.pending.drain(..).collect() };
         if line.pending.len() >= LONGEST_QUEUE || self.ancestors(place).contains(&holder) {
             return self.cancel(place, "its own run holds its group, or the queue is full");
         }
         evicted.into_iter().for_each(|evicted| self.cancel(evicted, "a newer one waits for the group"));
-        self.units[place].progress = Progress::At(Gate::Group);
+        self.units[place].progress = UnitProgress::At(JobGate::Group);
         self.lines.entry(group.name.clone()).or_default().pending.push_back(place);
         if group.cancels_running {
             self.cancel(holder, "a newer one takes the group");
@@ -252,18 +252,18 @@ impl Scheduler {
     /// Ends a unit with everything in it, and lets the next one into its group.
     fn end(&mut self, place: usize, result: &'static str) {
         for child in self.units[place].children.clone() {
-            if !matches!(self.units[child].progress, Progress::Ended(_)) {
+            if !matches!(self.units[child].progress, UnitProgress::Ended(_)) {
                 self.end(child, result);
             }
         }
-        self.units[place].progress = Progress::Ended(result);
+        self.units[place].progress = UnitProgress::Ended(result);
         let Some(group) = self.units[place].unit.group.clone() else { return };
         let line = self.lines.entry(group.name).or_default();
         line.pending.retain(|pending| *pending != place);
         if line.holder == Some(place) {
             line.holder = line.pending.pop_front();
             if let Some(next) = line.holder {
-                self.pass(next, Gate::Group);
+                self.pass(next, JobGate::Group);
             }
         }
     }
@@ -273,7 +273,7 @@ impl Scheduler {
     }
 }
 
-impl Gate {
+impl JobGate {
     fn name(self) -> &'static str {
         match self {
             Self::Review => "review",
@@ -294,7 +294,8 @@ impl Scheduler {
                 if unapproved {
                     found.push(format!("{} waits in `{name}` for an unapproved run", self.label(*pending)));
                 }
-                if self.below(*pending).into_iter().all(|place| self.units[place].unit.effect != Effect::Writes) {
+                if self.below(*pending).into_iter().all(|place| self.units[place].unit.effect != CommandEffect::Writes)
+                {
                     found.push(format!("{} reads and waits in `{name}`", self.label(*pending)));
                 }
             }
@@ -311,12 +312,12 @@ impl Scheduler {
     }
 
     fn awaits_review(&self, place: usize) -> bool {
-        self.units[place].progress == Progress::At(Gate::Review)
+        self.units[place].progress == UnitProgress::At(JobGate::Review)
     }
 
     /// Returns the environments in which jobs write at this moment, one for each job.
     pub(crate) fn written(&self) -> Vec<String> {
-        let writers = self.running(|effect| effect == Effect::Writes).into_iter();
+        let writers = self.running(|effect| effect == CommandEffect::Writes).into_iter();
         writers.map(|place| self.units[place].unit.environment.clone().unwrap_or_default()).collect()
     }
 
@@ -326,14 +327,14 @@ impl Scheduler {
     }
 
     /// Returns the jobs of a run that have ended well, with their effect.
-    pub(crate) fn succeeded(&self, run: usize) -> Vec<Effect> {
+    pub(crate) fn succeeded(&self, run: usize) -> Vec<CommandEffect> {
         let units = self.units.iter().filter(|unit| unit.run == run && unit.children.is_empty());
-        units.filter(|unit| unit.progress == Progress::Ended("success")).map(|unit| unit.unit.effect).collect()
+        units.filter(|unit| unit.progress == UnitProgress::Ended("success")).map(|unit| unit.unit.effect).collect()
     }
 
     /// Returns whether the whole run has ended.
     pub(crate) fn is_over(&self, run: usize) -> bool {
         let mut units = self.units.iter().filter(|unit| unit.run == run);
-        units.all(|unit| matches!(unit.progress, Progress::Ended(_)))
+        units.all(|unit| matches!(unit.progress, UnitProgress::Ended(_)))
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct ConcurrencyGroup {
 
 /// The effect of a job's command on the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
+pub(crate) enum CommandEffect {
     None,
     Reads,
     Writes,
@@ -49,7 +49,7 @@ pub(crate) struct Unit {
     pub(crate) condition: Option<String>,
     pub(crate) group: Option<ConcurrencyGroup>,
     pub(crate) environment: Option<String>,
-    pub(crate) effect: Effect,
+    pub(crate) effect: CommandEffect,
     pub(crate) children: Vec<Self>,
     scope: Scope,
 }
@@ -74,7 +74,7 @@ impl Unit {
             condition: None,
             group,
             environment: None,
-            effect: Effect::None,
+            effect: CommandEffect::None,
             children,
             scope,
         }
@@ -193,9 +193,9 @@ fn group(concurrency: &Value, scope: &Scope) -> Option<ConcurrencyGroup> {
 
 /// Returns the strongest effect of the job's steps that use the action. The database of `services:` ends with the job. A
 /// tunnel is as good as a migration, unless its environment is for a role that may only read.
-fn effect(job: &Value, environment: Option<&str>, scope: &Scope) -> Effect {
+fn effect(job: &Value, environment: Option<&str>, scope: &Scope) -> CommandEffect {
     if job.get("services").is_some() {
-        return Effect::None;
+        return CommandEffect::None;
     }
     let may_only_read = environment.is_some_and(|name| name.ends_with("-plan"));
     let steps = job["steps"].as_sequence().into_iter().flatten();
@@ -205,11 +205,14 @@ fn effect(job: &Value, environment: Option<&str>, scope: &Scope) -> Effect {
     });
     let commands = ours.map(|step| scope.text(step["with"]["command"].as_str().unwrap_or("migrate")));
     let effects = commands.map(|command| match command.as_str() {
-        "plan" | "status" | "verify" => Effect::Reads,
-        "tunnel" if may_only_read => Effect::Reads,
-        _ => Effect::Writes,
+        "plan" | "status" | "verify" => CommandEffect::Reads,
+        "tunnel" if may_only_read => CommandEffect::Reads,
+        _ => CommandEffect::Writes,
     });
-    effects.fold(Effect::None, |strongest, effect| if strongest == Effect::Writes { strongest } else { effect })
+    effects.fold(
+        CommandEffect::None,
+        |strongest, effect| if strongest == CommandEffect::Writes { strongest } else { effect },
+    )
 }
 
 /// Returns the combinations of a matrix: of its lists, and those that `include` adds.
