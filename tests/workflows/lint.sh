@@ -8,6 +8,8 @@ cd "${1:-$here/../..}"
 only=${2:-}
 own=(.github/workflows/*.yml)
 examples=(examples/workflows/*.yml)
+shopt -s nullglob
+actions=(action.yml */action.yml .github/actions/*/action.yml)
 failed=()
 
 # check NAME COMMAND…: runs a validator, whose output is shown only if it reports something.
@@ -55,10 +57,13 @@ layout=$(mktemp --directory)
 trap 'rm -rf "$layout"' EXIT
 echo "lint-workflows: $((${#own[@]} + ${#examples[@]})) workflows, findings of"
 check workflow-schema check-jsonschema --builtin-schema vendor.github-workflows "${own[@]}" "${examples[@]}"
-check action-schema check-jsonschema --builtin-schema vendor.github-actions action.yml
+check action-schema check-jsonschema --builtin-schema vendor.github-actions "${actions[@]}"
 # Given a directory, zizmor would leave out the examples.
+if [[ -e .github/dependabot.yml ]]; then
+    check dependabot-schema check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+fi
 check zizmor zizmor --offline --no-progress --quiet --no-ignores --strict-collection --config .github/zizmor.yml \
-    "${own[@]}" "${examples[@]}" action.yml
+    "${own[@]}" "${examples[@]}" "${actions[@]}"
 check jactionlint lint_layout "$layout"
 check shellcheck shellcheck --severity=warning "$here"/*.sh
 if ((${#failed[@]})); then
