@@ -154,28 +154,43 @@ fn a_call_gives_what_the_building_block_takes() {
     assert!(calls > 9, "{calls}");
 }
 
+/// Returns whether a job migrates; the database of `services:` ends with the job.
+fn migrates(job: &Value) -> bool {
+    let uses_ours =
+        |step: &&Value| step["uses"].as_str().is_some_and(|uses| uses == "$/" || uses.starts_with("bastion-migrate/"));
+    let mut commands = steps(job).filter(uses_ours).map(|step| step["with"]["command"].as_str().unwrap_or("migrate"));
+    commands.any(|command| command == "migrate") && job.get("services").is_none()
+}
+
 #[test]
 fn only_jobs_that_write_are_in_a_group_and_no_migration_in_it_is_dropped() {
     for path in files("examples/workflows", "yml") {
-        assert!(
-            workflow(&path).get("concurrency").is_none(),
-            "{path}: a group of the whole workflow is held by an approval"
-        );
+        assert!(workflow(&path).get("concurrency").is_none(), "{path}: an approval would hold the group");
     }
     for (name, job) in &readers_jobs() {
         let group = &job["concurrency"];
-        let commands = steps(job).filter(|step| {
-            step["uses"].as_str().is_some_and(|uses| uses == "$/" || uses.starts_with("bastion-migrate/"))
-        });
-        let commands: Vec<String> =
-            commands.map(|step| step["with"]["command"].as_str().unwrap_or("migrate").to_owned()).collect();
-        let migrates = commands.iter().any(|command| command == "migrate") && job.get("services").is_none();
-        if migrates && !name.starts_with(WITHOUT_GROUP) {
+        if migrates(job) && !name.starts_with(WITHOUT_GROUP) {
             assert!(group["group"].as_str().is_some_and(|group| group.starts_with("bastion-migrate/")), "{name}");
+        }
+        if name.ends_with(": plan") || name.ends_with(": approve") {
+            assert!(group.is_null(), "{name} writes nothing");
         }
         if group.is_mapping() {
             assert!(job.get("environment").is_some() && group["queue"] == "max", "{name}");
             assert_ne!(group["cancel-in-progress"], Value::Bool(true), "{name}");
+        }
+    }
+}
+
+/// If somebody adds reviewers to it, they are asked once.
+#[test]
+fn no_other_job_names_the_environment_of_a_migration() {
+    for path in files("examples/workflows", "yml") {
+        let jobs = jobs_of([path.clone()]);
+        for (name, job) in jobs.iter().filter(|(_, job)| migrates(job)) {
+            let others = jobs.iter().filter(|(other, _)| other != name);
+            let same = others.filter(|(_, other)| other["environment"] == job["environment"]);
+            assert_eq!(same.map(|(other, _)| other).collect::<Vec<_>>(), Vec::<&String>::new(), "{name}");
         }
     }
 }
