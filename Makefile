@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test tests no-image lint fmt demo image bench peers soak fuzz setup
+.PHONY: test tests no-image lint lint-workflows fmt demo image bench peers soak fuzz setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # A change must not fail by the luck of the draw of another: `PROPTEST_RNG_SEED=$RANDOM make test` draws anew.
@@ -25,6 +25,11 @@ tests: setup ## Lint, and the tests built.
 	else \
 		echo "make test: lint left out, clippy or rustfmt is not installed (rustup component add clippy rustfmt)"; \
 	fi
+	@if tests/workflows/install.sh; then \
+		$(MAKE) --no-print-directory lint-workflows; \
+	else \
+		echo "make test: lint-workflows left out, its validators can't be installed from PyPI"; \
+	fi
 	cargo test --locked --no-run
 
 no-image:
@@ -33,6 +38,11 @@ no-image:
 lint: ## Format and lints; a warning is an error.
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+
+lint-workflows: ## Validators for our workflows and the examples, each of which has to find its mutants; installs them from PyPI.
+	tests/workflows/install.sh
+	tests/workflows/lint.sh
+	tests/workflows/mutants.sh
 
 fmt: ## Formats the code.
 	cargo fmt

@@ -56,7 +56,7 @@ fn introduce(lab: &Lab) {
   with:
     ssh-host: {}@127.0.0.1:{}
     ssh-private-key: ${{{{ secrets.SSH_PRIVATE_KEY }}}}
-    ssh-known-hosts: ${{{{ secrets.SSH_KNOWN_HOSTS }}}}
+    ssh-known-hosts: ${{{{ vars.SSH_KNOWN_HOSTS }}}}
     database-url: ${{{{ secrets.DATABASE_URL }}}}
     database-sslmode: verify-full
     database-ca: ${{{{ vars.DATABASE_CA }}}}",

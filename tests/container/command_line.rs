@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub(crate) struct Container {
     image: &'static str,
-    /// The entrypoint of a stage other than the main one; overrides the image's own.
+    /// The entrypoint of the stage, if `action.yml` names one; overrides the image's own.
     entrypoint: Option<String>,
     pub(crate) name: String,
     /// The label that the runner puts on each of its containers.

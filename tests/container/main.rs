@@ -21,6 +21,9 @@ mod drivers;
 mod emulator;
 mod engine;
 #[cfg(test)]
+#[path = "../suite/expression.rs"]
+mod expression;
+#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod image_cancel;

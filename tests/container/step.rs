@@ -63,7 +63,7 @@ pub(crate) struct Step<'a> {
 impl<'a> Step<'a> {
     /// A step without inputs for bastion or database, and with an empty workspace.
     pub(crate) fn bare(database: &'a Database) -> Self {
-        let Manifest { inputs, env, .. } = Manifest::with_token(TOKEN);
+        let Manifest { inputs, env, entrypoint, .. } = Manifest::with_token(TOKEN);
         Self {
             database,
             layout: Layout::new(),
@@ -71,7 +71,7 @@ impl<'a> Step<'a> {
             secrets: vec![TOKEN.to_owned()],
             image: ACTION,
             args: Vec::new(),
-            entrypoint: None,
+            entrypoint,
             network: Some(database.network().public().to_owned()),
             temp: Temp::Mounted,
             socket: Socket::Present,
@@ -158,8 +158,9 @@ impl<'a> Step<'a> {
         Self { entrypoint, ..self }
     }
 
-    /// Runs another image with these arguments, to see what a step receives.
+    /// Runs another image with these arguments, by its own entrypoint, to see what a step receives.
     pub(crate) fn probe(mut self, image: &'static str, args: &[&str]) -> Self {
+        self.entrypoint = None;
         (self.image, self.args) = (image, args.iter().map(|arg| (*arg).to_owned()).collect());
         self
     }

@@ -16,13 +16,11 @@ use serde_yaml::Value;
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc};
 
 /// The application's image in the examples, without the tag.
-const IMAGES: [&str; 2] = ["registry.digitalocean.com/acme/backend", "ghcr.io/acme/shop"];
+const IMAGES: [&str; 3] =
+    ["registry.digitalocean.com/acme/backend", "ghcr.io/acme/shop", "registry.example.com/acme/shop"];
 
 /// A secret that GitHub and the action have to mask.
 const SECRET_KEY: &str = "django-insecure-0123456789";
-
-/// The expression by which a workflow chooses the command.
-const COMMAND: &str = "github.event_name == 'pull_request' && 'plan' || 'migrate'";
 
 /// Reads a file of the repository and replaces the reader's registry by the lab's.
 fn read(path: &str) -> String {
@@ -122,9 +120,9 @@ fn the_dev_workflow_comments_the_plan_on_a_pull_request_and_migrates_on_a_push()
     let database = shared().database();
     let github = Github::start_at(&database.network().gateway(), WriteAccess::Allowed);
     push(DJANGO_4_2, "dev-1");
-    let run = |command: &str| {
-        let context = extended(prefixed_context(&database, "DEV"), &[("github.sha", "1"), (COMMAND, command)]);
-        step_of_job(&database, "examples/workflows/image-dev.yml", "migrate", &context)
+    let run = |name: &str| {
+        let context = extended(prefixed_context(&database, "DEV"), &[("github.sha", "1")]);
+        step_of_job(&database, "examples/workflows/image-dev.yml", name, &context)
     };
     let plan = run("plan").on(Event::PullRequest).of_server("https://ghe.example", &github.url());
     plan.run().has_pending().pending(MIGRATIONS).done();
@@ -172,6 +170,49 @@ fn the_production_workflow_applies_only_the_approved_plan_of_the_same_image() {
     migrate("1").run().succeeds().applied(MIGRATIONS).done();
     run("plan", &reader, "1", "").run().nothing_to_do().done();
     database.sql(&format!("drop owned by reader_{0}; drop role reader_{0}", database.name()));
+}
+
+#[test]
+fn the_building_block_applies_the_planned_migrations_of_an_image() {
+    let database = shared().database();
+    push(DJANGO_5_2, "1");
+    let caller: Value = serde_yaml::from_str(&read("examples/workflows/reusable.yml")).expect("a workflow is YAML");
+    let text = read(".github/workflows/migrate.yml");
+    let block: Value = serde_yaml::from_str(&text).expect("a workflow is YAML");
+    let mut context = called_context(&block["on"]["workflow_call"]);
+    context.extend(scoped_context(&database, &database.url()));
+    let given = evaluated(&caller["jobs"]["migrate"]["with"], &extended(context.clone(), &[("github.sha", "1")]));
+    context.extend(given.into_iter().map(|(name, value)| (format!("inputs.{name}"), value)));
+    let run = |job: &str, digest: &str| {
+        let more = [
+            ("vars.DATABASE_CA", ""),
+            ("secrets.REGISTRY_USERNAME", registry::ROBOT),
+            ("secrets.REGISTRY_PASSWORD", registry::PASSWORD),
+            ("steps.tool-env.outputs.names", "SECRET_KEY"),
+            ("needs.plan.outputs.plan-digest", digest),
+        ];
+        let context = extended(context.clone(), &more);
+        step(&database, &Value::Null, &our_step(&text, job), &context).env("SECRET_KEY", SECRET_KEY).run()
+    };
+    let plan = run("plan", "");
+    let digest = plan.outputs["plan-digest"].clone();
+    plan.has_pending().pending(MIGRATIONS).done();
+    run("migrate", &digest).succeeds().applied(MIGRATIONS).done();
+}
+
+/// Returns the context of a building block that is called without inputs and secrets.
+fn called_context(called: &Value) -> Context {
+    let default = |input: &Value| match &input["default"] {
+        Value::Number(number) => number.to_string(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    };
+    let lines = |key: &str| called[key].as_mapping().cloned().unwrap_or_default();
+    let name = |name: &Value| name.as_str().expect("names are texts").to_owned();
+    let inputs = lines("inputs").into_iter().map(|(key, input)| (format!("inputs.{}", name(&key)), default(&input)));
+    let secrets = lines("secrets")
+        .into_iter()
+        .flat_map(|(key, _)| ["secrets", "vars"].map(|kind| format!("{kind}.{}", name(&key))));
+    inputs.chain(secrets.map(|name| (name, String::new()))).collect()
 }
 
 /// Creates a role that may read everything in the database and change nothing; returns its URL.

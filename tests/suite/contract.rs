@@ -161,6 +161,32 @@ fn the_image_runs_the_binary_itself() {
 }
 
 #[test]
+fn the_stages_of_the_action_start_programs_of_the_image() {
+    let (manifest, dockerfile) = (yaml("action.yml"), read("Dockerfile"));
+    let runs = manifest.get("runs").unwrap();
+    let stage =
+        |key: &str| runs.get(key).and_then(Value::as_str).unwrap_or_else(|| panic!("no `runs.{key}`")).to_owned();
+    assert!(dockerfile.contains(&format!("ENTRYPOINT [\"{}\"]", stage("entrypoint"))), "{}", stage("entrypoint"));
+    let post = stage("post-entrypoint");
+    assert!(dockerfile.contains(&format!("ln -s bastion-migrate /image{post}")), "{post}");
+}
+
+/// The listing's form refuses longer descriptions and other icons. Source: GitHub's metadata syntax for actions.
+#[test]
+fn the_marketplace_accepts_the_action() {
+    let manifest = yaml("action.yml");
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let description = text(&manifest, "description");
+    assert!((1..125).contains(&description.chars().count()), "{description}");
+    assert!(["name", "author"].iter().all(|key| !text(&manifest, key).is_empty()));
+    let branding = manifest.get("branding").unwrap();
+    let colors = ["white", "black", "yellow", "blue", "green", "orange", "red", "purple", "gray-dark"];
+    assert!(colors.contains(&text(branding, "color").as_str()), "{branding:?}");
+    // One of the Feather icons that GitHub offers.
+    assert_eq!(text(branding, "icon"), "database");
+}
+
+#[test]
 fn one_rust_version_builds_everything() {
     let version = package("rust-version");
     assert!(read("Dockerfile").contains(&format!("FROM rust:{version}-")), "Dockerfile");
@@ -346,7 +372,11 @@ fn our_own_workflows_have_minimal_permissions_and_pinned_actions() {
         assert!(permissions.is_some_and(serde_yaml::Mapping::is_empty), "{}: `permissions: {{}}`", path.display());
         for step in steps(&workflow) {
             let Some(uses) = step.get("uses").and_then(Value::as_str) else { continue };
-            assert!(is_pinned(uses) || uses.starts_with("./"), "{}: {uses} is not pinned to a commit", path.display());
+            assert!(
+                is_pinned(uses) || uses == "$/" || uses.starts_with("./"),
+                "{}: {uses} is not pinned to a commit",
+                path.display()
+            );
         }
     }
 }

@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 2] = [
     ("0002_add_email", "alter table users add email text;\n"),
 ];
 
-const NAMES: [&str; 2] = [FILES[0].0, FILES[1].0];
+pub(crate) const NAMES: [&str; 2] = [FILES[0].0, FILES[1].0];
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -51,32 +51,30 @@ fn indented(document: &str) -> Vec<String> {
     blocks.map(|block| block.lines().map(|line| format!("{}\n", line.trim_start())).collect()).collect()
 }
 
+/// Returns the secrets and variables of a reader's environment.
 fn secrets(lab: &Lab, known_hosts: &str) -> Context {
-    let mut context = Context::new();
-    for (name, value) in [
-        ("SSH_HOST", format!("{}@127.0.0.1:{}", lab.bastion.user(), lab.bastion.port)),
-        ("SSH_PRIVATE_KEY", lab.bastion.key().expose().to_owned()),
-        ("SSH_KNOWN_HOSTS", known_hosts.to_owned()),
-        ("DATABASE_URL", lab.database.url()),
-    ] {
-        context.insert(format!("secrets.{name}"), value);
-    }
-    context
+    let values = [
+        ("secrets.SSH_HOST", format!("{}@127.0.0.1:{}", lab.bastion.user(), lab.bastion.port)),
+        ("secrets.SSH_PRIVATE_KEY", lab.bastion.key().expose().to_owned()),
+        ("vars.SSH_KNOWN_HOSTS", known_hosts.to_owned()),
+        ("secrets.DATABASE_URL", lab.database.url()),
+    ];
+    values.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
+pub(crate) fn pinned(lab: &Lab, more: &[(&str, &str)]) -> Context {
     let mut context = secrets(lab, &lab.bastion.known_hosts_line());
     context.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     context
 }
 
 /// Returns `with:` of our step in this job.
-fn with(workflow: &str, job: &str) -> Value {
+pub(crate) fn with(workflow: &str, job: &str) -> Value {
     our_step(workflow, job)["with"].clone()
 }
 
 /// Creates the step as the runner starts it: inputs that are missing in `with:` have their defaults.
-fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
+pub(crate) fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
     let step = FILES.iter().fold(Action::direct(lab).input("database-url", ""), |step, (name, sql)| {
         step.file(&format!("migrations/{name}.sql"), sql).file(&format!("db/migrations/{name}.sql"), sql)
     });
@@ -86,7 +84,7 @@ fn step<'a>(lab: &'a Lab, with: &Value, context: &Context) -> Action<'a> {
     })
 }
 
-fn applies_both_files(finished: Finished) {
+pub(crate) fn applies_both_files(finished: Finished) {
     finished.succeeds().applied(NAMES).done();
 }
 
@@ -106,22 +104,6 @@ fn the_steps_of_the_readme_apply_a_first_migration() {
 }
 
 #[test]
-fn a_manual_migration_applies_what_was_planned() {
-    let lab = Lab::new();
-    let with = with(&read("examples/workflows/dispatch.yml"), "migrate");
-    let inputs = |command, digest| {
-        pinned(&lab, &[("inputs.command", command), ("inputs.environment", "prod"), ("inputs.expect-plan", digest)])
-    };
-    let plan = step(&lab, &with, &inputs("plan", "")).run();
-    let digest = plan.outputs["plan-digest"].clone();
-    plan.has_pending().pending(NAMES).done();
-    let other = step(&lab, &with, &inputs("migrate", &digest)).file("migrations/0003_late.sql", "select 1;\n").run();
-    other.fails("plan-changed", 5).pending([NAMES[0], NAMES[1], "0003_late"]).done();
-    applies_both_files(step(&lab, &with, &inputs("migrate", &digest)).run());
-    step(&lab, &with, &inputs("verify", "")).run().succeeds().done();
-}
-
-#[test]
 fn the_approved_plan_is_migrated() {
     let lab = Lab::new();
     let workflow = read("examples/workflows/approve.yml");
@@ -133,22 +115,17 @@ fn the_approved_plan_is_migrated() {
 }
 
 #[test]
-fn the_reusable_workflow_passes_its_inputs() {
-    let lab = Lab::new();
-    let with = with(&read("examples/workflows/reusable.yml"), "migrate");
-    let inputs = |command| pinned(&lab, &[("inputs.command", command), ("inputs.environment", "prod")]);
-    step(&lab, &with, &inputs("status")).run().has_pending().pending(NAMES).done();
-    applies_both_files(step(&lab, &with, &inputs("migrate")).run());
-}
-
-#[test]
 fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
     let lab = Lab::new();
     let [workflow, config] =
         fenced(&read("docs/inputs.md"), "yaml").try_into().expect("a step and a configuration file");
     let steps: Value = serde_yaml::from_str(&workflow).unwrap();
-    let variables = pinned(&lab, &[("vars.SSH_KNOWN_HOSTS", &lab.bastion.known_hosts_line())]);
-    step(&lab, &steps[0]["with"], &variables).input("command", "plan").run().has_pending().pending(NAMES).done();
+    step(&lab, &steps[0]["with"], &pinned(&lab, &[]))
+        .input("command", "plan")
+        .run()
+        .has_pending()
+        .pending(NAMES)
+        .done();
 
     let mut secrets: Value = with(&read("examples/workflows/migrate.yml"), "migrate");
     secrets.as_mapping_mut().unwrap().remove("ssh-host");
@@ -157,7 +134,7 @@ fn the_page_of_inputs_shows_a_step_and_a_configuration_that_work() {
 }
 
 /// Migrations of the lab's project on a server.
-const SERVER_MIGRATIONS: [&str; 5] = [
+pub(crate) const SERVER_MIGRATIONS: [&str; 5] = [
     "carriers.0001_initial",
     "suppliers.0001_initial",
     "customers.0001_initial",
@@ -181,7 +158,6 @@ fn the_steps_for_a_server_apply_its_migrations() {
         let context: Context = [
             ("secrets.SSH_HOST", host.as_str()),
             ("secrets.SSH_PRIVATE_KEY", key.expose()),
-            ("secrets.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
             ("vars.SSH_KNOWN_HOSTS", &server.sshd().known_hosts_line()),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -234,7 +210,7 @@ fn steps_read_outputs_that_exist() {
 fn every_workflow_snippet_in_the_documents_is_yaml_and_uses_existing_inputs() {
     let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
     let (mut snippets, mut wrong) = (0, Vec::new());
-    let pages = ["inputs", "outputs", "executors", "steps", "tools"].map(|page| format!("docs/{page}.md"));
+    let pages = ["inputs", "outputs", "executors", "steps", "tools", "workflows"].map(|page| format!("docs/{page}.md"));
     for document in pages.iter().map(String::as_str).chain(["README.md"]) {
         for block in fenced(&read(document), "yaml") {
             let snippet: Value =

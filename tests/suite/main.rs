@@ -12,6 +12,8 @@ mod answers;
 mod bastion;
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod building_blocks;
 mod circles;
 mod commands;
 #[cfg(test)]
@@ -23,6 +25,8 @@ mod database;
 mod direct;
 #[cfg(test)]
 mod documents;
+#[cfg(test)]
+mod expression;
 #[cfg(test)]
 mod figures;
 mod files;
@@ -65,6 +69,8 @@ mod runner;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod scheduler;
+#[cfg(test)]
 mod server_losses;
 #[cfg(test)]
 mod servers;
@@ -92,3 +98,5 @@ mod waits;
 mod without_transaction;
 #[cfg(test)]
 mod workflow;
+#[cfg(test)]
+mod workflow_rules;

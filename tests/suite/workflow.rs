@@ -1,21 +1,16 @@
 //! Workflows in documents and examples: the step that uses the action, and the expressions in `${{ … }}`.
 
+use crate::expression::{Values, interpolate, to_text};
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
-/// The values of expressions, by their text in `${{ … }}`.
+/// The values that expressions read, by their names: `secrets.SSH_HOST`.
 pub(crate) type Context = BTreeMap<String, String>;
 
-/// Replaces every expression in a text by its value. An unknown expression is a failure.
+/// Replaces every expression in a text by its value. An unknown name is a failure.
 pub(crate) fn evaluate(text: &str, context: &Context) -> String {
-    let mut parts = text.split("${{");
-    let mut value = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once("}}").expect("an expression is closed");
-        value.push_str(context.get(name.trim()).unwrap_or_else(|| panic!("the context lacks `{name}`")));
-        value.push_str(rest);
-    }
-    value
+    let value = |name: &str| context.get(name).unwrap_or_else(|| panic!("the context lacks `{name}`")).clone().into();
+    to_text(&interpolate(text, &Values { lookup: &value, status: &|_| true }))
 }
 
 /// Returns the step of this job that uses the action.
@@ -27,7 +22,8 @@ pub(crate) fn our_step(workflow: &str, job: &str) -> Value {
 
 /// Returns whether the step uses the action.
 pub(crate) fn is_ours(step: &Value) -> bool {
-    step["uses"].as_str().is_some_and(|uses| uses.starts_with("bastion-migrate/bastion-migrate@"))
+    // The building blocks name the repository that they are in.
+    step["uses"].as_str().is_some_and(|uses| uses.starts_with("bastion-migrate/bastion-migrate@") || uses == "$/")
 }
 
 /// Returns the fenced blocks in this language, without the indentation of a surrounding list.

@@ -10,6 +10,8 @@ pub(crate) struct Manifest {
     pub(crate) inputs: BTreeMap<String, String>,
     /// `runs.env`.
     pub(crate) env: BTreeMap<String, String>,
+    /// `runs.entrypoint`, if it replaces the image's own.
+    pub(crate) entrypoint: Option<String>,
     /// `runs.post-entrypoint`, if there is a post stage.
     pub(crate) post_entrypoint: Option<String>,
 }
@@ -26,16 +28,18 @@ impl Manifest {
         let manifest: Value = serde_yaml::from_str(text).expect("action.yml is YAML");
         let runs = manifest.get("runs").and_then(Value::as_mapping).expect("action.yml has `runs`");
         for key in runs.keys().map(name) {
-            let known = ["using", "image", "env", "post-entrypoint"];
+            let known = ["using", "image", "env", "entrypoint", "post-entrypoint"];
             assert!(known.contains(&key.as_str()), "these tests do not support `runs.{key}`");
         }
         let mapping = |value: Option<&Value>| value.and_then(Value::as_mapping).cloned().unwrap_or_default();
         let inputs = mapping(manifest.get("inputs"));
+        let text = |key: &str| runs.get(key).and_then(Value::as_str).map(str::to_owned);
         let default = |input: &Value| input.get("default").map_or_else(String::new, |value| evaluated(value, token));
         Self {
             inputs: inputs.iter().map(|(key, input)| (name(key), default(input))).collect(),
             env: mapping(runs.get("env")).iter().map(|(key, value)| (name(key), evaluated(value, token))).collect(),
-            post_entrypoint: runs.get("post-entrypoint").and_then(Value::as_str).map(str::to_owned),
+            entrypoint: text("entrypoint"),
+            post_entrypoint: text("post-entrypoint"),
         }
     }
 }
@@ -60,11 +64,13 @@ mod tests {
     #[test]
     fn every_declared_input_is_read_with_its_default() {
         let text = "inputs: { a: { default: x }, b: {}, c: { default: '${{ github.token }}' } }\n\
-                    runs: { using: docker, image: Dockerfile, env: { A: b }, post-entrypoint: /post }";
+                    runs: { using: docker, image: Dockerfile, env: { A: b }, entrypoint: /main,\n\
+                    post-entrypoint: /post }";
         let manifest = Manifest::parse(text, "t0ken");
         let expected = [("a", "x"), ("b", ""), ("c", "t0ken")];
         assert_eq!(manifest.inputs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         assert_eq!(manifest.env["A"], "b");
+        assert_eq!(manifest.entrypoint.as_deref(), Some("/main"));
         assert_eq!(manifest.post_entrypoint.as_deref(), Some("/post"));
         assert!(Manifest::with_token("t0ken").inputs.contains_key("ssh-host"));
     }
