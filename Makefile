@@ -66,9 +66,9 @@ given = $(if $($(shell tr a-z A-Z <<<$(1))),--$(1) $($(shell tr a-z A-Z <<<$(1))
 fuzz: setup ## Looks for an input that breaks what should hold of any: MINUTES=10 for each target, ONLY="url startup" for some.
 	tests/fuzz/run.sh
 
-bench: setup $(if $(or $(findstring files,$(ONLY)),$(if $(ONLY),,all)),peers) ## What a run costs, beside its peers; ONLY="tunnel start" does a part.
+bench: setup $(if $(or $(findstring files,$(ONLY)),$(if $(ONLY),,all)),peers) ## What a run costs, beside its peers; ONLY="tunnel start" does a part; OLDER=path compares with an older build.
 	cargo build --release --locked
-	cargo run --release --locked --quiet --example bench -- $(ONLY)
+	$(if $(OLDER),OLDER=$(abspath $(OLDER))) cargo run --release --locked --quiet --example bench -- $(ONLY)
 
 # The tools that `make bench` compares with, built once. diesel_cli needs libpq.
 PEERS := target/peers/bin

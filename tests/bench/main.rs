@@ -22,6 +22,7 @@ mod growth;
 mod image;
 mod machine;
 mod notices;
+mod older;
 mod openssh;
 mod program;
 mod sample;
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 8] = [
+const TOPICS: [Topic; 9] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
@@ -47,6 +48,7 @@ const TOPICS: [Topic; 8] = [
     ("notices", notices::run),
     ("start", start::run),
     ("image", image::run),
+    ("older", older::run),
 ];
 
 /// The topics that `tunnel` stands for.

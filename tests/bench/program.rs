@@ -22,7 +22,19 @@ pub(crate) fn path() -> PathBuf {
 
 /// Returns a command of the program for this directory of files and this database, through the bastion at this port.
 pub(crate) fn step(world: &World, database: &Database, command: &str, files: &Path, bastion: u16) -> Command {
-    let mut step = Command::new(path());
+    step_of(&path(), world, database, command, files, bastion)
+}
+
+/// Returns the same command of another build of the program.
+pub(crate) fn step_of(
+    program: &Path,
+    world: &World,
+    database: &Database,
+    command: &str,
+    files: &Path,
+    bastion: u16,
+) -> Command {
+    let mut step = Command::new(program);
     step.env_clear().envs(RUNNER).current_dir(world.home()).stdin(Stdio::null()).stdout(Stdio::piped());
     for name in COMMAND_FILES {
         let path = world.home().join(name);
