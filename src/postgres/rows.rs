@@ -5,10 +5,10 @@ use std::{array, str::FromStr};
 
 /// The rows of all queries of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rows(Vec<RowValues>);
+pub struct Rows(Vec<OwnedValues>);
 
 /// The values of a row; `None` is NULL.
-type RowValues = Vec<Option<String>>;
+type OwnedValues = Vec<Option<String>>;
 
 /// One row, or its columns behind the tag. A column that is NULL or missing has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ impl Rows {
     }
 }
 
-impl FromIterator<RowValues> for Rows {
-    fn from_iter<T: IntoIterator<Item = RowValues>>(rows: T) -> Self {
+impl FromIterator<OwnedValues> for Rows {
+    fn from_iter<T: IntoIterator<Item = OwnedValues>>(rows: T) -> Self {
         Self(rows.into_iter().collect())
     }
 }
