@@ -14,6 +14,7 @@ mod bastion;
 mod bounds;
 mod circles;
 mod commands;
+mod comments;
 #[cfg(test)]
 mod connection;
 mod contract;

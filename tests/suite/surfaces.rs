@@ -2,12 +2,7 @@
 
 use crate::{
     action::Action,
-    lab::{
-        Lab,
-        gate::Gate,
-        github::{Github, WriteAccess},
-        postgres::PASSWORD,
-    },
+    lab::{Lab, gate::Gate, postgres::PASSWORD},
 };
 use base64::{
     Engine as _,
@@ -210,53 +205,4 @@ fn no_secret_is_in_the_process_list_and_no_child_process_is_started() {
     assert_eq!(process(&format!("task/{}/children", running.pid())), "");
     gate.open();
     running.finish().succeeds().applied(["0001_gate"]).done();
-}
-
-fn on_pull_request<'a>(lab: &'a Lab, github: &Github) -> Action<'a> {
-    let action = users(lab)
-        .input("comment", "always")
-        .file("event.json", r#"{"pull_request":{"number":3}}"#)
-        .env("GITHUB_API_URL", github.url());
-    let event = action.workspace().join("event.json").display().to_string();
-    action.env("GITHUB_EVENT_PATH", event)
-}
-
-#[test]
-fn the_comment_is_written_once_and_then_updated_in_place() {
-    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
-    on_pull_request(&lab, &github)
-        .input("command", "plan")
-        .input("comment", "plan")
-        .run()
-        .has_pending()
-        .pending(["0001_users"])
-        .done();
-    let [planned] = github.comments().try_into().expect("one comment");
-    assert!(planned.contains("1 migration pending"), "{planned}");
-
-    on_pull_request(&lab, &github).run().succeeds().applied(["0001_users"]).done();
-    let [applied] = github.comments().try_into().expect("still one comment");
-    assert!(applied.contains("Applied 1 migration"), "{applied}");
-
-    on_pull_request(&lab, &github).input("comment", "plan").run().nothing_to_do().done();
-    assert_eq!(github.comments(), [applied], "`comment: plan` concerns plans only");
-    let token = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
-    assert!(github.requests().iter().all(|head| head.contains(&format!("Bearer {token}"))), "{:?}", github.requests());
-    assert!(github.requests().iter().all(|head| head.contains(" /api/v3/repos/octo/app/issues/")));
-}
-
-#[test]
-fn a_comment_that_may_not_be_written_is_a_warning() {
-    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Forbidden));
-    let finished = on_pull_request(&lab, &github).run().succeeds().applied(["0001_users"]);
-    finished.warning("can't write the comment: GitHub answered 403").logs("permissions: pull-requests: write").done();
-    assert_eq!(github.comments(), Vec::<String>::new());
-}
-
-#[test]
-fn the_token_is_not_sent_without_a_comment_to_write() {
-    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
-    on_pull_request(&lab, &github).input("comment", "never").run().succeeds().applied(["0001_users"]).done();
-    users(&lab).input("comment", "always").env("GITHUB_API_URL", github.url()).run().nothing_to_do().done();
-    assert_eq!(github.requests(), Vec::<String>::new());
 }
