@@ -1,8 +1,12 @@
 //! Writing of the report at the end of a run: outputs, summary, comment.
 
 use super::{
-    log::Log, outputs::step_outputs, pull_request_comment::write_pull_request_comment, rendering::render_within,
-    run_report::RunReport, summary::render_summary,
+    log::Log,
+    outputs::{cut_lists_remark, step_outputs},
+    pull_request_comment::write_pull_request_comment,
+    rendering::render_within,
+    run_report::RunReport,
+    summary::render_summary,
 };
 use crate::{
     fault::Fault,
@@ -34,6 +38,9 @@ pub async fn publish_report(
     let at = Duration::from_millis(report.duration_ms);
     let mut faults = Vec::new();
     faults.extend(write_outputs(&report, runner).err());
+    if let Some(remark) = cut_lists_remark(&report).filter(|_| runner.output_file.is_some()) {
+        log.log_event(&Event::Note(remark), at);
+    }
     if settings.is_none_or(|settings| settings.summary == Policy::Allow) {
         faults.extend(write_summary(&report, runner, &redactor).err());
     }

@@ -55,6 +55,10 @@ fn a_summary_that_is_too_long_is_cut_with_a_note() {
     let names: Vec<String> = (1..=3000).map(|number| format!("{number:04}_{long}")).collect();
     let finished = action.input("command", "plan").run().has_pending().pending(names.iter().map(String::as_str));
     assert!(finished.summary.len() <= 1 << 20, "{} bytes", finished.summary.len());
+    let lists = finished.outputs["applied"].len() + finished.outputs["pending"].len();
+    assert!(lists <= 192 * 1024, "{lists} bytes");
+    let finished =
+        finished.logs("`pending` has the first ").logs(" of 3000 migrations: the outputs of a job may have 1 MB");
     finished.summary("Left out, or not shown in full, to stay below the size limit: ").done();
 }
 
