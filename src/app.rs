@@ -10,7 +10,7 @@ use crate::{
     run::{
         backpressure::LogFlow,
         event::{Event, Events},
-        shutdown::{CLOSE_BUDGET, LOG_BUDGET, REPORT_BUDGET, STOP_BUDGET, StopReason},
+        shutdown::{CLOSE_BUDGET, LOG_BUDGET, STOP_BUDGET, StopReason},
         supervisor::{Completion, Supervisor},
     },
     settings::{GithubSettings, Settings},
@@ -75,8 +75,7 @@ pub(crate) async fn run_invocation(
         events.emit(Event::Fault(fault));
     }
     events.emit_skipped();
-    let github = invocation.settings.as_ref().ok().map(|settings| &settings.github);
-    publish_within_budget(reporter, &invocation.runner, github, &mut supervisor).await;
+    publish_within_budget(reporter, &invocation.runner, Some(&invocation.github), &mut supervisor).await;
     if let Some(job) = job
         && let Err(fault) = timeout(CLOSE_BUDGET, job.close()).await.unwrap_or(Ok(()))
     {
@@ -107,7 +106,7 @@ pub(crate) async fn report_early_stop(
     finish_process(context.reporter, context.flow, &mut supervisor).await
 }
 
-/// Writes every part of the report. If the run has to end meanwhile, only the comment is cut off: the other parts are
+/// Writes every part of the report. If the run has to end, the comment gets the time that is left; the other parts are
 /// written without waiting.
 async fn publish_within_budget(
     reporter: &Reporter,
@@ -116,10 +115,14 @@ async fn publish_within_budget(
     supervisor: &mut Supervisor,
 ) {
     let (report, mut log) = (reporter.report(), reporter.log());
-    let mut publishing = pin!(publish_report(&report, runner, github, &mut log));
+    let time_left = supervisor.report_time_left();
+    let mut publishing = pin!(publish_report(&report, runner, github, time_left, &mut log));
     let is_published = match supervisor.run(publishing.as_mut()).await {
         Completion::Done(_) => true,
-        Completion::Stopped(_) => supervisor.run_for(REPORT_BUDGET, publishing).await.is_some(),
+        Completion::Stopped(_) => {
+            let time_left = supervisor.report_time_left().unwrap_or_default();
+            supervisor.run_for(time_left, publishing).await.is_some()
+        }
     };
     if !is_published {
         let fault = Fault::new(Code::CommentUnwritten, "the comment could not be written before the step had to end");
@@ -141,7 +144,7 @@ pub(crate) async fn report_crash(message: &str, reporter: &Reporter, flow: &LogF
     flow.stop_throttling();
     reporter.report_crash(bug_fault(message));
     let (report, mut log) = (reporter.report(), reporter.log());
-    publish_report(&report, runner, None, &mut log).await;
+    publish_report(&report, runner, None, None, &mut log).await;
     reporter.log_headline();
     drop(timeout(CLOSE_BUDGET, flow.wait_until_written()).await);
     report.exit_code()

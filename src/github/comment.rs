@@ -1,264 +1,213 @@
-//! GitHub's REST API: one comment, created once and then updated in place.
+//! One comment on a pull request, created once and then updated in place.
 
+use super::{
+    api_client::ApiClient,
+    api_failure::{ApiFailure, FailureKind},
+    network::NetworkSettings,
+    own_comments::{OwnComment, list_own_comments},
+    pull_request::{CommitOrigin, PullRequestReference, find_by_commit},
+    runner::Runner,
+};
 use crate::{
     fault::{Code, Fault},
     secret::Secret,
 };
-use octocrab::Octocrab;
-use serde::Deserialize;
+use http::Method;
+use serde::de::IgnoredAny;
+use serde_json::json;
 use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Returns the number of the pull request that an event is about, from the event's payload.
-#[must_use]
-pub fn pull_request(event: &serde_json::Value) -> Option<u64> {
-    let issue = event.get("issue").filter(|issue| issue.get("pull_request").is_some());
-    let subject = event.get("pull_request").or(issue);
-    let number = match subject {
-        Some(subject) => subject.get("number"),
-        None => event.get("number"),
-    };
-    number?.as_u64()
-}
+/// Most attempts in a row to connect again.
+const MAX_RECONNECTS: u32 = 2;
 
-/// A pull request's conversation.
+/// The conversation of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// `GITHUB_API_URL`.
     pub api_url: String,
+    /// `GITHUB_GRAPHQL_URL`.
+    pub graphql_url: String,
+    /// The way to both.
+    pub network: NetworkSettings,
     /// `owner/name`.
     pub repository: String,
-    /// The pull request's number.
-    pub number: u64,
+    /// The pull request.
+    pub pull_request: PullRequestReference,
+    /// The origin of its commits.
+    pub origin: CommitOrigin,
 }
 
-/// GitHub's largest page.
-const PAGE: usize = 100;
-
-#[derive(Deserialize)]
-struct Comment {
-    id: u64,
-    body: Option<String>,
-    user: Option<Author>,
-    author_association: Option<String>,
+/// The comment to write, by the marker in its first line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkedComment<'a> {
+    /// The comment with this marker.
+    Marker(&'a str),
+    /// The comment whose marker begins with this text, if the own comments have exactly one such marker.
+    OnlyOne(&'a str),
 }
 
-#[derive(Deserialize)]
-struct Author {
-    r#type: String,
-}
-
-#[derive(serde::Serialize)]
-struct Body<'a> {
-    body: &'a str,
+/// The result of writing a comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommentOutcome {
+    /// The comment is written.
+    Written,
+    /// No pull request contains the commit.
+    NoPullRequest,
+    /// There is no comment to replace.
+    NothingToReplace,
+    /// There are several comments, and it is unknown which one to replace.
+    Ambiguous(usize),
 }
 
 impl Conversation {
-    /// Writes the comment that begins with this marker, replacing an existing one.
+    /// Creates the conversation about a pull request of the runner's repository; `None` outside of GitHub.
+    #[must_use]
+    pub fn of_run(runner: &Runner, pull_request: PullRequestReference, origin: CommitOrigin) -> Option<Self> {
+        let (Some(api_url), Some(repository)) = (&runner.api_url, &runner.repository) else { return None };
+        let api_url = api_url.trim_end_matches('/').to_owned();
+        // A GitHub Enterprise Server has its two APIs below `/api`.
+        let beside = || format!("{}/graphql", api_url.strip_suffix("/v3").unwrap_or(&api_url));
+        Some(Self {
+            graphql_url: runner.graphql_url.clone().unwrap_or_else(beside),
+            network: runner.network.clone(),
+            repository: repository.clone(),
+            api_url,
+            pull_request,
+            origin,
+        })
+    }
+
+    /// Writes the comment: replaces the existing one, or creates it. A failure that may pass is retried within
+    /// `time_limit`.
     ///
     /// # Errors
-    /// `comment-unwritten`, also when GitHub does not respond within `time_limit`.
-    pub async fn upsert_comment(
+    /// `comment-unwritten`, also if GitHub does not respond within `time_limit`.
+    pub async fn write_comment(
         &self,
         token: &Secret,
-        marker: &str,
+        comment: MarkedComment<'_>,
         text: &str,
         time_limit: Duration,
-    ) -> Result<(), Fault> {
-        let body = format!("{marker}\n{text}");
-        match tokio::time::timeout(time_limit, self.send_comment(token, marker, &body)).await {
-            Ok(done) => done.map_err(|error| api_fault(&error)),
-            // The error adds nothing to this message.
-            Err(_elapsed) => {
-                let seconds = time_limit.as_secs_f32();
-                let cause = format!("can't write the comment: GitHub's API did not answer within {seconds} s");
-                Err(Fault::new(Code::CommentUnwritten, cause).fix("run again, or set `comment: never`"))
-            }
-        }
-    }
-
-    async fn send_comment(&self, token: &Secret, marker: &str, body: &str) -> octocrab::Result<()> {
-        let github = Octocrab::builder().base_uri(self.api_url.as_str())?.personal_token(token.expose()).build()?;
-        let body = Body { body };
-        let repository = format!("/repos/{}", self.repository);
-        match self.find_comment(&github, marker).await? {
-            Some(id) => {
-                let route = format!("{repository}/issues/comments/{id}");
-                github.patch::<Comment, _, _>(route, Some(&body)).await?;
-            }
-            None => {
-                let route = format!("{repository}/issues/{}/comments", self.number);
-                github.post::<_, Comment>(route, Some(&body)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds the newest comment with the marker. A comment by an untrusted author is ignored in any case: its
-    /// author could change the text afterwards.
-    async fn find_comment(&self, github: &Octocrab, marker: &str) -> octocrab::Result<Option<u64>> {
-        let mut found = None;
-        for page in 1_u32.. {
-            let (repository, number) = (&self.repository, self.number);
-            let route = format!("/repos/{repository}/issues/{number}/comments?per_page={PAGE}&page={page}");
-            let comments: Vec<Comment> = github.get(route, None::<&()>).await?;
-            let is_last_page = comments.len() < PAGE;
-            let own_comment = comments.into_iter().rfind(|comment| comment.is_trusted() && comment.begins_with(marker));
-            found = own_comment.map(|comment| comment.id).or(found);
-            if is_last_page {
-                break;
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl Comment {
-    fn begins_with(&self, marker: &str) -> bool {
-        self.body.as_deref().is_some_and(|body| body.starts_with(marker))
-    }
-
-    fn is_trusted(&self) -> bool {
-        let bot = self.user.as_ref().is_some_and(|user| user.r#type == "Bot");
-        bot || matches!(self.author_association.as_deref(), Some("OWNER" | "MEMBER" | "COLLABORATOR"))
-    }
-}
-
-fn api_fault(error: &octocrab::Error) -> Fault {
-    let octocrab::Error::GitHub { source, .. } = error else {
-        return Fault::new(Code::CommentUnwritten, "can't write the comment: GitHub's API can't be reached")
-            .with_causes(error);
-    };
-    let status = source.status_code.as_u16();
-    let cause = format!("can't write the comment: GitHub answered {status} {}", source.message);
-    let fault = Fault::new(Code::CommentUnwritten, cause);
-    match status {
-        403 | 404 => fault.fix(
-            "give the job `permissions: pull-requests: write`; a pull request from a fork has a read-only token: there, set `comment: never`",
-        ),
-        401 => fault.fix("check `github-token`: GitHub does not accept it"),
-        _ => fault,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fake_api::{FakeGithub, RecordedRequest};
-    use super::*;
-    use serde_json::json;
-
-    const MARKER: &str = "<!-- bastion-migrate:dev -->";
-    const PATIENCE: Duration = Duration::from_secs(10);
-
-    fn conversation(github: &FakeGithub) -> Conversation {
-        Conversation { api_url: github.url.clone(), repository: "owner/name".to_owned(), number: 7 }
-    }
-
-    async fn put(github: &FakeGithub) -> Result<(), Fault> {
-        conversation(github).upsert_comment(&Secret::new("ghs_token"), MARKER, "text", PATIENCE).await
-    }
-
-    fn lines(github: &FakeGithub) -> Vec<String> {
-        github.requests().into_iter().map(|request| request.line).collect()
-    }
-
-    fn created_response() -> String {
-        json!({"id": 1, "body": "x"}).to_string()
-    }
-
-    #[tokio::test]
-    async fn writes_a_comment_where_there_is_none() {
-        let github = FakeGithub::start(|request: &RecordedRequest| match request.line.starts_with("GET") {
-            true => (200, json!([{"id": 3, "body": "hello", "user": {"type": "User"}}]).to_string()),
-            false => (201, created_response()),
-        })
-        .await;
-        put(&github).await.unwrap();
-        let requests = github.requests();
-        assert_eq!(requests[1].line, "POST /api/v3/repos/owner/name/issues/7/comments");
-        assert_eq!(requests[1].body, json!({"body": format!("{MARKER}\ntext")}).to_string());
-        assert!(requests[1].headers.contains("ghs_token"));
-    }
-
-    #[tokio::test]
-    async fn updates_its_own_comment_on_the_last_page_and_no_other() {
-        let github = FakeGithub::start(|request: &RecordedRequest| {
-            let foreign = json!({"id": 666, "body": format!("{MARKER}\nmine"), "user": {"type": "User"}, "author_association": "NONE"});
-            let quote = json!({"id": 667, "body": format!("> {MARKER}"), "user": {"type": "Bot"}});
-            let ours = json!({"id": 42, "body": format!("{MARKER}\nold"), "user": {"type": "Bot"}, "author_association": "NONE"});
-            let body = if request.line.starts_with("PATCH") {
-                return (200, created_response());
-            } else if request.line.ends_with("&page=1") {
-                json!(vec![foreign; 100])
-            } else {
-                json!([ours, quote, foreign])
+    ) -> Result<CommentOutcome, Fault> {
+        let deadline = Instant::now() + time_limit;
+        let (mut attempts, mut reconnects, mut last_failure) = (0, 0, None);
+        loop {
+            let attempt = timeout_at(deadline, self.write_once(token, comment, text)).await;
+            let failure = match attempt {
+                Ok(Ok(outcome)) => return Ok(outcome),
+                Ok(Err(failure)) => failure,
+                // The error adds nothing, and a failure before it is the better cause.
+                Err(_elapsed) => return Err(last_failure.unwrap_or_else(|| timeout_fault(time_limit))),
             };
-            (200, body.to_string())
-        })
-        .await;
-        put(&github).await.unwrap();
-        let comments = "GET /api/v3/repos/owner/name/issues/7/comments?per_page=100&page=";
-        let expected = [
-            format!("{comments}1"),
-            format!("{comments}2"),
-            "PATCH /api/v3/repos/owner/name/issues/comments/42".to_owned(),
-        ];
-        assert_eq!(lines(&github), expected);
+            // Where there is no server, no number of attempts helps.
+            reconnects = if failure.kind == FailureKind::Unreachable { reconnects + 1 } else { 0 };
+            let next = failure.retry_after(attempts).filter(|_| reconnects <= MAX_RECONNECTS);
+            let next = next.map(|wait| Instant::now() + wait);
+            attempts += 1;
+            let failure = if self.origin == CommitOrigin::Fork { failure.of_fork() } else { failure };
+            let fault = failure.into_fault(attempts);
+            match next.filter(|next| *next < deadline) {
+                // GitHub names the time, or none is known: there is nothing else to wait for.
+                Some(next) => sleep_until(next).await,
+                None => return Err(fault),
+            }
+            last_failure = Some(fault);
+        }
     }
 
-    #[tokio::test]
-    async fn a_token_without_the_right_names_the_permission() {
-        let github = FakeGithub::start(|request: &RecordedRequest| match request.line.starts_with("GET") {
-            true => (200, "[]".to_owned()),
-            false => (
-                403,
-                json!({"message": "Resource not accessible by integration", "documentation_url": "x"}).to_string(),
-            ),
-        })
-        .await;
-        let fault = put(&github).await.unwrap_err();
-        assert_eq!(fault.code, Code::CommentUnwritten);
-        assert!(fault.cause.contains("403 Resource not accessible by integration"), "{fault}");
-        assert!(fault.fix.contains("permissions: pull-requests: write"), "{}", fault.fix);
-    }
-
-    #[tokio::test]
-    async fn a_silent_or_missing_api_is_a_fault_in_time() {
-        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut conversation = Conversation {
-            api_url: format!("http://{}", silent.local_addr().unwrap()),
-            repository: "owner/name".to_owned(),
-            number: 7,
+    /// Makes one attempt. Each begins with the list, so a comment that was created in spite of an error is found.
+    async fn write_once(
+        &self,
+        token: &Secret,
+        comment: MarkedComment<'_>,
+        text: &str,
+    ) -> Result<CommentOutcome, ApiFailure> {
+        let client = ApiClient::new(&self.api_url, &self.network, token)?;
+        let number = match &self.pull_request {
+            PullRequestReference::Number(number) => Some(*number),
+            PullRequestReference::Commit(commit) => find_by_commit(&client, &self.repository_url(), commit).await?,
         };
-        let token = Secret::new("t");
-        let fault = conversation.upsert_comment(&token, MARKER, "x", Duration::from_millis(100)).await.unwrap_err();
-        assert!(fault.cause.contains("did not answer within 0.1 s"), "{fault}");
-        drop(silent);
-        let fault = conversation.upsert_comment(&token, MARKER, "x", PATIENCE).await.unwrap_err();
-        assert!(fault.cause.contains("can't be reached"), "{fault}");
-        assert!(fault.detail.iter().any(|line| line.contains("refused")), "{:?}", fault.detail);
-        conversation.api_url = "not a url".to_owned();
-        assert_eq!(
-            conversation.upsert_comment(&token, MARKER, "x", PATIENCE).await.unwrap_err().code,
-            Code::CommentUnwritten
-        );
+        let Some(number) = number else { return Ok(CommentOutcome::NoPullRequest) };
+        let own = self.list(&client, number).await?;
+        let marker = match comment {
+            MarkedComment::Marker(marker) => marker.to_owned(),
+            MarkedComment::OnlyOne(beginning) => {
+                let mut markers: Vec<&str> = own.iter().map(OwnComment::first_line).collect();
+                markers.retain(|marker| marker.starts_with(beginning));
+                markers.sort_unstable();
+                markers.dedup();
+                match markers.as_slice() {
+                    [] => return Ok(CommentOutcome::NothingToReplace),
+                    [marker] => (*marker).to_owned(),
+                    several => return Ok(CommentOutcome::Ambiguous(several.len())),
+                }
+            }
+        };
+        let body = format!("{marker}\n{text}");
+        let mut marked = with_marker(own, &marker);
+        if let Some(newest) = marked.pop() {
+            match self.update(&client, newest.id, &body).await {
+                Ok(()) => {
+                    self.delete(&client, &marked).await;
+                    return Ok(CommentOutcome::Written);
+                }
+                // Another run may have deleted it meanwhile.
+                Err(failure) if failure.kind == FailureKind::NotFound => {
+                    let now = with_marker(self.list(&client, number).await?, &marker);
+                    if now.iter().any(|comment| comment.id == newest.id) {
+                        return Err(failure);
+                    }
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.create(&client, number, &body).await?;
+        // Another run may have created one at the same time. Both runs keep the newest.
+        let mut marked = with_marker(self.list(&client, number).await?, &marker);
+        marked.pop();
+        self.delete(&client, &marked).await;
+        Ok(CommentOutcome::Written)
     }
 
-    #[tokio::test]
-    async fn needs_no_crypto_provider_of_the_process_for_https() {
-        // Nothing speaks TLS there: what counts is that the client is built and reports.
-        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let conversation =
-            Conversation { api_url: format!("https://127.0.0.1:{port}"), repository: "o/n".to_owned(), number: 1 };
-        let fault = conversation.upsert_comment(&Secret::new("t"), MARKER, "x", PATIENCE).await.unwrap_err();
-        assert_eq!(fault.code, Code::CommentUnwritten);
+    fn repository_url(&self) -> String {
+        format!("{}/repos/{}", self.api_url, self.repository)
     }
 
-    #[test]
-    fn finds_the_pull_request_of_every_event() {
-        assert_eq!(pull_request(&json!({"number": 1, "pull_request": {"number": 2}})), Some(2));
-        assert_eq!(pull_request(&json!({"issue": {"number": 3, "pull_request": {}}})), Some(3));
-        assert_eq!(pull_request(&json!({"issue": {"number": 3}})), None);
-        assert_eq!(pull_request(&json!({"number": 4})), Some(4));
-        assert_eq!(pull_request(&json!({"ref": "refs/heads/main"})), None);
+    async fn list(&self, client: &ApiClient, number: u64) -> Result<Vec<OwnComment>, ApiFailure> {
+        list_own_comments(client, &self.graphql_url, &self.repository, number).await
     }
+
+    async fn create(&self, client: &ApiClient, number: u64, body: &str) -> Result<(), ApiFailure> {
+        let url = format!("{}/issues/{number}/comments", self.repository_url());
+        client.send::<IgnoredAny>(&Method::POST, &url, Some(&json!({ "body": body }))).await.map(drop)
+    }
+
+    async fn update(&self, client: &ApiClient, id: u64, body: &str) -> Result<(), ApiFailure> {
+        let url = format!("{}/issues/comments/{id}", self.repository_url());
+        client.send::<IgnoredAny>(&Method::PATCH, &url, Some(&json!({ "body": body }))).await.map(drop)
+    }
+
+    /// Deletes comments that a newer one replaces. Another run may have done so already; if it fails, the next run
+    /// tries again.
+    async fn delete(&self, client: &ApiClient, outdated: &[OwnComment]) {
+        for comment in outdated {
+            let url = format!("{}/issues/comments/{}", self.repository_url(), comment.id);
+            drop(client.send::<IgnoredAny>(&Method::DELETE, &url, None).await);
+        }
+    }
+}
+
+/// Returns the comments with the marker, the newest last.
+fn with_marker(mut own: Vec<OwnComment>, marker: &str) -> Vec<OwnComment> {
+    own.retain(|comment| comment.first_line() == marker);
+    own.sort_unstable_by_key(|comment| comment.id);
+    own
+}
+
+fn timeout_fault(time_limit: Duration) -> Fault {
+    let tenths = time_limit.as_millis() / 100;
+    let cause =
+        format!("can't write the comment: GitHub's API did not answer within {}.{} s", tenths / 10, tenths % 10);
+    Fault::new(Code::CommentUnwritten, cause).fix("run again, or set `comment: never`")
 }

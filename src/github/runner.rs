@@ -1,5 +1,6 @@
 //! The runner's environment variables that the program uses, read once.
 
+use super::network::NetworkSettings;
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -28,8 +29,16 @@ pub struct Runner {
     pub summary_file: Option<PathBuf>,
     /// `GITHUB_EVENT_PATH`.
     pub event_file: Option<PathBuf>,
+    /// `GITHUB_EVENT_NAME`, as in `pull_request`.
+    pub event_name: Option<String>,
+    /// `GITHUB_SHA`: the commit that the run is about. For a pull request it is a merge that GitHub made.
+    pub commit: Option<String>,
     /// `GITHUB_API_URL`.
     pub api_url: Option<String>,
+    /// `GITHUB_GRAPHQL_URL`.
+    pub graphql_url: Option<String>,
+    /// The way to GitHub's API.
+    pub network: NetworkSettings,
     /// `GITHUB_SERVER_URL`.
     pub server_url: Option<String>,
     /// `GITHUB_REPOSITORY`, as in `owner/name`.
@@ -64,7 +73,11 @@ impl Runner {
             state_run: text("STATE_run"),
             summary_file: path("GITHUB_STEP_SUMMARY"),
             event_file: path("GITHUB_EVENT_PATH"),
+            event_name: text("GITHUB_EVENT_NAME"),
+            commit: text("GITHUB_SHA"),
             api_url: text("GITHUB_API_URL"),
+            graphql_url: text("GITHUB_GRAPHQL_URL"),
+            network: NetworkSettings::from_variables(text),
             server_url: text("GITHUB_SERVER_URL"),
             repository: text("GITHUB_REPOSITORY"),
             run_id: text("GITHUB_RUN_ID"),
@@ -111,9 +124,15 @@ impl Runner {
     /// Returns the URL of this run's page.
     #[must_use]
     pub fn run_url(&self) -> Option<String> {
-        let (server, repository, run) = (self.server_url.as_ref()?, self.repository.as_ref()?, self.run_id.as_ref()?);
+        let (repository, run) = (self.repository_url()?, self.run_id.as_ref()?);
         let attempt = self.run_attempt.as_deref().unwrap_or("1");
-        Some(format!("{server}/{repository}/actions/runs/{run}/attempts/{attempt}"))
+        Some(format!("{repository}/actions/runs/{run}/attempts/{attempt}"))
+    }
+
+    /// Returns the URL of the repository's page.
+    #[must_use]
+    pub fn repository_url(&self) -> Option<String> {
+        Some(format!("{}/{}", self.server_url.as_ref()?, self.repository.as_ref()?))
     }
 }
 

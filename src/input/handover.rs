@@ -10,11 +10,12 @@ use crate::{
 
 /// Inputs that count for a tunnel but matter only to this process: where to find other values, GitHub's API and
 /// summary, and files in the workspace.
-const NOT_HANDED_OVER: [InputName; 6] = [
+const NOT_HANDED_OVER: [InputName; 7] = [
     InputName::Environment,
     InputName::Config,
     InputName::GithubToken,
     InputName::Comment,
+    InputName::CommentKey,
     InputName::Summary,
     InputName::DatabaseCa,
 ];

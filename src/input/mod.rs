@@ -28,7 +28,7 @@ use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     secret::Secret,
-    settings::{Command, Settings},
+    settings::{Command, GithubSettings, Settings},
 };
 use findings::Findings;
 use manifest::Manifest;
@@ -63,6 +63,8 @@ pub enum StartMode {
 pub struct Invocation {
     /// The settings, or all faults in them.
     pub settings: Result<Settings, Vec<Fault>>,
+    /// GitHub's surfaces.
+    pub github: GithubSettings,
     /// Warnings, which do not prevent the run.
     pub warnings: Vec<Fault>,
     /// Secrets to mask before any other output.
@@ -141,7 +143,8 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let inputs =
         inputs.with_missing_hints(missing::look_for_hints(&runner, &variables, environment.as_deref(), &config));
     findings.faults.extend(faults);
-    let settings = resolve::resolve_settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
+    let (settings, github) =
+        resolve::resolve_settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
     let reported = [flags.refused.as_slice(), config.invalid.as_slice()].concat();
     findings.faults = missing::merge_missing(std::mem::take(&mut findings.faults), &reported);
     let command = resolve_command(&inputs).ok();
@@ -154,7 +157,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let Findings { faults, warnings } = findings;
     let handover = handover::handover_variables(&inputs, settings.as_ref(), &runner);
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
-    Invocation { settings, warnings, secrets, runner, command, environment, handover }
+    Invocation { settings, github, warnings, secrets, runner, command, environment, handover }
 }
 
 fn short_secret_warning() -> Fault {

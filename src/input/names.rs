@@ -176,6 +176,7 @@ names! {
 
     GithubToken "github-token" Github Secret ["GITHUB_TOKEN"] [];
     Comment "comment" Github Choice [] [];
+    CommentKey "comment-key" Github Text [] [];
     Summary "summary" Github Choice [] [];
 }
 

@@ -80,6 +80,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 14] = [
             InputName::WaitTimeout,
             InputName::GithubToken,
             InputName::Comment,
+            InputName::CommentKey,
             InputName::Summary,
         ],
         CommandScope::All,

@@ -53,6 +53,26 @@ pub(crate) fn annotate_fault(level: Level, fault: &Fault) -> FaultAnnotation {
     FaultAnnotation { annotation: note, remaining_lines: rest }
 }
 
+/// Returns the annotation for faults that have none, by their number.
+pub(super) fn annotate_remaining(level: Level, count: usize) -> Annotation {
+    let noun = match (level, count) {
+        (Level::Error, 1) => "error",
+        (Level::Error, _) => "errors",
+        (Level::Warning | Level::Notice, 1) => "warning",
+        (Level::Warning | Level::Notice, _) => "warnings",
+    };
+    Annotation {
+        level,
+        file: None,
+        line: None,
+        column: None,
+        title: "bastion-migrate".to_owned(),
+        message: format!(
+            "{count} more {noun} in the log and in the summary: GitHub shows {MAX_PER_LEVEL} annotations of a step"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};

@@ -2,7 +2,7 @@
 
 use super::{log_lines::Tone, visible_text::replace_control};
 use crate::{
-    github::workflow_command::{self, Fence},
+    github::workflow_command::{self, Fence, Level},
     secret::Redactor,
 };
 use indicatif::ProgressBar;
@@ -26,12 +26,19 @@ struct ConsoleStream {
     progress_bar: Option<ProgressBar>,
     /// Set once a write failed: the output is not read any more. The run continues, and the other surfaces report it.
     closed: bool,
+    /// Levels of the faults so far. GitHub records only the first annotations of each.
+    fault_levels: Vec<Level>,
 }
 
 impl Console {
     pub(super) fn new(to: Box<dyn Write + Send>, redactor: Redactor, surface: ConsoleKind) -> Self {
         Self {
-            stream: Arc::new(Mutex::new(ConsoleStream { writer: to, progress_bar: None, closed: false })),
+            stream: Arc::new(Mutex::new(ConsoleStream {
+                writer: to,
+                progress_bar: None,
+                closed: false,
+                fault_levels: Vec::new(),
+            })),
             redactor,
             surface,
         }
@@ -43,6 +50,18 @@ impl Console {
 
     pub(super) fn surface(&self) -> ConsoleKind {
         self.surface
+    }
+
+    /// Counts a fault, and returns the number of faults of its level before it.
+    pub(super) fn count_fault(&self, level: Level) -> usize {
+        let before = self.fault_count(level);
+        self.lock_stream().fault_levels.push(level);
+        before
+    }
+
+    /// Returns the number of faults of this level.
+    pub(super) fn fault_count(&self, level: Level) -> usize {
+        self.lock_stream().fault_levels.iter().filter(|other| **other == level).count()
     }
 
     /// Shows this bar under the lines from now on, or removes it.

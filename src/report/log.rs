@@ -2,7 +2,7 @@
 //! order of lines across two streams.
 
 use super::{
-    annotations::{FaultAnnotation, MAX_PER_LEVEL, annotate_fault},
+    annotations::{FaultAnnotation, MAX_PER_LEVEL, annotate_fault, annotate_remaining},
     buffered_output::BufferedOutput,
     console::{Console, ConsoleKind, TraceWriter},
     headline::Headline,
@@ -47,8 +47,6 @@ pub struct Log {
     started_by_tool: BTreeSet<String>,
     /// Number of those that are in the ledger and not logged as applied yet.
     recorded_not_logged: usize,
-    /// Levels of the annotations that were written.
-    annotated: Vec<Level>,
 }
 
 impl Log {
@@ -85,7 +83,6 @@ impl Log {
             open_stage: None,
             started_by_tool: BTreeSet::new(),
             recorded_not_logged: 0,
-            annotated: Vec::new(),
         }
     }
 
@@ -176,6 +173,7 @@ impl Log {
     pub fn log_headline(&mut self, report: &RunReport) {
         self.console.set_progress_bar(None);
         self.write_line(&LogLine::StageEnd);
+        self.write_remaining_annotations();
         let headline = Headline::from_report(&report.redacted(self.console.redactor()));
         let tone = if report.faults.is_empty() { Tone::Good } else { Tone::Bad };
         let next = headline.next_step.map(|next| format!("; next: {next}")).unwrap_or_default();
@@ -185,11 +183,11 @@ impl Log {
     /// Writes a fault as an annotation, which the runner also prints as lines of the log. Returns false if the fault
     /// has to be logged as text: outside of Actions, and beyond the number of annotations that GitHub records.
     fn write_fault_annotation(&mut self, level: Level, fault: &Fault) -> bool {
-        let same = self.annotated.iter().filter(|other| **other == level).count();
-        if self.console.surface() != ConsoleKind::Actions || same >= MAX_PER_LEVEL {
+        // The last annotation is for the number of the others.
+        let has_room = self.console.count_fault(level) < MAX_PER_LEVEL - 1;
+        if self.console.surface() != ConsoleKind::Actions || !has_room {
             return false;
         }
-        self.annotated.push(level);
         if level == Level::Error {
             // A fault inside a folded group would be hidden.
             self.write_line(&LogLine::StageEnd);
@@ -198,6 +196,18 @@ impl Log {
         self.write_annotation(&annotation);
         remaining_lines.iter().for_each(|line| self.console.write_text(Tone::Neutral, line));
         true
+    }
+
+    /// Writes the last annotation of each level, which GitHub records: the number of those beyond it.
+    fn write_remaining_annotations(&self) {
+        if self.console.surface() != ConsoleKind::Actions {
+            return;
+        }
+        for level in [Level::Error, Level::Warning] {
+            if let more @ 1.. = self.console.fault_count(level).saturating_sub(MAX_PER_LEVEL - 1) {
+                self.write_annotation(&annotate_remaining(level, more));
+            }
+        }
     }
 
     fn write_annotation(&self, note: &Annotation) {
@@ -452,5 +462,24 @@ mod tests {
         assert_eq!((bar.position(), bar.length()), (2, Some(2)));
         log.log_event(&Event::StageDone(Stage::Migrate), Duration::from_secs(2));
         assert!(log.console.progress_bar().is_none());
+    }
+
+    #[test]
+    fn the_last_annotation_of_a_level_has_the_number_of_those_beyond_it() {
+        let fault = |number: usize| Fault::new(crate::fault::Code::FileSyntax, format!("fault {number}"));
+        let log = |count: usize| {
+            let mut events = sample::unpinned_events();
+            events.retain(|(_, event)| !matches!(event, Event::Fault(_)));
+            events.extend((1..=count).map(|number| (60, Event::Fault(fault(number)))));
+            printed(&actions(), ConsoleKind::Pipe, &[], &events)
+        };
+        let fifty = log(50);
+        let annotations: Vec<&str> = fifty.lines().filter(|line| line.starts_with("::error ")).collect();
+        assert_eq!(annotations.len(), MAX_PER_LEVEL);
+        assert!(annotations[8].contains("fault 9%0A"), "{fifty}");
+        assert!(annotations[9].contains("::41 more errors in the log"), "{fifty}");
+        assert!(fifty.contains("fault 10\n") && fifty.contains("fault 50\n"), "{fifty}");
+        assert_eq!(log(9).matches("::error ").count(), 9);
+        assert!(!log(9).contains(" more in the log"));
     }
 }

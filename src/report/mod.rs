@@ -14,7 +14,9 @@ mod log_lines;
 mod markdown;
 mod outputs;
 mod publish;
+mod pull_request_comment;
 mod redact;
+mod rendering;
 mod reporter;
 mod run_outcome;
 mod run_report;
@@ -25,7 +27,7 @@ mod tenant_table;
 mod tunnel_usage;
 mod visible_text;
 
-pub use comment::{comment_body, comment_marker};
+pub use comment::{CommentStamp, comment_body, comment_marker};
 pub use console::ConsoleKind;
 pub use entries::{MigrationReport, MigrationState, NoticeReport, StageTime};
 pub use headline::Headline;

@@ -12,8 +12,12 @@ use crate::run::MigrationId;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Maximum size of the output `report`, in bytes. All outputs of a job together may have 1 MB.
+/// Maximum size of the output `report`, in bytes. All outputs of a job together may have 1 MB, of which GitHub counts two
+/// bytes per character (documentation of `jobs.<job_id>.outputs`).
 const REPORT_LIMIT: usize = 256 * 1024;
+
+/// Maximum size of the outputs `applied` and `pending` together, in bytes.
+const LISTS_LIMIT: usize = 192 * 1024;
 
 #[derive(Serialize)]
 struct AppliedOutput<'a> {
@@ -50,19 +54,18 @@ struct ReportOutput<'a> {
 /// and a list without entries if migrations are in doubt.
 #[must_use]
 pub fn step_outputs(report: &RunReport) -> Vec<(&'static str, String)> {
-    let applied: Vec<AppliedOutput<'_>> = report.in_state(MigrationState::Applied).map(applied_output).collect();
-    let pending: Vec<MigrationOutput<'_>> = report.not_done().map(migration_output).collect();
+    let [applied, pending] = list_outputs(report);
     let plan = report.plan.as_ref();
     let doubt = report.outcome() == RunOutcome::InDoubt;
     let known = |length: usize, value: String| match plan {
         Some(_) if length > 0 || !doubt => value,
         _ => String::new(),
     };
-    let (done, open) = (applied.len(), pending.len());
+    let (done, open) = (applied.count, pending.count);
     vec![
         ("outcome", report.outcome().name().to_owned()),
-        ("applied", known(done, to_json(&applied))),
-        ("pending", known(open, to_json(&pending))),
+        ("applied", known(done, applied.text)),
+        ("pending", known(open, pending.text)),
         ("applied-count", known(done, done.to_string())),
         ("pending-count", known(open, open.to_string())),
         ("plan-digest", plan.map(|plan| plan.digest.clone()).unwrap_or_default()),
@@ -74,6 +77,57 @@ pub fn step_outputs(report: &RunReport) -> Vec<(&'static str, String)> {
         ("tunnel-alias", report.tunnel.as_ref().map(|facts| facts.alias.clone()).unwrap_or_default()),
         ("report", report_within_limit(report)),
     ]
+}
+
+/// Returns a sentence about the lists that are cut, for the log; `None` if both are complete.
+pub(super) fn cut_lists_remark(report: &RunReport) -> Option<String> {
+    let [applied, pending] = list_outputs(report);
+    let cut = [("applied", applied), ("pending", pending)].into_iter().filter(|(_, list)| list.kept < list.count);
+    let cut: Vec<String> = cut
+        .map(|(name, ListOutput { kept, count, .. })| format!("`{name}` has the first {kept} of {count} migrations"))
+        .collect();
+    let first = cut.first()?;
+    let both = cut.get(1).map_or_else(|| first.clone(), |second| format!("{first}, {second}"));
+    Some(format!("the output {both}: the outputs of a job may have 1 MB; the counts are complete"))
+}
+
+/// A list as an output.
+struct ListOutput {
+    /// The entries that fit, as a JSON array.
+    text: String,
+    /// Number of these.
+    kept: usize,
+    /// Number of all.
+    count: usize,
+}
+
+/// Returns the outputs `applied` and `pending`. Each may have half of the limit, and all that the other does not need.
+fn list_outputs(report: &RunReport) -> [ListOutput; 2] {
+    let applied: Vec<String> =
+        report.in_state(MigrationState::Applied).map(|entry| to_json(&applied_output(entry))).collect();
+    let pending: Vec<String> = report.not_done().map(|entry| to_json(&migration_output(entry))).collect();
+    let half = LISTS_LIMIT / 2;
+    let room = |other: &[String]| LISTS_LIMIT - json_length(other).min(half);
+    let rooms = [room(&pending), room(&applied)];
+    let [for_applied, for_pending] = rooms;
+    [cut_list(applied, for_applied), cut_list(pending, for_pending)]
+}
+
+/// Returns the length of a JSON array with these entries.
+fn json_length(entries: &[String]) -> usize {
+    entries.iter().map(|entry| entry.len() + 1).sum::<usize>() + 1
+}
+
+fn cut_list(mut entries: Vec<String>, room: usize) -> ListOutput {
+    let count = entries.len();
+    let mut length = 1;
+    let kept = entries.iter().take_while(|entry| {
+        length += entry.len() + 1;
+        length <= room
+    });
+    let kept = kept.count();
+    entries.truncate(kept);
+    ListOutput { text: format!("[{}]", entries.join(",")), kept, count }
 }
 
 fn applied_output(entry: &MigrationReport) -> AppliedOutput<'_> {
@@ -253,6 +307,28 @@ mod tests {
         tunnel-port=
         tunnel-alias=
         ");
+    }
+
+    #[test]
+    fn the_lists_are_cut_to_the_size_of_a_jobs_outputs_and_the_counts_are_not() {
+        let mut report = sample::report_of(&sample::failed_events());
+        assert_eq!(cut_lists_remark(&report), None);
+        let [applied, pending] = [0, 1].map(|index| report.migrations[index].clone());
+        report.migrations = [vec![applied; 10_000], vec![pending; 10_000]].concat();
+        let outputs: BTreeMap<&str, String> = step_outputs(&report).into_iter().collect();
+        let in_utf_16 = outputs.values().map(|value| value.encode_utf16().count() * 2).sum::<usize>();
+        assert!(in_utf_16 < 1_000_000, "{in_utf_16}");
+        assert_eq!([&outputs["applied-count"], &outputs["pending-count"]], ["10000", "10000"]);
+        for name in ["applied", "pending"] {
+            let list: Vec<Value> = serde_json::from_str(&outputs[name]).unwrap();
+            let remark = cut_lists_remark(&report).unwrap();
+            assert!(list.len() > 500 && list.len() < 10_000, "{}", list.len());
+            assert!(remark.contains(&format!("`{name}` has the first {} of 10000 migrations", list.len())), "{remark}");
+        }
+        report.migrations.truncate(10_000);
+        let outputs: BTreeMap<&str, String> = step_outputs(&report).into_iter().collect();
+        assert!(outputs["applied"].len() > LISTS_LIMIT - 200, "one list alone has the room of both");
+        assert_eq!(outputs["pending"], "[]");
     }
 
     #[test]

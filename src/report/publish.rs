@@ -1,52 +1,56 @@
 //! Writing of the report at the end of a run: outputs, summary, comment.
 
 use super::{
-    comment::{COMMENT_LIMIT, comment_body, comment_marker},
     log::Log,
-    outputs::step_outputs,
+    outputs::{cut_lists_remark, step_outputs},
+    pull_request_comment::write_pull_request_comment,
+    rendering::render_within,
     run_report::RunReport,
     summary::render_summary,
 };
 use crate::{
-    fault::{Class, Code, Fault},
-    github::{
-        command_file,
-        comment::{Conversation, pull_request},
-        runner::Runner,
-    },
+    fault::Fault,
+    github::{command_file, runner::Runner},
     run::event::Event,
     secret::Redactor,
-    settings::{Command, CommentPolicy, GithubSettings, Policy},
+    settings::{GithubSettings, Policy},
 };
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-/// Time limit for requests to GitHub's API.
+/// Part of the time that is left for reporting that it was too short.
+const TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
+
+/// Time limit for requests to GitHub's API, if the run does not have to end.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time limit after a cancel: the runner kills the process ten seconds after its signal, and stopping the work in the
-/// database takes most of them.
-const API_TIMEOUT_CANCELLED: Duration = Duration::from_secs(1);
-
 /// Writes every surface. One that can't be written is logged as a warning and returned as a fault; the others are
-/// written all the same, and the outcome of the run is unchanged. Without `settings` (invalid inputs) there is no
-/// comment.
+/// written all the same, and the outcome of the run is unchanged. Without `settings` (they were not read yet) there is
+/// no comment. It gets no more than the `time_left`, if the run has to end.
 pub async fn publish_report(
     report: &RunReport,
     runner: &Runner,
     settings: Option<&GithubSettings>,
+    time_left: Option<Duration>,
     log: &mut Log,
 ) -> Vec<Fault> {
     let redactor = log.redactor().clone();
     let report = report.redacted(&redactor);
+    let at = Duration::from_millis(report.duration_ms);
     let mut faults = Vec::new();
     faults.extend(write_outputs(&report, runner).err());
+    if let Some(remark) = cut_lists_remark(&report).filter(|_| runner.output_file.is_some()) {
+        log.log_event(&Event::Note(remark), at);
+    }
     if settings.is_none_or(|settings| settings.summary == Policy::Allow) {
         faults.extend(write_summary(&report, runner, &redactor).err());
     }
     if let Some(settings) = settings {
-        faults.extend(write_comment(&report, runner, settings, &redactor).await.err());
+        let time_limit = time_left.map_or(API_TIMEOUT, |left| left.saturating_sub(TIMEOUT_MARGIN).min(API_TIMEOUT));
+        match write_pull_request_comment(&report, runner, settings, &redactor, time_limit).await {
+            Ok(remark) => remark.into_iter().for_each(|remark| log.log_event(&Event::Note(remark), at)),
+            Err(fault) => faults.push(fault),
+        }
     }
-    let at = Duration::from_millis(report.duration_ms);
     faults.iter().for_each(|fault| log.log_event(&Event::Warning(fault.clone()), at));
     faults
 }
@@ -65,58 +69,6 @@ fn write_summary(report: &RunReport, runner: &Runner, redactor: &Redactor) -> Re
     command_file::append_summary(path, &text)
 }
 
-/// Renders at most this many bytes, including the final redaction: `***` is at most three times as long as the text
-/// that it hides.
-fn render_within(room: usize, redactor: &Redactor, render: impl Fn(usize) -> String) -> String {
-    let text = redactor.redact(&render(room));
-    if text.len() <= room { text } else { redactor.redact(&render(room / 3)) }
-}
-
-async fn write_comment(
-    report: &RunReport,
-    runner: &Runner,
-    settings: &GithubSettings,
-    redactor: &Redactor,
-) -> Result<(), Fault> {
-    let wanted = match settings.comment {
-        CommentPolicy::Never => false,
-        CommentPolicy::Plan => report.command == Some(Command::Plan),
-        CommentPolicy::Always => true,
-    };
-    if !wanted {
-        return Ok(());
-    }
-    let Some(conversation) = find_conversation(runner)? else { return Ok(()) };
-    let Some(token) = &settings.token else {
-        return Err(Fault::new(Code::CommentUnwritten, "can't write the comment: `github-token` is empty"));
-    };
-    let marker = comment_marker(report.environment.as_deref());
-    let room = COMMENT_LIMIT.saturating_sub(marker.len() + 1);
-    let text = render_within(room, redactor, |budget| comment_body(report, budget));
-    let stopped = report.faults.iter().any(|fault| fault.code.class() == Class::Cancelled);
-    let patience = if stopped { API_TIMEOUT_CANCELLED } else { API_TIMEOUT };
-    conversation.upsert_comment(token, &marker, &text, patience).await
-}
-
-/// Returns the conversation to comment on; none if the event is not about a pull request.
-fn find_conversation(runner: &Runner) -> Result<Option<Conversation>, Fault> {
-    let (Some(event), Some(api_url), Some(repository)) = (&runner.event_file, &runner.api_url, &runner.repository)
-    else {
-        return Ok(None);
-    };
-    let number = pull_request(&read_event_payload(event)?);
-    Ok(number.map(|number| Conversation { api_url: api_url.clone(), repository: repository.clone(), number }))
-}
-
-fn read_event_payload(path: &Path) -> Result<serde_json::Value, Fault> {
-    let unreadable = |error: &(dyn std::error::Error + 'static)| {
-        Fault::new(Code::CommentUnwritten, "can't write the comment: the event (`GITHUB_EVENT_PATH`) can't be read")
-            .with_causes(error)
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-    serde_json::from_str(&text).map_err(|error| unreadable(&error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
@@ -126,21 +78,32 @@ mod tests {
         },
         *,
     };
-    use crate::{github::fake_api::FakeGithub, secret::Secret};
+    use crate::{
+        fault::Code,
+        github::fake_api::{Github, WriteAccess},
+        secret::Secret,
+        settings::{Command, CommentPolicy},
+    };
     use serde_json::json;
-    use std::fs;
+    use std::{fs, path::Path};
 
     fn settings(comment: CommentPolicy) -> GithubSettings {
-        GithubSettings { token: Some(Secret::new("ghs_token")), comment, summary: Policy::Allow }
+        GithubSettings {
+            token: Some(Secret::new("ghs_token")),
+            comment,
+            comment_key: Some("prod".to_owned()),
+            summary: Policy::Allow,
+        }
     }
 
     fn runner(home: &Path) -> Runner {
         for name in ["output", "summary"] {
             fs::write(home.join(name), "").unwrap();
         }
-        fs::write(home.join("event"), json!({"pull_request": {"number": 7}}).to_string()).unwrap();
+        fs::write(home.join("event"), json!({"pull_request": {"number": 3}}).to_string()).unwrap();
         Runner {
             in_actions: true,
+            event_name: Some("pull_request".to_owned()),
             output_file: Some(home.join("output")),
             summary_file: Some(home.join("summary")),
             event_file: Some(home.join("event")),
@@ -152,38 +115,31 @@ mod tests {
     async fn published(report: &RunReport, runner: &Runner, settings: &GithubSettings) -> (Vec<Fault>, String) {
         let buffer = SharedBuffer::default();
         let mut log = Log::on_stream(Box::new(buffer.clone()), runner, ConsoleKind::Pipe, &[]);
-        let faults = publish_report(report, runner, Some(settings), &mut log).await;
+        let faults = publish_report(report, runner, Some(settings), None, &mut log).await;
         (faults, buffer.text())
     }
 
     #[tokio::test]
     async fn writes_every_surface() {
-        let github = FakeGithub::start(|request| match request.line.starts_with("GET") {
-            true => (200, "[]".to_owned()),
-            false => (201, json!({"id": 1}).to_string()),
-        })
-        .await;
+        let github = Github::start(WriteAccess::Allowed);
         let home = tempfile::tempdir().unwrap();
-        let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
+        let runner = Runner { api_url: Some(github.url()), ..runner(home.path()) };
         let report = sample::report_of(&sample::failed_events());
         let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
         assert_eq!(faults, []);
         assert_eq!(log, "");
         assert!(fs::read_to_string(home.path().join("output")).unwrap().contains("\nstatement-failed\n"));
         assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Failed in stage migrate"));
-        assert!(
-            github.requests()[1].body.starts_with(r###"{"body":"<!-- bastion-migrate:prod -->\n## Failed in stage"###)
-        );
+        let [comment] = github.comments().try_into().unwrap();
+        assert!(comment.starts_with("<!-- bastion-migrate:prod -->\n## Failed in stage"), "{comment}");
     }
 
     #[tokio::test]
     async fn a_surface_that_can_not_be_written_does_not_prevent_the_others() {
-        let github =
-            FakeGithub::start(|_| (403, json!({"message": "Resource not accessible by integration"}).to_string()))
-                .await;
+        let github = Github::start(WriteAccess::Forbidden);
         let home = tempfile::tempdir().unwrap();
         let runner =
-            Runner { api_url: Some(github.url.clone()), output_file: Some("/dev/full".into()), ..runner(home.path()) };
+            Runner { api_url: Some(github.url()), output_file: Some("/dev/full".into()), ..runner(home.path()) };
         let report = sample::report_of(&sample::successful_events());
         let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
         let codes: Vec<Code> = faults.iter().map(|fault| fault.code).collect();
@@ -197,16 +153,55 @@ mod tests {
 
     #[tokio::test]
     async fn comments_only_if_enabled_and_only_on_a_pull_request() {
-        let github = FakeGithub::start(|_| (500, "{}".to_owned())).await;
+        let github = Github::start(WriteAccess::Allowed);
         let home = tempfile::tempdir().unwrap();
-        let runner = Runner { api_url: Some(github.url.clone()), ..runner(home.path()) };
-        let report = sample::report_of(&sample::successful_events());
+        let runner = Runner { api_url: Some(github.url()), ..runner(home.path()) };
+        let report = RunReport { command: Some(Command::Migrate), ..sample::report_of(&sample::successful_events()) };
         for comment in [CommentPolicy::Never, CommentPolicy::Plan] {
-            assert_eq!(published(&report, &runner, &settings(comment)).await.0, []);
+            assert_eq!(published(&report, &runner, &settings(comment)).await, (Vec::new(), String::new()));
         }
-        fs::write(home.path().join("event"), json!({"ref": "refs/heads/main"}).to_string()).unwrap();
-        assert_eq!(published(&report, &runner, &settings(CommentPolicy::Always)).await.0, []);
-        assert!(github.requests().is_empty());
+        let without_token = GithubSettings { token: None, ..settings(CommentPolicy::Always) };
+        // The inputs have caused a warning already.
+        assert_eq!(published(&report, &runner, &without_token).await, (Vec::new(), String::new()));
+        let runner = Runner { event_name: Some("schedule".to_owned()), ..runner };
+        fs::write(home.path().join("event"), json!({"schedule": "0 3 * * *"}).to_string()).unwrap();
+        let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
+        assert_eq!((faults, github.lines().len()), (Vec::new(), 0));
+        assert!(log.contains("there is no comment: this run, on `schedule`, has no pull request"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn the_key_of_a_comment_contains_no_secret() {
+        let github = Github::start(WriteAccess::Allowed);
+        let home = tempfile::tempdir().unwrap();
+        let runner = Runner { api_url: Some(github.url()), ..runner(home.path()) };
+        let settings =
+            GithubSettings { comment_key: Some("shop-hunter2".to_owned()), ..settings(CommentPolicy::Always) };
+        let mut log =
+            Log::on_stream(Box::new(SharedBuffer::default()), &runner, ConsoleKind::Pipe, &[Secret::new("hunter2")]);
+        let report = sample::report_of(&sample::successful_events());
+        assert_eq!(publish_report(&report, &runner, Some(&settings), None, &mut log).await, []);
+        let [comment] = github.comments().try_into().unwrap();
+        assert!(
+            comment.starts_with("<!-- bastion-migrate:shop-*** -->\n") && !comment.contains("hunter2"),
+            "{comment}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stale_comment_is_replaced_if_the_inputs_are_invalid() {
+        let github = Github::start(WriteAccess::Allowed);
+        let home = tempfile::tempdir().unwrap();
+        let runner = Runner { api_url: Some(github.url()), ..runner(home.path()) };
+        let report = sample::report_of(&sample::unpinned_events());
+        let unknown = GithubSettings { comment_key: None, ..settings(CommentPolicy::Always) };
+        let (faults, log) = published(&report, &runner, &unknown).await;
+        assert_eq!((faults, github.comments()), (Vec::new(), Vec::new()));
+        assert!(log.contains("there is none of an earlier run to replace"), "{log}");
+        github.add_comment(crate::github::fake_api::Author::Viewer, "<!-- bastion-migrate:shop -->\n## 3 pending");
+        assert_eq!(published(&report, &runner, &unknown).await, (Vec::new(), String::new()));
+        let [comment] = github.comments().try_into().unwrap();
+        assert!(comment.starts_with("<!-- bastion-migrate:shop -->\n## Failed in stage"), "{comment}");
     }
 
     #[tokio::test]
@@ -216,7 +211,8 @@ mod tests {
         fs::write(home.path().join("summary"), "x".repeat(command_file::SUMMARY_LIMIT - 3_000)).unwrap();
         let mut log =
             Log::on_stream(Box::new(SharedBuffer::default()), &runner, ConsoleKind::Pipe, &[Secret::new("e")]);
-        let faults = publish_report(&sample::report_of(&sample::successful_events()), &runner, None, &mut log).await;
+        let faults =
+            publish_report(&sample::report_of(&sample::successful_events()), &runner, None, None, &mut log).await;
         assert_eq!(faults, []);
         let written = fs::metadata(home.path().join("summary")).unwrap().len();
         assert!((1_045_577..=1_048_576).contains(&written), "{written}");

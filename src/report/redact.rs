@@ -185,7 +185,7 @@ impl Redact for Event {
 mod tests {
     use super::{
         super::{
-            comment::comment_body,
+            comment::{CommentStamp, comment_body},
             console::ConsoleKind,
             log::Log,
             outputs::step_outputs,
@@ -275,11 +275,17 @@ mod tests {
         let log = buffer.text();
         let log = log.lines().filter(|line| !line.starts_with("::add-mask::")).collect::<Vec<_>>().join("\n");
         let report = report.redacted(&redactor);
+        let stamp = CommentStamp {
+            key: report.environment.clone(),
+            commit: None,
+            repository_url: None,
+            written_at: std::time::SystemTime::UNIX_EPOCH,
+        };
         let mut all = vec![
             ("log", log),
             ("summary", redactor.redact(&render_summary(&report, 1_000_000))),
-            ("comment", redactor.redact(&comment_body(&report, 60_000))),
-            ("marker", super::super::comment_marker(report.environment.as_deref())),
+            ("comment", redactor.redact(&comment_body(&report, &stamp, 60_000))),
+            ("marker", super::super::comment_marker(report.environment.as_deref().unwrap_or_default())),
         ];
         all.extend(step_outputs(&report));
         all

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Time limit for stopping the work: cancelling the statement and rolling back the transaction.
 pub const STOP_BUDGET: Duration = Duration::from_secs(4);
 
-/// Time limit for a comment on the pull request.
+/// Time limit for a comment on the pull request, in addition to the time that stopping the work has left.
 pub const REPORT_BUDGET: Duration = Duration::from_secs(1);
 
 /// Time limit for writing the rest of the log.

@@ -2,7 +2,7 @@
 
 use super::{
     backpressure::LogFlow,
-    shutdown::{Signals, StopReason},
+    shutdown::{REPORT_BUDGET, STOP_BUDGET, Signals, StopReason},
 };
 use std::{pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -22,6 +22,7 @@ pub struct Supervisor {
     signals: Signals,
     began: Instant,
     deadline: Option<Instant>,
+    stopped_at: Option<Instant>,
     flow: LogFlow,
 }
 
@@ -29,7 +30,7 @@ impl Supervisor {
     /// Creates a supervisor without a time limit. As soon as the work has to end, `flow` stops throttling.
     #[must_use]
     pub fn new(signals: Signals, flow: LogFlow) -> Self {
-        Self { signals, began: Instant::now(), deadline: None, flow }
+        Self { signals, began: Instant::now(), deadline: None, stopped_at: None, flow }
     }
 
     /// Returns the time since the supervisor was created.
@@ -41,6 +42,14 @@ impl Supervisor {
     /// Sets the time limit, which counts from the supervisor's creation.
     pub fn set_time_limit(&mut self, limit: Duration) {
         self.deadline = Some(self.began + limit);
+    }
+
+    /// Returns the time that is left for stopping the work and for the report; `None` while the run does not have to end.
+    /// What the stop did not need is left for the report.
+    #[must_use]
+    pub fn report_time_left(&self) -> Option<Duration> {
+        let until = self.stopped_at? + STOP_BUDGET + REPORT_BUDGET;
+        Some(until.saturating_duration_since(Instant::now()))
     }
 
     /// Runs the work until it completes or has to stop. A signal that arrived earlier counts.
@@ -61,6 +70,7 @@ impl Supervisor {
             done = work => return Completion::Done(done),
         };
         self.flow.stop_throttling();
+        self.stopped_at.get_or_insert_with(Instant::now);
         Completion::Stopped(stop)
     }
 
@@ -86,6 +96,18 @@ mod tests {
         assert!(matches!(watch.run(async { 7 }).await, Completion::Done(7)));
         watch.set_time_limit(Duration::from_secs(1));
         assert!(matches!(watch.run(async { 8 }).await, Completion::Done(8)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_report_gets_the_time_that_the_stop_leaves() {
+        let mut watch = watch();
+        assert_eq!(watch.report_time_left(), None);
+        watch.set_time_limit(Duration::from_secs(1));
+        assert!(matches!(watch.run(pending::<()>()).await, Completion::Stopped(StopReason::Timeout)));
+        assert_eq!(watch.report_time_left(), Some(STOP_BUDGET + REPORT_BUDGET));
+        assert_eq!(watch.run_for(Duration::from_secs(3), pending::<()>()).await, None);
+        assert!(matches!(watch.run(pending::<()>()).await, Completion::Stopped(StopReason::Timeout)));
+        assert_eq!(watch.report_time_left(), Some(Duration::from_secs(2)), "a second reason leaves no more time");
     }
 
     #[tokio::test(start_paused = true)]

@@ -81,6 +81,8 @@ pub struct GithubSettings {
     pub token: Option<Secret>,
     /// Policy for the comment.
     pub comment: CommentPolicy,
+    /// The key by which the comment is found again; `None` if it depends on inputs that are invalid.
+    pub comment_key: Option<String>,
     /// Policy for the job summary.
     pub summary: Policy,
 }
@@ -114,8 +116,6 @@ pub struct Settings {
     pub server: Option<ServerSettings>,
     /// Limits and approvals.
     pub safety: SafetySettings,
-    /// GitHub's surfaces.
-    pub github: GithubSettings,
 }
 
 impl Settings {

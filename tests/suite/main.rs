@@ -16,6 +16,7 @@ mod bounds;
 mod building_blocks;
 mod circles;
 mod commands;
+mod comments;
 #[cfg(test)]
 mod connection;
 mod contract;

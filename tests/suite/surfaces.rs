@@ -2,12 +2,7 @@
 
 use crate::{
     action::Action,
-    lab::{
-        Lab,
-        gate::Gate,
-        github::{Github, WriteAccess},
-        postgres::PASSWORD,
-    },
+    lab::{Lab, gate::Gate, postgres::PASSWORD},
 };
 use base64::{
     Engine as _,
@@ -60,6 +55,10 @@ fn a_summary_that_is_too_long_is_cut_with_a_note() {
     let names: Vec<String> = (1..=3000).map(|number| format!("{number:04}_{long}")).collect();
     let finished = action.input("command", "plan").run().has_pending().pending(names.iter().map(String::as_str));
     assert!(finished.summary.len() <= 1 << 20, "{} bytes", finished.summary.len());
+    let lists = finished.outputs["applied"].len() + finished.outputs["pending"].len();
+    assert!(lists <= 192 * 1024, "{lists} bytes");
+    let finished =
+        finished.logs("`pending` has the first ").logs(" of 3000 migrations: the outputs of a job may have 1 MB");
     finished.summary("Left out, or not shown in full, to stay below the size limit: ").done();
 }
 
@@ -210,53 +209,4 @@ fn no_secret_is_in_the_process_list_and_no_child_process_is_started() {
     assert_eq!(process(&format!("task/{}/children", running.pid())), "");
     gate.open();
     running.finish().succeeds().applied(["0001_gate"]).done();
-}
-
-fn on_pull_request<'a>(lab: &'a Lab, github: &Github) -> Action<'a> {
-    let action = users(lab)
-        .input("comment", "always")
-        .file("event.json", r#"{"pull_request":{"number":3}}"#)
-        .env("GITHUB_API_URL", github.url());
-    let event = action.workspace().join("event.json").display().to_string();
-    action.env("GITHUB_EVENT_PATH", event)
-}
-
-#[test]
-fn the_comment_is_written_once_and_then_updated_in_place() {
-    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
-    on_pull_request(&lab, &github)
-        .input("command", "plan")
-        .input("comment", "plan")
-        .run()
-        .has_pending()
-        .pending(["0001_users"])
-        .done();
-    let [planned] = github.comments().try_into().expect("one comment");
-    assert!(planned.contains("1 migration pending"), "{planned}");
-
-    on_pull_request(&lab, &github).run().succeeds().applied(["0001_users"]).done();
-    let [applied] = github.comments().try_into().expect("still one comment");
-    assert!(applied.contains("Applied 1 migration"), "{applied}");
-
-    on_pull_request(&lab, &github).input("comment", "plan").run().nothing_to_do().done();
-    assert_eq!(github.comments(), [applied], "`comment: plan` concerns plans only");
-    let token = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
-    assert!(github.requests().iter().all(|head| head.contains(&format!("Bearer {token}"))), "{:?}", github.requests());
-    assert!(github.requests().iter().all(|head| head.contains(" /api/v3/repos/octo/app/issues/")));
-}
-
-#[test]
-fn a_comment_that_may_not_be_written_is_a_warning() {
-    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Forbidden));
-    let finished = on_pull_request(&lab, &github).run().succeeds().applied(["0001_users"]);
-    finished.warning("can't write the comment: GitHub answered 403").logs("permissions: pull-requests: write").done();
-    assert_eq!(github.comments(), Vec::<String>::new());
-}
-
-#[test]
-fn the_token_is_not_sent_without_a_comment_to_write() {
-    let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
-    on_pull_request(&lab, &github).input("comment", "never").run().succeeds().applied(["0001_users"]).done();
-    users(&lab).input("comment", "always").env("GITHUB_API_URL", github.url()).run().nothing_to_do().done();
-    assert_eq!(github.requests(), Vec::<String>::new());
 }

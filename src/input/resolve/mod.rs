@@ -37,14 +37,15 @@ const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::
 const COMMENTS: [(&str, CommentPolicy); 3] =
     [("never", CommentPolicy::Never), ("plan", CommentPolicy::Plan), ("always", CommentPolicy::Always)];
 
-/// Resolves all settings; returns `None` after all faults are recorded.
+/// Resolves all settings; the first are `None` after all faults are recorded. GitHub's settings are always there,
+/// because the report of a run with invalid inputs needs them.
 pub(super) fn resolve_settings(
     inputs: &Inputs,
     environment: Option<&str>,
     runner: &Runner,
     variables: &Variables,
     findings: &mut Findings,
-) -> Option<Settings> {
+) -> (Option<Settings>, GithubSettings) {
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
@@ -67,28 +68,48 @@ pub(super) fn resolve_settings(
     };
     let wait_timeout = findings.ok_or_record(inputs.required(InputName::WaitTimeout, value::parse_positive_duration));
     let sql = resolve_sql_settings(inputs, executor, runner, findings);
-    let github = resolve_github_settings(inputs, findings);
-    let (resolved_commands, database) = (resolved_commands?, database?);
-    if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
-        let cause = format!("the step `{}` is SQL, and no database is given", step.name);
-        findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+    let default_key = environment.or(context.target().map(|target| target.name.as_str())).map(ToOwned::to_owned);
+    let mut github = resolve_github_settings(inputs, default_key, findings);
+    let assemble = || {
+        let (resolved_commands, database) = (resolved_commands?, database?);
+        if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
+            let cause = format!("the step `{}` is SQL, and no database is given", step.name);
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
+        Some(Settings {
+            command: command?,
+            executor: resolved_commands.executor_settings,
+            client_tls: database.as_ref().map_or(ClientTls::Terminated, |database| database.client_tls),
+            environment: environment.map(ToOwned::to_owned),
+            route: route?,
+            database: database.map(|database| database.target),
+            wait_timeout: wait_timeout?,
+            sql: sql?,
+            steps: resolved_commands.steps,
+            env: env?,
+            image: resolved_commands.image,
+            server: resolved_commands.server,
+            safety: safety?,
+        })
+    };
+    let settings = assemble().filter(|_| findings.faults.is_empty());
+    if settings.is_some() {
+        github.comment_key.get_or_insert_with(|| KEY_WITHOUT_DATABASE.to_owned());
     }
-    Some(Settings {
-        command: command?,
-        executor: resolved_commands.executor_settings,
-        client_tls: database.as_ref().map_or(ClientTls::Terminated, |database| database.client_tls),
-        environment: environment.map(ToOwned::to_owned),
-        route: route?,
-        database: database.map(|database| database.target),
-        wait_timeout: wait_timeout?,
-        sql: sql?,
-        steps: resolved_commands.steps,
-        env: env?,
-        image: resolved_commands.image,
-        server: resolved_commands.server,
-        safety: safety?,
-        github: github?,
-    })
+    (settings, github)
+}
+
+/// Key of the comment if only the deployment server knows the database.
+const KEY_WITHOUT_DATABASE: &str = "default";
+
+/// Longest key of a comment, in characters.
+const MAX_KEY_LENGTH: usize = 100;
+
+fn parse_comment_key(text: &str) -> Result<String, InvalidValue> {
+    match text.chars().count() {
+        0..=MAX_KEY_LENGTH => Ok(text.to_owned()),
+        _ => Err(InvalidValue::new("is too long", format!("at most {MAX_KEY_LENGTH} characters"))),
+    }
 }
 
 /// Records the faults of inputs that have no effect in this run. If the intended executor is in doubt, returns `None`,
@@ -187,10 +208,11 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
 
 /// Resolves GitHub's settings. A comment that can't be written is only a warning, here as elsewhere: it never decides
 /// the outcome of a migration.
-fn resolve_github_settings(inputs: &Inputs, findings: &mut Findings) -> Option<GithubSettings> {
+fn resolve_github_settings(inputs: &Inputs, default_key: Option<String>, findings: &mut Findings) -> GithubSettings {
     let token = inputs.secret(InputName::GithubToken);
     let comment =
         findings.ok_or_record(inputs.required(InputName::Comment, |text| value::parse_choice(text, &COMMENTS)));
+    let given_key = findings.ok_or_record(inputs.optional(InputName::CommentKey, parse_comment_key));
     let summary = findings.ok_or_record(inputs.required(InputName::Summary, |text| value::parse_choice(text, &SWITCH)));
     if token.is_none() && comment.is_some_and(|comment| comment != CommentPolicy::Never) {
         findings.add_warning(
@@ -198,5 +220,10 @@ fn resolve_github_settings(inputs: &Inputs, findings: &mut Findings) -> Option<G
                 .fix("set `github-token`, or `comment: never`"),
         );
     }
-    Some(GithubSettings { token, comment: comment?, summary: summary? })
+    GithubSettings {
+        token,
+        comment: comment.unwrap_or(CommentPolicy::Never),
+        comment_key: given_key.and_then(|key| key.or(default_key)),
+        summary: summary.unwrap_or(Policy::Allow),
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod alembic;
 pub(crate) mod certificate;
 pub(crate) mod gate;
 pub(crate) mod github;
+pub(crate) mod http_proxy;
 pub(crate) mod login;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
