@@ -96,10 +96,14 @@ impl Disruption {
 
     fn disrupt(self, lab: &Lab, running: &Running<'_>) -> Option<Damage> {
         match self {
-            Self::ActionKilled => kill(running.pid()),
+            Self::ActionKilled => {
+                kill(running.pid());
+            }
             Self::SessionKilled => {
                 let sessions = lab.bastion.sessions();
-                sessions.iter().copied().for_each(kill);
+                for pid in &sessions {
+                    kill(*pid);
+                }
                 return (!sessions.is_empty()).then_some(Damage::None);
             }
             Self::BackendKilled => return Some(Damage::Recovering(Box::new(kill_backend(lab)))),
@@ -133,26 +137,35 @@ impl Damage {
     }
 }
 
-fn kill(pid: u32) {
+/// The result of a kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Killed,
+    /// It had just ended by itself.
+    Gone,
+}
+
+fn kill(pid: u32) -> Victim {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid is a positive number");
     match kill_process(pid, Signal::KILL) {
-        // The process has just ended by itself.
-        Ok(()) | Err(Errno::SRCH) => {}
+        Ok(()) => Victim::Killed,
+        Err(Errno::SRCH) => Victim::Gone,
         Err(error) => panic!("{pid:?} can't be killed: {error}"),
     }
 }
 
-/// Kills a backend, after which the server ends all others and recovers. Returns a session that shows when the server
-/// has noticed: the server ends it. The killed backend can't show that, as it is gone before the server notices.
+/// Kills a backend of the run, or one of ours if it has none, after which the server ends all others and recovers.
+/// Returns a session that shows when the server has noticed: the server ends it. The killed backend can't show that, as
+/// it is gone before the server notices.
 fn kill_backend(lab: &Lab) -> Session {
     let [witness, spare] = [(), ()].map(|()| lab.database.session());
+    let backends = witness.sql(
+        "select string_agg(pid::text, ' ') from pg_stat_activity \
+         where datname = current_database() and application_name like 'bastion-migrate%'",
+    );
     let spare_pid = spare.sql("select pg_backend_pid()");
-    let victim = witness.sql(&format!(
-        "select pid from pg_stat_activity where pid = {spare_pid} \
-         or (datname = current_database() and application_name like 'bastion-migrate%') \
-         order by pid = {spare_pid} limit 1"
-    ));
-    kill(victim.parse().expect("a pid is a number"));
+    let mut victims = backends.split(' ').chain([spare_pid.as_str()]).filter_map(|pid| pid.parse().ok());
+    assert!(victims.any(|pid| kill(pid) == Victim::Killed), "our own backend is there");
     witness
 }
 
