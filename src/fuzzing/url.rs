@@ -16,6 +16,10 @@ pub(super) fn check_masking(url: &str) {
 
 /// Parses URLs that contain a password: no fault and no note repeats it.
 pub(super) fn check_password_hidden(user: &str, before: &str, after: &str, rest: &str) {
+    // A name that happens to be the password may be shown.
+    if [user, rest].iter().any(|text| text.contains(PASSWORD)) {
+        return;
+    }
     let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
     let password = format!("{before}{PASSWORD}{after}");
     // An `@` with a host would start the parameters, whose names may be shown.
