@@ -103,7 +103,7 @@ mod tests {
     fn is_the_summary_with_commit_time_and_run_within_its_budget() {
         let report = sample::report_of(&sample::successful_events());
         let text = comment_body(&report, &stamp(), COMMENT_LIMIT);
-        assert!(text.starts_with("## Applied 2 migrations"), "{text}");
+        assert!(text.starts_with("## ✅ bastion-migrate · prod · Applied 2 migrations"), "{text}");
         let footer = "<sub>bastion-migrate migrate for <code>prod</code> · commit \
             [89abcde](https://github.com/owner/name/commit/89abcdef0123456789abcdef0123456789abcdef) · \
             2026-11-29 20:22:15 UTC · [run](https://github.com/owner/name/actions/runs/1/attempts/1)</sub>\n";
