@@ -44,7 +44,7 @@ fn outcome_sign(report: &RunReport) -> &'static str {
 fn describe_outcome(report: &RunReport) -> String {
     let database = report.database.as_ref().map_or("the database", |facts| facts.name.as_str());
     match report.outcome() {
-        _ if awaits_pin(report) => "Pin the host key to continue: nothing was changed".to_owned(),
+        _ if awaits_pin(report) => "Pin the host key to continue".to_owned(),
         RunOutcome::Success => describe_success(report, database),
         RunOutcome::NothingToDo => match &report.plan {
             Some(plan) => {

@@ -37,10 +37,10 @@ pub(super) fn pin_section(report: &RunReport, fault: &Fault) -> String {
     };
     let remarks = remarks.iter().map(|remark| format!("{}\n\n", sentence_with_names(&clipped(remark))));
     format!(
-        "{}: {}\n\n{}\
+        "{}: {}. Nothing was changed.\n\n{}\
          1. Compare the fingerprint with the server's own: {} there prints it.\n\
-         2. If they are the same, store this line:\n\n{}\n   The command for it asks for the value. Lines that are \
-         stored already belong into it, too:\n\n{}\n   If the workflow reads {}, write {}.\n\
+         2. If they are the same, store this line:\n\n{}\n   This command asks for the value; if lines are stored \
+         already, enter them as well:\n\n{}\n   If the workflow reads {}, write {}.\n\
          3. Run the job again.\n\n",
         code_link(fault),
         sentence_with_names(&clipped(&fault.cause)),

@@ -31,7 +31,7 @@ enum TableFolding {
 struct MigrationTable<'a> {
     part: &'static str,
     title: &'static str,
-    /// The head of the last column, and its alignment.
+    /// The head of the last column, and its alignment. The column is left out if it is empty.
     last_column: (&'static str, &'static str),
     /// The migrations, each with its text in the last column.
     rows: Vec<(&'a MigrationReport, String)>,
@@ -67,8 +67,14 @@ pub(super) fn add_pending(report: &RunReport, page: &mut SummaryPage) {
         RunOutcome::Pending => TableFolding::Never,
         _ => TableFolding::WhenLong,
     };
-    let table =
-        MigrationTable { part: PENDING, title: "Pending", last_column: ("", "---"), rows: rows.collect(), folding };
+    let rows: Vec<(&MigrationReport, String)> = rows.collect();
+    let is_in = |state| move |(entry, _): &(&MigrationReport, String)| entry.fate == state;
+    let title = match &rows {
+        rows if rows.iter().all(is_in(MigrationState::RolledBack)) => "Rolled back",
+        rows if rows.iter().any(is_in(MigrationState::InDoubt)) => "Pending or in doubt",
+        _ => "Pending",
+    };
+    let table = MigrationTable { part: PENDING, title, last_column: ("", "---"), rows, folding };
     table.add_to(report, page);
 }
 
@@ -91,7 +97,10 @@ impl MigrationTable<'_> {
         }
         let count = self.rows.len();
         let head = self.head();
-        let rows = self.rows.iter().map(|(row, text)| format!("{} {text} |\n", table_cells(report, row)));
+        let rows = self.rows.iter().map(|(row, text)| {
+            let last = if self.has_last_column() { format!(" {text} |") } else { String::new() };
+            format!("| {} |{last}\n", migration_cell(report, row))
+        });
         match self.folding {
             TableFolding::WhenLong if count > MAX_OPEN_ROWS => {
                 page.add_piece(self.part, &format!("### {}\n\n", self.title));
@@ -106,21 +115,24 @@ impl MigrationTable<'_> {
         }
     }
 
-    /// Returns the head of the table. Only files have a version and a path.
+    /// Returns the head of the table.
     fn head(&self) -> String {
         let (last, align) = self.last_column;
-        if self.rows.iter().all(|(row, _)| row.id.file.is_empty()) {
-            return format!("| Migration |{last} |\n|---|{align}|\n");
+        match self.has_last_column() {
+            true => format!("| Migration |{last} |\n|---|{align}|\n"),
+            false => "| Migration |\n|---|\n".to_owned(),
         }
-        format!("| Version | Migration | File |{last} |\n|---:|---|---|{align}|\n")
+    }
+
+    fn has_last_column(&self) -> bool {
+        self.rows.iter().any(|(_, text)| !text.is_empty())
     }
 }
 
-fn table_cells(report: &RunReport, row: &MigrationReport) -> String {
-    let cell = |text: &str| escape_markdown(&clip_text(text, MAX_CELL_LENGTH));
-    if row.id.file.is_empty() {
-        return format!("| {} |", cell(&row.id.entitled()));
+/// Returns the first cell: the file, whose path contains version and name, or the name in the tool's notation.
+fn migration_cell(report: &RunReport, row: &MigrationReport) -> String {
+    match row.id.file.as_str() {
+        "" => escape_markdown(&clip_text(&row.id.entitled(), MAX_CELL_LENGTH)),
+        file => linked_file(report, &clip_text(file, MAX_CELL_LENGTH)),
     }
-    let file = linked_file(report, &clip_text(&row.id.file, MAX_CELL_LENGTH));
-    format!("| {} | {} | {file} |", cell(&row.id.version), cell(&row.id.name))
 }

@@ -152,10 +152,10 @@ mod tests {
 
         ### Applied
 
-        | Version | Migration | File | Time |
-        |---:|---|---|---:|
-        | 3 | add\_email | [<code>migrations/0003\_add\_email.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0003_add_email.sql) | 12 ms |
-        | 4 | drop\_name | [<code>migrations/0004\_drop\_name.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0004_drop_name.sql) | 1.1 s |
+        | Migration | Time |
+        |---|---:|
+        | [<code>migrations/0003\_add\_email.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0003_add_email.sql) | 12 ms |
+        | [<code>migrations/0004\_drop\_name.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0004_drop_name.sql) | 1.1 s |
 
         ```mermaid
         gantt
@@ -213,15 +213,15 @@ mod tests {
 
         ### Applied
 
-        | Version | Migration | File | Time |
-        |---:|---|---|---:|
-        | 3 | add\_email | [<code>migrations/0003\_add\_email.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0003_add_email.sql) | 12 ms |
+        | Migration | Time |
+        |---|---:|
+        | [<code>migrations/0003\_add\_email.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0003_add_email.sql) | 12 ms |
 
         ### Pending
 
-        | Version | Migration | File | |
-        |---:|---|---|---|
-        | 4 | drop\_name | [<code>migrations/0004\_drop\_name.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0004_drop_name.sql) | failed |
+        | Migration | |
+        |---|---|
+        | [<code>migrations/0004\_drop\_name.sql</code>](https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567/migrations/0004_drop_name.sql) | failed |
 
         <details><summary>Facts</summary>
 
@@ -244,9 +244,9 @@ mod tests {
     #[test]
     fn summarises_a_run_that_never_reached_the_database() {
         insta::assert_snapshot!(summary_of(&sample::unpinned_events()), @r"
-        ## ⏸️ bastion-migrate · prod · Pin the host key to continue: nothing was changed (50 ms)
+        ## ⏸️ bastion-migrate · prod · Pin the host key to continue (50 ms)
 
-        **[host-key-unpinned](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned)**: no key is pinned for <code>bastion.example.org</code>
+        **[host-key-unpinned](https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned)**: no key is pinned for <code>bastion.example.org</code>. Nothing was changed.
 
         1. Compare the fingerprint with the server's own: <code>ssh-keygen -lf /etc/ssh/ssh\_host\_ed25519\_key.pub</code> there prints it.
         2. If they are the same, store this line:
@@ -255,7 +255,7 @@ mod tests {
            bastion.example.org ssh-ed25519 AAAA
            ```
 
-           The command for it asks for the value. Lines that are stored already belong into it, too:
+           This command asks for the value; if lines are stored already, enter them as well:
 
            ```text
            gh secret set SSH_KNOWN_HOSTS --env prod
