@@ -25,7 +25,7 @@ pub(super) fn awaits_pin(report: &RunReport) -> bool {
 /// Returns the command that stores the pin.
 pub(super) fn store_command(report: &RunReport) -> String {
     let environment = report.environment.as_deref().map(|name| format!(" --env {}", shell_words::quote(name)));
-    format!("gh secret set SSH_KNOWN_HOSTS{}", environment.unwrap_or_default())
+    format!("gh variable set SSH_KNOWN_HOSTS{}", environment.unwrap_or_default())
 }
 
 /// Returns the steps to the pin, as Markdown: compare the key, store the line.
@@ -48,8 +48,8 @@ pub(super) fn pin_section(report: &RunReport, fault: &Fault) -> String {
         code_html("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),
         indented(&fenced_block(&clipped(line))),
         indented(&fenced_block(&store_command(report))),
-        code_html("vars.SSH_KNOWN_HOSTS"),
-        code_html("gh variable set")
+        code_html("secrets.SSH_KNOWN_HOSTS"),
+        code_html("gh secret set")
     )
 }
 
@@ -66,11 +66,11 @@ mod tests {
     #[test]
     fn the_command_names_the_environment_and_quotes_it() {
         let mut report = sample::report_of(&sample::unpinned_events());
-        assert_eq!(store_command(&report), "gh secret set SSH_KNOWN_HOSTS --env prod");
+        assert_eq!(store_command(&report), "gh variable set SSH_KNOWN_HOSTS --env prod");
         report.environment = Some("eu prod".to_owned());
-        assert_eq!(store_command(&report), "gh secret set SSH_KNOWN_HOSTS --env 'eu prod'");
+        assert_eq!(store_command(&report), "gh variable set SSH_KNOWN_HOSTS --env 'eu prod'");
         report.environment = None;
-        assert_eq!(store_command(&report), "gh secret set SSH_KNOWN_HOSTS");
+        assert_eq!(store_command(&report), "gh variable set SSH_KNOWN_HOSTS");
     }
 
     #[test]

@@ -396,7 +396,7 @@ mod tests {
           bastion.example.org ssh-ed25519 AAAA
           fix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
           see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned
-        Pin the host key to continue (50 ms); next: store the line with `gh secret set SSH_KNOWN_HOSTS --env prod`, and run again
+        Pin the host key to continue (50 ms); next: store the line with `gh variable set SSH_KNOWN_HOSTS --env prod`, and run again
         ");
     }
 

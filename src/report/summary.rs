@@ -258,10 +258,10 @@ mod tests {
            This command asks for the value; if lines are stored already, enter them as well:
 
            ```text
-           gh secret set SSH_KNOWN_HOSTS --env prod
+           gh variable set SSH_KNOWN_HOSTS --env prod
            ```
 
-           If the workflow reads <code>vars.SSH\_KNOWN\_HOSTS</code>, write <code>gh variable set</code>.
+           If the workflow reads <code>secrets.SSH\_KNOWN\_HOSTS</code>, write <code>gh secret set</code>.
         3. Run the job again.
 
         <details><summary>Facts</summary>

@@ -68,10 +68,10 @@ fn the_known_hosts_line_that_the_first_run_prints_makes_the_second_one_work() {
         .logs("fix: compare the fingerprint with the server's own")
         .logs("`ssh-known-hosts`")
         .logs("Pin the host key to continue (")
-        .logs("next: store the line with `gh secret set SSH_KNOWN_HOSTS`, and run again")
+        .logs("next: store the line with `gh variable set SSH_KNOWN_HOSTS`, and run again")
         .summary("⏸️ bastion-migrate · Pin the host key to continue")
         .summary(&line)
-        .summary("gh secret set SSH_KNOWN_HOSTS\n")
+        .summary("gh variable set SSH_KNOWN_HOSTS\n")
         .done();
     assert_applied(migration(&lab).input("ssh-known-hosts", line));
 }
