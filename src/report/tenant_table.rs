@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// The head of the table.
 const TABLE_HEAD: &str = "| Schema | | Migrations |\n|---|---|---|\n";
 
+/// Estimated number of bytes of a row besides its list.
+const ROW_OVERHEAD: usize = 200;
+
 /// Adds a row for each tenant, with its migrations folded. Tenants that need attention come first; many others are
 /// folded.
 pub(super) fn add_tenants(report: &RunReport, page: &mut SummaryPage) {
@@ -25,25 +28,26 @@ pub(super) fn add_tenants(report: &RunReport, page: &mut SummaryPage) {
         return;
     }
     tenants.sort_by_key(|(_, tenant)| !tenant.needs_attention());
-    let row = |(schema, tenant): &(&str, TenantCounts), list: &str| tenant.table_row(schema, failed, list);
     let lists: Vec<String> = tenants.iter().map(|(schema, _)| list_migrations(report, schema)).collect();
     // Without room for all lists, a row of each tenant is worth more than some lists.
-    let fits = lists.iter().map(|list| list.len() + 200).sum::<usize>() < page.remaining_room() / 2;
-    let list = |at: usize| lists.get(at).filter(|_| fits).map_or("", String::as_str);
+    let fits = lists.iter().map(|list| list.len() + ROW_OVERHEAD).sum::<usize>() < page.remaining_room() / 2;
+    let rows = tenants.iter().zip(&lists).map(|((schema, tenant), list)| {
+        let list = if fits { list.as_str() } else { "" };
+        tenant.table_row(schema, failed, list)
+    });
+    let rows: Vec<String> = rows.collect();
     let attention = tenants.iter().filter(|(_, tenant)| tenant.needs_attention()).count();
-    let open = if tenants.len() > MAX_OPEN_ROWS { attention } else { tenants.len() };
+    let open = if rows.len() > MAX_OPEN_ROWS { attention } else { rows.len() };
     page.add_piece(TENANTS, "### Tenants\n\n");
     if open > 0 {
         page.add_piece(TENANTS, TABLE_HEAD);
+        rows.iter().take(open).for_each(|row| page.add_piece(TENANTS, row));
+        page.add_piece(TENANTS, "\n");
     }
-    for (at, tenant) in tenants.iter().enumerate().take(open) {
-        page.add_piece(TENANTS, &row(tenant, list(at)));
-    }
-    page.add_piece(TENANTS, if open > 0 { "\n" } else { "" });
-    let folded = tenants.iter().enumerate().skip(open).map(|(at, tenant)| row(tenant, list(at)));
-    if open < tenants.len() {
+    if open < rows.len() {
         let summary = describe_states(tenants.iter().skip(open).map(|(_, tenant)| tenant.describe_state(failed)));
-        page.add_folded(&FoldedPart { part: TENANTS, summary: &summary, head: TABLE_HEAD }, folded);
+        let folded = FoldedPart { part: TENANTS, summary: &summary, head: TABLE_HEAD };
+        page.add_folded(&folded, rows.into_iter().skip(open));
     }
 }
 
@@ -114,7 +118,8 @@ impl TenantCounts {
         let state = if self.needs_attention() { format!("**{state}**") } else { state.to_owned() };
         let counts = [(self.applied, "applied"), (self.rolled_back, "rolled back"), (self.open, "open")]
             .into_iter()
-            .filter_map(|(count, word)| (count > 0).then(|| format!("{count} {word}")));
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"));
         let counts = counts.collect::<Vec<_>>().join(", ");
         match list {
             "" => format!("| {schema} | {state} | {counts} |\n"),
@@ -159,7 +164,37 @@ fn count_by_tenant(report: &RunReport) -> BTreeMap<&str, TenantCounts> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::sample, *};
+    use crate::run::MigrationId;
+
+    /// Returns the table of tenants with ten migrations each, of which the last tenant has applied one.
+    fn table(tenants: usize, room: usize) -> String {
+        let migration = |tenant: usize, at: usize| MigrationReport {
+            fate: if tenant + 1 == tenants && at == 0 { MigrationState::Applied } else { MigrationState::Pending },
+            ..MigrationReport::new_pending(&MigrationId::of_tool(format!("shop.{at:04}"), format!("t{tenant:04}")))
+        };
+        let mut report = sample::report_of(&Vec::new());
+        report.migrations = (0..tenants).flat_map(|tenant| (0..10).map(move |at| migration(tenant, at))).collect();
+        let mut page = SummaryPage { text: String::new(), room, left_out: Vec::new() };
+        add_tenants(&report, &mut page);
+        page.text
+    }
+
+    #[test]
+    fn a_tenant_that_is_partly_done_stays_visible_above_many_others() {
+        let text = table(16, 1 << 20);
+        let (open, folded) = text.split_once("<details><summary>15 tenants pending</summary>\n").unwrap();
+        assert!(open.contains("| t0015 | **partly done** | <details><summary>1 applied, 9 open</summary>"), "{text}");
+        assert_eq!((open.matches("| t0").count(), folded.matches("| t0").count()), (1, 15), "{text}");
+        assert!(!table(15, 1 << 20).contains("tenants pending"));
+    }
+
+    #[test]
+    fn without_room_for_the_migrations_each_tenant_still_has_a_row() {
+        let text = table(500, 65_536);
+        assert_eq!(text.matches("\n| t0").count(), 500);
+        assert!(!text.contains("shop.0000") && text.len() < 65_536, "{text}");
+    }
 
     #[test]
     fn a_tenant_that_may_have_failed_is_not_shown_as_not_reached() {
