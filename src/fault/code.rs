@@ -288,13 +288,13 @@ codes! {
     /// The tool uses another database than this run.
     ToolElsewhere "tool-elsewhere" PlanRefused Plan "let the app's settings read DATABASE_URL (or PGHOST, PGPORT, PGDATABASE and the rest), which the tool is given; another variable of the app's can be set with `env`";
     /// The tool's list of migrations can't be right.
-    ToolList "tool-list" PlanRefused Plan "see the command and its output above: an entrypoint, a `command-prefix` or a wrapper in front of the tool has to pass on its arguments and its output unchanged";
+    ToolList "tool-list" PlanRefused Plan "see the command and its output in the log: an entrypoint, a `command-prefix` or a wrapper in front of the tool has to pass on its arguments and its output unchanged";
     /// The database changed while the tool ran a command that only reads.
     ToolUnasked "tool-unasked" VerificationFailed Plan "remove migrations from the image's ENTRYPOINT and from the app's start-up: this step migrates, after it has made the plan; if another client changed the database meanwhile, run again";
     /// The tool failed.
-    ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's output above; migrations that it applied before are in its ledger";
+    ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's output in the log; migrations that it applied before are in its ledger";
     /// A step exceeded its own time limit.
-    StepTimeout "step-timeout" MigrationFailed Migrate "raise the step's `timeout`, or see its output above for what it waited for";
+    StepTimeout "step-timeout" MigrationFailed Migrate "raise the step's `timeout`, or see its output in the log for what it waited for";
     /// The health check never succeeded.
     Unhealthy "unhealthy" Connection Before "see the last output of the health check, which has to succeed before the migration begins; raise `retries` or `interval` of `health` if it only needs more time";
     /// The tool was killed.
@@ -313,7 +313,7 @@ codes! {
     /// Migrations are pending although none should be.
     VerifyPending "verify-pending" VerificationFailed Verify "run `command: migrate`";
     /// The tool should keep a ledger, but there is none after it ran.
-    LedgerAbsent "ledger-absent" VerificationFailed Verify "see the tool's output above: check that its command migrates at all, in the database that `database-url` names, and that `tool` is the right one; a ledger under another name is not recognised: use `tool: custom` with `run`, which needs none";
+    LedgerAbsent "ledger-absent" VerificationFailed Verify "see the tool's output in the log: check that its command migrates at all, in the database that `database-url` names, and that `tool` is the right one; a ledger under another name is not recognised: use `tool: custom` with `run`, which needs none";
     /// The ledger has changed beyond the plan.
     VerifyUnplanned "verify-unplanned" VerificationFailed Verify "compare the ledger and the schema with the plan: the changes named above are not in the plan";
     /// A migration is in the schema and not in the ledger, or the other way round.

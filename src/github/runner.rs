@@ -134,6 +134,12 @@ impl Runner {
     pub fn repository_url(&self) -> Option<String> {
         Some(format!("{}/{}", self.server_url.as_ref()?, self.repository.as_ref()?))
     }
+
+    /// Returns the URL under which GitHub shows the files of the run's commit by their paths.
+    #[must_use]
+    pub fn files_url(&self) -> Option<String> {
+        Some(format!("{}/blob/{}", self.repository_url()?, self.commit.as_ref()?))
+    }
 }
 
 /// Returns the workspace in the pipeline's directory `<work>/<repo>`: the directory of the same name.

@@ -33,6 +33,17 @@ impl InputGroup {
             Self::Github => "GitHub",
         }
     }
+
+    /// Returns the heading in `--help`, which names the executors that the group is for.
+    pub(super) fn help_heading(self) -> &'static str {
+        match self {
+            Self::Sql => "SQL files (executor sql)",
+            Self::Tool => "Tool (executors image and server)",
+            Self::Image => "Image (executor image)",
+            Self::Server => "Server (executor server)",
+            other => other.title(),
+        }
+    }
 }
 
 /// The kind of value that an input takes.

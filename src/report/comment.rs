@@ -31,6 +31,14 @@ pub struct CommentStamp {
     pub written_at: SystemTime,
 }
 
+impl CommentStamp {
+    /// Returns the URL under which GitHub shows the files of the commit.
+    fn files_url(&self) -> Option<String> {
+        let commit = self.commit.as_deref().filter(|commit| is_commit(commit))?;
+        Some(format!("{}/blob/{commit}", self.repository_url.as_deref()?))
+    }
+}
+
 /// Returns the marker of the comment with this key. Its text can't end the HTML comment early, and differs for every two
 /// keys.
 #[must_use]
@@ -56,19 +64,27 @@ pub fn comment_body(report: &RunReport, stamp: &CommentStamp, budget: usize) -> 
     parts.extend(report.run_url.as_deref().map(|url| format!("[run]({url})")));
     let footer = format!("\n<sub>{}</sub>\n", parts.join(" · "));
     match budget.checked_sub(footer.len()) {
-        Some(room) => format!("{}{footer}", render_summary(report, room)),
+        Some(room) => {
+            // The run's own commit may be a merge, which is gone as soon as the pull request is merged.
+            let files_url = stamp.files_url().or_else(|| report.files_url.clone());
+            format!("{}{footer}", render_summary(&RunReport { files_url, ..report.clone() }, room))
+        }
         None => String::new(),
     }
 }
 
 /// Returns a link to a commit. A text that is no commit is not shown: it comes from the event's payload.
 fn commit_link(commit: &str, repository_url: Option<&str>) -> String {
-    let is_commit = commit.len() >= SHORT_COMMIT && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let short = if is_commit { commit.get(..SHORT_COMMIT).unwrap_or_default() } else { "unknown" };
-    match repository_url.filter(|_| is_commit) {
+    let known = is_commit(commit);
+    let short = if known { commit.get(..SHORT_COMMIT).unwrap_or_default() } else { "unknown" };
+    match repository_url.filter(|_| known) {
         Some(url) => format!("commit [{short}]({url}/commit/{commit})"),
         None => format!("commit {short}"),
     }
+}
+
+fn is_commit(text: &str) -> bool {
+    text.len() >= SHORT_COMMIT && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -103,12 +119,29 @@ mod tests {
     fn is_the_summary_with_commit_time_and_run_within_its_budget() {
         let report = sample::report_of(&sample::successful_events());
         let text = comment_body(&report, &stamp(), COMMENT_LIMIT);
-        assert!(text.starts_with("## Applied 2 migrations"), "{text}");
+        assert!(text.starts_with("## ✅ bastion-migrate · prod · Applied 2 migrations"), "{text}");
         let footer = "<sub>bastion-migrate migrate for <code>prod</code> · commit \
             [89abcde](https://github.com/owner/name/commit/89abcdef0123456789abcdef0123456789abcdef) · \
             2026-11-29 20:22:15 UTC · [run](https://github.com/owner/name/actions/runs/1/attempts/1)</sub>\n";
         assert!(text.ends_with(footer), "{text}");
         assert!((0..2_000).all(|budget| comment_body(&report, &stamp(), budget).len() <= budget));
+    }
+
+    #[test]
+    fn each_file_is_linked_at_the_commit_of_the_pull_request() {
+        let report = sample::report_of(&sample::successful_events());
+        let link = |stamp: &CommentStamp| {
+            let text = comment_body(&report, stamp, COMMENT_LIMIT);
+            let (_, url) = text.split_once("0003\\_add\\_email.sql</code>](").unwrap();
+            url.split(')').next().unwrap().to_owned()
+        };
+        let file = "migrations/0003_add_email.sql";
+        let head = "https://github.com/owner/name/blob/89abcdef0123456789abcdef0123456789abcdef";
+        assert_eq!(link(&stamp()), format!("{head}/{file}"));
+        let own = "https://github.com/owner/name/blob/0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(link(&CommentStamp { commit: None, ..stamp() }), format!("{own}/{file}"));
+        let odd = CommentStamp { commit: Some("main)".to_owned()), ..stamp() };
+        assert_eq!(link(&odd), format!("{own}/{file}"));
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! The table of facts at the end of the summary: bastion, database, image, plan, times.
 
 use super::{
+    headline::Headline,
     log_lines::{self, count_of, format_millis},
     markdown::code_html,
     run_report::RunReport,
     visible_text::clip_text,
 };
 
-/// Returns the table, folded unless it is the main content; empty if no fact is known.
-pub(super) fn facts_table(report: &RunReport) -> String {
+/// Returns the table, folded unless it is the main content; empty if no fact is known. It repeats nothing of the
+/// headline and of the next step.
+pub(super) fn facts_table(report: &RunReport, headline: &Headline) -> String {
     let mut facts: Vec<(&str, String)> = Vec::new();
     facts.extend(report.command.map(|command| ("Command", command.name().to_owned())));
-    facts.extend(report.environment.clone().map(|name| ("Environment", name)));
     if let Some(found) = &report.bastion {
         facts.push(("Bastion", format!("{}@{}:{}", found.user, found.host, found.port)));
         facts.push(("Host key", found.host_key.clone()));
@@ -28,7 +29,8 @@ pub(super) fn facts_table(report: &RunReport) -> String {
     facts.extend(report.usage.iter().map(|used| ("Used", log_lines::describe_usage(&used.command, used.usage))));
     facts.extend(report.settings.clone().map(|way| ("Settings", way)));
     if let Some(plan) = &report.plan {
-        facts.push(("Plan", plan.digest.clone()));
+        let is_shown = headline.next_step.as_ref().is_some_and(|next| next.contains(&plan.digest));
+        facts.extend((!is_shown).then(|| ("Plan", plan.digest.clone())));
         facts.push((
             "Ledger",
             format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count_of(plan.recorded, "migration")),

@@ -3,6 +3,7 @@
 use super::{
     database_changes::DatabaseChanges,
     entries::MigrationState,
+    host_key_pin::{awaits_pin, store_command},
     log_lines::{count_of, format_millis},
     run_outcome::RunOutcome,
     run_report::RunReport,
@@ -14,6 +15,8 @@ use crate::{run::event::Proof, settings::Command};
 pub struct Headline {
     /// The result, without a full stop.
     pub sentence: String,
+    /// The sign of the result, for surfaces that show emoji.
+    pub sign: &'static str,
     /// A suggestion what to do now, if there is one.
     pub next_step: Option<String>,
 }
@@ -23,16 +26,25 @@ impl Headline {
     #[must_use]
     pub fn from_report(report: &RunReport) -> Self {
         let sentence = format!("{} ({})", describe_outcome(report), format_millis(report.duration_ms));
-        Self { sentence, next_step: suggest_next_step(report) }
+        Self { sentence, sign: outcome_sign(report), next_step: suggest_next_step(report) }
+    }
+}
+
+fn outcome_sign(report: &RunReport) -> &'static str {
+    match report.outcome() {
+        _ if awaits_pin(report) => "⏸️",
+        RunOutcome::Success | RunOutcome::NothingToDo => "✅",
+        RunOutcome::Pending => "⏸️",
+        RunOutcome::Failed => "❌",
+        RunOutcome::Cancelled => "⏹️",
+        RunOutcome::InDoubt => "⚠️",
     }
 }
 
 fn describe_outcome(report: &RunReport) -> String {
     let database = report.database.as_ref().map_or("the database", |facts| facts.name.as_str());
-    let first = report.faults.first();
-    let stage = first.map_or("report", |fault| fault.stage.name());
-    let code = first.map_or("", |fault| fault.code.name());
     match report.outcome() {
+        _ if awaits_pin(report) => "Pin the host key to continue".to_owned(),
         RunOutcome::Success => describe_success(report, database),
         RunOutcome::NothingToDo => match &report.plan {
             Some(plan) => {
@@ -51,8 +63,8 @@ fn describe_outcome(report: &RunReport) -> String {
         RunOutcome::Pending => {
             format!("{} pending for {database}", count_of(report.not_done().count(), "migration"))
         }
-        RunOutcome::Failed => format!("Failed in stage {stage} with {code}: {}", describe_progress(report)),
-        RunOutcome::Cancelled => format!("Stopped in stage {stage} with {code}: {}", describe_progress(report)),
+        RunOutcome::Failed => format!("Failed: {}", describe_progress(report, database)),
+        RunOutcome::Cancelled => format!("Stopped: {}", describe_progress(report, database)),
         RunOutcome::InDoubt => {
             let doubtful: Vec<String> =
                 report.in_state(MigrationState::InDoubt).map(|entry| entry.id.display_path().into_owned()).collect();
@@ -69,9 +81,9 @@ fn describe_outcome(report: &RunReport) -> String {
             // A count of 0 would suggest that migrations in doubt were not applied.
             let known = match report.in_state(MigrationState::Applied).count() {
                 0 if !doubtful.is_empty() => String::new(),
-                _ => describe_progress(report),
+                _ => describe_progress(report, database),
             };
-            format!("In doubt with {code}: {doubt}{known}").trim_end_matches("; ").to_owned()
+            format!("In doubt: {doubt}{known}").trim_end_matches("; ").to_owned()
         }
     }
 }
@@ -82,11 +94,7 @@ fn describe_success(report: &RunReport, database: &str) -> String {
             report.database.as_ref().map_or(String::new(), |facts| format!(" at {}:{}", facts.host, facts.port));
         return format!("{database}{address} is open at {}:{} for the following steps", tunnel.host, tunnel.port);
     }
-    let proof = match report.proof {
-        Some(Proof::Ledger) => ", and the ledger confirms it",
-        Some(Proof::Listing) => ", and the tool's own listing confirms it",
-        None => "",
-    };
+    let proof = name_proof(report);
     if report.has_migrated() && !report.verified {
         return format!("The tool succeeded, but no ledger in {database} confirms its work");
     }
@@ -104,9 +112,18 @@ fn describe_success(report: &RunReport, database: &str) -> String {
     }
 }
 
+/// Returns the end of a sentence about the result that was verified; empty if nothing verified it.
+fn name_proof(report: &RunReport) -> &'static str {
+    match report.proof {
+        Some(Proof::Ledger) => ", and the ledger confirms it",
+        Some(Proof::Listing) => ", and the tool's own listing confirms it",
+        None => "",
+    }
+}
+
 /// Describes the progress of a run that failed. Before there is a plan, this program writes nothing; changes by foreign
 /// commands are known if the database was read again.
-fn describe_progress(report: &RunReport) -> String {
+fn describe_progress(report: &RunReport, database: &str) -> String {
     let writes = report.command.is_none_or(Command::may_write);
     match (&report.plan, writes) {
         (None, _) | (_, false) => match (report.changed, report.in_state(MigrationState::Applied).count()) {
@@ -119,23 +136,29 @@ fn describe_progress(report: &RunReport) -> String {
         },
         (Some(_), true) => {
             let (fate, word, nothing) = match report.command {
-                Some(Command::Rollback) => (MigrationState::RolledBack, "rolled back", "nothing was left to roll back"),
-                Some(Command::Baseline) => (MigrationState::Applied, "recorded", "nothing was left to record"),
-                _ => (MigrationState::Applied, "applied", "nothing was pending"),
+                Some(Command::Rollback) => {
+                    (MigrationState::RolledBack, "rolled back in", "nothing was left to roll back")
+                }
+                Some(Command::Baseline) => (MigrationState::Applied, "recorded in", "nothing was left to record"),
+                _ => (MigrationState::Applied, "applied to", "nothing was pending"),
             };
+            let proof = name_proof(report);
             let (done, all) = (report.in_state(fate).count(), report.migrations.len());
             match (all, report.has_unknown_plan()) {
                 (0, false) => nothing.to_owned(),
-                (0, true) => format!("it is unknown what was {word}"),
+                (0, true) => format!("it is unknown what was {word} {database}"),
                 // The total is unknown: only the migrations that were found are counted.
-                (_, true) => format!("{} {word}", count_of(done, "migration")),
-                (all, false) => format!("{done} of {} {word}", count_of(all, "migration")),
+                (_, true) => format!("{} {word} {database}{proof}", count_of(done, "migration")),
+                (all, false) => format!("{done} of {} {word} {database}{proof}", count_of(all, "migration")),
             }
         }
     }
 }
 
 fn suggest_next_step(report: &RunReport) -> Option<String> {
+    if awaits_pin(report) {
+        return Some(format!("store the line with `{}`, and run again", store_command(report)));
+    }
     // A fault has its own fix.
     if !report.faults.is_empty() {
         return None;
@@ -187,7 +210,7 @@ mod tests {
             assert!(failed.ends_with(failure) && !failed.contains("0 of 0"), "{failed}");
         }
         let [_, failed] = idle(Command::Migrate, Coverage::Unknown);
-        assert!(failed.ends_with(": it is unknown what was applied"), "{failed}");
+        assert!(failed.ends_with(": it is unknown what was applied to shop"), "{failed}");
     }
 
     #[test]
@@ -197,7 +220,7 @@ mod tests {
         events.extend([3, 4].map(|index| (400, Event::InDoubt { index })));
         events.push((400, Event::Fault(Fault::new(Code::CommitInDoubt, "lost"))));
         let text = describe_outcome(&sample::report_of(&events));
-        assert!(text.starts_with("In doubt with commit-in-doubt: it is unknown how many of the 2 files"), "{text}");
+        assert!(text.starts_with("In doubt: it is unknown how many of the 2 files"), "{text}");
         assert!(text.ends_with("were committed") && !text.contains("0 of"), "{text}");
     }
 

@@ -6,6 +6,7 @@ use super::{
     buffered_output::BufferedOutput,
     console::{Console, ConsoleKind, TraceWriter},
     headline::Headline,
+    host_key_pin::{awaits_pin, is_expected_stop},
     log_lines::{self, LogLine, MigrationsByIndex, Tone},
     redact::Redact as _,
     run_report::RunReport,
@@ -137,7 +138,12 @@ impl Log {
         }
         self.update_progress_bar(&event);
         match &event {
-            Event::Fault(fault) if self.write_fault_annotation(Level::Error, fault) => return,
+            Event::Fault(fault) if is_expected_stop(fault) && self.write_fault_annotation(Level::Notice, fault) => {
+                return;
+            }
+            Event::Fault(fault) if !is_expected_stop(fault) && self.write_fault_annotation(Level::Error, fault) => {
+                return;
+            }
             Event::Warning(fault) if self.write_fault_annotation(Level::Warning, fault) => return,
             _ => {}
         }
@@ -175,7 +181,11 @@ impl Log {
         self.write_line(&LogLine::StageEnd);
         self.write_remaining_annotations();
         let headline = Headline::from_report(&report.redacted(self.console.redactor()));
-        let tone = if report.faults.is_empty() { Tone::Good } else { Tone::Bad };
+        let tone = match report.faults.is_empty() {
+            true => Tone::Good,
+            false if awaits_pin(report) => Tone::Warning,
+            false => Tone::Bad,
+        };
         let next = headline.next_step.map(|next| format!("; next: {next}")).unwrap_or_default();
         self.console.write_text(tone, &format!("{}{next}", headline.sentence));
     }
@@ -188,7 +198,7 @@ impl Log {
         if self.console.surface() != ConsoleKind::Actions || !has_room {
             return false;
         }
-        if level == Level::Error {
+        if level != Level::Warning {
             // A fault inside a folded group would be hidden.
             self.write_line(&LogLine::StageEnd);
         }
@@ -345,7 +355,6 @@ mod tests {
         ::TOKEN::
           applied 0004_drop_name (1.1 s)
         ::endgroup::
-          the ledger confirms it
         Applied 2 migrations to shop, and the ledger confirms it (1.6 s)
         "#);
     }
@@ -375,7 +384,7 @@ mod tests {
           failed 0004_drop_name
         ::endgroup::
         ::error file=migrations/0004_drop_name.sql,line=2,col=13,title=bastion-migrate::statement-failed in migrate: relation "userz" does not exist%0A  --> migrations/0004_drop_name.sql:2:13%0A   | ALTER TABLE userz DROP name;%0A   |             ^%0A  SQLSTATE 42P01%0A  HINT: # #[error]look at `users`%0A  fix: correct the file and run again; the file was rolled back and files before it stay applied%0A  see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
-        Failed in stage migrate with statement-failed: 1 of 2 migrations applied (330 ms)
+        Failed: 1 of 2 migrations applied to shop (330 ms)
         "#);
     }
 
@@ -383,11 +392,11 @@ mod tests {
     fn logs_a_rejected_bastion_in_plain_lines() {
         insta::assert_snapshot!(printed(&Runner::default(), ConsoleKind::Pipe, &["hunter2"], &sample::unpinned_events()), @"
         bastion
-        error[host-key-unpinned] bastion: no key is pinned for `bastion.example.org`
+        next step[host-key-unpinned] bastion: no key is pinned for `bastion.example.org`
           bastion.example.org ssh-ed25519 AAAA
           fix: compare the fingerprint with the server's own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there), then put the line shown into `ssh-known-hosts`
           see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#host-key-unpinned
-        Failed in stage bastion with host-key-unpinned: nothing was changed (50 ms)
+        Pin the host key to continue (50 ms); next: store the line with `gh variable set SSH_KNOWN_HOSTS --env prod`, and run again
         ");
     }
 

@@ -1,10 +1,11 @@
 //! The text of each event, as lines without formatting.
 
+use super::host_key_pin::is_expected_stop;
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
         BastionFacts, Coverage, DatabaseFacts, ImageFacts, MigrationId, PlanAction, PlanFacts, ResourceUsage,
-        event::{Event, NoticeSubject, Proof, StepId, StepState},
+        event::{Event, NoticeSubject, StepId, StepState},
     },
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -118,11 +119,14 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         // Each step is logged when it starts.
         Event::Steps(_) => Vec::new(),
         Event::StepChanged { id, fate } => step_line(id, *fate).into_iter().collect(),
-        Event::Verified(Proof::Ledger) => text(Tone::Good, "  the ledger confirms it".to_owned()),
-        Event::Verified(Proof::Listing) => text(Tone::Good, "  the tool's own listing confirms it".to_owned()),
+        // The last line names the proof.
+        Event::Verified(_) => Vec::new(),
         Event::Warning(warning) => fault_lines(warning, "warning", Tone::Warning),
         Event::Fault(error) => {
-            let mut lines = fault_lines(error, "error", Tone::Bad);
+            let mut lines = match is_expected_stop(error) {
+                true => fault_lines(error, "next step", Tone::Warning),
+                false => fault_lines(error, "error", Tone::Bad),
+            };
             // A fault inside a folded group would be hidden.
             lines.insert(0, LogLine::StageEnd);
             lines
@@ -167,7 +171,12 @@ fn schema_lines(added: &[String]) -> Vec<LogLine> {
 
 /// Describes the memory and CPU time that a command used.
 pub(super) fn describe_usage(command: &str, usage: ResourceUsage) -> String {
-    let (memory, time) = (usage.memory_bytes.div_ceil(1 << 20), format_millis(usage.cpu_ms));
+    let memory = usage.memory_bytes.div_ceil(1 << 20);
+    // The samples are a second apart.
+    let time = match usage.cpu_ms / 1_000 {
+        0 => "under 1 s".to_owned(),
+        seconds => format!("{seconds} s"),
+    };
     format!("{memory} MiB of memory and {time} of CPU time by {command}, sampled once a second")
 }
 
@@ -266,6 +275,15 @@ pub(super) fn format_millis(millis: u64) -> String {
     }
 }
 
+/// Formats the time of a step. Its end is noticed up to a tenth of a second late.
+pub(super) fn format_tenths(millis: u64) -> String {
+    match millis {
+        0..100 => "under 0.1 s".to_owned(),
+        100..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => format_millis(millis),
+    }
+}
+
 fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -279,6 +297,14 @@ mod tests {
         assert_eq!(
             [0, 12, 999, 1_234, 59_999, 61_500].map(format_millis),
             ["0 ms", "12 ms", "999 ms", "1.2 s", "59.9 s", "1 min 01 s"]
+        );
+    }
+
+    #[test]
+    fn the_time_of_a_step_is_not_more_precise_than_its_measurement() {
+        assert_eq!(
+            [0, 99, 523, 1_234, 61_500].map(format_tenths),
+            ["under 0.1 s", "under 0.1 s", "0.5 s", "1.2 s", "1 min 01 s"]
         );
     }
 

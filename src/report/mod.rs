@@ -2,16 +2,23 @@
 
 mod annotations;
 mod buffered_output;
+mod chart;
 mod comment;
 mod console;
 mod database_changes;
 mod early_notices;
 mod entries;
 mod facts;
+mod fault_section;
+mod folded_details;
+#[cfg(test)]
+mod golden;
 mod headline;
+mod host_key_pin;
 mod log;
 mod log_lines;
 mod markdown;
+mod migration_tables;
 mod outputs;
 mod publish;
 mod pull_request_comment;
@@ -22,7 +29,9 @@ mod run_outcome;
 mod run_report;
 #[cfg(test)]
 mod sample;
+mod source_links;
 mod summary;
+mod summary_page;
 mod tenant_table;
 mod tunnel_usage;
 mod visible_text;

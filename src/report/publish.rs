@@ -129,9 +129,13 @@ mod tests {
         assert_eq!(faults, []);
         assert_eq!(log, "");
         assert!(fs::read_to_string(home.path().join("output")).unwrap().contains("\nstatement-failed\n"));
-        assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Failed in stage migrate"));
+        assert!(
+            fs::read_to_string(home.path().join("summary"))
+                .unwrap()
+                .starts_with("## ❌ bastion-migrate · prod · Failed: ")
+        );
         let [comment] = github.comments().try_into().unwrap();
-        assert!(comment.starts_with("<!-- bastion-migrate:prod -->\n## Failed in stage"), "{comment}");
+        assert!(comment.starts_with("<!-- bastion-migrate:prod -->\n## ❌ bastion-migrate"), "{comment}");
     }
 
     #[tokio::test]
@@ -144,7 +148,11 @@ mod tests {
         let (faults, log) = published(&report, &runner, &settings(CommentPolicy::Always)).await;
         let codes: Vec<Code> = faults.iter().map(|fault| fault.code).collect();
         assert_eq!(codes, [Code::ReportUnwritten, Code::CommentUnwritten]);
-        assert!(fs::read_to_string(home.path().join("summary")).unwrap().starts_with("## Applied 2 migrations"));
+        assert!(
+            fs::read_to_string(home.path().join("summary"))
+                .unwrap()
+                .starts_with("## ✅ bastion-migrate · prod · Applied 2 migrations")
+        );
         let warned = |what: &str| log.matches(&format!("::warning title=bastion-migrate::{what}")).count();
         assert_eq!(warned("report-unwritten in report: can't write the outputs (`GITHUB_OUTPUT`)"), 1, "{log}");
         assert_eq!(warned("comment-unwritten in report: "), 1, "{log}");
@@ -201,7 +209,7 @@ mod tests {
         github.add_comment(crate::github::fake_api::Author::Viewer, "<!-- bastion-migrate:shop -->\n## 3 pending");
         assert_eq!(published(&report, &runner, &unknown).await, (Vec::new(), String::new()));
         let [comment] = github.comments().try_into().unwrap();
-        assert!(comment.starts_with("<!-- bastion-migrate:shop -->\n## Failed in stage"), "{comment}");
+        assert!(comment.starts_with("<!-- bastion-migrate:shop -->\n## ⏸️ bastion-migrate"), "{comment}");
     }
 
     #[tokio::test]

@@ -25,6 +25,9 @@ pub struct RunReport {
     pub environment: Option<String>,
     /// The URL of the run's page.
     pub run_url: Option<String>,
+    /// The URL under which GitHub shows the files of the run's commit.
+    #[serde(skip)]
+    pub files_url: Option<String>,
     /// The SSH connection.
     pub bastion: Option<BastionFacts>,
     /// The database.
@@ -80,7 +83,7 @@ impl RunReport {
     /// Creates an empty report of this run.
     #[must_use]
     pub fn new(command: Option<Command>, environment: Option<String>, runner: &Runner) -> Self {
-        Self { command, environment, run_url: runner.run_url(), ..Self::default() }
+        Self { command, environment, run_url: runner.run_url(), files_url: runner.files_url(), ..Self::default() }
     }
 
     /// Adds one event. `at` is the time since the start of the run.
@@ -429,7 +432,7 @@ mod tests {
             ])
         );
         let summary = super::super::render_summary(&report, 100_000);
-        assert!(summary.contains("| Used | <code>60 MiB of memory and 300 ms of CPU time by tool up"), "{summary}");
+        assert!(summary.contains("| Used | <code>60 MiB of memory and under 1 s of CPU time by tool up"), "{summary}");
     }
 
     #[test]

@@ -129,6 +129,7 @@ pub(super) fn report_of(events: &SampleEvents) -> RunReport {
         server_url: Some("https://github.com".to_owned()),
         repository: Some("owner/name".to_owned()),
         run_id: Some("1".to_owned()),
+        commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         ..Runner::default()
     };
     let mut report = RunReport::new(Some(Command::Migrate), Some("prod".to_owned()), &runner);

@@ -279,7 +279,7 @@ impl<'a> Containers<'a> {
         if ended.other_processes == OtherProcesses::OutOfMemory {
             let cause = "a process in the container was killed because there was not enough memory, and the command \
                 succeeded all the same";
-            let fix = "see in the output above whether the work of that process was done; raise `memory`, or use a \
+            let fix = "see in the log whether the work of that process was done; raise `memory`, or use a \
                 runner with more memory";
             self.events.emit(Event::Warning(Fault::new(Code::OutOfMemory, cause).fix(fix)));
         }

@@ -129,7 +129,13 @@ impl HostKeyPins {
             ),
             None => format!("no key is pinned for `{hop}`, which shows {shown}"),
         };
-        let fault = Fault::new(Code::HostKeyUnpinned, cause).detail(known_hosts_line(hop, key));
+        let mut fault = Fault::new(Code::HostKeyUnpinned, cause).detail(known_hosts_line(hop, key));
+        if !pinned.is_empty() {
+            fault = fault.fix(
+                "find out why the server shows another type of key; only if the fingerprint is the server's own \
+                 (`ssh-keygen -lf` on its key there), add the line shown to `ssh-known-hosts`",
+            );
+        }
         match self.unreadable.first() {
             Some(number) => fault.detail(format!("line {number} of `ssh-known-hosts` can't be read")),
             None => fault,

@@ -53,7 +53,8 @@ fn status_lists_what_is_applied() {
         .pending(["0002_more"])
         .logs("  applied migrations/0001_users.sql\n")
         .logs("  pending migrations/0002_more.sql\n");
-    let finished = finished.summary("### Applied\n\n| Version | Migration | File | |").summary("| 1 | users |");
+    let finished =
+        finished.summary("### Applied\n\n| Migration |\n|---|\n| [<code>migrations/0001\\_users.sql</code>](");
     let report: serde_json::Value = serde_json::from_str(&finished.outputs["report"]).unwrap();
     assert_eq!(report["recorded"][0]["file"], "migrations/0001_users.sql");
     finished.done();
@@ -132,7 +133,7 @@ fn a_plan_lists_its_migrations_and_how_to_apply_exactly_them() {
         .logs("pending migrations/0001_users.sql\n")
         .logs(&format!("2 migrations pending for {}", lab.database.name()))
         .logs(&format!("with `expect-plan: {digest}` it applies exactly this plan"))
-        .summary("| 2 | index | <code>migrations/0002\\_index.sql</code> |  |")
+        .summary("| [<code>migrations/0002\\_index.sql</code>](https://github.com/octo/app/blob/0123456789abcdef0123456789abcdef01234567/migrations/0002_index.sql) |\n")
         .done();
 }
 

@@ -62,12 +62,16 @@ fn the_known_hosts_line_that_the_first_run_prints_makes_the_second_one_work() {
         .to_owned();
     first
         .fails("host-key-unpinned", 3)
-        .error(&line)
+        .notice(&line)
         .logs(&format!("no key is pinned for `127.0.0.1:{}`", lab.bastion.port))
         .logs(&fingerprint(&lab.bastion.host_key("ed25519")))
         .logs("fix: compare the fingerprint with the server's own")
         .logs("`ssh-known-hosts`")
+        .logs("Pin the host key to continue (")
+        .logs("next: store the line with `gh variable set SSH_KNOWN_HOSTS`, and run again")
+        .summary("⏸️ bastion-migrate · Pin the host key to continue")
         .summary(&line)
+        .summary("gh variable set SSH_KNOWN_HOSTS\n")
         .done();
     assert_applied(migration(&lab).input("ssh-known-hosts", line));
 }

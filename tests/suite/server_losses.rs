@@ -390,7 +390,7 @@ fn a_run_that_is_stopped_ends_its_statement() {
         wait_for_no_backend(&lab);
         let finished = running.finish().fails("cancelled", 130).within(BUDGET);
         let finished = finished.applied(BEFORE_LAST.iter().copied()).pending(LAST.iter().copied());
-        finished.summary("Stopped in stage migrate with cancelled").done();
+        finished.summary("Stopped: ").done();
         assert_eq!(lab.database.sql("select to_regclass('gated')"), "");
     });
 }

@@ -180,7 +180,7 @@ fn a_failed_step_after_the_migration_is_reported_in_its_own_stage() {
     let finished = django(&lab, &server, steps).run();
     let applied: Vec<String> = finished.listed("applied");
     let finished = finished.succeeds().applied(applied.iter().map(String::as_str)).warning("tool-failed in after");
-    let finished = finished.logs("tool-failed in after: cold").logs("fix: see the command's output above\n");
+    let finished = finished.logs("tool-failed in after: cold").logs("fix: see the command's output in the log\n");
     finished.never_logs("is in its ledger").done();
 }
 

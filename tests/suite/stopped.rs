@@ -99,7 +99,8 @@ fn a_run_is_stopped_during_a_long_statement() {
         let running = one_file(&lab, "create table gone ();\nselect pg_sleep(60);\n").start();
         wait_for_statement(&lab, "%pg_sleep%", "Timeout");
         signal.stop(&running);
-        let finished = running.finish().fails("cancelled", 130).pending(["0001_one"]).summary("</code> | cancelled |");
+        let finished =
+            running.finish().fails("cancelled", 130).pending(["0001_one"]).summary("0001_one.sql) | cancelled |");
         let finished = finished.logs("cancelled 0001_one\n").never_logs("failed 0001_one");
         assert!(finished.outputs["report"].contains("\"fate\":\"cancelled\""), "{}", finished.outputs["report"]);
         finished.within(BUDGET).done();

@@ -150,7 +150,7 @@ const DJANGO_FAILS: &[Expected] = &[
         "relation \"nosuch\" does not exist",
         "no migration has created nosuch here",
     ),
-    ("RunPython raising", Code::ToolFailed, "ValueError: boom", "tool's output above"),
+    ("RunPython raising", Code::ToolFailed, "ValueError: boom", "tool's output in the log"),
     (
         "permission denied",
         Code::PermissionDenied,

@@ -88,7 +88,7 @@ fn in_step_stage(phase: StepPhase, fault: Fault) -> Fault {
         StepPhase::Migrate => return fault,
     };
     let fix = match fault.code {
-        Code::ToolFailed => "see the command's output above",
+        Code::ToolFailed => "see the command's output in the log",
         Code::ToolKilled => "find out who stopped it",
         Code::OutOfMemory => "raise `memory`, or use a runner with more of it",
         Code::StatementFailed => {

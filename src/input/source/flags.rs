@@ -34,6 +34,29 @@ pub(crate) enum ParsedArgs {
     Print(String),
 }
 
+/// Number of columns of the help text.
+const HELP_WIDTH: usize = 80;
+
+/// Examples at the end of the help text, one for each executor.
+const EXAMPLES: &str = "\
+Examples:
+  Show which SQL files would be applied, through a bastion:
+    bastion-migrate plan --ssh-host deploy@bastion.example.com \\
+      --ssh-known-hosts \"$(cat ~/.ssh/known_hosts)\" --migrations db/migrations
+
+  Run Django's migrations in the app's own image:
+    bastion-migrate migrate --executor image --tool django \\
+      --image ghcr.io/acme/shop:1.4 --ssh-host deploy@bastion.example.com
+
+  Run the app's own command on the server where it is deployed:
+    bastion-migrate migrate --executor server --tool django \\
+      --ssh-host deploy@app.example.com --working-directory shop \\
+      --setup 'source ../venv/bin/activate'
+
+  Apply SQL files to a local database, without a bastion:
+    DATABASE_URL=postgres://me@localhost/shop bastion-migrate
+";
+
 const POSITIONAL: &str = "COMMAND";
 
 /// Parses the arguments, the program's own name first. Records each fault and repairs the arguments, so that the rest
@@ -75,7 +98,7 @@ fn clap_command(manifest: &Manifest) -> Command {
         .bin_name("bastion-migrate")
         .version(env!("CARGO_PKG_VERSION"))
         .about(manifest.program_description().to_owned())
-        .term_width(100)
+        .term_width(HELP_WIDTH)
         .next_line_help(true)
         .arg(positional)
         .args(InputName::ALL.iter().map(|name| clap_arg(*name, manifest)))
@@ -88,7 +111,7 @@ fn clap_arg(name: InputName, manifest: &Manifest) -> Arg {
     Arg::new(name.name())
         .long(name.name())
         .value_name(name.kind().placeholder())
-        .help_heading(name.group().title())
+        .help_heading(name.group().help_heading())
         .help(format!("{}{default}", manifest.input_description(name)))
         .hide(name.is_secret())
 }
@@ -97,8 +120,9 @@ fn after_help() -> String {
     let secrets = InputName::ALL.iter().filter(|name| name.is_secret()).flat_map(|name| name.variables());
     let lines: Vec<String> = secrets.map(|variable| format!("  {variable}")).collect();
     format!(
-        "Secrets are no flags, because every process can read the command line. Put them into environment variables:\n{}\n\
-         With --environment dev each may also be called DEV_…",
+        "Secrets are no flags, because every process can read the command line. Put them\n\
+         into environment variables:\n{}\n\
+         With --environment dev each may also be called DEV_…\n\n{EXAMPLES}",
         lines.join("\n")
     )
 }
@@ -303,6 +327,34 @@ mod tests {
             assert!(help.contains(part), "{part}\n{help}");
         }
         assert!(!help.contains("--ssh-password"), "{help}");
+    }
+
+    #[test]
+    fn help_fits_80_columns_and_has_an_example_for_each_executor() {
+        let ParsedArgs::Print(help) = line(&["--help"]) else { panic!("no help") };
+        let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert_eq!(wide, [""; 0]);
+        for part in ["SQL files (executor sql):", "Image (executor image):", "Server (executor server):", "Examples:\n"]
+        {
+            assert!(help.contains(part), "{part}\n{help}");
+        }
+        let (_, examples) = help.split_once("Examples:").unwrap();
+        for part in ["--executor image", "--executor server", "--migrations "] {
+            assert!(examples.contains(part), "{part}\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_help_have_only_flags_that_exist() {
+        let commands = EXAMPLES.replace("\\\n", " ");
+        let commands: Vec<&str> =
+            commands.lines().filter_map(|line| line.split_once("bastion-migrate").map(|(_, args)| args)).collect();
+        assert_eq!(commands.len(), 4);
+        for command in commands {
+            let words = shell_words::split(command).unwrap();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert_eq!(run(&words).faults, [], "{command}");
+        }
     }
 
     #[test]

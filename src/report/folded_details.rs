@@ -1,0 +1,56 @@
+//! The details of the summary, which readers unfold: lock waits, messages of the server, changes of the schema.
+
+use super::{
+    entries::NoticeReport,
+    log_lines::group_digits,
+    markdown::{code_html, escape_markdown},
+    run_report::{MAX_NOTICES, RunReport},
+    summary::{BLOCKED, NOTICES, SCHEMA},
+    summary_page::{FoldedPart, SummaryPage},
+    visible_text::clip_text,
+};
+
+/// Maximum number of schema objects that are listed.
+const MAX_OBJECTS: usize = 500;
+
+/// Maximum length of an untrusted text, in characters.
+const MAX_TEXT_LENGTH: usize = 4_000;
+
+/// Adds the details that there are.
+pub(super) fn add_folded_details(report: &RunReport, page: &mut SummaryPage) {
+    let blocked =
+        report.blocked.iter().map(|text| format!("- {}\n", escape_markdown(&clip_text(text, MAX_TEXT_LENGTH))));
+    add_list(page, BLOCKED, &format!("Lock waits: {}", report.blocked.len()), blocked.collect());
+    add_list(page, NOTICES, &describe_notices(report), report.notices.iter().map(notice_item).collect());
+    let objects =
+        report.schema.iter().take(MAX_OBJECTS).map(|object| format!("- {}\n", code_html(&clip_text(object, 300))));
+    let more = match report.schema.len().saturating_sub(MAX_OBJECTS) {
+        0 => None,
+        more => Some(format!("- and {more} more\n")),
+    };
+    add_list(page, SCHEMA, &format!("New in the schema: {}", report.schema.len()), objects.chain(more).collect());
+}
+
+fn add_list(page: &mut SummaryPage, part: &'static str, summary: &str, items: Vec<String>) {
+    if !items.is_empty() {
+        page.add_folded(&FoldedPart { part, summary, head: "" }, items);
+    }
+}
+
+fn describe_notices(report: &RunReport) -> String {
+    let count = report.notices.len();
+    if count < MAX_NOTICES {
+        return format!("Server messages: {count}");
+    }
+    let log = match report.skipped {
+        0 => "the log has all".to_owned(),
+        skipped => format!("{} more were omitted for lack of time", group_digits(skipped)),
+    };
+    format!("Server messages. The newest {MAX_NOTICES}; {log}.")
+}
+
+fn notice_item(notice: &NoticeReport) -> String {
+    let text = escape_markdown(&clip_text(notice.text.trim(), MAX_TEXT_LENGTH));
+    let file = notice.file.as_ref().map(|file| format!("{} ", code_html(&clip_text(file, 300)))).unwrap_or_default();
+    format!("- {file}{}: {text}\n", escape_markdown(&notice.severity))
+}

@@ -1,0 +1,138 @@
+//! The tables of migrations in the summary: applied, recorded earlier, pending. Migrations of tenants are in the table of
+//! tenants.
+
+use super::{
+    entries::{MigrationReport, MigrationState},
+    log_lines::{count_of, format_millis},
+    markdown::escape_markdown,
+    run_outcome::RunOutcome,
+    run_report::RunReport,
+    source_links::linked_file,
+    summary::{APPLIED, PENDING},
+    summary_page::{FoldedPart, MAX_OPEN_ROWS, SummaryPage},
+    visible_text::clip_text,
+};
+
+/// Maximum number of recorded migrations that are listed.
+const MAX_RECORDED: usize = 500;
+
+/// Maximum length of an untrusted text in a table, in characters.
+const MAX_CELL_LENGTH: usize = 4_000;
+
+/// Decision whether a long table is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TableFolding {
+    Never,
+    /// If it has more than [`MAX_OPEN_ROWS`] rows.
+    WhenLong,
+}
+
+/// A table of migrations.
+struct MigrationTable<'a> {
+    part: &'static str,
+    title: &'static str,
+    /// The head of the last column, and its alignment. The column is left out if it is empty.
+    last_column: (&'static str, &'static str),
+    /// The migrations, each with its text in the last column.
+    rows: Vec<(&'a MigrationReport, String)>,
+    folding: TableFolding,
+}
+
+/// Adds the migrations that the run applied.
+pub(super) fn add_applied(report: &RunReport, page: &mut SummaryPage) {
+    let rows = report.in_state(MigrationState::Applied).filter(|entry| entry.id.schema.is_empty());
+    let rows = rows.map(|entry| (entry, entry.took_ms.map(format_millis).unwrap_or_default())).collect();
+    let last_column = (" Time", "---:");
+    let table = MigrationTable { part: APPLIED, title: "Applied", last_column, rows, folding: TableFolding::WhenLong };
+    table.add_to(report, page);
+}
+
+/// Adds the content of the ledger, for `command: status`.
+pub(super) fn add_recorded(report: &RunReport, page: &mut SummaryPage) {
+    let recorded: Vec<MigrationReport> = report.recorded.iter().map(MigrationReport::new_pending).collect();
+    let rows = recorded.iter().take(MAX_RECORDED).map(|entry| (entry, String::new())).collect();
+    let last_column = ("", "---");
+    let table = MigrationTable { part: APPLIED, title: "Applied", last_column, rows, folding: TableFolding::WhenLong };
+    table.add_to(report, page);
+    if let more @ 1.. = recorded.len().saturating_sub(MAX_RECORDED) {
+        page.add_piece(APPLIED, &format!("and {more} more\n\n"));
+    }
+}
+
+/// Adds the migrations that are not applied. If they are the result of the run, they are never folded.
+pub(super) fn add_pending(report: &RunReport, page: &mut SummaryPage) {
+    let is_open = |entry: &&MigrationReport| entry.fate != MigrationState::Applied && entry.id.schema.is_empty();
+    let rows = report.migrations.iter().filter(is_open).map(|entry| (entry, describe_state(entry.fate).to_owned()));
+    let folding = match report.outcome() {
+        RunOutcome::Pending => TableFolding::Never,
+        _ => TableFolding::WhenLong,
+    };
+    let rows: Vec<(&MigrationReport, String)> = rows.collect();
+    let is_in = |state| move |(entry, _): &(&MigrationReport, String)| entry.fate == state;
+    let title = match &rows {
+        rows if rows.iter().all(is_in(MigrationState::RolledBack)) => "Rolled back",
+        rows if rows.iter().any(is_in(MigrationState::InDoubt)) => "Pending or in doubt",
+        _ => "Pending",
+    };
+    let table = MigrationTable { part: PENDING, title, last_column: ("", "---"), rows, folding };
+    table.add_to(report, page);
+}
+
+/// Describes the state of a migration in a table of pending ones.
+pub(super) fn describe_state(state: MigrationState) -> &'static str {
+    match state {
+        MigrationState::Pending | MigrationState::Applied => "",
+        MigrationState::RolledBack => "rolled back",
+        MigrationState::Running => "interrupted",
+        MigrationState::Cancelled => "cancelled",
+        MigrationState::Failed => "failed",
+        MigrationState::InDoubt => "in doubt",
+    }
+}
+
+impl MigrationTable<'_> {
+    fn add_to(self, report: &RunReport, page: &mut SummaryPage) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let count = self.rows.len();
+        let head = self.head();
+        let rows = self.rows.iter().map(|(row, text)| {
+            let last = if self.has_last_column() { format!(" {text} |") } else { String::new() };
+            format!("| {} |{last}\n", migration_cell(report, row))
+        });
+        match self.folding {
+            TableFolding::WhenLong if count > MAX_OPEN_ROWS => {
+                page.add_piece(self.part, &format!("### {}\n\n", self.title));
+                let summary = count_of(count, "migration");
+                page.add_folded(&FoldedPart { part: self.part, summary: &summary, head: &head }, rows);
+            }
+            TableFolding::WhenLong | TableFolding::Never => {
+                page.add_piece(self.part, &format!("### {}\n\n{head}", self.title));
+                rows.for_each(|row| page.add_piece(self.part, &row));
+                page.add_piece(self.part, "\n");
+            }
+        }
+    }
+
+    /// Returns the head of the table.
+    fn head(&self) -> String {
+        let (last, align) = self.last_column;
+        match self.has_last_column() {
+            true => format!("| Migration |{last} |\n|---|{align}|\n"),
+            false => "| Migration |\n|---|\n".to_owned(),
+        }
+    }
+
+    fn has_last_column(&self) -> bool {
+        self.rows.iter().any(|(_, text)| !text.is_empty())
+    }
+}
+
+/// Returns the first cell: the file, whose path contains version and name, or the name in the tool's notation.
+fn migration_cell(report: &RunReport, row: &MigrationReport) -> String {
+    match row.id.file.as_str() {
+        "" => escape_markdown(&clip_text(&row.id.entitled(), MAX_CELL_LENGTH)),
+        file => linked_file(report, &clip_text(file, MAX_CELL_LENGTH)),
+    }
+}
