@@ -1,6 +1,10 @@
 //! The chart of the summary: when each migration ran. It is shown only if there is a time to see.
 
-use super::{entries::MigrationReport, run_report::RunReport, summary::CHART, summary_page::SummaryPage};
+use super::{
+    entries::MigrationReport,
+    run_report::RunReport,
+    summary_page::{CHART, SummaryPage},
+};
 
 /// Maximum number of bars in the chart; with more it is unreadable.
 const MAX_BARS: usize = 60;

@@ -5,8 +5,7 @@ use super::{
     log_lines::group_digits,
     markdown::{code_html, escape_markdown},
     run_report::{MAX_NOTICES, RunReport},
-    summary::{BLOCKED, NOTICES, SCHEMA},
-    summary_page::{FoldedPart, SummaryPage},
+    summary_page::{BLOCKED, FoldedPart, NOTICES, SCHEMA, SummaryPage},
     visible_text::clip_text,
 };
 

@@ -3,7 +3,7 @@
 use super::{
     database_changes::DatabaseChanges,
     entries::MigrationState,
-    host_key_pin::{awaits_pin, store_command},
+    first_run::{awaits_pin, store_command},
     log_lines::{count_of, format_millis},
     run_outcome::RunOutcome,
     run_report::RunReport,

@@ -1,6 +1,6 @@
 //! The text of each event, as lines without formatting.
 
-use super::host_key_pin::is_expected_stop;
+use super::first_run::is_expected_stop;
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{

@@ -8,8 +8,7 @@ use super::{
     run_outcome::RunOutcome,
     run_report::RunReport,
     source_links::linked_file,
-    summary::{APPLIED, PENDING},
-    summary_page::{FoldedPart, MAX_OPEN_ROWS, SummaryPage},
+    summary_page::{APPLIED, FoldedPart, MAX_OPEN_ROWS, PENDING, SummaryPage},
     visible_text::clip_text,
 };
 

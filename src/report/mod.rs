@@ -10,6 +10,7 @@ mod early_notices;
 mod entries;
 mod facts;
 mod fault_section;
+mod first_run;
 mod folded_details;
 #[cfg(test)]
 mod golden;

@@ -4,14 +4,18 @@ use super::{
     chart::add_chart,
     facts::facts_table,
     fault_section::fault_section,
+    first_run::awaits_pin,
     folded_details::add_folded_details,
     headline::Headline,
-    host_key_pin::{awaits_pin, pin_section},
+    host_key_pin::pin_section,
     log_lines::format_tenths,
     markdown::{escape_markdown, sentence_with_names},
     migration_tables::{add_applied, add_pending, add_recorded},
     run_report::RunReport,
-    summary_page::SummaryPage,
+    summary_page::{
+        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, NOTICES, PENDING, SCHEMA, STEPS, SummaryPage, TENANTS,
+        WARNINGS,
+    },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
     visible_text::clip_text,
@@ -20,20 +24,6 @@ use crate::run::event::{StepPhase, StepState};
 
 /// Maximum length of the next step, in characters.
 const MAX_NEXT_LENGTH: usize = 4_000;
-
-// The parts that can be left out, as the note about them names them.
-const ACCESS: &str = "how to connect";
-pub(super) const APPLIED: &str = "applied migrations";
-pub(super) const CHART: &str = "the chart";
-pub(super) const PENDING: &str = "pending migrations";
-const STEPS: &str = "steps";
-pub(super) const TENANTS: &str = "tenants";
-const FAULTS: &str = "faults";
-const WARNINGS: &str = "warnings";
-pub(super) const BLOCKED: &str = "lock waits";
-pub(super) const NOTICES: &str = "server messages";
-pub(super) const SCHEMA: &str = "schema changes";
-const ENDING: &str = "next steps and facts";
 
 /// Renders the report as Markdown of at most `budget` bytes. The report must be redacted.
 #[must_use]

@@ -3,6 +3,20 @@
 /// Number of rows of a table from which on it is folded.
 pub(super) const MAX_OPEN_ROWS: usize = 15;
 
+// The parts that can be left out, as the note about them names them.
+pub(super) const ACCESS: &str = "how to connect";
+pub(super) const APPLIED: &str = "applied migrations";
+pub(super) const CHART: &str = "the chart";
+pub(super) const PENDING: &str = "pending migrations";
+pub(super) const STEPS: &str = "steps";
+pub(super) const TENANTS: &str = "tenants";
+pub(super) const FAULTS: &str = "faults";
+pub(super) const WARNINGS: &str = "warnings";
+pub(super) const BLOCKED: &str = "lock waits";
+pub(super) const NOTICES: &str = "server messages";
+pub(super) const SCHEMA: &str = "schema changes";
+pub(super) const ENDING: &str = "next steps and facts";
+
 /// Markdown that grows by whole pieces, so that a cut leaves no fence and no folded part open and splits no character.
 pub(super) struct SummaryPage {
     pub(super) text: String,

@@ -7,8 +7,7 @@ use super::{
     markdown::escape_markdown,
     migration_tables::describe_state,
     run_report::RunReport,
-    summary::TENANTS,
-    summary_page::{FoldedPart, MAX_OPEN_ROWS, SummaryPage},
+    summary_page::{FoldedPart, MAX_OPEN_ROWS, SummaryPage, TENANTS},
     visible_text::clip_text,
 };
 use std::collections::BTreeMap;

@@ -56,7 +56,7 @@ fn the_known_hosts_line_that_the_first_run_prints_makes_the_second_one_work() {
     let start = format!("[127.0.0.1]:{} ssh-", lab.bastion.port);
     let line = log
         .lines()
-        .map(|line| line.trim_start_matches("##[error]").trim())
+        .map(|line| line.trim_start_matches("##[notice]").trim())
         .find(|line| line.starts_with(&start))
         .expect("the line is printed")
         .to_owned();
