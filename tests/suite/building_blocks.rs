@@ -74,6 +74,8 @@ fn the_building_blocks_pass_their_inputs() {
         ("inputs.environment", "prod"),
         ("inputs.migrations", "db/migrations"),
         ("inputs.database", lab.database.name()),
+        // No API listens here.
+        ("inputs.comment", "never"),
     ];
     let plan = |command| called_step(&lab, "plan.yml", "plan", &[&inputs[..], &[("inputs.command", command)]].concat());
     plan("status").run().has_pending().pending(NAMES).done();
