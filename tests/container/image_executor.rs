@@ -27,7 +27,7 @@ fn assert_migrates_a_fresh_database(app: &str) {
         .succeeds()
         .applied(MIGRATIONS)
         .logs("db.private.internal:5432")
-        .summary("carriers.0001_initial")
+        .summary(r"carriers.0001\_initial")
         .done();
     assert_eq!(database.sql("select app || '.' || name from django_migrations order by id"), MIGRATIONS.join("\n"));
     assert_eq!(database.sql("select name, region from customers_customer"), "Corner Deli|north");
