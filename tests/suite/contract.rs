@@ -13,7 +13,7 @@ use std::{
 const LONGEST: usize = 300;
 
 /// Visible names allowed at the top of the repository; hidden files are not checked.
-const TOP: [&str; 14] = [
+const TOP: [&str; 15] = [
     "Cargo.toml",
     "Cargo.lock",
     "action.yml",
@@ -28,6 +28,7 @@ const TOP: [&str; 14] = [
     "Makefile",
     "deny.toml",
     "target",
+    "dist",
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
