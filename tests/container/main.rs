@@ -71,6 +71,8 @@ mod workflows;
 #[cfg(test)]
 use lab::github;
 use lab::{certificate, process};
+use std::{env, sync::LazyLock};
 
-/// The image that `make image` builds.
-const ACTION: &str = "bastion-migrate:dev";
+/// The image that `make image` builds, or another one: that of a release.
+static ACTION: LazyLock<String> =
+    LazyLock::new(|| env::var("BASTION_MIGRATE_IMAGE").unwrap_or_else(|_| "bastion-migrate:dev".to_owned()));
