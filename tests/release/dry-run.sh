@@ -33,7 +33,8 @@ if [[ -d $TOOLS/docker ]]; then export DOCKER_CONFIG=$TOOLS/docker; fi
 
 rm -rf "$WORK"
 mkdir -p "$WORK"
-git clone --quiet --bare . "$WORK/origin.git"
+git init --quiet --bare --initial-branch=main "$WORK/origin.git"
+git push --quiet "$WORK/origin.git" HEAD:refs/heads/main
 git clone --quiet "$WORK/origin.git" "$WORK/tree"
 printf 'version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n' \
     "$WORK/registry" "$PORT" >"$WORK/registry.yml"
@@ -42,7 +43,6 @@ registry=$!
 trap 'kill "$registry"' EXIT
 
 cd "$WORK/tree"
-git checkout --quiet -B main
 git config user.name "Dry run"
 git config user.email dry-run@example.invalid
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)

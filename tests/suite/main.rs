@@ -64,6 +64,10 @@ mod plans;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod release;
+#[cfg(test)]
+mod release_agreement;
+#[cfg(test)]
 mod remote;
 mod retry;
 mod runner;

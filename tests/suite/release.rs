@@ -1,0 +1,297 @@
+//! The scripts of a release (`.github/release`), in a small repository of their own. `make release-dry-run` runs them on the
+//! real one.
+#![expect(clippy::disallowed_methods, reason = "runs scripts and git")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+const CHANGELOG: &str = "# Changelog\n\n## [1.2.3] - 2026-01-02\n\n### Added\n\n- A thing.\n\n## [1.2.2] - 2026-01-01\n\n- An older thing.\n";
+const CARGO: &str = "[package]\nname = \"bastion-migrate\"\nversion = \"1.2.3\"\n";
+const LOCK: &str = "[[package]]\nname = \"autocfg\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"bastion-migrate\"\nversion = \"1.2.3\"\n";
+const REPOSITORY: &str = "ghcr.io/acme/bastion-migrate";
+
+fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+/// A repository at the commit of version 1.2.3, with an origin. Programs in `bin` replace those of the machine.
+struct Repository {
+    directory: TempDir,
+}
+
+impl Repository {
+    fn new() -> Self {
+        let repository = Self { directory: TempDir::new().unwrap() };
+        repository.git("..", &["init", "--quiet", "--bare", "--initial-branch=main", "origin.git"]);
+        repository.git("..", &["init", "--quiet", "--initial-branch=main", "tree"]);
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in [".github/release", ".github/binary"] {
+            for file in fs::read_dir(ours.join(folder)).unwrap().map(|file| file.unwrap().path()) {
+                let copy = repository.tree().join(file.strip_prefix(ours).unwrap());
+                fs::create_dir_all(copy.parent().unwrap()).unwrap();
+                fs::copy(&file, copy).unwrap();
+            }
+        }
+        let action = fs::read_to_string(ours.join("action.yml")).unwrap();
+        let files = [
+            ("action.yml", action.as_str()),
+            ("CHANGELOG.md", CHANGELOG),
+            ("Cargo.toml", CARGO),
+            ("Cargo.lock", LOCK),
+            (".gitignore", "/dist\n"),
+        ];
+        for (path, text) in files {
+            repository.write(path, text);
+        }
+        repository.git(".", &["remote", "add", "origin", "../origin.git"]);
+        repository.commit();
+        repository.git(".", &["push", "--quiet", "origin", "main"]);
+        repository
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.directory.path().join("tree")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.tree().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.tree().join(path)).unwrap()
+    }
+
+    /// Replaces a text that is in the file.
+    fn replace(&self, path: &str, old: &str, new: &str) {
+        let text = self.read(path);
+        assert!(text.contains(old), "{path}: {old}");
+        self.write(path, &text.replace(old, new));
+    }
+
+    /// Puts a program into `bin`.
+    fn program(&self, name: &str, script: &str) {
+        let path = self.directory.path().join("bin").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let path = format!("{}/bin:{}", self.directory.path().display(), std::env::var("PATH").unwrap());
+        command.current_dir(self.directory.path()).env("PATH", path).env("LOGS", self.directory.path());
+        for (name, value) in [("NAME", "A"), ("EMAIL", "a@example.com")] {
+            command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
+        }
+        command
+    }
+
+    fn git(&self, directory: &str, arguments: &[&str]) -> String {
+        let mut command = self.command("git");
+        let directory = self.directory.path().join(if directory == ".." { "" } else { "tree" });
+        let output = command.current_dir(directory).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn commit(&self) {
+        self.git(".", &["add", "--all"]);
+        self.git(".", &["commit", "--quiet", "--message", "a change"]);
+    }
+
+    fn run(&self, script: &str, arguments: &[&str]) -> Output {
+        self.command(self.tree().join(".github/release").join(script)).args(arguments).output().unwrap()
+    }
+
+    /// Runs a script that has to succeed, and returns its output.
+    fn succeeds(&self, script: &str, arguments: &[&str]) -> String {
+        let output = self.run(script, arguments);
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a script that has to refuse with one line, and asserts that this text is in it.
+    fn refuses(&self, script: &str, arguments: &[&str], expected: &str) {
+        let output = self.run(script, arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{script} {arguments:?} succeeds; expected: {expected}");
+        assert!(error.contains(expected) && error.lines().count() == 1, "{error}; expected: {expected}");
+    }
+
+    /// Writes made-up tarballs, an SBOM and their sums.
+    fn fill_dist(&self) {
+        for name in ["linux-amd64.tar.gz", "linux-arm64.tar.gz", "cdx.json"] {
+            let separator = if name == "cdx.json" { "." } else { "-" };
+            self.write(&format!("dist/bastion-migrate-v1.2.3{separator}{name}"), name);
+        }
+        let sums = "cd tree/dist && sha256sum *v1.2.3* >SHA256SUMS";
+        assert!(self.command("sh").args(["-c", sums]).status().unwrap().success());
+    }
+
+    /// Stamps and tags the release.
+    fn tag(&self) {
+        self.fill_dist();
+        self.succeeds("stamp", &[REPOSITORY, "1.2.3", &digest('a')]);
+        self.succeeds("tag", &["1.2.3"]);
+    }
+}
+
+#[test]
+fn a_release_starts_only_from_a_commit_that_is_prepared() {
+    let repository = Repository::new();
+    assert!(repository.succeeds("verify", &["1.2.3"]).contains("v1.2.3 can be released"));
+    for version in ["", "1.2", "v1.2.3", "1.2.3-rc1", "01.2.3"] {
+        repository.refuses("verify", &[version], &format!("`{version}` is no version"));
+    }
+    repository.refuses("verify", &["1.2.4"], "Cargo.toml has version 1.2.3, not 1.2.4");
+    repository.write("notes.txt", "");
+    repository.refuses("verify", &["1.2.3"], "the tree is not clean; commit or remove: ?? notes.txt");
+}
+
+#[test]
+fn a_release_needs_its_section_in_the_changelog() {
+    for (old, new, expected) in [
+        ("## [1.2.3] - 2026-01-02", "## Next", "CHANGELOG.md has no section `## [1.2.3]`"),
+        ("2026-01-02", "unreleased", "CHANGELOG.md has `## [1.2.3] - unreleased`; replace it by `## [1.2.3] - 20"),
+        ("### Added\n\n- A thing.\n\n", "", "CHANGELOG.md's section of 1.2.3 is empty"),
+    ] {
+        let repository = Repository::new();
+        repository.replace("CHANGELOG.md", old, new);
+        repository.commit();
+        repository.refuses("verify", &["1.2.3"], expected);
+    }
+    let repository = Repository::new();
+    repository.replace("Cargo.lock", "1.2.3", "1.2.2");
+    repository.refuses("verify", &["1.2.3"], "Cargo.lock has version 1.2.2, not 1.2.3");
+}
+
+#[test]
+fn a_version_is_released_once() {
+    let repository = Repository::new();
+    repository.tag();
+    repository.git(".", &["checkout", "--quiet", "main"]);
+    repository.git(".", &["reset", "--quiet", "--hard", "origin/main"]);
+    repository.refuses("verify", &["1.2.3"], "the tag v1.2.3 exists");
+    repository.git(".", &["tag", "--delete", "v1.2.3"]);
+    repository.refuses("verify", &["1.2.3"], "origin has the tag v1.2.3");
+    repository.git(".", &["remote", "set-url", "origin", "../nowhere.git"]);
+    let output = repository.run("verify", &["1.2.3"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("origin does not answer"), "{error}");
+}
+
+#[test]
+fn the_text_of_a_release_is_its_section_of_the_changelog() {
+    assert_eq!(Repository::new().succeeds("notes", &["1.2.3"]), "### Added\n\n- A thing.\n");
+    assert_eq!(Repository::new().succeeds("notes", &["1.2.2"]), "- An older thing.\n");
+}
+
+#[test]
+fn a_stamped_action_names_the_image_by_its_digest() {
+    let repository = Repository::new();
+    let before = repository.read("action.yml");
+    repository.fill_dist();
+    repository.refuses("stamp", &[REPOSITORY, "1.2.3", "sha256:abc"], "`sha256:abc` is no digest");
+    repository.refuses("stamp", &[REPOSITORY, "1.2.4", &digest('a')], "dist/SHA256SUMS has no tarball of v1.2.4");
+    assert_eq!(repository.read("action.yml"), before, "a refused stamp changes nothing");
+
+    repository.succeeds("stamp", &[REPOSITORY, "1.2.3", &digest('a')]);
+    let image = format!("  image: docker://{REPOSITORY}:v1.2.3@{}", digest('a'));
+    assert_eq!(repository.read("action.yml"), before.replace("  image: Dockerfile", &image));
+    let binary = repository.read(".github/binary/action.yml");
+    assert!(binary.contains("        VERSION: \"1.2.3\"\n"), "{binary}");
+    for line in repository.read("dist/SHA256SUMS").lines().filter(|line| line.contains("linux")) {
+        assert!(binary.contains(line.split(' ').next().unwrap()), "{line}");
+    }
+    repository.refuses("stamp", &[REPOSITORY, "1.2.3", &digest('b')], "action.yml has 0 lines `  image: Dockerfile`");
+}
+
+#[test]
+fn a_tag_holds_the_stamped_files_and_leaves_the_branch_alone() {
+    let repository = Repository::new();
+    repository.fill_dist();
+    repository.refuses("tag", &["1.2.3"], "and nothing else, not: nothing");
+    let main = repository.git(".", &["rev-parse", "main"]);
+    repository.git(".", &["checkout", "--quiet", "--detach"]);
+    repository.succeeds("stamp", &[REPOSITORY, "1.2.3", &digest('a')]);
+    repository.replace("Cargo.toml", "1.2.3", "1.2.4");
+    repository.refuses("tag", &["1.2.3"], "not: .github/binary/action.yml Cargo.toml action.yml");
+    repository.git(".", &["checkout", "--quiet", "Cargo.toml"]);
+    repository.succeeds("tag", &["1.2.3"]);
+    assert_eq!(repository.git(".", &["ls-remote", "--quiet", "origin", "main"]), format!("{main}\trefs/heads/main"));
+    assert_eq!(repository.git(".", &["rev-parse", "v1.2.3^{commit}^"]), main);
+    let remote = repository.git(".", &["ls-remote", "--quiet", "origin", "refs/tags/v1.2.3"]);
+    assert!(remote.starts_with(&repository.git(".", &["rev-parse", "v1.2.3"])), "{remote}");
+}
+
+/// Its release view answers with the number in `assets`.
+const GH: &str = r#"#!/bin/sh
+echo "$*" >>"$LOGS/gh"
+case "$2" in
+    create) cat >"$LOGS/notes" ;;
+    view) cat "$LOGS/assets" ;;
+esac
+"#;
+
+#[test]
+fn a_release_is_published_when_its_draft_is_complete_and_only_then_v1_moves() {
+    let repository = Repository::new();
+    repository.program("gh", GH);
+    repository.tag();
+    let logs = repository.directory.path();
+    fs::write(logs.join("assets"), "3\n").unwrap();
+    repository.refuses("publish", &["1.2.3"], "the draft of v1.2.3 has 3 of 4 files; it stays a draft");
+    let calls = fs::read_to_string(logs.join("gh")).unwrap();
+    assert!(calls.starts_with("release create v1.2.3 --draft --verify-tag") && !calls.contains("edit"), "{calls}");
+    assert_eq!(repository.git(".", &["ls-remote", "--quiet", "origin", "refs/tags/v1"]), "");
+
+    fs::write(logs.join("assets"), "4\n").unwrap();
+    repository.succeeds("publish", &["1.2.3"]);
+    let calls = fs::read_to_string(logs.join("gh")).unwrap();
+    assert_eq!(calls.lines().last(), Some("release edit v1.2.3 --draft=false"));
+    assert_eq!(fs::read_to_string(logs.join("notes")).unwrap(), "### Added\n\n- A thing.\n");
+    let moved = repository.git(".", &["ls-remote", "--quiet", "origin", "refs/tags/v1"]);
+    assert!(moved.starts_with(&repository.git(".", &["rev-parse", "v1.2.3^{commit}"])), "{moved}");
+}
+
+#[test]
+fn a_file_that_differs_from_its_checksum_is_not_published() {
+    let repository = Repository::new();
+    repository.program("gh", GH);
+    repository.tag();
+    repository.write("dist/bastion-migrate-v1.2.3-linux-amd64.tar.gz", "something else");
+    assert!(!repository.run("publish", &["1.2.3"]).status.success());
+    assert!(!repository.directory.path().join("gh").exists(), "GitHub was called");
+}
+
+#[test]
+fn an_sbom_claims_no_fix_that_the_sources_of_libssh2_do_not_have() {
+    let repository = Repository::new();
+    let sources = repository.directory.path().join("libssh2");
+    fs::create_dir_all(sources.join("src")).unwrap();
+    let fixes = repository.read(".github/release/libssh2-fixes.tsv");
+    let rows: Vec<Vec<&str>> =
+        fixes.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect()).collect();
+    for row in &rows {
+        let file = sources.join(row[2]);
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(file, format!("{text}    {}\n", row[3])).unwrap();
+    }
+    let path = sources.to_str().unwrap();
+    repository.succeeds("sbom", &["--libssh2-fixes", path]);
+    for row in &rows {
+        let file = sources.join(row[2]);
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace(row[3], "")).unwrap();
+        repository.refuses("sbom", &["--libssh2-fixes", path], row[0]);
+        fs::write(&file, text).unwrap();
+    }
+    assert!(rows.len() >= 7, "{rows:?}");
+}
