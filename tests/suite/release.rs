@@ -138,6 +138,7 @@ impl Repository {
     /// Stamps and tags the release.
     fn tag(&self) {
         self.fill_dist();
+        self.git(".", &["checkout", "--quiet", "--detach"]);
         self.succeeds("stamp", &[REPOSITORY, "1.2.3", &digest('a')]);
         self.succeeds("tag", &["1.2.3"]);
     }
@@ -176,8 +177,8 @@ fn a_release_needs_its_section_in_the_changelog() {
 fn a_version_is_released_once() {
     let repository = Repository::new();
     repository.tag();
+    repository.git(".", &["push", "--quiet", "origin", "v1.2.3"]);
     repository.git(".", &["checkout", "--quiet", "main"]);
-    repository.git(".", &["reset", "--quiet", "--hard", "origin/main"]);
     repository.refuses("verify", &["1.2.3"], "the tag v1.2.3 exists");
     repository.git(".", &["tag", "--delete", "v1.2.3"]);
     repository.refuses("verify", &["1.2.3"], "origin has the tag v1.2.3");
@@ -225,10 +226,9 @@ fn a_tag_holds_the_stamped_files_and_leaves_the_branch_alone() {
     repository.refuses("tag", &["1.2.3"], "not: .github/binary/action.yml Cargo.toml action.yml");
     repository.git(".", &["checkout", "--quiet", "Cargo.toml"]);
     repository.succeeds("tag", &["1.2.3"]);
-    assert_eq!(repository.git(".", &["ls-remote", "--quiet", "origin", "main"]), format!("{main}\trefs/heads/main"));
     assert_eq!(repository.git(".", &["rev-parse", "v1.2.3^{commit}^"]), main);
-    let remote = repository.git(".", &["ls-remote", "--quiet", "origin", "refs/tags/v1.2.3"]);
-    assert!(remote.starts_with(&repository.git(".", &["rev-parse", "v1.2.3"])), "{remote}");
+    assert_eq!(repository.git(".", &["rev-parse", "main"]), main);
+    assert_eq!(repository.git(".", &["ls-remote", "--quiet", "origin", "refs/tags/*"]), "", "it is not checked yet");
 }
 
 /// Its release view answers with the number in `assets`.
@@ -294,4 +294,25 @@ fn an_sbom_claims_no_fix_that_the_sources_of_libssh2_do_not_have() {
         fs::write(&file, text).unwrap();
     }
     assert!(rows.len() >= 7, "{rows:?}");
+}
+
+#[test]
+fn an_advisory_that_is_not_known_to_be_fixed_is_reported() {
+    let repository = Repository::new();
+    let answers = repository.directory.path();
+    let answer = |ids: &[&str]| {
+        let rows = ids.iter().map(|id| format!(r#"{{"cve": {{"id": "{id}", "vulnStatus": "Analyzed"}}}}"#));
+        format!(r#"{{"vulnerabilities": [{}]}}"#, rows.collect::<Vec<_>>().join(", "))
+    };
+    repository.replace("Cargo.lock", "autocfg\"\nversion = \"1.0.0", "openssl-src\"\nversion = \"300.6.1+3.6.3");
+    let arguments = ["--from", answers.to_str().unwrap()];
+    fs::write(answers.join("libssh2.json"), answer(&["CVE-2026-55200"])).unwrap();
+    fs::write(answers.join("openssl.json"), answer(&[])).unwrap();
+    assert!(repository.succeeds("advisories", &arguments).contains("none against OpenSSL 3.6.3"));
+
+    fs::write(answers.join("libssh2.json"), answer(&["CVE-2026-55200", "CVE-2027-1"])).unwrap();
+    fs::write(answers.join("openssl.json"), answer(&["CVE-2027-2"])).unwrap();
+    repository.refuses("advisories", &arguments, "not known to be fixed: CVE-2027-1, CVE-2027-2;");
+    fs::write(answers.join("openssl.json"), "{}").unwrap();
+    assert!(!repository.run("advisories", &arguments).status.success(), "an answer in another form");
 }
