@@ -10,8 +10,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A program that shows how it was started.
-const PROGRAM: &str = "#!/bin/sh\necho \"ran: $*\"\nprintenv INPUT_SSH-HOST SSH_HOST || true\n";
+/// A program that shows how it was started. Dash would not pass on a name with `-`.
+const PROGRAM: &str = "#!/bin/bash\necho \"ran: $*\"\nprintenv INPUT_SSH-HOST SSH_HOST || true\n";
 
 /// A place with one release, and a job's own directory.
 struct Releases {

@@ -121,7 +121,11 @@ fn the_release_workflow_only_calls_scripts() {
         }
     }
     let version = format!("RUST: \"{}\"", env!("CARGO_PKG_RUST_VERSION"));
-    assert!(read(".github/workflows/release.yml").contains(&version), "{version}");
+    for path in [".github/workflows/release.yml", ".github/workflows/advisories.yml"] {
+        assert!(read(path).contains(&version), "{path}: {version}");
+    }
+    let used = format!("uses: bastion-migrate/bastion-migrate@v{}\n", env!("CARGO_PKG_VERSION_MAJOR"));
+    assert!(read(".github/workflows/release.yml").contains(&used), "{used}");
 }
 
 #[test]

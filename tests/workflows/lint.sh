@@ -11,7 +11,7 @@ examples=(examples/workflows/*.yml)
 shopt -s nullglob
 actions=(action.yml .github/*/action.yml)
 scripts=("$here"/*.sh tests/release/*.sh .github/binary/*.sh)
-while IFS= read -r script; do scripts+=("$script"); done < <(grep -l '^#!/usr/bin/env bash' .github/release/*)
+while IFS= read -r script; do scripts+=("$script"); done < <(grep -rl '^#!/usr/bin/env bash' .github/release)
 failed=()
 
 # check NAME COMMAND…: runs a validator, whose output is shown only if it reports something.
