@@ -2,6 +2,8 @@
 # Makes a whole release of HEAD on this machine, by the scripts that release.yml calls: into a registry on the loopback
 # interface, and into a copy of the repository. Then asserts that all of it agrees. Needs root, for the engine and for the
 # packages of the cross compiler; leaves nothing but target/ and images behind.
+#
+# CARGO_PROFILE_RELEASE_LTO=off and its like make a trial faster.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -70,7 +70,11 @@ mod release;
 #[cfg(test)]
 mod release_agreement;
 #[cfg(test)]
+mod release_check;
+#[cfg(test)]
 mod remote;
+#[cfg(test)]
+mod repository;
 mod retry;
 mod runner;
 #[cfg(test)]

@@ -1,148 +1,8 @@
 //! The scripts of a release (`.github/release`), in a small repository of their own. `make release-dry-run` runs them on the
 //! real one.
-#![expect(clippy::disallowed_methods, reason = "runs scripts and git")]
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
-use tempfile::TempDir;
-
-const CHANGELOG: &str = "# Changelog\n\n## [1.2.3] - 2026-01-02\n\n### Added\n\n- A thing.\n\n## [1.2.2] - 2026-01-01\n\n- An older thing.\n";
-const CARGO: &str = "[package]\nname = \"bastion-migrate\"\nversion = \"1.2.3\"\n";
-const LOCK: &str = "[[package]]\nname = \"autocfg\"\nversion = \"1.0.0\"\n\n[[package]]\nname = \"bastion-migrate\"\nversion = \"1.2.3\"\n";
-const REPOSITORY: &str = "ghcr.io/acme/bastion-migrate";
-
-fn digest(digit: char) -> String {
-    format!("sha256:{}", digit.to_string().repeat(64))
-}
-
-/// A repository at the commit of version 1.2.3, with an origin. Programs in `bin` replace those of the machine.
-struct Repository {
-    directory: TempDir,
-}
-
-impl Repository {
-    fn new() -> Self {
-        let repository = Self { directory: TempDir::new().unwrap() };
-        repository.git("..", &["init", "--quiet", "--bare", "--initial-branch=main", "origin.git"]);
-        repository.git("..", &["init", "--quiet", "--initial-branch=main", "tree"]);
-        let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for folder in [".github/release", ".github/binary"] {
-            for file in fs::read_dir(ours.join(folder)).unwrap().map(|file| file.unwrap().path()) {
-                let copy = repository.tree().join(file.strip_prefix(ours).unwrap());
-                fs::create_dir_all(copy.parent().unwrap()).unwrap();
-                fs::copy(&file, copy).unwrap();
-            }
-        }
-        let action = fs::read_to_string(ours.join("action.yml")).unwrap();
-        let files = [
-            ("action.yml", action.as_str()),
-            ("CHANGELOG.md", CHANGELOG),
-            ("Cargo.toml", CARGO),
-            ("Cargo.lock", LOCK),
-            (".gitignore", "/dist\n"),
-        ];
-        for (path, text) in files {
-            repository.write(path, text);
-        }
-        repository.git(".", &["remote", "add", "origin", "../origin.git"]);
-        repository.commit();
-        repository.git(".", &["push", "--quiet", "origin", "main"]);
-        repository
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.directory.path().join("tree")
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.tree().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.tree().join(path)).unwrap()
-    }
-
-    /// Replaces a text that is in the file.
-    fn replace(&self, path: &str, old: &str, new: &str) {
-        let text = self.read(path);
-        assert!(text.contains(old), "{path}: {old}");
-        self.write(path, &text.replace(old, new));
-    }
-
-    /// Puts a program into `bin`.
-    fn program(&self, name: &str, script: &str) {
-        let path = self.directory.path().join("bin").join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
-        let path = format!("{}/bin:{}", self.directory.path().display(), std::env::var("PATH").unwrap());
-        command.current_dir(self.directory.path()).env("PATH", path).env("LOGS", self.directory.path());
-        for (name, value) in [("NAME", "A"), ("EMAIL", "a@example.com")] {
-            command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
-        }
-        command
-    }
-
-    fn git(&self, directory: &str, arguments: &[&str]) -> String {
-        let mut command = self.command("git");
-        let directory = self.directory.path().join(if directory == ".." { "" } else { "tree" });
-        let output = command.current_dir(directory).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    fn commit(&self) {
-        self.git(".", &["add", "--all"]);
-        self.git(".", &["commit", "--quiet", "--message", "a change"]);
-    }
-
-    fn run(&self, script: &str, arguments: &[&str]) -> Output {
-        self.command(self.tree().join(".github/release").join(script)).args(arguments).output().unwrap()
-    }
-
-    /// Runs a script that has to succeed, and returns its output.
-    fn succeeds(&self, script: &str, arguments: &[&str]) -> String {
-        let output = self.run(script, arguments);
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs a script that has to refuse with one line, and asserts that this text is in it.
-    fn refuses(&self, script: &str, arguments: &[&str], expected: &str) {
-        let output = self.run(script, arguments);
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{script} {arguments:?} succeeds; expected: {expected}");
-        assert!(error.contains(expected) && error.lines().count() == 1, "{error}; expected: {expected}");
-    }
-
-    /// Writes made-up tarballs, an SBOM and their sums.
-    fn fill_dist(&self) {
-        for name in ["linux-amd64.tar.gz", "linux-arm64.tar.gz", "cdx.json"] {
-            let separator = if name == "cdx.json" { "." } else { "-" };
-            self.write(&format!("dist/bastion-migrate-v1.2.3{separator}{name}"), name);
-        }
-        let sums = "cd tree/dist && sha256sum *v1.2.3* >SHA256SUMS";
-        assert!(self.command("sh").args(["-c", sums]).status().unwrap().success());
-    }
-
-    /// Stamps and tags the release.
-    fn tag(&self) {
-        self.fill_dist();
-        self.git(".", &["checkout", "--quiet", "--detach"]);
-        self.succeeds("stamp", &[REPOSITORY, "1.2.3", &digest('a')]);
-        self.succeeds("tag", &["1.2.3"]);
-    }
-}
+use crate::repository::{REPOSITORY, Repository, digest};
+use std::fs;
 
 #[test]
 fn a_release_starts_only_from_a_commit_that_is_prepared() {
@@ -245,7 +105,7 @@ fn a_release_is_published_when_its_draft_is_complete_and_only_then_v1_moves() {
     let repository = Repository::new();
     repository.program("gh", GH);
     repository.tag();
-    let logs = repository.directory.path();
+    let logs = repository.directory();
     fs::write(logs.join("assets"), "3\n").unwrap();
     repository.refuses("publish", &["1.2.3"], "the draft of v1.2.3 has 3 of 4 files; it stays a draft");
     let calls = fs::read_to_string(logs.join("gh")).unwrap();
@@ -268,13 +128,13 @@ fn a_file_that_differs_from_its_checksum_is_not_published() {
     repository.tag();
     repository.write("dist/bastion-migrate-v1.2.3-linux-amd64.tar.gz", "something else");
     assert!(!repository.run("publish", &["1.2.3"]).status.success());
-    assert!(!repository.directory.path().join("gh").exists(), "GitHub was called");
+    assert!(!repository.directory().join("gh").exists(), "GitHub was called");
 }
 
 #[test]
 fn an_sbom_claims_no_fix_that_the_sources_of_libssh2_do_not_have() {
     let repository = Repository::new();
-    let sources = repository.directory.path().join("libssh2");
+    let sources = repository.directory().join("libssh2");
     fs::create_dir_all(sources.join("src")).unwrap();
     let fixes = repository.read(".github/release/libssh2-fixes.tsv");
     let rows: Vec<Vec<&str>> =
@@ -299,7 +159,7 @@ fn an_sbom_claims_no_fix_that_the_sources_of_libssh2_do_not_have() {
 #[test]
 fn an_advisory_that_is_not_known_to_be_fixed_is_reported() {
     let repository = Repository::new();
-    let answers = repository.directory.path();
+    let answers = repository.directory();
     let answer = |ids: &[&str]| {
         let rows = ids.iter().map(|id| format!(r#"{{"cve": {{"id": "{id}", "vulnStatus": "Analyzed"}}}}"#));
         format!(r#"{{"vulnerabilities": [{}]}}"#, rows.collect::<Vec<_>>().join(", "))
