@@ -31,7 +31,7 @@ impl Releases {
         let script =
             format!("tar --create --gzip --file v0.1.0/{name}.tar.gz {name} && sha256sum v0.1.0/{name}.tar.gz");
         let output = Command::new("sh").args(["-c", &script]).current_dir(directory.path()).output().unwrap();
-        let sum = String::from_utf8(output.stdout).unwrap()[..64].to_owned();
+        let sum = String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned();
         Self { directory, sum }
     }
 
