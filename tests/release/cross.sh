@@ -38,7 +38,7 @@ docker image inspect "$IMAGE" >/dev/null 2>&1 || make_image
 
 tools=$(realpath "$1") cargo_home=$(realpath "${CARGO_HOME:-$HOME/.cargo}")
 # Another compiler, other files.
-target_dir=${RELEASE_TARGET_DIR:-/tmp/bastion-migrate-release}/cross
+target_dir=${RELEASE_TARGET_DIR:-/build/target}/cross
 mkdir -p "$target_dir"
 cargo fetch --locked --target aarch64-unknown-linux-gnu
 variables=(
