@@ -102,7 +102,8 @@ git fetch --quiet --tags --force
 step "a job with the stamped action.yml"
 image=$(git show "v$version:action.yml" | sed -n 's|^  image: docker://||p')
 docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image"
-ONLY=lab tests/container/image.sh
+# As `make image` builds it, if it has not yet.
+docker image inspect bastion-migrate-lab:bookworm >/dev/null 2>&1 || env --unset=DOCKER_CONFIG ONLY=lab tests/container/image.sh
 BASTION_MIGRATE_IMAGE=$image CARGO_TARGET_DIR=$(realpath ../..) \
     cargo test --locked --test container -- --exact \
     secrets::every_secret_is_masked_before_other_output image::the_image_holds_the_program_and_nothing_else \
