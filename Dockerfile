@@ -1,7 +1,7 @@
 # The action's image: one static binary and nothing else. No shell, no CA bundle (the public roots are compiled in), and no
-# USER, since the runner's command files belong to root. Cargo.lock pins what is linked in; the base image's tag and Debian's
-# packages move, but bring tools and the C library alone.
-FROM rust:1.95-slim-bookworm AS build
+# USER, since the runner's command files belong to root. Cargo.lock and the base image's digest pin what is linked in; Debian's
+# packages move, but bring tools and the C library alone. A release has the same image, of a program that is built once: .github/release.
+FROM rust:1.95-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev make perl \
     && rm -rf /var/lib/apt/lists/*

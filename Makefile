@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test tests no-image lint lint-workflows fmt demo image bench peers soak fuzz setup
+.PHONY: test tests no-image release-dry-run lint lint-workflows fmt demo image bench peers soak fuzz setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # A change must not fail by the luck of the draw of another: `PROPTEST_RNG_SEED=$RANDOM make test` draws anew.
@@ -53,6 +53,11 @@ demo: setup ## A throwaway bastion and database, and two runs of the action agai
 
 image: setup ## Builds the image as `bastion-migrate:dev`, and what the container tests need; base images that can't be pulled are made.
 	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/container/image.sh
+
+# Not part of `test`: both architectures are compiled as for a release. `PORT` is the registry's.
+release-dry-run: NEEDS += jq:jq curl:curl readelf:binutils git:git
+release-dry-run: setup ## Makes a release of HEAD into a registry on this machine, and checks it; ends after 30 minutes at the latest.
+	timeout --kill-after=30 1800 $(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/release/dry-run.sh
 
 # The debug build: it checks its arithmetic, and it is built in seconds. BINARY=path takes another one.
 soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 BINARY=path.

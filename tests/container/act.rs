@@ -30,7 +30,7 @@ impl ActContainer {
         for (name, value) in environment {
             create.args(["--env", name]).env(name, value);
         }
-        let output = create.arg(image(ACTION)).output().expect("docker was there a moment ago");
+        let output = create.arg(image(&ACTION)).output().expect("docker was there a moment ago");
         assert!(output.status.success(), "{output:?}");
         Self { id: String::from_utf8_lossy(&output.stdout).trim().to_owned() }
     }

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds the action's image and the images of the container tests: the machines of their network, the applications that
 # migrate in it, and a registry. Base images are pulled; if that is impossible, they are built from packages.
+#
+# DIST=1 takes the program from dist/ instead of building it. ONLY=lab makes only the network's machines.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -22,10 +24,21 @@ if ! output=$(docker version 2>&1); then
     exit 1
 fi
 
+dockerfiles=(Dockerfile tests/container/*/Dockerfile)
+if [[ ${ONLY-} ]]; then
+    dockerfiles=("tests/container/$ONLY/Dockerfile")
+elif [[ ${DIST-} ]]; then
+    dockerfiles=(tests/container/*/Dockerfile)
+fi
+# A stand-in has the name of a base image, without the digest.
+has_stand_in() {
+    [[ $(docker image inspect --format '{{index .Config.Labels "dev.bastion-migrate.stand-in"}}' "${1%@*}" 2>/dev/null) == true ]]
+}
+
 missing=()
-for base in $(bases Dockerfile tests/container/*/Dockerfile); do
-    if ! docker image inspect "$base" >/dev/null 2>&1 && ! timeout 180 docker pull --quiet "$base"; then
-        missing+=("$base")
+for base in $(bases "${dockerfiles[@]}"); do
+    if ! docker image inspect "$base" >/dev/null 2>&1 && ! has_stand_in "$base" && ! timeout 180 docker pull --quiet "$base"; then
+        missing+=("${base%@*}")
     fi
 done
 if (( ${#missing[@]} )); then tests/container/stand-in.sh "${missing[@]}"; fi
@@ -39,6 +52,7 @@ for variable in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
 done
 
 build bastion-migrate-lab:bookworm lab
+if [[ ${ONLY-} ]]; then exit; fi
 build bastion-migrate-bare:bookworm bare
 build bastion-migrate-registry:bookworm registry
 for requirements in tests/container/app/requirements/*.txt; do
@@ -47,5 +61,11 @@ for requirements in tests/container/app/requirements/*.txt; do
 done
 build bastion-migrate-mind:bookworm mind --build-arg APP=bastion-migrate-app:django-5.2
 build bastion-migrate-drivers:bookworm drivers "${python[@]}"
-docker build --tag "$ACTION" .
+if [[ ${DIST-} ]]; then
+    .github/release/image --load "$ACTION"
+elif has_stand_in "$(bases Dockerfile)"; then
+    sed 's/^\(FROM [^ ]*\)@sha256:[0-9a-f]*/\1/' Dockerfile | docker build --tag "$ACTION" --file - .
+else
+    docker build --tag "$ACTION" .
+fi
 docker image inspect --format "$ACTION: {{.Size}} bytes" "$ACTION"

@@ -40,7 +40,7 @@ fn migrate(database: &Database, network: &str, inputs: &[(&str, &str)]) -> Outpu
         let variable = format!("INPUT_{}", name.to_uppercase());
         run.args(["--env", &variable]).env(variable, value);
     }
-    run.arg(image(ACTION)).output().expect("docker was there a moment ago")
+    run.arg(image(&ACTION)).output().expect("docker was there a moment ago")
 }
 
 fn log(output: &Output) -> String {

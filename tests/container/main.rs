@@ -71,6 +71,9 @@ mod workflows;
 #[cfg(test)]
 use lab::github;
 use lab::{certificate, process};
+use std::{env, sync::LazyLock};
 
-/// The image that `make image` builds.
-const ACTION: &str = "bastion-migrate:dev";
+/// The image that `make image` builds, or another one: that of a release.
+#[expect(clippy::disallowed_methods, reason = "the only setting of these tests")]
+static ACTION: LazyLock<String> =
+    LazyLock::new(|| env::var("BASTION_MIGRATE_IMAGE").unwrap_or_else(|_| "bastion-migrate:dev".to_owned()));

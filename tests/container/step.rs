@@ -69,7 +69,7 @@ impl<'a> Step<'a> {
             layout: Layout::new(),
             job: Job { action_env: env, ..Job::new(inputs) },
             secrets: vec![TOKEN.to_owned()],
-            image: ACTION,
+            image: &ACTION,
             args: Vec::new(),
             entrypoint,
             network: Some(database.network().public().to_owned()),

@@ -9,6 +9,8 @@ mod alembic;
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod bare_program;
+#[cfg(test)]
 mod bastion;
 #[cfg(test)]
 mod bounds;
@@ -64,7 +66,15 @@ mod plans;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod release;
+#[cfg(test)]
+mod release_agreement;
+#[cfg(test)]
+mod release_check;
+#[cfg(test)]
 mod remote;
+#[cfg(test)]
+mod repository;
 mod retry;
 mod runner;
 #[cfg(test)]

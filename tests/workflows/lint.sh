@@ -9,7 +9,9 @@ only=${2:-}
 own=(.github/workflows/*.yml)
 examples=(examples/workflows/*.yml)
 shopt -s nullglob
-actions=(action.yml */action.yml .github/actions/*/action.yml)
+actions=(action.yml .github/*/action.yml)
+scripts=("$here"/*.sh tests/release/*.sh .github/binary/*.sh)
+while IFS= read -r script; do scripts+=("$script"); done < <(grep -rl '^#!/usr/bin/env bash' .github/release)
 failed=()
 
 # check NAME COMMAND…: runs a validator, whose output is shown only if it reports something.
@@ -65,7 +67,7 @@ fi
 check zizmor zizmor --offline --no-progress --quiet --no-ignores --strict-collection --config .github/zizmor.yml \
     "${own[@]}" "${examples[@]}" "${actions[@]}"
 check jactionlint lint_layout "$layout"
-check shellcheck shellcheck --severity=warning "$here"/*.sh
+check shellcheck shellcheck --severity=warning "${scripts[@]}"
 if ((${#failed[@]})); then
     echo "lint-workflows: ${failed[*]} found something" >&2
     exit 1
