@@ -55,7 +55,6 @@ image: setup ## Builds the image as `bastion-migrate:dev`, and what the containe
 	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/container/image.sh
 
 # Not part of `test`: both architectures are compiled as for a release. `PORT` is the registry's.
-release-dry-run: NEEDS += jq:jq curl:curl readelf:binutils git:git
 release-dry-run: setup ## Makes a release of HEAD into a registry on this machine, and checks it; ends after 30 minutes at the latest.
 	timeout --kill-after=30 1800 $(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/release/dry-run.sh
 
@@ -90,7 +89,8 @@ $(PEERS)/refinery: | setup
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
 	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd sshpass:sshpass \
 	docker:docker.io debootstrap:debootstrap,debian-archive-keyring \
-	busybox:busybox tcsh:tcsh fish:fish ps:procps pip3:python3-pip
+	busybox:busybox tcsh:tcsh fish:fish ps:procps pip3:python3-pip \
+	git:git jq:jq curl:curl readelf:binutils
 fuzz: NEEDS := cc:gcc,libc6-dev c++:g++ perl:perl pkg-config:pkg-config
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
