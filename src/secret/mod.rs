@@ -29,7 +29,7 @@ use needles::Needles;
 use prefilter::{Prefilter, PrefilterResult};
 use std::{
     fmt,
-    ops::Range,
+    ops::{Range, RangeInclusive},
     sync::{Arc, OnceLock},
 };
 
@@ -38,7 +38,10 @@ const MAX_DEPTH: usize = 3;
 
 /// Size of one window, in bytes. A longer text is searched window by window, because the search needs more memory than
 /// the text.
-const WINDOW_SIZE: usize = 1 << 20;
+const WINDOW_SIZE: usize = 64 << 10;
+
+/// Bounds of the length of an encoded secret, in bytes.
+const ENCODED_LENGTHS: RangeInclusive<usize> = 4 << 10..=1 << 20;
 
 /// Factor by which encoding may lengthen a secret: hexadecimal entities, percent-encoded.
 const MAX_EXPANSION: usize = 16;
@@ -110,9 +113,10 @@ impl Redactor {
     /// Returns the greatest length, in bytes, of an encoded secret.
     #[must_use]
     pub fn longest_encoded(&self) -> usize {
-        self.0
-            .as_ref()
-            .map_or(0, |search| (search.needles.longest * MAX_EXPANSION).clamp(WINDOW_SIZE >> 8, WINDOW_SIZE))
+        self.0.as_ref().map_or(0, |search| {
+            let longest = search.needles.longest * MAX_EXPANSION;
+            longest.clamp(*ENCODED_LENGTHS.start(), *ENCODED_LENGTHS.end())
+        })
     }
 
     /// Returns the ranges of secrets, in order; no two of them touch.
