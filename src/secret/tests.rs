@@ -128,9 +128,9 @@ proptest! {
 #[test]
 fn a_secret_at_the_end_of_a_window_is_redacted() {
     let redactor = Redactor::new(&[Secret::new("hunter2 & co")]);
-    for before in [13, 7, 1, 0].map(|bytes| super::WINDOW_SIZE - bytes) {
+    for before in [13, 7, 1, 0].map(|bytes| WINDOW_SIZE - bytes) {
         for written in ["hunter2 & co", "hunter2%20%26%20co", "hunter2 &amp; co"] {
-            let (start, end) = ("x".repeat(before), "y".repeat(super::WINDOW_SIZE));
+            let (start, end) = ("x".repeat(before), "y".repeat(WINDOW_SIZE));
             let text = redactor.redact(&format!("{start}{written}{end}"));
             assert!(text == format!("{start}***{end}"), "{written} after {before} bytes");
         }
