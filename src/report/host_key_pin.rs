@@ -24,7 +24,7 @@ pub(super) fn pin_section(report: &RunReport, fault: &Fault) -> String {
         "{}: {}. Nothing was changed.\n\n{}\
          1. Compare the fingerprint with the server's own: {} there prints it.\n\
          2. If they are the same, store this line:\n\n{}\n   This command asks for the value; if lines are stored \
-         already, enter them as well:\n\n{}\n   If the workflow reads {}, write {}.\n\
+         already, enter them as well:\n\n{}\n   Use the name and the environment that the workflow reads; for {}, write {}.\n\
          3. Run the job again.\n\n",
         code_link(fault),
         sentence_with_names(&clipped(&fault.cause)),

@@ -251,7 +251,7 @@ mod tests {
            gh variable set SSH_KNOWN_HOSTS --env prod
            ```
 
-           If the workflow reads <code>secrets.SSH\_KNOWN\_HOSTS</code>, write <code>gh secret set</code>.
+           Use the name and the environment that the workflow reads; for <code>secrets.SSH\_KNOWN\_HOSTS</code>, write <code>gh secret set</code>.
         3. Run the job again.
 
         <details><summary>Facts</summary>
