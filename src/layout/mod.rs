@@ -7,7 +7,7 @@ pub(crate) mod plain;
 mod sqlx;
 mod table;
 
-pub use checksum::Checksum;
+pub use checksum::{Checksum, ChecksumDigest};
 pub use file_name::{Direction, FileName};
 pub use table::{NewRow, RecordedMigration, Table};
 
@@ -26,6 +26,16 @@ impl Layout {
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         ALL.into_iter().find(|layout| layout.name() == name)
+    }
+}
+
+impl Layout {
+    /// Returns the checksum of a file's content, as the ledger keeps it.
+    #[must_use]
+    pub fn checksum(self, content: &[u8]) -> Checksum {
+        let mut digest = self.start_checksum();
+        digest.update(content);
+        digest.finish()
     }
 }
 
@@ -114,8 +124,8 @@ pub trait LayoutRules: Sync {
         file_name::first_gap(before, after)
     }
 
-    /// Returns the checksum of a file's content, as the ledger keeps it.
-    fn checksum(&self, content: &[u8]) -> Checksum;
+    /// Starts the checksum of a file, as the ledger keeps it.
+    fn start_checksum(&self) -> ChecksumDigest;
 
     /// Returns the table if the input `ledger-table` names none.
     fn default_table(&self) -> &'static str;

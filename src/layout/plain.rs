@@ -2,7 +2,7 @@
 
 use super::{
     Fit, LayoutRules,
-    checksum::Checksum,
+    checksum::ChecksumDigest,
     file_name::{Direction, FileName},
     table::{NewRow, Table},
 };
@@ -36,8 +36,8 @@ impl LayoutRules for Plain {
         ))
     }
 
-    fn checksum(&self, content: &[u8]) -> Checksum {
-        Checksum::sha256_without_carriage_returns(content)
+    fn start_checksum(&self) -> ChecksumDigest {
+        ChecksumDigest::sha256_without_carriage_returns()
     }
 
     fn default_table(&self) -> &'static str {

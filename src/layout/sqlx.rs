@@ -3,7 +3,7 @@
 
 use super::{
     Fit, LayoutRules,
-    checksum::Checksum,
+    checksum::ChecksumDigest,
     file_name::{Direction, FileName},
     table::{NewRow, Table},
 };
@@ -27,8 +27,8 @@ impl LayoutRules for Sqlx {
         None
     }
 
-    fn checksum(&self, content: &[u8]) -> Checksum {
-        Checksum::sha384(content)
+    fn start_checksum(&self) -> ChecksumDigest {
+        ChecksumDigest::sha384()
     }
 
     fn default_table(&self) -> &'static str {

@@ -75,7 +75,7 @@ impl Pipeline<'_> {
     /// Returns the lock timeout of a file in one transaction: none if its statement waits for other transactions to
     /// end.
     pub(super) fn lock_timeout_of(&self, migration: &Migration, attempt: u32) -> Option<Duration> {
-        match waits_for_transactions(&migration.body) {
+        match waits_for_transactions(migration.text()) {
             Some(_) => Some(Duration::ZERO),
             None => self.lock_timeout(attempt),
         }
@@ -94,7 +94,7 @@ impl Pipeline<'_> {
         // `simple_query_raw` returns after sending, before the response.
         Ok(InFlight {
             open: Box::pin(self.client.simple_query_raw(&opening_sql).await?),
-            body: Box::pin(self.client.simple_query_raw(&migration.body).await?),
+            body: Box::pin(self.client.simple_query_raw(migration.text()).await?),
             close: Box::pin(self.send_close(&close).await?),
         })
     }
@@ -117,7 +117,7 @@ impl Pipeline<'_> {
         let body = read_body_response(in_flight.body).await;
         let closed = read_control_response(in_flight.close).await;
         let Some(error) = body.error else { return self.check_recorded(migration, closed, began) };
-        let fault = error_location::body_fault(&error, migration, Span::whole(&migration.body), body.completed);
+        let fault = error_location::body_fault(&error, migration, Span::whole(migration.text()), body.completed).await;
         Err(match closed.error {
             Some(error) if had_transaction_ended(&error) => {
                 fault.code(Code::TransactionEnded).detail("before it failed, the file ended the transaction it ran in")

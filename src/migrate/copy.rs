@@ -38,7 +38,7 @@ async fn run_transaction(
     chunks: &[SqlChunk],
     previous: Option<&str>,
 ) -> Result<(), Fault> {
-    let plainly = |error: Error| statement_fault(&error).in_file(migration.source().whole_file());
+    let plainly = |error: Error| statement_fault(&error).in_file(migration.whole_file());
     let limit = apply.lock_timeout_of(migration, apply.attempt.get());
     let opening_sql = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
     let stream = apply.client.simple_query_raw(&opening_sql).await.map_err(plainly)?;
@@ -54,37 +54,50 @@ async fn run_transaction(
 pub(super) async fn send_chunks(apply: &Pipeline<'_>, migration: &Migration, chunks: &[SqlChunk]) -> Result<(), Fault> {
     for chunk in chunks {
         match chunk {
-            SqlChunk::Query(span) => {
-                let sent = apply.client.simple_query_raw(span.slice_of(&migration.body)).await;
-                let stream = sent.map_err(|error| statement_fault(&error).in_file(migration.source().whole_file()))?;
-                let body = read_body_response(Box::pin(stream)).await;
-                if let Some(error) = body.error {
-                    return Err(error_location::body_fault(&error, migration, *span, body.completed));
-                }
-            }
-            SqlChunk::Copy { statement, data } => {
-                copy_rows(apply, migration, *statement, *data)
-                    .await
-                    .map_err(|error| copy_fault(&error, migration, *statement, *data))?;
-            }
+            SqlChunk::Query(span) => send_query(apply, migration, *span).await?,
+            SqlChunk::Copy { statement, data } => copy_rows(apply, migration, *statement, *data).await?,
         }
     }
     Ok(())
 }
 
-async fn copy_rows(apply: &Pipeline<'_>, migration: &Migration, statement: Span, data: Span) -> Result<(), Error> {
-    let sink: CopyInSink<Bytes> = apply.client.copy_in(statement.slice_of(&migration.body)).await?;
-    let mut sink = pin!(sink);
-    for chunk in data.slice_of(&migration.body).as_bytes().chunks(COPY_DATA_BYTES) {
-        sink.send(Bytes::copy_from_slice(chunk)).await?;
+async fn send_query(apply: &Pipeline<'_>, migration: &Migration, span: Span) -> Result<(), Fault> {
+    let sql = migration.body.read(span).await?;
+    let sent = apply.client.simple_query_raw(&sql).await;
+    drop(sql);
+    let stream = sent.map_err(|error| statement_fault(&error).in_file(migration.whole_file()))?;
+    let body = read_body_response(Box::pin(stream)).await;
+    match body.error {
+        Some(error) => Err(error_location::body_fault(&error, migration, span, body.completed).await),
+        None => Ok(()),
     }
-    sink.finish().await.map(drop)
+}
+
+async fn copy_rows(apply: &Pipeline<'_>, migration: &Migration, statement: Span, data: Span) -> Result<(), Fault> {
+    let sql = migration.body.read(statement).await?;
+    let sink: CopyInSink<Bytes> = match apply.client.copy_in(sql.as_ref()).await {
+        Ok(sink) => sink,
+        Err(error) => return Err(copy_fault(&error, migration, statement, data).await),
+    };
+    let mut sink = pin!(sink);
+    for piece in migration.body.pieces(data) {
+        // Without its end, the COPY fails.
+        let rows = migration.body.read(piece).await?;
+        for chunk in rows.as_bytes().chunks(COPY_DATA_BYTES) {
+            if let Err(error) = sink.send(Bytes::copy_from_slice(chunk)).await {
+                return Err(copy_fault(&error, migration, statement, data).await);
+            }
+        }
+    }
+    match sink.finish().await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(copy_fault(&error, migration, statement, data).await),
+    }
 }
 
 /// Returns the fault of a COPY. Its context has the line within the data: `COPY t, line 2, column a` (PostgreSQL,
 /// `CopyFromErrorCallback`).
-fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span) -> Fault {
-    let source = migration.source();
+async fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span) -> Fault {
     let line = error
         .as_db_error()
         .and_then(|server| server.where_())
@@ -92,11 +105,7 @@ fn copy_fault(error: &Error, migration: &Migration, statement: Span, data: Span)
         .and_then(|(_, rest)| rest.split(|character: char| !character.is_ascii_digit()).next())
         .and_then(|digits| digits.parse::<usize>().ok());
     match line {
-        Some(line) => {
-            let before: usize =
-                data.slice_of(&migration.body).split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-            statement_fault(error).in_file(source.place_at_byte(data.start + before))
-        }
-        None => error_location::body_fault(error, migration, statement, 0),
+        Some(line) => statement_fault(error).in_file(migration.place_of_line(data, line).await),
+        None => error_location::body_fault(error, migration, statement, 0).await,
     }
 }

@@ -1,12 +1,13 @@
 //! Reads the migrations directory. Nothing else in `migrate` touches the disk.
 
 use super::{
+    blocks::unreadable,
     files::{LoadedFile, MigrationFiles},
-    migration::ParsedFile,
+    parsed_file::ParsedFile,
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
-    layout::{self, Application, Checksum, Direction, FileName, Fit, Layout, LayoutChoice},
+    layout::{self, Application, ChecksumDigest, Direction, FileName, Fit, Layout, LayoutChoice},
     run::MigrationId,
     settings::{Policy, SqlSettings},
 };
@@ -321,16 +322,27 @@ impl NamedFile {
     }
 
     fn load_file(&self, id: MigrationId, layouts: &[Layout]) -> Result<LoadedFile, Vec<Fault>> {
-        let bytes = fs::read(&self.path).map_err(|error| {
-            let fault = Fault::new(Code::FileUnreadable, format!("`{}` can't be read", self.file)).with_causes(&error);
-            vec![fault.in_file(FilePosition::of_file(&self.file))]
-        })?;
-        let checksums: Vec<(Layout, Checksum)> =
-            layouts.iter().map(|layout| (*layout, layout.checksum(&bytes))).collect();
-        // Moves the bytes into the text, as a second copy would be as long as the file.
-        Ok(LoadedFile { id, content: ParsedFile::from_bytes(&self.file, bytes)?, checksums })
+        let mut digests: Vec<(Layout, ChecksumDigest)> =
+            layouts.iter().map(|layout| (*layout, layout.start_checksum())).collect();
+        let see_bytes = |bytes: &[u8]| digests.iter_mut().for_each(|(_, digest)| digest.update(bytes));
+        let content = self.parse(see_bytes)?;
+        let checksums = digests.into_iter().map(|(layout, digest)| (layout, digest.finish())).collect();
+        Ok(LoadedFile { id, content, checksums })
+    }
+
+    fn parse(&self, mut see_bytes: impl FnMut(&[u8])) -> Result<ParsedFile, Vec<Fault>> {
+        let fault = |error: io::Error| vec![unreadable(&self.file, &error)];
+        if fs::metadata(&self.path).map_err(fault)?.len() > LONG_FILE_BYTES {
+            return ParsedFile::from_long_file(&self.path, &self.file, see_bytes);
+        }
+        let bytes = fs::read(&self.path).map_err(fault)?;
+        see_bytes(&bytes);
+        ParsedFile::from_bytes(&self.file, bytes)
     }
 }
+
+/// The length in bytes above which a file is not held in memory.
+const LONG_FILE_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -440,7 +452,7 @@ mod tests {
         fs::write(elsewhere.path().join("x"), "SELECT 1;").unwrap();
         std::os::unix::fs::symlink(elsewhere.path().join("x"), temp_dir.path().join("1_a.sql")).unwrap();
         assert_eq!(
-            read_directory(&settings).unwrap().into_migrations(layout_named("plain")).unwrap()[0].body,
+            read_directory(&settings).unwrap().into_migrations(layout_named("plain")).unwrap()[0].text(),
             "SELECT 1;"
         );
     }

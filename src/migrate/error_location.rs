@@ -9,14 +9,16 @@ use crate::{
 use tokio_postgres::error::{DbError, Error, ErrorPosition, SqlState};
 
 /// Returns the fault for `sent`, a part of the file's body, of which `completed` statements succeeded before the error.
-pub(super) fn body_fault(error: &Error, migration: &Migration, sent: Span, completed: usize) -> Fault {
+pub(super) async fn body_fault(error: &Error, migration: &Migration, sent: Span, completed: usize) -> Fault {
     let fault = statement_fault(error);
     let Some(server) = error.as_db_error() else { return fault };
-    let failing = failing_statement(migration, sent, completed);
-    let fault = fault.in_file(error_place(server, migration.source(), sent, failing));
-    let of_transactions =
-        transaction_fix(server, &migration.execution, failing.map(|span| span.slice_of(&migration.body)));
-    match of_transactions.map(str::to_owned).or_else(|| fix_for_placeholder(server, migration.source(), sent)) {
+    let Ok(text) = migration.body.surroundings(sent).await else { return fault.in_file(migration.whole_file()) };
+    let (source, sent) = (text.source(&migration.id.file), text.span(sent));
+    // The server sends a `CommandComplete` for each statement before the one that failed.
+    let failing = statement_spans(source, sent).nth(completed);
+    let fault = fault.in_file(error_place(server, source, sent, failing));
+    let of_transactions = transaction_fix(server, &migration.execution, failing.map(|span| span.slice_of(source.text)));
+    match of_transactions.map(str::to_owned).or_else(|| fix_for_placeholder(server, source, sent)) {
         Some(fix) => fault.fix(fix),
         None => fault,
     }
@@ -41,21 +43,15 @@ fn sent_position(server: &DbError) -> Option<usize> {
 pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
     if had_transaction_ended(error) {
         let cause = "the file ended the transaction it ran in, so it is not recorded";
-        return Fault::new(Code::TransactionEnded, cause).in_file(migration.source().whole_file());
+        return Fault::new(Code::TransactionEnded, cause).in_file(migration.whole_file());
     }
-    let fault = query_fault(error).in_file(migration.source().whole_file());
+    let fault = query_fault(error).in_file(migration.whole_file());
     match fault.sqlstate.as_deref() {
         Some(state) if state.starts_with("23") => {
             fault.detail("this was found when deferred constraints were checked at the end of the file")
         }
         _ => fault,
     }
-}
-
-/// Returns the statement that failed: the server completed that many statements of the message before it, and sent a
-/// `CommandComplete` for each.
-fn failing_statement(migration: &Migration, sent: Span, completed: usize) -> Option<Span> {
-    statement_spans(migration.source(), sent).nth(completed)
 }
 
 /// Returns the place of the server's position, which it reports for syntax errors and unknown names, or else that of

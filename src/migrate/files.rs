@@ -1,6 +1,6 @@
 //! The migrations of a directory before their ledger is known.
 
-use super::migration::{Migration, ParsedFile};
+use super::{migration::Migration, parsed_file::ParsedFile};
 use crate::{
     fault::{Code, Fault},
     layout::{Application, Checksum, Layout},

@@ -1,25 +1,34 @@
-//! Reads SQL files and applies them. Only [`read_directory`] touches the disk; only `pipeline`, `copy`, `resumable`,
+//! Reads SQL files and applies them. Only [`read_directory`] and [`Body`] touch the disk; only `pipeline`, `copy`, `resumable`,
 //! `concurrent_index` and `script` use the database.
 
 mod applier;
+mod blank;
+mod blocks;
+mod body;
 mod commit_progress;
 mod concurrent_index;
 mod copy;
+mod decode;
 mod directory;
 mod error_location;
 mod files;
+mod long_file;
 mod migration;
+mod parsed_file;
 mod pipeline;
 mod response;
 mod resumable;
 mod resumable_refusal;
 mod script;
+mod surroundings;
 mod transaction;
 
 pub use applier::{LockTimeouts, Pipeline};
+pub use body::Body;
 pub use commit_progress::CommitProgress;
 pub use directory::read_directory;
 pub use files::MigrationFiles;
+pub use long_file::LongFile;
 pub use migration::Migration;
 pub use pipeline::{SessionOutcome, StoppedAt};
 pub use resumable_refusal::refuse_half_done;

@@ -189,11 +189,11 @@ impl Pipeline<'_> {
                 let started = self.send_migration(next, previous, commit, limit).await;
                 in_flight.push_back(started.map_err(|error| StoppedAt { at: index, fault: statement_fault(&error) })?);
                 previous = Some(&next.id.version);
-                bytes += next.body.len();
+                bytes += next.text().len();
                 sent += 1;
             }
             let Some(started) = in_flight.pop_front() else { break };
-            bytes -= migration.body.len();
+            bytes -= migration.text().len();
             if let Err(fault) = self.read_responses(migration, started).await {
                 drop(in_flight);
                 return Err(StoppedAt { at: index, fault: self.roll_back_after(fault).await });

@@ -109,7 +109,7 @@ impl ResumableRun<'_> {
         let comment = origin_comment::first_message_comment(self.migration.id.index);
         let query = OwnQuery::read_write(opening_sql).with_appended(&self.progress.find_sql()).preceded_by(comment);
         let rows = query_rows(self.pipeline.client, &query).await;
-        let rows = rows.map_err(|fault| fault.in_file(self.migration.source().whole_file()))?;
+        let rows = rows.map_err(|fault| fault.in_file(self.migration.whole_file()))?;
         Ok(LedgerState::from_rows(&rows).progress.into_iter().next())
     }
 
@@ -124,7 +124,7 @@ impl ResumableRun<'_> {
                 ),
             )
             .fix("restore the statements that were already run; those after them may be changed")
-            .in_file(self.migration.source().whole_file()));
+            .in_file(self.migration.whole_file()));
         }
         self.pipeline.events.emit_note(format!(
             "{}: {} of {} statements were done by an earlier attempt",
@@ -233,8 +233,8 @@ impl ResumableRun<'_> {
             .iter()
             .take(number.saturating_sub(1))
             .filter(|statement| statement.kind == StatementKind::Session);
-        let mut texts = before.map(|statement| statement.span.slice_of(&self.migration.body).to_ascii_lowercase());
-        waits_for_transactions(next.span.slice_of(&self.migration.body)).is_some()
+        let mut texts = before.map(|statement| statement.span.slice_of(self.migration.text()).to_ascii_lowercase());
+        waits_for_transactions(next.span.slice_of(self.migration.text())).is_some()
             && !texts.any(|text| text.contains("lock_timeout"))
     }
 
@@ -254,7 +254,7 @@ impl ResumableRun<'_> {
     /// Runs SQL of our own.
     async fn execute_own(&self, sql: &str) -> Result<(), Fault> {
         let done = self.pipeline.client.batch_execute(sql).await;
-        done.map_err(|error| statement_fault(&error).in_file(self.migration.source().whole_file()))
+        done.map_err(|error| statement_fault(&error).in_file(self.migration.whole_file()))
     }
 
     /// Saves the progress, together with a setting for later statements. One message is one transaction.
@@ -277,7 +277,7 @@ impl ResumableRun<'_> {
         let (done, digest) = self.digest_so_far.take();
         let (done, mut digest) = if done <= number { (done, digest) } else { (0, Sha256::new()) };
         for statement in self.statements.iter().take(number).skip(done) {
-            digest.update(statement.span.slice_of(&self.migration.body));
+            digest.update(statement.span.slice_of(self.migration.text()));
             digest.update([0]);
         }
         self.digest_so_far.replace((number, digest.clone()));
@@ -290,7 +290,7 @@ impl ResumableRun<'_> {
         let position = self
             .statements
             .get(row.done)
-            .map_or_else(|| self.migration.source().whole_file(), |in_doubt| self.place_of(in_doubt));
+            .map_or_else(|| self.migration.whole_file(), |in_doubt| self.place_of(in_doubt));
         Fault::new(
             Code::StatementInDoubt,
             format!(

@@ -24,7 +24,7 @@ pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &L
         Fault::new(Code::FileChanged, cause)
             .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
             .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
-            .in_file(migration.source().whole_file())
+            .in_file(migration.whole_file())
     };
     pending
         .iter()

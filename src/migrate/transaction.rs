@@ -116,7 +116,7 @@ pub(super) fn open_without_transaction_sql(fresh: &FreshState, limit: Option<Dur
 
 /// Returns the fault of a migration that could not start.
 pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
-    statement_fault(error).in_file(migration.source().whole_file())
+    statement_fault(error).in_file(migration.whole_file())
 }
 
 /// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its

@@ -91,7 +91,7 @@ fn row_conflict(row: &RecordedMigration, file: Option<&Migration>) -> Option<Fau
         let cause = format!("according to the ledger, version {version} (`{name}`) was started and not finished");
         let fault = Fault::new(Code::LedgerDirty, cause);
         return Some(match file {
-            Some(file) => fault.in_file(file.source().whole_file()),
+            Some(file) => fault.in_file(file.whole_file()),
             None => fault,
         });
     }
@@ -108,7 +108,7 @@ fn row_conflict(row: &RecordedMigration, file: Option<&Migration>) -> Option<Fau
         short_checksum(file.checksum.as_bytes()),
         short_checksum(checksum)
     );
-    Some(Fault::new(Code::FileChanged, cause).in_file(file.source().whole_file()))
+    Some(Fault::new(Code::FileChanged, cause).in_file(file.whole_file()))
 }
 
 fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault> {
@@ -116,7 +116,7 @@ fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault>
         return None;
     }
     let cause = format!("`{}` has version {}, but version {newest} is already applied", file.id.file, file.id.version);
-    Some(Fault::new(Code::OutOfOrder, cause).in_file(file.source().whole_file()))
+    Some(Fault::new(Code::OutOfOrder, cause).in_file(file.whole_file()))
 }
 
 /// Compares the digest of a plan with that of the approved one, if there is one.
@@ -165,7 +165,8 @@ fn plan_digest(ledger: &[&RecordedMigration], pending: &[&Migration]) -> String 
 mod tests {
     use super::*;
     use crate::{
-        layout::{self, Checksum},
+        layout::{self, Layout},
+        migrate::Body,
         run::MigrationId,
         sql::{Execution, TransactionModes},
     };
@@ -182,7 +183,7 @@ mod tests {
                 file: format!("migrations/{version:04}_m.sql"),
                 ..MigrationId::default()
             },
-            body: body.to_owned(),
+            body: Body::InMemory(body.to_owned()),
             checksum: RULES.layout.checksum(body.as_bytes()),
             execution: Execution::SingleQuery,
             modes: TransactionModes::default(),
@@ -276,8 +277,9 @@ mod tests {
     #[test]
     fn accepts_other_line_ends_in_the_ledger_of_sqlx() {
         let mut file = file(1, "");
-        file.checksum = Checksum::sha384(b"a\n");
-        let recorded = RecordedMigration { checksum: Checksum::sha384(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
+        let sqlx = Layout::by_name("sqlx").unwrap();
+        file.checksum = sqlx.checksum(b"a\n");
+        let recorded = RecordedMigration { checksum: sqlx.checksum(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
         assert!(compare_with_ledger(&[file], &[recorded], &RULES).unwrap().pending.is_empty());
     }
 

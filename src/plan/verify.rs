@@ -51,6 +51,7 @@ mod tests {
     use super::*;
     use crate::{
         layout::{ALL, RecordedMigration},
+        migrate::Body,
         run::MigrationId,
         sql::{Execution, TransactionModes},
     };
@@ -66,7 +67,7 @@ mod tests {
                 ..MigrationId::default()
             },
             checksum: ALL[0].checksum(body.as_bytes()),
-            body,
+            body: Body::InMemory(body),
             execution: Execution::SingleQuery,
             modes: TransactionModes::default(),
             note: None,

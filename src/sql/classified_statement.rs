@@ -1,7 +1,7 @@
 //! A statement of a file, with its class.
 
 use super::{
-    execution::StatementKind, location::SqlSource, span::Span, split::RawStatement, statement_class::StatementClass,
+    execution::StatementKind, location::FilePlaces, span::Span, split::RawStatement, statement_class::StatementClass,
 };
 
 /// A statement and its class.
@@ -26,8 +26,8 @@ impl ClassifiedStatement {
     }
 
     /// Returns the statement's line. It is counted from the start of the file, so call this only for the few statements in messages.
-    pub(crate) fn line(&self, source: SqlSource<'_>) -> usize {
-        source.line_number(self.raw.span.start)
+    pub(crate) fn line(&self, places: &dyn FilePlaces) -> usize {
+        places.line_number(self.raw.span.start)
     }
 
     pub(super) fn is_boundary(&self) -> bool {

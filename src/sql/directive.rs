@@ -3,6 +3,8 @@
 use super::{
     lexer::{TokenKind, Tokens},
     location::SqlSource,
+    span::Span,
+    split::FaultAt,
 };
 use crate::fault::{Code, Fault};
 
@@ -21,33 +23,39 @@ const OPT_OUTS: &[&str] = &[
 /// would be executed right after the migration itself.
 const UNDO_SECTIONS: &[&str] = &["+goose down", "migrate:down", "create above / drop below"];
 
-/// Returns the leading comment that opts the file out of its transaction, as written, and its byte offset.
-pub(crate) fn find_opt_out(source: SqlSource<'_>) -> Option<(&str, usize)> {
-    Tokens::new(source.text)
-        .take_while(|token| !token.is_significant())
-        .filter(|token| token.kind == TokenKind::LineComment)
-        .map(|token| (token.span.slice_of(source.text), token.span.start))
-        .find(|(comment, _)| OPT_OUTS.iter().any(|spelling| begins_with_spelling(comment, spelling)))
+/// The comment by which a file opts out of its transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OptOut {
+    /// As written.
+    pub(crate) comment: String,
+    /// Its first byte.
+    pub(crate) byte: usize,
 }
 
-/// Refuses a file with a section that undoes it.
-///
-/// # Errors
-///
-/// `undo-section`, at the comment that starts it.
-pub(crate) fn refuse_undo_section(source: SqlSource<'_>) -> Result<(), Fault> {
-    let undo = Tokens::new(source.text).filter(|token| token.kind == TokenKind::LineComment).find(|token| {
-        UNDO_SECTIONS.iter().any(|spelling| begins_with_spelling(token.span.slice_of(source.text), spelling))
-    });
-    let Some(token) = undo else { return Ok(()) };
+/// Returns the leading comment that opts the file out of its transaction.
+pub(crate) fn find_opt_out(text: &str) -> Option<OptOut> {
+    Tokens::new(text)
+        .take_while(|token| !token.is_significant())
+        .filter(|token| token.kind == TokenKind::LineComment)
+        .map(|token| OptOut { comment: token.span.slice_of(text).to_owned(), byte: token.span.start })
+        .find(|found| OPT_OUTS.iter().any(|spelling| begins_with_spelling(&found.comment, spelling)))
+}
+
+/// Refuses a file with a section that undoes it, if the comment that starts it is in this part of the source.
+pub(crate) fn refuse_undo_section(source: SqlSource<'_>, part: Span) -> Option<FaultAt> {
+    let text = part.slice_of(source.text);
+    let token = Tokens::new(text)
+        .filter(|token| token.kind == TokenKind::LineComment)
+        .find(|token| UNDO_SECTIONS.iter().any(|spelling| begins_with_spelling(token.span.slice_of(text), spelling)))?;
+    let byte = part.start + token.span.start;
     let cause = format!(
         "`{}` on line {} of `{}` starts a section that undoes the migration, and files are run from the first line to \
          the last",
-        token.span.slice_of(source.text).trim(),
-        source.line_number(token.span.start),
+        token.span.slice_of(text).trim(),
+        source.line_number(byte),
         source.file
     );
-    Err(Fault::new(Code::UndoSection, cause).in_file(source.place_at_byte(token.span.start)))
+    Some(FaultAt { fault: Fault::new(Code::UndoSection, cause), byte })
 }
 
 /// Reports whether a line comment begins with this text, up to the end of a word.
@@ -63,8 +71,11 @@ fn begins_with_spelling(comment: &str, spelling: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> SqlSource<'_> {
-        SqlSource { file: "0001_a.sql", text }
+    fn refused_line(text: &str) -> Option<usize> {
+        let source = SqlSource::of_file("0001_a.sql", text);
+        let found = refuse_undo_section(source, Span::whole(text))?;
+        assert_eq!(found.fault.code, Code::UndoSection);
+        Some(source.line_number(found.byte))
     }
 
     #[test]
@@ -78,7 +89,7 @@ mod tests {
             "-- atlas:txmode none",
         ] {
             let text = format!("/* licence */\n-- about\n{comment}\r\nSELECT 1;");
-            assert_eq!(find_opt_out(source(&text)).map(|(spelling, _)| spelling), Some(comment));
+            assert_eq!(find_opt_out(&text).map(|found| found.comment).as_deref(), Some(comment));
         }
     }
 
@@ -93,7 +104,7 @@ mod tests {
             "-- atlas:txmode file\nSELECT 1;",
             "",
         ] {
-            assert_eq!(find_opt_out(source(text)), None, "{text}");
+            assert_eq!(find_opt_out(text), None, "{text}");
         }
     }
 
@@ -103,15 +114,14 @@ mod tests {
             [("-- +goose Down", 3), ("-- migrate:down", 3), ("---- create above / drop below ----", 3)]
         {
             let text = format!("-- up\nCREATE TABLE t ();\n{comment}\nDROP TABLE t;\n");
-            let fault = refuse_undo_section(source(&text)).unwrap_err();
-            assert_eq!((fault.code, fault.place.unwrap().line), (Code::UndoSection, Some(line)), "{comment}");
+            assert_eq!(refused_line(&text), Some(line), "{comment}");
         }
     }
 
     #[test]
     fn accepts_other_sections_and_quoted_ones() {
         for text in ["-- +goose Up\nSELECT 1;", "SELECT '\n-- migrate:down\n';", "-- migrate:downtime is 5 min\n"] {
-            assert_eq!(refuse_undo_section(source(text)), Ok(()), "{text}");
+            assert_eq!(refused_line(text), None, "{text}");
         }
     }
 }

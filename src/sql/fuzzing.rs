@@ -14,7 +14,7 @@ use super::{
 /// # Panics
 /// If the result is wrong.
 pub(crate) fn check_split(text: &str) {
-    let source = SqlSource { file: "0001_a.sql", text };
+    let source = SqlSource::of_file("0001_a.sql", text);
     let script = match split_statements(source) {
         Ok(script) => script,
         Err(faults) => {
@@ -133,7 +133,7 @@ fn after_comment(text: &str) -> Option<&str> {
 /// # Panics
 /// If they do.
 pub(crate) fn check_classification(text: &str) {
-    let script = split_statements(SqlSource { file: "0001_a.sql", text }).unwrap_or_default();
+    let script = split_statements(SqlSource::of_file("0001_a.sql", text)).unwrap_or_default();
     for statement in script.statements.iter().map(|raw| raw.span.slice_of(text)) {
         // As above.
         if statement.starts_with('\u{feff}') {

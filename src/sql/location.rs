@@ -6,16 +6,76 @@ use super::{
 };
 use crate::fault::{Excerpt, FilePosition};
 
-/// The text of a SQL file and the file's name.
+/// Finds places in a SQL file, whose text may be in memory or on disk.
+pub(crate) trait FilePlaces {
+    /// Returns the path as the user wrote it.
+    fn file(&self) -> &str;
+
+    /// Returns the 1-based line of this byte of the file's text.
+    fn line_number(&self, byte: usize) -> usize;
+
+    /// Returns the line, column and excerpt for this byte of the file's text.
+    fn place_at_byte(&self, byte: usize) -> FilePosition;
+}
+
+/// The text of a SQL file, or a part of it, and the file's name.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlSource<'a> {
     /// The path as the user wrote it.
     pub file: &'a str,
     /// The text, without a byte order mark.
     pub text: &'a str,
+    /// The place in the file where the text begins.
+    pub start: TextStart,
+}
+
+/// The place in a file where a text begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextStart {
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in characters.
+    pub column: usize,
+}
+
+impl TextStart {
+    /// The beginning of a file.
+    pub const OF_FILE: Self = Self { line: 1, column: 1 };
+
+    /// Returns the place behind a text that begins here.
+    #[must_use]
+    pub fn after(self, text: &str) -> Self {
+        match text.rfind('\n') {
+            Some(newline) => Self {
+                line: self.line + text.matches('\n').count(),
+                column: text.get(newline + 1..).unwrap_or_default().chars().count() + 1,
+            },
+            None => Self { line: self.line, column: self.column + text.chars().count() },
+        }
+    }
+}
+
+impl FilePlaces for SqlSource<'_> {
+    fn file(&self) -> &str {
+        self.file
+    }
+
+    fn line_number(&self, byte: usize) -> usize {
+        SqlSource::line_number(*self, byte)
+    }
+
+    fn place_at_byte(&self, byte: usize) -> FilePosition {
+        SqlSource::place_at_byte(*self, byte)
+    }
 }
 
 impl<'a> SqlSource<'a> {
+    /// Returns the source with the whole text of a file.
+    #[must_use]
+    pub fn of_file(file: &'a str, text: &'a str) -> Self {
+        Self { file, text, start: TextStart::OF_FILE }
+    }
+
     /// Returns the file as a whole.
     #[must_use]
     pub fn whole_file(self) -> FilePosition {
@@ -25,7 +85,7 @@ impl<'a> SqlSource<'a> {
     /// Returns the 1-based line of this byte of the text.
     #[must_use]
     pub fn line_number(self, byte: usize) -> usize {
-        self.text_before(byte).matches('\n').count() + 1
+        self.text_before(byte).matches('\n').count() + self.start.line
     }
 
     /// Returns the line, column and excerpt for this byte of the text.
@@ -35,10 +95,12 @@ impl<'a> SqlSource<'a> {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         let line = self.text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
+        // The excerpt begins where the text does, the column where the line does.
+        let hidden = if line_start == 0 { self.start.column - 1 } else { 0 };
         FilePosition {
             file: self.file.to_owned(),
             line: Some(self.line_number(byte)),
-            column: Some(column),
+            column: Some(column + hidden),
             excerpt: Some(Excerpt::new(line, column)),
         }
     }
@@ -77,9 +139,10 @@ impl<'a> SqlSource<'a> {
         self.place_at_line(line)
     }
 
-    /// Returns the place of the first non-blank character on this 1-based line, if the text has that many lines.
+    /// Returns the place of the first non-blank character on this 1-based line of the file, if the text has it.
     fn place_at_line(self, line: usize) -> Option<FilePosition> {
-        let start: usize = self.text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+        let lines_before = line.checked_sub(self.start.line)?;
+        let start: usize = self.text.split_inclusive('\n').take(lines_before).map(str::len).sum();
         let rest = self.text.get(start..).filter(|rest| !rest.is_empty())?;
         let content = rest.lines().next().unwrap_or_default();
         Some(self.place_at_byte(start + content.len() - content.trim_start().len()))
@@ -104,7 +167,7 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> SqlSource<'_> {
-        SqlSource { file: "migrations/0001_a.sql", text }
+        SqlSource::of_file("migrations/0001_a.sql", text)
     }
 
     fn line_column_excerpt(position: &FilePosition) -> (usize, usize, String) {

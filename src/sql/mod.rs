@@ -1,8 +1,9 @@
 //! SQL text: its tokens, its statements and their effect on a transaction. Touches no file and no database.
 
 mod classified_statement;
-pub(crate) mod directive;
+mod directive;
 mod execution;
+mod file_parser;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod identifier;
@@ -24,13 +25,15 @@ mod transaction_mode;
 mod transaction_options;
 
 pub use execution::{Execution, SqlChunk, Statement, StatementKind, UnrecoverableObject};
+pub(crate) use file_parser::{Detail, FileDecision, FileParser, FilePart};
 pub use identifier::QualifiedName;
-pub(crate) use lasting_settings::leaves_traces;
 pub(crate) use lexer::Tokens;
-pub use location::SqlSource;
+pub(crate) use location::FilePlaces;
+pub use location::{SqlSource, TextStart};
 pub(crate) use phrase::Phrase;
+pub(crate) use session_setup::mark_session_setup;
 pub use span::Span;
+pub(crate) use split::MoreText;
 pub(crate) use statement::classify_statement;
 pub(crate) use statement_class::StatementClass;
-pub(crate) use transaction_mode::decide_execution;
 pub use transaction_options::TransactionModes;

@@ -67,7 +67,7 @@ fn objects_created_by(text: &str, statement: &Statement) -> Vec<(Span, SessionOb
         SqlChunk::Query(span) => Some(*span),
         SqlChunk::Copy { .. } => None,
     });
-    let source = |span: Span| SqlSource { file: "", text: span.slice_of(text) };
+    let source = |span: Span| SqlSource::of_file("", span.slice_of(text));
     let cut = |span: Span| {
         let script = split_statements(source(span)).unwrap_or_default();
         let shifted =

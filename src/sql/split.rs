@@ -31,20 +31,66 @@ pub(crate) struct SplitScript {
 ///
 /// Every psql command, and every quote or comment that is never closed.
 pub(crate) fn split_statements(source: SqlSource<'_>) -> Result<SplitScript, Vec<Fault>> {
-    let tokens = Tokens::new(source.text);
-    let mut splitter = Splitter { source, tokens, script: SplitScript::default(), current: None, faults: Vec::new() };
+    let SplitPart { script, faults, .. } = split_part(source, MoreText::Nothing);
+    let in_file = |found: FaultAt| found.fault.in_file(source.place_at_byte(found.byte));
+    if faults.is_empty() { Ok(script) } else { Err(faults.into_iter().map(in_file).collect()) }
+}
+
+/// What follows a part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MoreText {
+    /// The text ends with this part.
+    Nothing,
+    /// More text, so that the last statement of this part may be incomplete.
+    Follows,
+}
+
+/// The statements of a part of a text.
+#[derive(Debug, Default)]
+pub(crate) struct SplitPart {
+    pub(crate) script: SplitScript,
+    /// Every psql command, and every quote or comment that is never closed.
+    pub(crate) faults: Vec<FaultAt>,
+    /// Lines that are commands of psql.
+    pub(crate) psql_lines: Vec<Span>,
+    /// The byte after the last complete statement and its rows: the next part begins here.
+    pub(crate) end: usize,
+    /// Set if the rows of the last statement go on in the next part.
+    pub(crate) rows_go_on: bool,
+}
+
+/// A fault and its byte in the text.
+#[derive(Debug)]
+pub(crate) struct FaultAt {
+    pub(crate) fault: Fault,
+    pub(crate) byte: usize,
+}
+
+/// Splits a part of a text, which begins where a statement may begin. If more text follows, the statement that may go on
+/// in it is left out.
+pub(crate) fn split_part(source: SqlSource<'_>, more: MoreText) -> SplitPart {
+    let (tokens, part) = (Tokens::new(source.text), SplitPart::default());
+    let mut splitter = Splitter { source, tokens, more, part, current: None, complete: Found::default() };
     while let Some(token) = splitter.tokens.next() {
         splitter.take_token(token);
     }
-    if let Some(statement) = splitter.current.take() {
-        // A statement without a semicolon extends to the end of the text; only comments follow it, no rows.
-        let data = statement.rows.then_some(Span { start: source.text.len(), end: source.text.len() });
-        splitter.script.statements.push(RawStatement {
-            span: Span { start: statement.first.span.start, end: statement.previous.span.end },
-            data,
-        });
+    splitter.finish()
+}
+
+/// Returns the end of the rows of a COPY that begin at this byte, where a line begins, and the byte after the line `\.`.
+/// Without that line, the rows extend to the end of the text; if more text follows, to that of its last complete line.
+pub(crate) fn find_end_of_rows(text: &str, from: usize, more: MoreText) -> (usize, Option<usize>) {
+    let mut end = from;
+    for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
+        if more == MoreText::Follows && !line.ends_with('\n') {
+            break;
+        }
+        if line.trim_end_matches(['\n', '\r']) == "\\." {
+            return (end, Some(end + line.len()));
+        }
+        end += line.len();
     }
-    if splitter.faults.is_empty() { Ok(splitter.script) } else { Err(splitter.faults) }
+    (end, None)
 }
 
 /// Returns the statements of a part of a text, in order. The server sends one `CommandComplete` for each statement that
@@ -58,9 +104,19 @@ pub(crate) fn statement_spans(source: SqlSource<'_>, part: Span) -> impl Iterato
 struct Splitter<'a> {
     source: SqlSource<'a>,
     tokens: Tokens<'a>,
-    script: SplitScript,
+    more: MoreText,
+    part: SplitPart,
     current: Option<OpenStatement>,
-    faults: Vec<Fault>,
+    /// What was found up to the end of the last complete statement.
+    complete: Found,
+}
+
+/// The number of faults and of lines that were found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Found {
+    faults: usize,
+    ignored: usize,
+    psql_lines: usize,
 }
 
 /// A statement whose end has not been reached.
@@ -191,7 +247,7 @@ impl Splitter<'_> {
             return self.take_backslash(token);
         }
         match (token.kind, self.current) {
-            (TokenKind::Semi, None) => {}
+            (TokenKind::Semi, None) => self.end_at(token.span.end),
             (TokenKind::Semi, Some(statement)) if statement.ends_here() => {
                 self.current = None;
                 self.close_statement(&statement, token.span.end);
@@ -211,16 +267,39 @@ impl Splitter<'_> {
         }
     }
 
-    fn close_statement(&mut self, statement: &OpenStatement, end: usize) {
-        let data = statement.rows.then(|| self.read_copy_data(end));
-        self.script.statements.push(RawStatement { span: Span { start: statement.first.span.start, end }, data });
+    /// Marks the end of what is complete.
+    fn end_at(&mut self, byte: usize) {
+        self.part.end = byte;
+        let SplitPart { script, faults, psql_lines, .. } = &self.part;
+        self.complete = Found { faults: faults.len(), ignored: script.ignored.len(), psql_lines: psql_lines.len() };
     }
 
-    /// Returns the rows after a `COPY … FROM STDIN` that ends at this byte: from the next line up to a line `\.` or the
-    /// end.
-    fn read_copy_data(&mut self, after: usize) -> Span {
-        let rest = self.source.text.get(after..).unwrap_or_default();
-        let (same_line, lines) = rest.split_once('\n').unwrap_or((rest, ""));
+    fn close_statement(&mut self, statement: &OpenStatement, end: usize) {
+        if !statement.rows {
+            self.add_statement(statement, end, None);
+            return self.end_at(end);
+        }
+        let rest = self.source.text.get(end..).unwrap_or_default();
+        let (same_line, lines) = match rest.split_once('\n') {
+            Some(parts) => parts,
+            None if self.more == MoreText::Follows => return self.tokens.resume_at(self.source.text.len()),
+            None => (rest, ""),
+        };
+        self.refuse_on_line_of_copy(same_line, end);
+        let start = self.source.text.len() - lines.len();
+        let (data_end, next) = find_end_of_rows(self.source.text, start, self.more);
+        self.add_statement(statement, end, Some(Span { start, end: data_end }));
+        self.part.rows_go_on = next.is_none() && self.more == MoreText::Follows;
+        self.end_at(next.unwrap_or(data_end));
+        self.tokens.resume_at(next.unwrap_or(self.source.text.len()));
+    }
+
+    fn add_statement(&mut self, statement: &OpenStatement, end: usize, data: Option<Span>) {
+        self.part.script.statements.push(RawStatement { span: Span { start: statement.first.span.start, end }, data });
+    }
+
+    /// Refuses anything but comments between a `COPY … FROM STDIN`, which ends at this byte, and the end of its line.
+    fn refuse_on_line_of_copy(&mut self, same_line: &str, after: usize) {
         if Tokens::new(same_line).any(|token| token.unterminated_kind().is_some() || is_content(token)) {
             let cause = format!(
                 "on line {} of `{}`, something follows COPY … FROM STDIN on the same line",
@@ -229,17 +308,24 @@ impl Splitter<'_> {
             );
             self.add_fault(Code::FileSyntax, cause, after);
         }
-        let start = self.source.text.len() - lines.len();
-        let mut end = start;
-        for line in lines.split_inclusive('\n') {
-            if line.trim_end_matches(['\n', '\r']) == "\\." {
-                self.tokens.resume_at(end + line.len());
-                return Span { start, end };
-            }
-            end += line.len();
+    }
+
+    /// Returns what was found, without what may go on in the text that follows.
+    fn finish(mut self) -> SplitPart {
+        if self.more == MoreText::Follows {
+            self.part.faults.truncate(self.complete.faults);
+            self.part.script.ignored.truncate(self.complete.ignored);
+            self.part.psql_lines.truncate(self.complete.psql_lines);
+            return self.part;
         }
-        self.tokens.resume_at(end);
-        Span { start, end }
+        let length = self.source.text.len();
+        if let Some(statement) = self.current.take() {
+            // A statement without a semicolon extends to the end of the text; only comments follow it, no rows.
+            let data = statement.rows.then_some(Span { start: length, end: length });
+            self.add_statement(&statement, statement.previous.span.end, data);
+        }
+        self.part.end = length;
+        self.part
     }
 
     /// Handles a backslash outside of quotes: a psql command, up to the end of the line. Since the releases of August
@@ -249,15 +335,19 @@ impl Splitter<'_> {
         let start = token.span.start;
         let command = self.source.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
         let span = Span { start, end: start + command.len() };
+        self.part.psql_lines.push(span);
         let mut words = command.split_whitespace();
         let is_restrict = matches!(words.next(), Some("\\restrict" | "\\unrestrict"));
         if is_restrict && self.current.is_none() && command.is_ascii() {
-            self.script.ignored.push(span);
+            self.part.script.ignored.push(span);
         } else {
             let name = command.split_whitespace().next().unwrap_or("\\");
             let line = self.source.line_number(start);
             let cause = format!("`{name}` on line {line} of `{}` is a command of psql", self.source.file);
             self.add_fault(Code::PsqlCommand, cause, start);
+        }
+        if self.current.is_none() && span.end < self.source.text.len() {
+            self.end_at(span.end);
         }
         self.tokens.resume_at(span.end);
     }
@@ -267,11 +357,11 @@ impl Splitter<'_> {
         let line = self.source.line_number(token.span.start);
         let cause = format!("`:{name}` on line {line} of `{}` is a variable of psql", self.source.file);
         let fault = Fault::new(Code::PsqlCommand, cause).fix("write the value itself: only psql knows its variables");
-        self.faults.push(fault.in_file(self.source.place_at_byte(token.span.start - 1)));
+        self.part.faults.push(FaultAt { fault, byte: token.span.start - 1 });
     }
 
     fn add_fault(&mut self, code: Code, cause: String, byte: usize) {
-        self.faults.push(Fault::new(code, cause).in_file(self.source.place_at_byte(byte)));
+        self.part.faults.push(FaultAt { fault: Fault::new(code, cause), byte });
     }
 }
 
@@ -281,7 +371,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn split(text: &str) -> Result<SplitScript, Vec<Fault>> {
-        split_statements(SqlSource { file: "0001_a.sql", text })
+        split_statements(SqlSource::of_file("0001_a.sql", text))
     }
 
     fn statements(text: &str) -> Vec<&str> {

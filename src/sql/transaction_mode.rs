@@ -5,13 +5,11 @@
 
 use super::{
     classified_statement::ClassifiedStatement,
-    directive,
+    directive::OptOut,
     execution::{Execution, SessionSetup, SqlChunk, Statement, StatementKind},
-    location::SqlSource,
-    refusal, session_setup,
+    location::FilePlaces,
+    refusal,
     span::Span,
-    split::SplitScript,
-    statement::classify_statement,
     statement_class::StatementClass,
     transaction_options::TransactionModes,
 };
@@ -31,40 +29,49 @@ pub(crate) struct Decision {
     pub(crate) note: Option<String>,
 }
 
-/// Decides how a file is sent.
+/// A file whose statements are known.
+pub(crate) struct ClassifiedFile<'a> {
+    /// The places of the statements.
+    pub(crate) places: &'a dyn FilePlaces,
+    /// The length of the text in bytes.
+    pub(crate) length: usize,
+    /// The statements in order.
+    pub(crate) statements: &'a [ClassifiedStatement],
+    /// The comment by which the file opts out of its transaction.
+    pub(crate) opt_out: Option<&'a OptOut>,
+}
+
+/// Decides how a file is sent. The session setup of a file without a transaction is not marked yet.
 ///
 /// # Errors
 ///
 /// Every statement that can't be run where it stands.
-pub(crate) fn decide_execution(source: SqlSource<'_>, script: &SplitScript) -> Result<Decision, Vec<Fault>> {
-    let statements: Vec<ClassifiedStatement> = script
-        .statements
-        .iter()
-        .map(|raw| ClassifiedStatement { raw: *raw, class: classify_statement(raw.span.slice_of(source.text)) })
-        .collect();
-    let file = FileStatements { source, statements: &statements, blocks: OwnTransactions::find_blocks(&statements) };
-    if let Some(block) = file.only_block() {
-        return file.decide_single_transaction(Some(&block));
+pub(crate) fn decide_execution(file: &ClassifiedFile<'_>) -> Result<Decision, Vec<Fault>> {
+    let ClassifiedFile { places, statements, .. } = *file;
+    let blocks = OwnTransactions::find_blocks(statements);
+    let decided = FileStatements { places, length: file.length, statements, blocks };
+    if let Some(block) = decided.only_block() {
+        return decided.decide_single_transaction(Some(&block));
     }
-    if let Some((comment, byte)) = directive::find_opt_out(source) {
-        let reason = format!("`{}` on line {} asks for no transaction", comment.trim(), source.line_number(byte));
-        return file.decide_per_statement(reason);
+    if let Some(OptOut { comment, byte }) = file.opt_out {
+        let reason = format!("`{}` on line {} asks for no transaction", comment.trim(), places.line_number(*byte));
+        return decided.decide_per_statement(reason);
     }
     let non_transactional =
         statements.iter().find(|statement| matches!(statement.class, StatementClass::NonTransactional { .. }));
     match non_transactional {
-        None if file.has_boundary() => Err(file.boundary_faults().chain(file.refused_faults()).collect()),
-        None => file.decide_single_transaction(None),
+        None if decided.has_boundary() => Err(decided.boundary_faults().chain(decided.refused_faults()).collect()),
+        None => decided.decide_single_transaction(None),
         Some(non_transactional) => {
-            let mixed = file.mixed_file_fault(non_transactional);
-            let faults: Vec<Fault> = file.boundary_faults().chain(file.refused_faults()).chain(mixed).collect();
+            let mixed = decided.mixed_file_fault(non_transactional);
+            let faults: Vec<Fault> = decided.boundary_faults().chain(decided.refused_faults()).chain(mixed).collect();
             if !faults.is_empty() {
                 return Err(faults);
             }
-            file.decide_per_statement(format!(
+            decided.decide_per_statement(format!(
                 "{} on line {} can't run in a transaction",
                 non_transactional.words(),
-                non_transactional.line(source)
+                non_transactional.line(places)
             ))
         }
     }
@@ -105,7 +112,8 @@ impl OwnTransactions {
 }
 
 struct FileStatements<'a> {
-    source: SqlSource<'a>,
+    places: &'a dyn FilePlaces,
+    length: usize,
     statements: &'a [ClassifiedStatement],
     blocks: OwnTransactions,
 }
@@ -135,11 +143,11 @@ impl<'a> FileStatements<'a> {
         let note = block.map(|_| {
             format!(
                 "{}: its BEGIN and COMMIT are replaced by those of the transaction in which every file runs",
-                self.source.file
+                self.places.file()
             )
         });
         let has_rows = sent.iter().any(|statement| statement.raw.data.is_some());
-        let execution = match has_rows || self.source.text.len() > MAX_CHUNK_BYTES {
+        let execution = match has_rows || self.length > MAX_CHUNK_BYTES {
             true => Execution::Chunked(group_into_chunks(sent.into_iter())),
             false => Execution::SingleQuery,
         };
@@ -148,12 +156,7 @@ impl<'a> FileStatements<'a> {
 
     /// Decides to send the file statement by statement; its own transactions stay.
     fn decide_per_statement(&self, reason: String) -> Result<Decision, Vec<Fault>> {
-        let faults: Vec<Fault> = self
-            .statements
-            .iter()
-            .enumerate()
-            .filter_map(|(index, found)| self.misplaced_fault(index, found))
-            .collect();
+        let faults: Vec<Fault> = self.misplaced_faults().collect();
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -173,32 +176,35 @@ impl<'a> FileStatements<'a> {
                 }
             }
         }
-        let lost = session_setup::mark_session_setup(self.source.text, &mut groups);
         Ok(Decision {
-            execution: Execution::PerStatement { statements: groups, lost, why: reason },
+            execution: Execution::PerStatement { statements: groups, lost: Vec::new(), why: reason },
             modes: TransactionModes::default(),
             replaced,
             note: None,
         })
     }
 
-    /// Returns the fault of a statement that can't be where it is in a file that opted out.
+    /// Returns the faults of all statements that can't be where they are in a file that opted out.
+    fn misplaced_faults(&self) -> impl Iterator<Item = Fault> {
+        self.statements.iter().enumerate().filter_map(|(index, found)| self.misplaced_fault(index, found))
+    }
+
     fn misplaced_fault(&self, index: usize, found: &ClassifiedStatement) -> Option<Fault> {
         let inside = self.blocks.block_around(index);
         match &found.class {
-            StatementClass::Refused { cause, fix } => Some(refusal::refused_statement(self.source, found, cause, *fix)),
-            _ if self.blocks.unpaired.contains(&index) => Some(refusal::unpaired_boundary(self.source, found)),
+            StatementClass::Refused { cause, fix } => Some(refusal::refused_statement(self.places, found, cause, *fix)),
+            _ if self.blocks.unpaired.contains(&index) => Some(refusal::unpaired_boundary(self.places, found)),
             StatementClass::Savepoint if inside.is_none() => {
-                Some(refusal::savepoint_outside_transaction(self.source, found))
+                Some(refusal::savepoint_outside_transaction(self.places, found))
             }
             StatementClass::SetTransaction(_) if inside.is_none() => {
-                Some(refusal::modes_outside_transaction(self.source, found))
+                Some(refusal::modes_outside_transaction(self.places, found))
             }
             StatementClass::SetTransaction(modes) | StatementClass::Begin(modes) if modes.is_read_only() => {
-                Some(refusal::read_only_transaction(self.source, found))
+                Some(refusal::read_only_transaction(self.places, found))
             }
             StatementClass::NonTransactional { .. } if inside.is_some() => {
-                Some(refusal::non_transactional_in_block(self.source, found))
+                Some(refusal::non_transactional_in_block(self.places, found))
             }
             _ => None,
         }
@@ -210,12 +216,12 @@ impl<'a> FileStatements<'a> {
 
     /// Reports whether the file would be valid if it opted out.
     fn could_opt_out(&self) -> bool {
-        self.decide_per_statement(String::new()).is_ok()
+        self.misplaced_faults().next().is_none()
     }
 
     fn refused_faults(&self) -> impl Iterator<Item = Fault> {
         self.statements.iter().filter_map(|found| match &found.class {
-            StatementClass::Refused { cause, fix } => Some(refusal::refused_statement(self.source, found, cause, *fix)),
+            StatementClass::Refused { cause, fix } => Some(refusal::refused_statement(self.places, found, cause, *fix)),
             _ => None,
         })
     }
@@ -224,7 +230,7 @@ impl<'a> FileStatements<'a> {
         let advice =
             if self.could_opt_out() { refusal::OwnTransactionFix::OptOut } else { refusal::OwnTransactionFix::Remove };
         let found = self.statements.iter().filter(|statement| statement.is_boundary());
-        found.map(move |statement| refusal::own_transaction(self.source, statement, advice))
+        found.map(move |statement| refusal::own_transaction(self.places, statement, advice))
     }
 
     /// Refuses a file that mixes statements that can't run in a transaction with others and did not opt out: only its author can
@@ -243,7 +249,7 @@ impl<'a> FileStatements<'a> {
         let transactional = self.statements.iter().find(|found| !goes_along(found))?;
         let advice =
             if self.could_opt_out() { refusal::OwnTransactionFix::OptOut } else { refusal::OwnTransactionFix::Remove };
-        Some(refusal::mixed_file(self.source, non_transactional, transactional, advice))
+        Some(refusal::mixed_file(self.places, non_transactional, transactional, advice))
     }
 }
 
@@ -327,19 +333,32 @@ fn group_into_chunks<'r>(statements: impl Iterator<Item = &'r ClassifiedStatemen
 
 /// The largest body in bytes that is sent as one query. A longer one is sent in chunks of whole statements, as a message is in memory
 /// three times until it is sent.
-const MAX_CHUNK_BYTES: usize = 1 << 20;
+pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{identifier::QualifiedName, phrase::Phrase, split::split_statements},
+        super::{
+            file_parser::{Detail, FileParser, FilePart},
+            identifier::QualifiedName,
+            location::SqlSource,
+            phrase::Phrase,
+            session_setup::mark_session_setup,
+            split::MoreText,
+        },
         *,
     };
     use crate::fault::Code;
 
     fn decision(text: &str) -> Result<Decision, Vec<Fault>> {
-        let source = SqlSource { file: "0001_a.sql", text };
-        decide_execution(source, &split_statements(source).unwrap())
+        let source = SqlSource::of_file("0001_a.sql", text);
+        let mut parser = FileParser::new(Detail::EachStatement);
+        parser.read_part(FilePart { source, offset: 0, more: MoreText::Nothing });
+        let mut decision = parser.decide(&source, text.len())?.decision;
+        if let Execution::PerStatement { statements, lost, .. } = &mut decision.execution {
+            *lost = mark_session_setup(text, statements);
+        }
+        Ok(decision)
     }
 
     fn work(text: &str) -> Result<Execution, Vec<Fault>> {

@@ -134,27 +134,6 @@ fn a_thousand_files_fit_into_little_memory() {
     assert!(peak > 0 && peak < MEMORY_LIMIT, "{peak} bytes");
 }
 
-/// Size of the file in bytes: large enough to count its copies, small enough for an unoptimised program in a test.
-const LONG: usize = 16 << 20;
-
-#[test]
-fn a_long_file_is_in_memory_only_once() {
-    let lab = Lab::new();
-    let row = format!("insert into long values ('{}');\n", "x".repeat(1000));
-    let rows = LONG / row.len();
-    let text = format!("create table long (text text);\n{}", row.repeat(rows));
-    let running = Action::new(&lab).file("migrations/0001_long.sql", text).start();
-    let mut peak = 0;
-    while let Some(now) = peak_memory(running.pid()) {
-        peak = now;
-        thread::yield_now();
-    }
-    running.finish().succeeds().applied(["0001_long"]).done();
-    assert_eq!(lab.database.sql("select count(*) from long"), rows.to_string());
-    eprintln!("a file of {} KiB: {} KiB at most", LONG >> 10, peak >> 10);
-    assert!(peak > 0 && peak < MEMORY_LIMIT + LONG as u64, "{peak} bytes");
-}
-
 /// Returns the peak memory of a process so far, in bytes; `None` when it has ended.
 pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

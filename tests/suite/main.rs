@@ -53,6 +53,7 @@ mod listener;
 #[cfg(test)]
 mod logins;
 #[cfg(test)]
+mod long_files;
 mod lost;
 #[cfg(test)]
 mod mentions;

@@ -77,7 +77,7 @@ async fn run_within_limit(
     let work = async {
         let unlimited = format!("DO $bastion_migrate$ BEGIN {DISABLE_TRANSACTION_TIMEOUT}END $bastion_migrate$");
         session.client.batch_execute(&unlimited).await.map_err(|error| statement_fault(&error))?;
-        run_script(&session.client, SqlSource { file: file_name, text }).await
+        run_script(&session.client, SqlSource::of_file(file_name, text)).await
     };
     let Some(limit) = limit else { return work.await };
     if let Ok(done) = timeout(limit, work).await {

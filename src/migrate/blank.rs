@@ -1,0 +1,11 @@
+//! Overwrites parts of a text that are not sent.
+
+use crate::sql::Span;
+
+/// Overwrites these spans with spaces. They are all ASCII, so the number of characters stays the same.
+pub(super) fn blank_text(mut text: String, blanks: &[Span]) -> String {
+    for span in blanks {
+        text.replace_range(span.start..span.end, &" ".repeat(span.end - span.start));
+    }
+    text
+}

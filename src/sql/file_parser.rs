@@ -1,0 +1,169 @@
+//! Parses a SQL file part by part, so that a long one need not be in memory.
+
+use super::{
+    classified_statement::ClassifiedStatement,
+    directive::{self, OptOut},
+    lasting_settings::leaves_traces,
+    location::{FilePlaces, SqlSource},
+    span::Span,
+    split::{FaultAt, MoreText, RawStatement, SplitPart, find_end_of_rows, split_part},
+    statement::classify_statement,
+    statement_class::StatementClass,
+    transaction_mode::{ClassifiedFile, Decision, MAX_CHUNK_BYTES, decide_execution},
+};
+use crate::fault::Fault;
+
+/// The length of what is kept of each statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Each statement is one of the list.
+    EachStatement,
+    /// Statements that are sent together are one of the list. A file without a transaction can't be decided this way.
+    WholeChunks,
+}
+
+/// A part of a file's text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FilePart<'a> {
+    /// The part itself.
+    pub(crate) source: SqlSource<'a>,
+    /// The byte of the file's text at which it begins.
+    pub(crate) offset: usize,
+    /// What follows it.
+    pub(crate) more: MoreText,
+}
+
+impl FilePart<'_> {
+    fn in_file(&self, span: Span) -> Span {
+        Span { start: self.offset + span.start, end: self.offset + span.end }
+    }
+
+    fn fault_in_file(&self, FaultAt { fault, byte }: FaultAt) -> FaultAt {
+        FaultAt { fault, byte: self.offset + byte }
+    }
+}
+
+/// What was found in the parts so far.
+#[derive(Debug)]
+pub(crate) struct FileParser {
+    detail: Detail,
+    statements: Vec<ClassifiedStatement>,
+    ignored: Vec<Span>,
+    opt_out: Option<OptOut>,
+    undo_section: Option<FaultAt>,
+    faults: Vec<FaultAt>,
+    leaves_traces: bool,
+    rows_go_on: bool,
+}
+
+/// A file that has been parsed.
+#[derive(Debug)]
+pub(crate) struct FileDecision {
+    pub(crate) decision: Decision,
+    /// Lines that concern only psql.
+    pub(crate) ignored: Vec<Span>,
+    /// Set if it changes its session in a way that can't be undone.
+    pub(crate) leaves_traces: bool,
+}
+
+impl FileParser {
+    pub(crate) fn new(detail: Detail) -> Self {
+        Self {
+            detail,
+            statements: Vec::new(),
+            ignored: Vec::new(),
+            opt_out: None,
+            undo_section: None,
+            faults: Vec::new(),
+            leaves_traces: false,
+            rows_go_on: false,
+        }
+    }
+
+    /// Reads all that is complete in the part. Returns the byte after it, at which the next part begins.
+    pub(crate) fn read_part(&mut self, part: FilePart<'_>) -> usize {
+        if !self.rows_go_on {
+            return self.read_statements(part);
+        }
+        let text = part.source.text;
+        let (data_end, next) = find_end_of_rows(text, 0, part.more);
+        self.extend_rows(part.offset + data_end);
+        let Some(next) = next else { return data_end };
+        let (rows, rest) = text.split_at_checked(next).unwrap_or((text, ""));
+        let source = SqlSource { text: rest, start: part.source.start.after(rows), ..part.source };
+        next + self.read_statements(FilePart { source, offset: part.offset + next, more: part.more })
+    }
+
+    fn read_statements(&mut self, part: FilePart<'_>) -> usize {
+        let SplitPart { script, faults, psql_lines, end, rows_go_on } = split_part(part.source, part.more);
+        self.rows_go_on = rows_go_on;
+        self.faults.extend(faults.into_iter().map(|found| part.fault_in_file(found)));
+        self.ignored.extend(script.ignored.into_iter().map(|span| part.in_file(span)));
+        if part.offset == 0 {
+            self.opt_out = directive::find_opt_out(part.source.text);
+        }
+        let rows = script.statements.iter().filter_map(|raw| raw.data);
+        self.look_around(part, end, rows.chain(psql_lines).collect());
+        for raw in script.statements {
+            self.add_statement(part, raw);
+        }
+        end
+    }
+
+    /// Returns the decision about the file, whose text has this length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of its text.
+    pub(crate) fn decide(self, places: &dyn FilePlaces, length: usize) -> Result<FileDecision, Vec<Fault>> {
+        let Self { statements, ignored, opt_out, undo_section, faults, leaves_traces, .. } = self;
+        let in_file = |found: FaultAt| found.fault.in_file(places.place_at_byte(found.byte));
+        let file = ClassifiedFile { places, length, statements: &statements, opt_out: opt_out.as_ref() };
+        let decided = match faults.is_empty() {
+            true => decide_execution(&file),
+            false => Err(faults.into_iter().map(in_file).collect()),
+        };
+        match (undo_section.map(in_file), decided) {
+            (None, Ok(decision)) => Ok(FileDecision { decision, ignored, leaves_traces }),
+            (None, Err(faults)) => Err(faults),
+            (Some(undo_section), decided) => {
+                Err([undo_section].into_iter().chain(decided.err().into_iter().flatten()).collect())
+            }
+        }
+    }
+
+    /// Looks for comments and changes of the session in the text up to this byte, except for these spans.
+    fn look_around(&mut self, part: FilePart<'_>, end: usize, mut others: Vec<Span>) {
+        others.sort_by_key(|span| span.start);
+        let mut start = 0;
+        for other in others.into_iter().chain([Span { start: end, end }]) {
+            let sql = Span { start, end: other.start };
+            if self.undo_section.is_none() {
+                self.undo_section =
+                    directive::refuse_undo_section(part.source, sql).map(|found| part.fault_in_file(found));
+            }
+            self.leaves_traces = self.leaves_traces || leaves_traces(sql.slice_of(part.source.text));
+            start = other.end;
+        }
+    }
+
+    fn add_statement(&mut self, part: FilePart<'_>, raw: RawStatement) {
+        let class = classify_statement(raw.span.slice_of(part.source.text));
+        let raw = RawStatement { span: part.in_file(raw.span), data: raw.data.map(|rows| part.in_file(rows)) };
+        let joined = self.statements.last_mut().filter(|before| {
+            self.detail == Detail::WholeChunks
+                && (&before.class, &class) == (&StatementClass::Plain, &StatementClass::Plain)
+                && raw.span.end - before.raw.span.start <= MAX_CHUNK_BYTES
+        });
+        match joined {
+            Some(before) => before.raw.span.end = raw.span.end,
+            None => self.statements.push(ClassifiedStatement { raw, class }),
+        }
+    }
+
+    fn extend_rows(&mut self, end: usize) {
+        if let Some(rows) = self.statements.last_mut().and_then(|statement| statement.raw.data.as_mut()) {
+            rows.end = end;
+        }
+    }
+}
