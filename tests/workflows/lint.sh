@@ -10,7 +10,7 @@ own=(.github/workflows/*.yml)
 examples=(examples/workflows/*.yml)
 shopt -s nullglob
 actions=(action.yml .github/*/action.yml)
-scripts=("$here"/*.sh tests/release/*.sh .github/binary/*.sh)
+scripts=("$here"/*.sh tests/release/*.sh .github/binary/*.sh docs/images/*.sh)
 while IFS= read -r script; do scripts+=("$script"); done < <(grep -rl '^#!/usr/bin/env bash' .github/release)
 failed=()
 

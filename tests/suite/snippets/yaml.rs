@@ -75,6 +75,12 @@ fn workflow_mistakes(workflow: &Value) -> Vec<String> {
         wrong.extend(steps.flat_map(|step| step_mistakes(step, &env)));
         wrong.extend(permission_mistakes(&job["permissions"]));
         wrong.extend(job["uses"].as_str().into_iter().flat_map(|uses| call_mistakes(uses, job)));
+        // Otherwise anybody who may push could read them.
+        let reads_secrets = job
+            .get("steps")
+            .is_some_and(|steps| serde_yaml::to_string(steps).is_ok_and(|text| text.contains("secrets.")));
+        let is_open = reads_secrets && job.get("environment").is_none();
+        wrong.extend(is_open.then(|| format!("the job {} reads secrets of no environment", scalar(name))));
         let is_job = job.get("steps").is_some() || job.get("uses").is_some();
         wrong.extend((!is_job).then(|| format!("the job {} does nothing", scalar(name))));
     }
