@@ -72,18 +72,12 @@ mod tests {
         mapping.keys().map(|key| key.as_str().unwrap()).collect()
     }
 
-    /// Returns the rows of the tables in the level-2 section with this title that begin with a name, as (name, second
-    /// cell).
-    fn rows(title: &str) -> Vec<(String, String)> {
+    /// Returns the rows of the tables in the level-2 section with this title that begin with a name, as their cells.
+    fn rows(title: &str) -> Vec<Vec<String>> {
         let section = DOCS.split("\n## ").find(|section| section.starts_with(title)).unwrap();
         let without_backticks = |cell: &str| cell.trim().trim_matches('`').to_owned();
-        let cells = |line: &str| line.split('|').map(without_backticks).collect::<Vec<_>>();
-        section
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .map(cells)
-            .map(|cells| (cells[1].clone(), cells[2].clone()))
-            .collect()
+        let cells = |line: &str| line.split('|').skip(1).map(without_backticks).collect::<Vec<_>>();
+        section.lines().filter(|line| line.starts_with("| `")).map(cells).collect()
     }
 
     #[test]
@@ -116,13 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_lists_every_input_with_its_default_and_no_other() {
+    fn the_documentation_lists_every_input_with_its_type_and_its_default_and_no_other() {
         let manifest: Manifest = serde_yaml::from_str(ACTION).unwrap();
-        let declared: Vec<(String, String)> = InputName::ALL
+        let declared: Vec<Vec<String>> = InputName::ALL
             .iter()
-            .map(|name| (name.name().to_owned(), manifest.inputs[name.name()].default.clone().unwrap_or_default()))
+            .map(|name| {
+                let default = manifest.inputs[name.name()].default.clone().unwrap_or_default();
+                vec![name.name().to_owned(), name.kind().placeholder().to_lowercase(), default]
+            })
             .collect();
-        assert_eq!(rows("Inputs"), declared);
+        let documented: Vec<Vec<String>> = rows("Inputs").into_iter().map(|cells| cells[..3].to_vec()).collect();
+        assert_eq!(documented, declared);
     }
 
     #[test]
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_every_output_and_no_other() {
-        let documented: Vec<String> = rows("Outputs").into_iter().map(|(name, _)| name).collect();
+        let documented: Vec<String> = rows("Outputs").into_iter().map(|cells| cells[0].clone()).collect();
         assert_eq!(documented, keys(&action_file().outputs));
     }
 

@@ -235,8 +235,12 @@ fn the_steps_on_the_executors_page_migrate() {
         .collect();
     let ours = |block: &&Value| block.as_sequence().is_some_and(|steps| is_ours(&steps[0]));
     let complete_step = &blocks.iter().find(ours).expect("the page has a whole step")[0];
-    let lines: Vec<&Value> =
-        blocks.iter().filter(|block| block.is_mapping() && block.get("permissions").is_none()).collect();
+    // Permissions of the job, and variables of other apps.
+    let others = ["permissions", "env"];
+    let lines: Vec<&Value> = blocks
+        .iter()
+        .filter(|block| block.is_mapping() && !others.iter().any(|key| block.get(*key).is_some()))
+        .collect();
     assert!(lines.len() > 4, "{lines:?}");
     for lines in [vec![complete_step], lines].concat() {
         let database = shared().database();

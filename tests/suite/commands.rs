@@ -186,3 +186,16 @@ fn outside_of_github_actions_the_log_is_plain_text() {
         }
     }
 }
+
+/// The picture that `docs/conventions.md` shows.
+#[test]
+fn a_test_states_the_files_the_run_and_the_result() {
+    let lab = Lab::new();
+    Action::new(&lab)
+        .file("migrations/0001_users.sql", "create table users (id int)")
+        .run()
+        .succeeds()
+        .applied(["0001_users"])
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from users"), "0");
+}

@@ -256,7 +256,7 @@ fn every_make_target_in_the_documents_exists() {
     let texts: String = documents.iter().map(read).collect();
     let word = |letter: char| letter.is_ascii_lowercase() || letter == '-';
     let first = |text: &str| text.split(|letter| !word(letter)).next().unwrap_or_default().to_owned();
-    let commands = || texts.split("`make ").chain(texts.split("\n    make ")).skip(1);
+    let commands = || texts.split("`make ").chain(texts.split("```sh\nmake ")).skip(1);
     let targets: BTreeSet<String> = commands().map(first).filter(|name| !name.is_empty()).collect();
     let topics: BTreeSet<String> = texts
         .split("make bench ONLY=")

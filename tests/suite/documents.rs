@@ -10,13 +10,15 @@ use crate::{
         server::{BACKEND, Server},
         sshd::{Sshd, SshdOptions},
     },
-    workflow::{Context, evaluate, fenced, is_ours, our_step},
+    workflow::{Context, evaluate, fenced, our_step},
 };
 use serde_yaml::Value;
 use std::{
     fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 use tempfile::TempDir;
 
@@ -44,11 +46,13 @@ fn with_names_of_the_lab(lab: &Lab, text: &str) -> String {
         .replace("DATABASE app", &format!("DATABASE {}", lab.database.name()))
 }
 
-/// Returns the blocks that are indented by four blanks.
-fn indented(document: &str) -> Vec<String> {
-    let text = read(document);
-    let blocks = text.split("\n\n").filter(|block| block.lines().all(|line| line.starts_with("    ")));
-    blocks.map(|block| block.lines().map(|line| format!("{}\n", line.trim_start())).collect()).collect()
+/// Returns the block of a page in this language that contains a text.
+fn block(document: &str, language: &str, contained: &str) -> String {
+    let blocks = fenced(&read(document), language).into_iter();
+    let mut found = blocks.filter(|block| block.contains(contained));
+    let block = found.next().unwrap_or_else(|| panic!("{document} has no block with `{contained}`"));
+    assert_eq!(found.next(), None, "{document}: {contained}");
+    block
 }
 
 /// Returns the secrets and variables of a reader's environment.
@@ -145,7 +149,7 @@ pub(crate) const SERVER_MIGRATIONS: [&str; 5] = [
 /// Runs the steps with a Python environment; Docker Compose has an example of its own.
 #[test]
 fn the_steps_for_a_server_apply_its_migrations() {
-    for page in ["README.md", "docs/executors.md"] {
+    for page in ["README.md", "docs/executors.md", "docs/getting-started.md"] {
         let snippets = fenced(&read(page), "yaml").into_iter();
         let mut snippets =
             snippets.filter(|snippet| snippet.contains("executor: server") && snippet.contains("setup:"));
@@ -205,37 +209,6 @@ fn steps_read_outputs_that_exist() {
     assert_eq!(read.into_iter().filter(|name| manifest["outputs"].get(*name).is_none()).collect::<Vec<_>>(), [""; 0]);
 }
 
-/// Checks whole steps, and lines for `with:`.
-#[test]
-fn every_workflow_snippet_in_the_documents_is_yaml_and_uses_existing_inputs() {
-    let manifest: Value = serde_yaml::from_str(&read("action.yml")).unwrap();
-    let (mut snippets, mut wrong) = (0, Vec::new());
-    let pages = ["inputs", "outputs", "executors", "steps", "tools", "workflows"].map(|page| format!("docs/{page}.md"));
-    for document in pages.iter().map(String::as_str).chain(["README.md"]) {
-        for block in fenced(&read(document), "yaml") {
-            let snippet: Value =
-                serde_yaml::from_str(&block).unwrap_or_else(|error| panic!("{document}: {error}\n{block}"));
-            for with in with_mappings(&snippet) {
-                snippets += 1;
-                let names = with.as_mapping().into_iter().flat_map(serde_yaml::Mapping::keys).filter_map(Value::as_str);
-                let unknown = names.filter(|name| manifest["inputs"].get(*name).is_none());
-                wrong.extend(unknown.map(|name| format!("{document}: {name}")));
-            }
-        }
-    }
-    assert!(snippets > 8 && wrong.is_empty(), "{wrong:?} of {snippets}");
-}
-
-/// Returns `with:` of our steps in a workflow or a list of steps, or the snippet itself if it is such a mapping.
-fn with_mappings(snippet: &Value) -> Vec<&Value> {
-    let jobs = snippet["jobs"].as_mapping().into_iter().flat_map(serde_yaml::Mapping::values);
-    let steps = jobs.filter_map(|job| job["steps"].as_sequence()).chain(snippet.as_sequence()).flatten();
-    let ours = steps.filter(|step| is_ours(step)).map(|step| &step["with"]);
-    let other_keys = ["jobs", "permissions", "defaults", "environments", "verbs"];
-    let is_with = other_keys.iter().all(|key| snippet.get(*key).is_none()) && snippet.is_mapping();
-    ours.chain(is_with.then_some(snippet)).collect()
-}
-
 /// Creates the home of a reader: a key, a `known_hosts` file, a checkout.
 fn laptop(lab: &Lab) -> TempDir {
     let home = tempfile::tempdir().unwrap();
@@ -261,8 +234,7 @@ fn shell(home: &TempDir, script: &str) -> Output {
 fn the_commands_for_a_laptop_work() {
     let lab = Lab::new();
     let home = laptop(&lab);
-    let blocks = indented("docs/getting-started.md");
-    let block = blocks.iter().find(|block| block.contains("bastion-migrate plan")).expect("there are commands");
+    let block = block("docs/getting-started.md", "sh", "bastion-migrate plan");
     // The program is already built.
     let commands: Vec<&str> = block.lines().filter(|line| !line.starts_with("cargo install")).collect();
     let script = with_names_of_the_lab(&lab, &commands.join("\n"));
@@ -281,17 +253,99 @@ fn the_commands_for_a_laptop_work() {
     assert_eq!(lab.left_behind(), "");
 }
 
+/// Stands in for the GitHub CLI: it keeps each value in a file, and reads it as `gh` does.
+const GH: &str = r#"#!/bin/bash
+set -eu
+case "$*" in
+    "api --method PUT repos/{owner}/{repo}/environments/production") mkdir "$HOME/production"; exit ;;
+    "secret set "*" --env production"*) kind=secrets ;;
+    "variable set "*" --env production"*) kind=vars ;;
+    *) echo "unknown: gh $*" >&2; exit 1 ;;
+esac
+if [[ ${6:-} == --body ]]; then printf %s "$7"; else cat; fi >"$HOME/production/$kind.$3"
+"#;
+
+/// Runs a block of getting started in the reader's home, with what the reader types.
+fn type_in(home: &TempDir, script: &str, typed: &str) {
+    let gh = home.path().join("gh");
+    fs::write(&gh, GH).unwrap();
+    fs::set_permissions(&gh, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut bash = Command::new("bash");
+    bash.env_clear().env("HOME", home.path()).env("PATH", format!("{}:/usr/bin:/bin", home.path().display()));
+    bash.current_dir(home.path()).args(["-euc", script]);
+    bash.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = bash.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Returns what the reader has stored for the workflow.
+fn stored(home: &TempDir) -> Context {
+    let names = ["secrets.SSH_HOST", "secrets.SSH_PRIVATE_KEY", "vars.SSH_KNOWN_HOSTS", "secrets.DATABASE_URL"];
+    let value = |name: &str| fs::read_to_string(home.path().join("production").join(name)).unwrap_or_default();
+    names.map(|name| (name.to_owned(), value(name))).into()
+}
+
+/// Follows getting started from its first command to the migration, with the workflow of the README.
+#[test]
+fn the_commands_of_getting_started_lead_to_a_first_migration() {
+    let lab = Lab::new();
+    let home = tempfile::tempdir().unwrap();
+    let page = |contained: &str| with_names_of_the_lab(&lab, &block("docs/getting-started.md", "sh", contained));
+    type_in(&home, &page("ssh-keygen -t ed25519"), "");
+    assert!(fs::read_to_string(home.path().join("bastion-key.pub")).unwrap().starts_with("ssh-ed25519 "));
+    // The lab's bastion has admitted a key of its own.
+    fs::write(home.path().join("bastion-key"), lab.bastion.key().expose()).unwrap();
+    type_in(&home, &page("gh secret set DATABASE_URL"), &lab.database.url());
+
+    let with = with(&read("examples/workflows/migrate.yml"), "migrate");
+    let refused = step(&lab, &with, &stored(&home)).run();
+    let log = refused.rendered_log();
+    let line = log.lines().map(str::trim).find(|line| line.starts_with("[127.0.0.1]:")).map(str::to_owned);
+    refused.fails("host-key-unpinned", 3).done();
+    type_in(&home, &page("gh variable set"), &line.expect("the log has the line to store"));
+    applies_both_files(step(&lab, &with, &stored(&home)).run());
+}
+
+/// The step that continues with new files beside the ledger of another tool.
+#[test]
+fn new_files_are_applied_beside_the_ledger_of_another_tool() {
+    let lab = Lab::new();
+    lab.database.sql(
+        "create table flyway_schema_history (installed_rank int primary key, version text, description text not null, \
+         type text not null, script text not null, checksum int, installed_by text not null, \
+         installed_on timestamp not null default now(), execution_time int not null, success bool not null); \
+         insert into flyway_schema_history values (1, '1', 'old', 'SQL', 'V1__old.sql', 1, 'app', now(), 1, true); \
+         alter table flyway_schema_history owner to app",
+    );
+    let (name, sql) = FILES[0];
+    let files = || Action::new(&lab).file(&format!("migrations/{name}.sql"), sql);
+    files().run().fails("ledger-foreign", 5).pending([""; 0]).done();
+    let lines: Value = serde_yaml::from_str(&block("docs/coming-from.md", "yaml", "ledger-table")).unwrap();
+    let lines = lines.as_mapping().unwrap().iter();
+    let named = lines.fold(files(), |step, (name, value)| step.input(name.as_str().unwrap(), value.as_str().unwrap()));
+    named.run().succeeds().applied([name]).done();
+}
+
 #[test]
 fn the_minimal_rights_of_getting_started_are_enough() {
     let lab = Lab::new();
-    let blocks = indented("docs/getting-started.md");
-    let block = |begins: &str| {
-        with_names_of_the_lab(&lab, blocks.iter().find(|block| block.starts_with(begins)).expect(begins))
+    let page = |language: &str, contained: &str| {
+        with_names_of_the_lab(&lab, &block("docs/getting-started.md", language, contained))
     };
-    let line = block("restrict");
+    let commands = page("sh", "permitopen");
+    let line = commands.split("echo '").nth(1).expect("a line is added to authorized_keys");
     let (key_options, _) = line.split_once(" ssh-ed25519").expect("the line has a key");
-    let narrow = Sshd::start(&SshdOptions { key_options: key_options.to_owned(), ..SshdOptions::default() });
-    let grants = block("CREATE ROLE");
+    // Without the line that limits it to one user, the block applies to all of them.
+    let config = page("sshd_config", "PermitOpen");
+    let (_, config) = config.split_once("Match User deploy\n").expect("the block is about one user");
+    let narrow = Sshd::start(&SshdOptions {
+        key_options: key_options.to_owned(),
+        config: config.to_owned(),
+        ..SshdOptions::default()
+    });
+    let grants = page("sql", "CREATE ROLE");
     let lab = lab.behind(narrow);
     lab.database.sql(&format!("revoke all on schema public from public; {grants}"));
     let url = format!(

@@ -89,6 +89,8 @@ mod servers;
 mod sessions;
 #[cfg(test)]
 mod shapes;
+#[cfg(test)]
+mod snippets;
 /// The checks of `make soak`, tested here.
 #[cfg(test)]
 #[path = "../soak/agreement.rs"]
@@ -100,6 +102,8 @@ mod steps;
 mod stopped;
 #[cfg(test)]
 mod surfaces;
+#[cfg(test)]
+mod symptoms;
 #[cfg(test)]
 mod together;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
         sshd::Sshd,
         venv::{DJANGO_4_2, DJANGO_5_2},
     },
-    workflow::{Context, evaluate, our_step},
+    workflow::{Context, evaluate, fenced, our_step},
 };
 use serde_yaml::Value;
 use std::{
@@ -329,7 +329,15 @@ fn seed_002_a_step_that_never_worked_is_detected() {
 
 /// Returns the step of an example workflow, with the secrets and variables of a reader's repository.
 fn example_step<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    readers_step(lab, server, &our_step(&read(path), "migrate"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Returns a step of the documents, with the secrets and variables of a reader's repository.
+fn readers_step<'a>(lab: &'a Lab, server: &'a Server, workflow_step: &Value) -> Action<'a> {
     let (key, url, port) = (server.sshd().key(), lab.database.url(), format!("127.0.0.1:{}", server.sshd().port));
     let (name, pin) = (server.login().name(), server.sshd().known_hosts_line());
     let context: Context = [
@@ -344,7 +352,6 @@ fn example_step<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> 
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    let workflow_step = our_step(&text, "migrate");
     let lines = |mapping: &Value| {
         let lines: Vec<(String, String)> = mapping
             .as_mapping()
@@ -368,6 +375,18 @@ fn seed_000_the_server_example_migrates() {
     let server = Server::with_project(&lab.database);
     let step = || example_step(&lab, &server, "examples/workflows/server.yml");
     step().run().succeeds().applied(MIGRATIONS).logs_in_order(&[EXPECTED[0], EXPECTED[5], EXPECTED[6]]).done();
+    step().run().nothing_to_do().done();
+}
+
+#[test]
+fn seed_000_the_step_that_replaces_ssh_action_migrates() {
+    let lab = Lab::new();
+    let server = Server::with_project(&lab.database);
+    let blocks = fenced(&read("docs/coming-from.md"), "yaml");
+    let block = blocks.iter().find(|block| block.contains("executor: server")).expect("the page has such a step");
+    let steps: Value = serde_yaml::from_str(&block.replace("/home/django/", "")).unwrap();
+    let step = || readers_step(&lab, &server, &steps[0]);
+    step().run().succeeds().applied(MIGRATIONS).done();
     step().run().nothing_to_do().done();
 }
 

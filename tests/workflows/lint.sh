@@ -10,7 +10,7 @@ own=(.github/workflows/*.yml)
 examples=(examples/workflows/*.yml)
 shopt -s nullglob
 actions=(action.yml .github/*/action.yml)
-scripts=("$here"/*.sh tests/release/*.sh .github/binary/*.sh)
+scripts=("$here"/*.sh tests/release/*.sh .github/binary/*.sh docs/images/*.sh)
 while IFS= read -r script; do scripts+=("$script"); done < <(grep -rl '^#!/usr/bin/env bash' .github/release)
 failed=()
 
@@ -55,8 +55,31 @@ lint_layout() {
     (cd "$1" && jactionlint --config-file "$here/jactionlint.yaml" --strict-exit --oneline)
 }
 
+# Writes each block of commands in the documents into a file that is named by its page and its line.
+extract_commands() {
+    awk -v folder="$1" '
+        FNR == 1 { script = "" }
+        /^ *```/ {
+            if (script) { close(script); script = ""; next }
+            if ($0 ~ /```sh$/) {
+                page = FILENAME
+                gsub("/", "-", page)
+                script = folder "/" page "-" FNR ".sh"
+                print "#!/bin/bash" >script
+            }
+            next
+        }
+        script { print >script }' README.md docs/*.md
+}
+
+lint_commands() {
+    extract_commands "$1"
+    shellcheck --severity=warning "$1"/*.sh
+}
+
 layout=$(mktemp --directory)
-trap 'rm -rf "$layout"' EXIT
+commands=$(mktemp --directory)
+trap 'rm -rf "$layout" "$commands"' EXIT
 echo "lint-workflows: $((${#own[@]} + ${#examples[@]})) workflows, findings of"
 check workflow-schema check-jsonschema --builtin-schema vendor.github-workflows "${own[@]}" "${examples[@]}"
 check action-schema check-jsonschema --builtin-schema vendor.github-actions "${actions[@]}"
@@ -68,6 +91,7 @@ check zizmor zizmor --offline --no-progress --quiet --no-ignores --strict-collec
     "${own[@]}" "${examples[@]}" "${actions[@]}"
 check jactionlint lint_layout "$layout"
 check shellcheck shellcheck --severity=warning "${scripts[@]}"
+check documents lint_commands "$commands"
 if ((${#failed[@]})); then
     echo "lint-workflows: ${failed[*]} found something" >&2
     exit 1

@@ -14,7 +14,7 @@ missed=()
 mutant() {
     local title=$1 validator=$2 file=$3 expression=$4 output
     rm -rf "${copy:?}"/* "$copy/.github"
-    (cd "$root" && cp --parents -r .github examples/workflows action.yml Dockerfile "$copy/")
+    (cd "$root" && cp --parents -r .github examples/workflows action.yml Dockerfile README.md docs "$copy/")
     sed -E -i -z "$expression" "$copy/$file"
     if cmp --silent "$copy/$file" "$root/$file"; then
         echo "  $title: $file has nothing to change" >&2
@@ -50,6 +50,7 @@ mutant "an output that does not exist" jactionlint $examples/approve.yml 's/need
 mutant "an input that the action does not have" jactionlint $examples/image-ecr.yml 's/pass-env:/pass-environment:/'
 mutant "a job that nobody defines" jactionlint $examples/image-prod.yml 's/needs: \[plan, approve\]/needs: [plan, approval]/'
 mutant "a variable without quotes" jactionlint $examples/containers.yml 's|deploy.sh "\$IMAGE"|deploy.sh $IMAGE|'
+mutant "commands of the documents in whatever directory" documents docs/coming-from.md 's/ \|\| exit 1//'
 if ((${#missed[@]})); then
     echo "lint-workflows: ${#missed[@]} of $count mutants missed" >&2
     exit 1
