@@ -16,6 +16,7 @@ mod escapes;
 mod needles;
 mod prefilter;
 mod search;
+mod skim;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -27,6 +28,7 @@ use entities::Entities;
 use escapes::{Decodings, Unescaped};
 use needles::Needles;
 use prefilter::{Prefilter, PrefilterResult};
+use skim::Skim;
 use std::{
     fmt,
     ops::{Range, RangeInclusive},
@@ -55,6 +57,7 @@ struct SecretSearch {
     needles: Needles,
     /// Parsed when a text first needs them.
     entities: OnceLock<Entities>,
+    skim: Skim,
     prefilter: Prefilter,
 }
 
@@ -63,8 +66,9 @@ impl Redactor {
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         Self(Needles::from_secrets(secrets).map(|needles| {
-            let scan = Prefilter::new(&needles);
-            Arc::new(SecretSearch { needles, entities: OnceLock::new(), prefilter: scan })
+            let prefilter = Prefilter::new(&needles);
+            let skim = Skim::new(&needles, prefilter.limits(&needles));
+            Arc::new(SecretSearch { needles, entities: OnceLock::new(), skim, prefilter })
         }))
     }
 
@@ -134,10 +138,10 @@ impl Redactor {
 
 impl SecretSearch {
     fn find_in_text(&self, text: &[u8], depth: usize) -> Vec<Range<usize>> {
-        let signs = self.prefilter.scan_text(&self.needles, text);
-        if !signs.is_any_set() {
+        if self.skim.is_free(&self.needles, text) {
             return Vec::new();
         }
+        let signs = self.prefilter.scan_text(&self.needles, text);
         let mut found = if signs.plain { self.needles.find_unescaped(text) } else { Vec::new() };
         if let Some(depth) = depth.checked_sub(1) {
             found.extend(self.find_in_plain_digits(text, signs, depth));

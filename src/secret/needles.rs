@@ -16,6 +16,9 @@ const MIN_LINE_LENGTH: usize = 4;
 /// Number of hash values of three bytes.
 const TRIPLE_HASHES: usize = 1 << 16;
 
+/// Number of large hash values of three bytes.
+const LARGE_HASHES: usize = 1 << 20;
+
 /// The byte strings to hide. No `Debug`: that would show them.
 pub(super) struct Needles {
     texts: Vec<Vec<u8>>,
@@ -31,8 +34,8 @@ pub(super) struct Needles {
     needle_bytes: [bool; 256],
     /// For each byte, true if it may occur in a needle, plain or escaped.
     text_bytes: [bool; 256],
-    /// For two bytes, true if they are adjacent in some needle.
-    neighbours: Vec<bool>,
+    /// For the large hash of three bytes, true if they follow each other in some needle.
+    triples: Vec<bool>,
 }
 
 impl Needles {
@@ -52,10 +55,10 @@ impl Needles {
             }
             text.iter().filter_map(|letter| letters.get_mut(usize::from(*letter)).map(|flag| *flag = true)).count();
         }
-        let mut neighbours = vec![false; 1 << 16];
-        for pair in texts.iter().flat_map(|text| text.windows(2)) {
-            if let [first, second] = pair
-                && let Some(flag) = neighbours.get_mut(usize::from(*first) << 8 | usize::from(*second))
+        let mut triples = vec![false; LARGE_HASHES];
+        for triple in texts.iter().flat_map(|text| text.windows(3)) {
+            if let [first, second, third] = triple
+                && let Some(flag) = triples.get_mut(large_hash(*first, *second, *third))
             {
                 *flag = true;
             }
@@ -75,7 +78,7 @@ impl Needles {
             longest,
             needle_bytes: letters,
             text_bytes: text,
-            neighbours,
+            triples,
         })
     }
 
@@ -94,22 +97,29 @@ impl Needles {
         self.text_bytes.get(letter).copied().unwrap_or_default()
     }
 
-    /// Returns whether an escaped letter may belong to a needle, judged by the bytes before and behind the escape: one
-    /// of them is the letter's neighbour in a needle, or is escaped, too, or the letter is a part of another escape.
-    pub(super) fn may_hold_escaped(&self, before: u8, letter: u8, after: Option<u8>) -> bool {
-        let pair = |first: u8, second: u8| {
-            self.neighbours.get(usize::from(first) << 8 | usize::from(second)).copied().unwrap_or_default()
-        };
+    /// Returns whether an escaped letter may be the first escape in a needle, judged by the bytes before and behind it:
+    /// three of them are neighbours in a needle, or one behind it is escaped, too, or the letter is a part of another
+    /// escape.
+    pub(super) fn may_hold_escaped(&self, before: [u8; 2], letter: u8, after: &[u8]) -> bool {
+        let [before_last, last] = before;
+        let [next, next_but_one] = [0, 1].map(|at| after.get(at).copied().unwrap_or_default());
         let is_quote = |letter: u8| matches!(letter, b'"' | b'\'');
-        let after = after.unwrap_or_default();
-        let is_of_escape = ESCAPE_SIGNS.contains(&letter)
-            || letter == b'#'
-            || is_quote(letter) && (is_quote(before) || is_quote(after));
+        let may_escape = |letter: u8| ESCAPE_SIGNS.contains(&letter) || is_quote(letter) || letter == b'#';
+        let is_of_escape =
+            ESCAPE_SIGNS.contains(&letter) || letter == b'#' || is_quote(letter) && (is_quote(last) || is_quote(next));
         is_of_escape
-            || ESCAPE_SIGNS.contains(&after)
-            || pair(before, letter)
-            || pair(letter, after)
             || !letter.is_ascii()
+            || may_escape(next)
+            || self.has_triple([before_last, last, letter])
+            || self.has_triple([last, letter, next])
+            || may_escape(next_but_one) && self.has_byte(next)
+            || next == next_but_one && next.is_ascii_punctuation()
+            || self.has_triple([letter, next, next_but_one])
+    }
+
+    /// Returns whether these bytes follow each other in a needle, or have the hash of bytes that do.
+    fn has_triple(&self, [first, second, third]: [u8; 3]) -> bool {
+        self.shortest < 3 || self.triples.get(large_hash(first, second, third)).copied().unwrap_or_default()
     }
 
     /// Returns the state after another byte.
@@ -140,6 +150,12 @@ impl Needles {
 fn hash_triple(first: u8, second: u8, third: u8) -> usize {
     let [first, second, third] = [first, second, third].map(usize::from);
     (first.wrapping_mul(0x9e5) ^ second.wrapping_mul(0x4f1b) ^ third.wrapping_mul(0x3d)) % TRIPLE_HASHES
+}
+
+/// Returns a hash by which few other bytes are taken for those of a needle, even for a key of many lines.
+fn large_hash(first: u8, second: u8, third: u8) -> usize {
+    let [first, second, third] = [first, second, third].map(usize::from);
+    (first << 12 ^ second << 6 ^ third.wrapping_mul(0x9e5)) % LARGE_HASHES
 }
 
 /// Returns how rare these bytes are in ordinary text.

@@ -5,6 +5,7 @@ use super::{
     base_encodings::{MIN_BASE32_DIGITS, base64_digit},
     escape_signs::{CONTROL_ESCAPES, ESCAPE_SIGNS},
     needles::Needles,
+    skim::Limits,
 };
 
 /// The result of a scan.
@@ -17,13 +18,6 @@ pub(super) struct PrefilterResult {
     /// Set when there is a run of base64 digits that decodes to text, or one of a smaller base that is long enough, or
     /// of hexadecimal pairs.
     pub(super) digits: bool,
-}
-
-impl PrefilterResult {
-    /// Returns whether the text needs a search.
-    pub(super) fn is_any_set(self) -> bool {
-        self != Self::default()
-    }
 }
 
 const SIGN: u8 = 1;
@@ -106,6 +100,13 @@ impl Prefilter {
         Self { classes, values, groups, hexadecimal: needles.shortest * 2, capitals, letters }
     }
 
+    /// Returns the thresholds below which [`Self::scan_text`] finds no digits.
+    pub(super) fn limits(&self, needles: &Needles) -> Limits {
+        let row = (4 * usize::from(self.groups)).max(4).min(self.hexadecimal).min(self.capitals);
+        // `scan_text` counts a pair when it ends; the first may follow other digits, and nothing has to follow the last.
+        Limits { row, pairs: needles.shortest.saturating_sub(2).max(1) }
+    }
+
     /// Scans each byte once.
     pub(super) fn scan_text(&self, needles: &Needles, text: &[u8]) -> PrefilterResult {
         let (mut signs, mut rows) = (PrefilterResult::default(), RunLengths::default());
@@ -141,8 +142,8 @@ impl Prefilter {
             if class & (SIGN | DOUBLED) != 0 && !signs.escapes {
                 let rest = text.get(at + 1..).unwrap_or_default();
                 signs.escapes = class & SIGN != 0
-                    && may_be_escape(needles, last, letter, rest, PrecedingDigits { row, pairs: rows.pairs })
-                    || class & DOUBLED != 0 && is_doubled(needles, last, letter, rest);
+                    && may_be_escape(needles, [before, last], letter, rest, PrecedingDigits { row, pairs: rows.pairs })
+                    || class & DOUBLED != 0 && is_doubled(needles, [before, last], letter, rest);
             }
             signs.plain |= at > 1 && needles.may_surround(before, last, letter);
             (before, last) = (last, letter);
@@ -165,9 +166,9 @@ impl Prefilter {
 }
 
 /// Returns whether this sign and the rest can be decoded as an escape that may be a part of a needle.
-fn may_be_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], preceding: PrecedingDigits) -> bool {
+fn may_be_escape(needles: &Needles, last_two: [u8; 2], sign: u8, rest: &[u8], preceding: PrecedingDigits) -> bool {
     let follows = |letter: u8, rest: &[u8]| {
-        needles.may_hold_escaped(last, letter, rest.first().copied()) || preceding.may_continue_with(letter)
+        needles.may_hold_escaped(last_two, letter, rest) || preceding.may_continue_with(letter)
     };
     let control = |letter: &u8| CONTROL_ESCAPES.iter().find(|(name, _)| name == letter).map(|(_, control)| *control);
     match (sign, rest) {
@@ -195,9 +196,9 @@ fn may_be_escape(needles: &Needles, last: u8, sign: u8, rest: &[u8], preceding: 
 }
 
 /// Returns whether a sign is doubled here, or a shell's way to write one begins.
-fn is_doubled(needles: &Needles, last: u8, sign: u8, rest: &[u8]) -> bool {
+fn is_doubled(needles: &Needles, last_two: [u8; 2], sign: u8, rest: &[u8]) -> bool {
     match rest {
-        [next, rest @ ..] if *next == sign => needles.may_hold_escaped(last, sign, rest.first().copied()),
+        [next, rest @ ..] if *next == sign => needles.may_hold_escaped(last_two, sign, rest),
         rest => sign == b'\'' && is_shell_quote(rest),
     }
 }

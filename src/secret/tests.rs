@@ -125,6 +125,23 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn a_text_that_needs_no_scan_has_nothing_to_find(
+        secret in "[ -~ä]{3,20}", pieces in proptest::collection::vec("[ -~\t\n]{0,12}|[a-f0-9]{2}[ :,]|[A-Z2-7]{1,9}|[a-zA-Z0-9+/]{1,13}", 0..9),
+        inner in proptest::sample::select(ALL), part in 0_usize..20,
+    ) {
+        let Some(search) = Redactor::new([&Secret::new(secret.clone())]).0 else { return Ok(()) };
+        let part: String = secret.chars().skip(part).collect();
+        let text = pieces.concat() + &(inner.1)(&part);
+        if search.skim.is_free(&search.needles, text.as_bytes()) {
+            let signs = search.prefilter.scan_text(&search.needles, text.as_bytes());
+            prop_assert_eq!(signs, PrefilterResult::default(), "{:?} in {:?}", secret, text);
+        }
+    }
+}
+
 #[test]
 fn a_secret_at_the_end_of_a_window_is_redacted() {
     let redactor = Redactor::new(&[Secret::new("hunter2 & co")]);
