@@ -244,6 +244,10 @@ codes! {
     FileSyntax "file-syntax" Configuration Plan "close the quote or the comment, or put the text on a line of its own";
     /// A file contains a section that undoes the migration.
     UndoSection "undo-section" Configuration Plan "move the section that undoes the migration out of the file: it would run right after the migration";
+    /// A mark of the layout's tool is missing, unknown or in a wrong place.
+    FileMarks "file-marks" Configuration Plan "correct the marks, as the layout's own tool requires them";
+    /// A file is a template that the layout's tool fills in.
+    FileTemplate "file-template" Configuration Plan "write the value itself in the place of the placeholder";
     /// A file begins or ends transactions itself.
     OwnTransaction "own-transaction" Configuration Plan "remove BEGIN and COMMIT: each file already runs in one transaction of its own";
     /// A file mixes statements that need a transaction with statements that can't run in one.
@@ -253,7 +257,9 @@ codes! {
     /// An applied file was changed.
     FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file";
     /// The ledger contains a version that has no file.
-    FileMissing "file-missing" PlanRefused Plan "restore the file, or check out the branch that has it";
+    FileMissing "file-missing" PlanRefused Plan "restore the file, or check out the branch that has it; if it was squashed, set `missing: ignore`";
+    /// A pending migration is a program that only the layout's tool can run.
+    ProgramPending "program-pending" PlanRefused Plan "run the migration with its own tool, and then run again";
     /// A new file sorts before one that is already applied.
     OutOfOrder "out-of-order" PlanRefused Plan "give the file a version after the newest applied one, or set `out-of-order: allow`";
     /// According to the ledger, an earlier run stopped inside this file.

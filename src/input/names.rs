@@ -154,6 +154,7 @@ names! {
     Target "target" Sql Text [] [];
     OutOfOrder "out-of-order" Sql Choice [] [];
     Gaps "gaps" Sql Choice [] [];
+    Missing "missing" Sql Choice [] [];
 
     Tool "tool" Tool Text [] [];
     Run "run" Tool Text [] [];

@@ -87,7 +87,14 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 14] = [
         PlaceScope::Anywhere,
     ),
     (
-        &[InputName::Migrations, InputName::Layout, InputName::LedgerTable, InputName::OutOfOrder, InputName::Gaps],
+        &[
+            InputName::Migrations,
+            InputName::Layout,
+            InputName::LedgerTable,
+            InputName::OutOfOrder,
+            InputName::Gaps,
+            InputName::Missing,
+        ],
         CommandScope::AllButTunnel,
         PlaceScope::Files,
     ),

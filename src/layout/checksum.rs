@@ -1,17 +1,26 @@
 //! Checksums of migration files.
 
 use sha2::{Digest, Sha256, Sha384};
-use std::fmt;
+use siphasher::sip::SipHasher13;
+use std::{
+    fmt,
+    hash::{Hash as _, Hasher as _},
+};
 
 /// The checksum of a file, as its layout's ledger stores it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checksum {
     bytes: Vec<u8>,
-    /// Checksums of the same text with other line endings.
+    /// Checksums of the same text with other line endings, and other forms of its own.
     variants: Vec<Vec<u8>>,
 }
 
 impl Checksum {
+    /// Returns the other forms under which a ledger may have it.
+    pub(super) fn variants(&self) -> &[Vec<u8>] {
+        &self.variants
+    }
+
     /// Returns the bytes for the ledger.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -44,13 +53,44 @@ pub struct ChecksumDigest(Algorithm);
 #[derive(Debug, Clone)]
 enum Algorithm {
     Sha256WithoutCarriageReturns(LineEnds<Sha256>),
-    Sha384(Box<Sha384Variants>),
+    Sha384(Box<WithVariants<Sha384>>),
+    Sha256Text(Box<WithVariants<Sha256>>),
+    Refinery { short: Option<SipHasher13>, long: Option<SipHasher13> },
+    Crc32OfLines { hasher: crc32fast::Hasher, beginning: Vec<u8> },
 }
 
+/// The digest of the unchanged bytes, and of the text with other line endings.
 #[derive(Debug, Clone)]
-struct Sha384Variants {
-    unchanged: Sha384,
-    with_line_ends: [LineEnds<Sha384>; 2],
+struct WithVariants<D> {
+    unchanged: D,
+    with_line_ends: [LineEnds<D>; 2],
+}
+
+impl<D: Digest> WithVariants<D> {
+    fn new() -> Self {
+        Self { unchanged: D::new(), with_line_ends: [&b"\r\n"[..], b"\n"].map(LineEnds::new) }
+    }
+
+    fn update(&mut self, content: &[u8]) {
+        self.unchanged.update(content);
+        self.with_line_ends.iter_mut().for_each(|variant| variant.update(content));
+    }
+
+    fn finish(self) -> (Vec<u8>, [Vec<u8>; 2]) {
+        (self.unchanged.finalize().to_vec(), self.with_line_ends.map(LineEnds::finish))
+    }
+}
+
+/// The byte order mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Appends bytes to the CRC-32 without line ends.
+fn update_crc(hasher: &mut crc32fast::Hasher, content: &[u8]) {
+    content.split(|byte| matches!(byte, b'\n' | b'\r')).for_each(|line| hasher.update(line));
+}
+
+fn unpadded_hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:x}")).collect()
 }
 
 impl ChecksumDigest {
@@ -61,17 +101,56 @@ impl ChecksumDigest {
 
     /// Starts the SHA-384 of the unchanged bytes (sqlx-core 0.9, `migrate/migration.rs`).
     pub(super) fn sha384() -> Self {
-        let with_line_ends = [&b"\r\n"[..], b"\n"].map(LineEnds::new);
-        Self(Algorithm::Sha384(Box::new(Sha384Variants { unchanged: Sha384::new(), with_line_ends })))
+        Self(Algorithm::Sha384(Box::new(WithVariants::new())))
+    }
+
+    /// Starts the SHA-256 in hexadecimal, as text (prisma-engines, `checksum.rs`). Old versions left out the leading
+    /// zero of a byte.
+    pub(super) fn sha256_text() -> Self {
+        Self(Algorithm::Sha256Text(Box::new(WithVariants::new())))
+    }
+
+    /// Starts the checksum of refinery, as text: SipHash-1-3 over name, version and text (refinery-core 0.10,
+    /// `runner.rs`). The variant is that of a ledger with `bigint` versions.
+    pub(super) fn of_refinery(name: &str, version: &str) -> Self {
+        let mut hasher = SipHasher13::new();
+        name.hash(&mut hasher);
+        let short = version.parse::<i32>().ok().map(|version| {
+            let mut hasher = hasher;
+            version.hash(&mut hasher);
+            hasher
+        });
+        let long = version.parse::<i64>().ok().map(|version| {
+            version.hash(&mut hasher);
+            hasher
+        });
+        Self(Algorithm::Refinery { short, long })
+    }
+
+    /// Starts Flyway's checksum, as text: CRC-32 over the lines without their ends and without a byte order mark, as a
+    /// signed number (Flyway 10, `ChecksumCalculator`).
+    pub(super) fn crc32_of_lines() -> Self {
+        Self(Algorithm::Crc32OfLines { hasher: crc32fast::Hasher::new(), beginning: Vec::new() })
     }
 
     /// Appends bytes of the file.
     pub fn update(&mut self, content: &[u8]) {
         match &mut self.0 {
             Algorithm::Sha256WithoutCarriageReturns(digest) => digest.update(content),
-            Algorithm::Sha384(digest) => {
-                digest.unchanged.update(content);
-                digest.with_line_ends.iter_mut().for_each(|variant| variant.update(content));
+            Algorithm::Sha384(digest) => digest.update(content),
+            Algorithm::Sha256Text(digest) => digest.update(content),
+            Algorithm::Refinery { short, long } => {
+                short.iter_mut().chain(long).for_each(|hasher| hasher.write(content));
+            }
+            Algorithm::Crc32OfLines { hasher, beginning } => {
+                // The mark may come in pieces.
+                let missing = BYTE_ORDER_MARK.len().saturating_sub(beginning.len());
+                let (head, rest) = content.split_at(missing.min(content.len()));
+                beginning.extend_from_slice(head);
+                if !head.is_empty() && beginning.len() == BYTE_ORDER_MARK.len() && beginning != BYTE_ORDER_MARK {
+                    update_crc(hasher, beginning);
+                }
+                update_crc(hasher, rest);
             }
         }
     }
@@ -83,10 +162,34 @@ impl ChecksumDigest {
             Algorithm::Sha256WithoutCarriageReturns(digest) => {
                 Checksum { bytes: digest.finish(), variants: Vec::new() }
             }
-            Algorithm::Sha384(digest) => Checksum {
-                bytes: digest.unchanged.finalize().to_vec(),
-                variants: digest.with_line_ends.map(LineEnds::finish).to_vec(),
-            },
+            Algorithm::Sha384(digest) => {
+                let (bytes, variants) = digest.finish();
+                Checksum { bytes, variants: variants.to_vec() }
+            }
+            Algorithm::Sha256Text(digest) => {
+                let (own, others) = digest.finish();
+                let digests = [own.clone()].into_iter().chain(others);
+                let variants = digests.flat_map(|digest| [hex::encode(&digest), unpadded_hex(&digest)]);
+                Checksum { bytes: hex::encode(own).into_bytes(), variants: variants.map(String::into_bytes).collect() }
+            }
+            Algorithm::Refinery { short, long } => {
+                // A text is hashed with this byte behind it (Rust, `impl Hash for str`).
+                let sum = |mut hasher: SipHasher13| {
+                    hasher.write_u8(0xff);
+                    hasher.finish().to_string().into_bytes()
+                };
+                let (short, long) = (short.map(sum), long.map(sum));
+                Checksum {
+                    bytes: short.or_else(|| long.clone()).unwrap_or_default(),
+                    variants: long.into_iter().collect(),
+                }
+            }
+            Algorithm::Crc32OfLines { mut hasher, beginning } => {
+                if beginning.len() < BYTE_ORDER_MARK.len() {
+                    update_crc(&mut hasher, &beginning);
+                }
+                Checksum { bytes: hasher.finalize().cast_signed().to_string().into_bytes(), variants: Vec::new() }
+            }
         }
     }
 }
@@ -206,5 +309,36 @@ mod tests {
             assert!(!sha384(file).matches(sha384(b"a\nc\n").as_bytes()));
             assert!(!sha384(file).matches(&[]));
         }
+    }
+
+    #[test]
+    fn is_the_one_that_refinery_records() {
+        let text = b"CREATE TABLE m_1 (id int PRIMARY KEY, x text);\n";
+        for length in [1, 7, usize::MAX] {
+            let checksum = in_pieces(ChecksumDigest::of_refinery("m1", "1"), text, length);
+            assert!(checksum.matches(b"14777987110238092480") && checksum.matches(b"11434596689246467670"));
+            assert_eq!(checksum.as_bytes(), b"14777987110238092480");
+        }
+        assert!(!in_pieces(ChecksumDigest::of_refinery("m2", "1"), text, 7).matches(b"14777987110238092480"));
+    }
+
+    #[test]
+    fn is_the_one_that_flyway_records_with_any_line_ends() {
+        // The check string of CRC-32.
+        for text in [&b"12345\n6789\n"[..], b"12345\r\n6789", b"\xef\xbb\xbf12345\r6789\r\n"] {
+            for length in [1, 2, usize::MAX] {
+                assert_eq!(in_pieces(ChecksumDigest::crc32_of_lines(), text, length).as_bytes(), b"-873187034");
+            }
+        }
+        assert_eq!(in_pieces(ChecksumDigest::crc32_of_lines(), b"a", 1).as_bytes(), b"-390611389");
+    }
+
+    #[test]
+    fn is_the_one_that_prisma_records_in_any_of_its_forms() {
+        let sha256_text = |content: &[u8]| in_pieces(ChecksumDigest::sha256_text(), content, 2);
+        let padded = b"edeaaff3f1774ad2888673770c6d64097e391bc362d7d6fb34982ddf0efd18cb";
+        assert_eq!(sha256_text(b"abc\n").as_bytes(), padded);
+        let unpadded = b"edeaaff3f1774ad288867377c6d6497e391bc362d7d6fb34982ddfefd18cb";
+        assert!(sha256_text(b"abc\n").matches(unpadded) && sha256_text(b"abc\r\n").matches(padded));
     }
 }

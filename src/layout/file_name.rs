@@ -1,5 +1,6 @@
-//! File names that begin with a number, `<number>_<name>.sql`, as plain files and sqlx have them.
+//! File names that begin with a number, `<number>_<name>.sql`, as most layouts have them.
 
+use super::reading::PathReading;
 use std::cmp::Ordering;
 
 /// The largest version: ledgers keep it in a `bigint` column.
@@ -8,15 +9,17 @@ const LARGEST: u64 = 9_223_372_036_854_775_807;
 /// The smallest number that is a date (`YYYYMMDD`) or a timestamp; those leave gaps.
 const FIRST_DATE: u64 = 19_700_101;
 
-/// The direction of a file.
+/// The role of a file in its migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// The migration has no down file.
-    Irreversible,
-    /// `.up.sql`
+pub enum FileRole {
+    /// It is the whole migration.
+    Whole,
+    /// It applies the migration, and its name says so, as in `.up.sql`.
     Up,
-    /// `.down.sql`; never run.
+    /// It undoes the migration.
     Down,
+    /// It applies the migration, and is a program that only the layout's tool can run.
+    Program,
 }
 
 /// The parts of a file's name.
@@ -26,8 +29,8 @@ pub struct FileName {
     pub version: String,
     /// The name behind the number, without the ending.
     pub name: String,
-    /// The direction.
-    pub direction: Direction,
+    /// Its role.
+    pub role: FileRole,
 }
 
 impl FileName {
@@ -38,11 +41,7 @@ impl FileName {
     /// The reason why it can't be read, to follow the file's name in a sentence.
     pub(super) fn read_numbered(file_name: &str) -> Result<Self, String> {
         let stem = file_name.strip_suffix(".sql").ok_or("does not end in `.sql` in lower case")?;
-        let (stem, direction) = match (stem.strip_suffix(".up"), stem.strip_suffix(".down")) {
-            (Some(up), _) => (up, Direction::Up),
-            (None, Some(down)) => (down, Direction::Down),
-            (None, None) => (stem, Direction::Irreversible),
-        };
+        let (stem, role) = split_role(stem);
         let (number, name) = stem.split_once('_').ok_or("has no `_` after its number")?;
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err("does not begin with a number and `_`".to_owned());
@@ -50,15 +49,55 @@ impl FileName {
         if name.is_empty() {
             return Err("has no name after its number".to_owned());
         }
-        let version = canonical_number(number).ok_or_else(|| format!("has a number above {LARGEST}"))?;
-        Ok(Self { version, name: name.to_owned(), direction })
+        let version = canonical_number(number).ok_or_else(number_too_large)?;
+        Ok(Self { version, name: name.to_owned(), role })
     }
+}
+
+/// Returns the reason why a number is not a version.
+pub(super) fn number_too_large() -> String {
+    format!("has a number above {LARGEST}")
+}
+
+/// Splits `.up` or `.down` off the end of a name.
+pub(super) fn split_role(stem: &str) -> (&str, FileRole) {
+    match (stem.strip_suffix(".up"), stem.strip_suffix(".down")) {
+        (Some(up), _) => (up, FileRole::Up),
+        (None, Some(down)) => (down, FileRole::Down),
+        (None, None) => (stem, FileRole::Whole),
+    }
+}
+
+/// Reads a path of a layout whose files are all in the directory itself, by the name of the file.
+pub(super) fn read_flat(path: &str, read_name: impl Fn(&str) -> Result<FileName, String>) -> PathReading {
+    match (path.contains('/'), is_sql(path)) {
+        (_, false) => PathReading::Unrelated,
+        (true, true) => PathReading::LeftOut,
+        (false, true) => read_name(path).map_or_else(PathReading::Unreadable, PathReading::Migration),
+    }
+}
+
+/// Reports whether the name ends in `.sql`, in any case.
+pub(super) fn is_sql(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("sql"))
 }
 
 /// Returns a number without leading zeros, as a `bigint` column has it.
 pub(super) fn canonical_number(version: &str) -> Option<String> {
     let number: u64 = version.parse().ok().filter(|number| *number <= LARGEST)?;
     version.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_string())
+}
+
+/// Reports whether a text has digits only.
+pub(super) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Compares versions as the names of their files are compared as text: a `_` follows the version, and sorts behind
+/// digits.
+pub(super) fn compare_as_names(left: &str, right: &str) -> Ordering {
+    let characters = |version: &str| version.bytes().chain(*b"_").collect::<Vec<u8>>();
+    characters(left).cmp(&characters(right))
 }
 
 /// Compares versions as numbers. Another tool's ledger may contain versions that are not numbers, which come first.
@@ -77,21 +116,21 @@ pub(super) fn first_gap(before: &str, after: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(name: &str) -> (String, String, Direction) {
+    fn read(name: &str) -> (String, String, FileRole) {
         let read = FileName::read_numbered(name).unwrap();
-        (read.version, read.name, read.direction)
+        (read.version, read.name, read.role)
     }
 
-    fn parts(version: &str, name: &str, direction: Direction) -> (String, String, Direction) {
-        (version.to_owned(), name.to_owned(), direction)
+    fn parts(version: &str, name: &str, role: FileRole) -> (String, String, FileRole) {
+        (version.to_owned(), name.to_owned(), role)
     }
 
     #[test]
     fn reads_names_with_any_number() {
-        assert_eq!(read("0001_create_users.sql"), parts("1", "create_users", Direction::Irreversible));
-        assert_eq!(read("20240131120000_x.up.sql"), parts("20240131120000", "x", Direction::Up));
-        assert_eq!(read("2_x.down.sql"), parts("2", "x", Direction::Down));
-        assert_eq!(read("0_größe v1.2.sql"), parts("0", "größe v1.2", Direction::Irreversible));
+        assert_eq!(read("0001_create_users.sql"), parts("1", "create_users", FileRole::Whole));
+        assert_eq!(read("20240131120000_x.up.sql"), parts("20240131120000", "x", FileRole::Up));
+        assert_eq!(read("2_x.down.sql"), parts("2", "x", FileRole::Down));
+        assert_eq!(read("0_größe v1.2.sql"), parts("0", "größe v1.2", FileRole::Whole));
         assert_eq!(read("9223372036854775807_x.sql").0, LARGEST.to_string());
     }
 

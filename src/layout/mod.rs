@@ -1,21 +1,49 @@
-//! Layouts of migration directories: file names, checksums and the ledger that belongs to them. A layout is one file,
-//! which implements [`LayoutRules`], and one line in [`ALL`].
+//! Layouts of migration directories: file names, sections, checksums and the ledger that belongs to them. A layout is
+//! one file, which implements [`LayoutRules`], and one line in [`ALL`].
 
+mod application;
 mod checksum;
+mod dbmate;
+mod diesel;
 mod file_name;
+mod flyway;
+mod flyway_version;
+mod golang_migrate;
+mod goose;
 pub(crate) mod plain;
+mod prisma;
+mod reading;
+mod refinery;
+mod sections;
 mod sqlx;
+mod supabase;
 mod table;
+mod tern;
 
+pub use application::{Application, Evidence, FoundEvidence};
 pub use checksum::{Checksum, ChecksumDigest};
-pub use file_name::{Direction, FileName};
-pub use table::{NewRow, RecordedMigration, Table};
+pub use file_name::{FileName, FileRole};
+pub use reading::{Fit, FoundFiles, PathReading};
+pub use sections::{SectionProblem, SectionProblemKind, Sections};
+pub use table::{MigrationKey, NewRow, RecordedMigration, Table};
 
 use crate::postgres::quote_literal;
 use std::{cmp::Ordering, fmt, ops::Deref, path::Path};
 
 /// Every layout. With `layout: auto` an earlier one is preferred where nothing decides.
-pub const ALL: [Layout; 2] = [Layout(&plain::Plain), Layout(&sqlx::Sqlx)];
+pub const ALL: [Layout; 11] = [
+    Layout(&plain::Plain),
+    Layout(&sqlx::Sqlx),
+    Layout(&golang_migrate::GolangMigrate),
+    Layout(&dbmate::Dbmate),
+    Layout(&goose::Goose),
+    Layout(&diesel::Diesel),
+    Layout(&refinery::Refinery),
+    Layout(&flyway::Flyway),
+    Layout(&prisma::Prisma),
+    Layout(&tern::Tern),
+    Layout(&supabase::Supabase),
+];
 
 /// One of [`ALL`].
 #[derive(Clone, Copy)]
@@ -30,12 +58,19 @@ impl Layout {
 }
 
 impl Layout {
-    /// Returns the checksum of a file's content, as the ledger keeps it.
+    /// Returns the checksum of a file's content, as the ledger keeps it, if the file's name is no part of it.
     #[must_use]
     pub fn checksum(self, content: &[u8]) -> Checksum {
-        let mut digest = self.start_checksum();
+        let name = FileName { version: String::new(), name: String::new(), role: FileRole::Whole };
+        let mut digest = self.start_checksum(&name);
         digest.update(content);
         digest.finish()
+    }
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self(&plain::Plain)
     }
 }
 
@@ -70,44 +105,109 @@ pub enum LayoutChoice {
     Named(Layout),
 }
 
-/// The degree to which file names fit a layout.
+/// The files of a layout, in relation to the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
-    /// Another layout may have the same names.
-    Possible,
-    /// No other layout has names like these.
-    Certain,
+pub enum Depth {
+    /// They are in the directory itself.
+    Flat,
+    /// Each migration is a directory with files of fixed names.
+    Directories,
+    /// They are in the directory and in all below it.
+    Recursive,
 }
 
-/// An application beside the files that applies them by itself, with the tool that this layout belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Application {
-    /// The layout of its tool.
-    pub layout: Layout,
-    /// The file that shows it, as the user would write its path.
-    pub file: String,
+/// The treatment of a file that begins or ends transactions itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnTransactions {
+    /// It is refused, unless it is one transaction from its first statement to its last.
+    Refused,
+    /// It is sent as it is, in one message without a transaction around it, as the layout's tool sends it.
+    OneMessage,
 }
 
-/// The rules of one layout. Those that are given here hold for files whose versions are numbers.
+/// The place of the table that remembers how far a migration without a transaction has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressPlace {
+    /// Beside the ledger, which is ours.
+    BesideLedger,
+    /// In our own schema, for as long as there is such a migration: the ledger stands among the application's tables.
+    OwnSchema,
+}
+
+/// The rules of one layout. Those that are given here hold for numbered files without sections, whose ledger has a row
+/// for each version.
 pub trait LayoutRules: Sync {
     /// Returns the name in the input `layout`.
     fn name(&self) -> &'static str;
 
-    /// Reads the name of a file.
-    ///
-    /// # Errors
-    ///
-    /// The reason why it can't be read, to follow the file's name in a sentence.
-    fn read_file_name(&self, file_name: &str) -> Result<FileName, String> {
-        FileName::read_numbered(file_name)
+    /// Returns where the files are.
+    fn depth(&self) -> Depth {
+        Depth::Flat
     }
 
-    /// Reports how well these names, all of which the layout can read, fit it.
-    fn fit_names(&self, names: &[&FileName]) -> Fit;
+    /// Reads a path relative to the directory, with `/` between its parts.
+    fn read_path(&self, path: &str) -> PathReading {
+        file_name::read_flat(path, FileName::read_numbered)
+    }
+
+    /// Reports how well the directory fits.
+    fn fit(&self, found: &FoundFiles<'_>) -> Fit {
+        if found.are_all_read() { Fit::Possible } else { Fit::No }
+    }
+
+    /// Reports whether a line of a file is a mark that only this layout has.
+    fn has_mark(&self, _line: &str) -> bool {
+        false
+    }
+
+    /// Returns the configuration files of the layout's tool, as paths from a directory of the project.
+    fn config_files(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Finds a file which shows that the layout's tool applies these migrations. `given_path` is the directory as the
+    /// user wrote it, `directory` the same as a path that can be opened.
+    fn find_evidence(&self, given_path: &Path, directory: &Path) -> Option<FoundEvidence> {
+        application::find_above(given_path, directory, |directory| {
+            let file = self.config_files().iter().find(|file| directory.join(file).is_file())?;
+            Some((*file, Evidence::Configuration))
+        })
+    }
 
     /// Returns the cause and the fix if a file with this name has no place in the layout, to follow the file's name in
     /// a sentence.
-    fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)>;
+    fn refuse_name(&self, _name: &FileName) -> Option<(String, &'static str)> {
+        None
+    }
+
+    /// Reports whether files have sections.
+    fn has_sections(&self) -> bool {
+        false
+    }
+
+    /// Finds the sections of a file.
+    ///
+    /// # Errors
+    ///
+    /// A problem with a mark or a template.
+    fn find_sections(&self, _text: &str) -> Result<Sections, SectionProblem> {
+        Ok(Sections::default())
+    }
+
+    /// Returns the file beside a migration that can opt it out of its transaction. `path` is that of the migration.
+    fn options_file(&self, _path: &Path) -> Option<std::path::PathBuf> {
+        None
+    }
+
+    /// Returns the line of that file which opts out.
+    fn opt_out_line<'t>(&self, _options: &'t str) -> Option<&'t str> {
+        None
+    }
+
+    /// Returns the treatment of files that begin or end transactions themselves.
+    fn own_transactions(&self) -> OwnTransactions {
+        OwnTransactions::Refused
+    }
 
     /// Returns a version as the ledger has it, from the form in which a file's name or `target` has it.
     fn canonical_version(&self, version: &str) -> Option<String> {
@@ -124,8 +224,20 @@ pub trait LayoutRules: Sync {
         file_name::first_gap(before, after)
     }
 
-    /// Starts the checksum of a file, as the ledger keeps it.
-    fn start_checksum(&self) -> ChecksumDigest;
+    /// Reports whether the migration of this version is applied again when its checksum has changed.
+    fn is_repeatable(&self, _version: &str) -> bool {
+        false
+    }
+
+    /// Returns the versions that are not applied because another one stands for them.
+    fn superseded_versions(&self, _versions: &[&str], _recorded: &[RecordedMigration]) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Starts the checksum of a migration. Where the ledger has none, it only identifies the migration in a plan.
+    fn start_checksum(&self, _name: &FileName) -> ChecksumDigest {
+        ChecksumDigest::sha256_without_carriage_returns()
+    }
 
     /// Returns the table if the input `ledger-table` names none.
     fn default_table(&self) -> &'static str;
@@ -133,33 +245,60 @@ pub trait LayoutRules: Sync {
     /// Returns the columns that make a table such a ledger.
     fn columns(&self) -> &'static [&'static str];
 
-    /// Returns the column by which the ledger is found under any name: no other table has one of this name.
-    fn unique_column(&self) -> &'static str;
+    /// Reports whether a table with these columns is such a ledger.
+    fn recognises(&self, columns: &[String]) -> bool {
+        self.columns().iter().all(|column| columns.iter().any(|found| found == column))
+    }
 
-    /// Returns the statement that creates the table if it does not exist.
+    /// Returns the column by which the ledger is found under any name, if no other table has one of this name.
+    fn unique_column(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns the statements that create the table if it does not exist.
     fn create_sql(&self, table: &Table) -> String;
 
     /// Returns the query for all rows, as [`RecordedMigration::from_row`] reads them: the tag
-    /// [`RowTag::RecordedMigration`](crate::postgres::RowTag), version, name, checksum in hexadecimal, success,
-    /// milliseconds.
+    /// [`RowTag::RecordedMigration`](crate::postgres::RowTag), version, name, checksum in hexadecimal or `NULL`,
+    /// success, milliseconds.
     fn read_sql(&self, table: &Table) -> String;
 
-    /// Returns the statement that records a migration and returns its milliseconds.
+    /// Completes the rows of a ledger that does not have one for each applied migration. `versions` are those of all
+    /// files.
+    fn complete_rows(&self, rows: Vec<RecordedMigration>, _versions: &[&str]) -> Vec<RecordedMigration> {
+        rows
+    }
+
+    /// Returns the statements that record a migration; the last of them returns its milliseconds.
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String;
 
-    /// Returns the condition that a version is recorded.
-    fn is_recorded_sql(&self, table: &Table, version: &str) -> String {
-        format!("EXISTS (SELECT FROM {} WHERE version = {})", table.to_sql(), quote_literal(version))
+    /// Reports whether the ledger has the statements of each file.
+    fn records_statements(&self) -> bool {
+        false
     }
 
-    /// Returns the key of the advisory lock that the layout's own tool takes in this database, if it takes one.
-    fn lock_key(&self, _database: &str) -> Option<i64> {
+    /// Returns the condition that a migration is recorded.
+    fn is_recorded_sql(&self, table: &Table, migration: &MigrationKey<'_>) -> String {
+        format!("EXISTS (SELECT FROM {} WHERE version = {})", table.to_sql(), quote_literal(migration.version))
+    }
+
+    /// Returns the fix for a row of a migration that was started and not finished.
+    fn dirty_fix(&self, _table: &Table, _row: &RecordedMigration) -> Option<String> {
         None
     }
 
-    /// Finds a file which shows that an application beside the files applies them with the layout's own tool. `written`
-    /// is the directory of the migrations as the user wrote it, `directory` the same as a path that can be opened.
-    fn find_application(&self, _given_path: &Path, _directory: &Path) -> Option<String> {
-        None
+    /// Returns the keys of the advisory locks that the layout's own tool takes in this database.
+    fn lock_keys(&self, _database: &str, _table: &Table) -> Vec<i64> {
+        Vec::new()
     }
+
+    /// Returns where the progress of a migration without a transaction is remembered.
+    fn progress_place(&self) -> ProgressPlace {
+        ProgressPlace::OwnSchema
+    }
+}
+
+/// Returns the layouts for which a line of a file is a mark.
+pub fn marked_layouts(line: &str) -> impl Iterator<Item = Layout> {
+    ALL.into_iter().filter(move |layout| layout.has_mark(line))
 }

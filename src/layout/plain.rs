@@ -1,9 +1,9 @@
 //! Plain files, `NNNN_name.sql`, with a ledger of our own.
 
 use super::{
-    Fit, LayoutRules,
-    checksum::ChecksumDigest,
-    file_name::{Direction, FileName},
+    LayoutRules, ProgressPlace,
+    file_name::{FileName, FileRole},
+    reading::{Fit, FoundFiles},
     table::{NewRow, Table},
 };
 use crate::postgres::{RowTag, quote_literal};
@@ -19,25 +19,21 @@ impl LayoutRules for Plain {
         "plain"
     }
 
-    fn fit_names(&self, _names: &[&FileName]) -> Fit {
-        Fit::Possible
-    }
-
-    /// Plain files have no way back: a `.down.sql` would be run like any other.
-    fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)> {
-        let ending = match name.direction {
-            Direction::Irreversible => return None,
-            Direction::Up => ".up.sql",
-            Direction::Down => ".down.sql",
+    /// `.up.sql` is no name of a plain file, and `.down.sql` is the way back of one.
+    fn fit(&self, found: &FoundFiles<'_>) -> Fit {
+        let has_up = found.names.iter().any(|name| name.role == FileRole::Up);
+        let has_whole = |down: &FileName| {
+            found.names.iter().any(|name| name.role == FileRole::Whole && name.version == down.version)
         };
-        Some((
-            format!("ends in `{ending}`, which plain files don't"),
-            "set `layout: sqlx` if sqlx keeps the ledger; else drop the `.up` and move the `.down.sql` files away",
-        ))
+        let mut downs = found.names.iter().filter(|name| name.role == FileRole::Down);
+        if found.are_all_read() && !has_up && downs.all(|down| has_whole(down)) { Fit::Possible } else { Fit::No }
     }
 
-    fn start_checksum(&self) -> ChecksumDigest {
-        ChecksumDigest::sha256_without_carriage_returns()
+    fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)> {
+        (name.role == FileRole::Up).then(|| {
+            let cause = "ends in `.up.sql`, which plain files don't".to_owned();
+            (cause, "set `layout: golang-migrate` or `layout: sqlx` if that tool keeps the ledger; else drop the `.up`")
+        })
     }
 
     fn default_table(&self) -> &'static str {
@@ -48,8 +44,8 @@ impl LayoutRules for Plain {
         COLUMNS
     }
 
-    fn unique_column(&self) -> &'static str {
-        "applied_by"
+    fn unique_column(&self) -> Option<&'static str> {
+        Some("applied_by")
     }
 
     fn create_sql(&self, table: &Table) -> String {
@@ -84,5 +80,9 @@ impl LayoutRules for Plain {
             row.duration_sql(1_000),
             row.run_url.map_or_else(|| "NULL".to_owned(), quote_literal),
         )
+    }
+
+    fn progress_place(&self) -> ProgressPlace {
+        ProgressPlace::BesideLedger
     }
 }

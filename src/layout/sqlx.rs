@@ -2,9 +2,10 @@
 //! database.
 
 use super::{
-    Fit, LayoutRules,
+    LayoutRules,
+    application::{Evidence, FoundEvidence, find_above},
     checksum::ChecksumDigest,
-    file_name::{Direction, FileName},
+    file_name::FileName,
     table::{NewRow, Table},
 };
 use crate::postgres::{RowTag, quote_literal};
@@ -18,16 +19,7 @@ impl LayoutRules for Sqlx {
         "sqlx"
     }
 
-    /// Only reversible migrations are sqlx's alone: simple ones are named like plain files.
-    fn fit_names(&self, names: &[&FileName]) -> Fit {
-        if names.iter().any(|name| name.direction != Direction::Irreversible) { Fit::Certain } else { Fit::Possible }
-    }
-
-    fn refuse_name(&self, _name: &FileName) -> Option<(String, &'static str)> {
-        None
-    }
-
-    fn start_checksum(&self) -> ChecksumDigest {
+    fn start_checksum(&self, _name: &FileName) -> ChecksumDigest {
         ChecksumDigest::sha384()
     }
 
@@ -39,8 +31,8 @@ impl LayoutRules for Sqlx {
         &["version", "description", "installed_on", "success", "checksum", "execution_time"]
     }
 
-    fn unique_column(&self) -> &'static str {
-        "execution_time"
+    fn unique_column(&self) -> Option<&'static str> {
+        Some("execution_time")
     }
 
     fn create_sql(&self, table: &Table) -> String {
@@ -79,20 +71,18 @@ impl LayoutRules for Sqlx {
     }
 
     /// The key of sqlx 0.9, `generate_lock_id`.
-    fn lock_key(&self, database: &str) -> Option<i64> {
-        Some(0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes())))
+    fn lock_keys(&self, database: &str, _table: &Table) -> Vec<i64> {
+        vec![0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))]
     }
 
-    /// Looks between the files and the root of the workspace for sqlx's configuration, the files of
-    /// `cargo sqlx prepare`, or a package that depends on sqlx (sqlx 0.9, README).
-    fn find_application(&self, given_path: &Path, directory: &Path) -> Option<String> {
-        // A path from the root of the machine does not show where a project begins.
-        let depth = if given_path.is_absolute() { 2 } else { given_path.components().count() + 1 };
-        let mut directories = directory.ancestors().zip(given_path.ancestors()).take(depth);
-        directories.find_map(|(directory, given_path)| {
-            let display = |name: &str| given_path.join(name).to_string_lossy().into_owned();
-            let marker = ["sqlx.toml", ".sqlx"].into_iter().find(|name| directory.join(name).exists());
-            marker.or_else(|| depends_on_sqlx(directory).then_some("Cargo.toml")).map(display)
+    /// Looks for sqlx's configuration, the files of `cargo sqlx prepare`, or a package that depends on sqlx (sqlx 0.9,
+    /// README).
+    fn find_evidence(&self, given_path: &Path, directory: &Path) -> Option<FoundEvidence> {
+        find_above(given_path, directory, |directory| match () {
+            () if directory.join("sqlx.toml").exists() => Some(("sqlx.toml", Evidence::Configuration)),
+            () if directory.join(".sqlx").exists() => Some((".sqlx", Evidence::Dependency)),
+            () if depends_on_sqlx(directory) => Some(("Cargo.toml", Evidence::Dependency)),
+            () => None,
         })
     }
 }
@@ -119,7 +109,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        Sqlx.find_application(Path::new("backend/migrations"), &workspace.path().join("backend/migrations"))
+        let directory = workspace.path().join("backend/migrations");
+        Sqlx.find_evidence(Path::new("backend/migrations"), &directory).map(|(file, _)| file)
     }
 
     #[test]
@@ -151,17 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn only_reversible_migrations_are_certainly_of_sqlx() {
-        let names = ["1_a.sql", "2_a.up.sql", "2_a.down.sql"].map(|name| Sqlx.read_file_name(name).unwrap());
-        let [plain, up, down] = &names;
-        assert_eq!(Sqlx.fit_names(&[plain]), Fit::Possible);
-        assert_eq!(Sqlx.fit_names(&[plain, up]), Fit::Certain);
-        assert_eq!(Sqlx.fit_names(&[plain, down]), Fit::Certain);
-    }
-
-    #[test]
     fn computes_the_lock_key_of_sqlx() {
         // CRC-32 of the check string, as its definition has it.
-        assert_eq!(Sqlx.lock_key("123456789"), Some(0x3d32_ad9e * 0xcbf4_3926));
+        let table = Table { schema: "public".to_owned(), name: "_sqlx_migrations".to_owned() };
+        assert_eq!(Sqlx.lock_keys("123456789", &table), [0x3d32_ad9e * 0xcbf4_3926]);
     }
 }

@@ -6,11 +6,15 @@
 use super::{
     Ledger,
     catalog::{self, CatalogTable},
+    choice_faults::{
+        ambiguous_application_fault, ambiguous_files_fault, ledger_moved_fault, list_names, wrong_shape_fault,
+    },
     known_tools::{self, ToolLedger},
+    progress::OWN_SCHEMA,
 };
 use crate::{
     fault::{Code, Fault},
-    layout::{self, Application, Layout, Table},
+    layout::{self, Application, Evidence, Layout, ProgressPlace, Table},
     postgres::{RowTag, Rows, own_query::OwnQuery, quote_literal},
 };
 
@@ -30,12 +34,19 @@ pub struct Survey {
 pub struct LedgerChoice {
     /// The ledger of the run.
     pub ledger: Ledger,
+    /// The reason for its layout, as a sentence without its full stop.
+    pub reason: String,
+    /// The fault of a choice that nothing decides, if there is no better reason to refuse the database.
+    pub ambiguity: Option<Fault>,
     /// Other ledgers, which show that the database is not empty although the run's own ledger is. Empty if the user
     /// named the ledger.
     pub other_ledgers: Vec<ToolLedger>,
     /// Tables with the name of a ledger that are ignored, with the reason.
     pub ignored: Vec<String>,
 }
+
+/// The reason for a layout, or the fault if nothing decides.
+type LayoutReason = Result<String, Fault>;
 
 /// The information about the ledger from the files and from the user.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +55,7 @@ pub struct LedgerHints<'a> {
     pub layouts: &'a [Layout],
     /// The input `ledger-table`.
     pub table: Option<&'a str>,
-    /// The application that applies the files by itself.
+    /// The file beside the migrations which shows that a tool applies them.
     pub application: Option<&'a Application>,
 }
 
@@ -57,16 +68,18 @@ pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
         tables.iter().flat_map(|table| [table_name_of(table).to_owned(), format!("{}_progress", table_name_of(table))]);
     let names: Vec<String> =
         names.chain(known_tools::table_names().map(str::to_owned)).map(|name| quote_literal(&name)).collect();
-    // The second half finds the ledgers of the layouts under any name, by a column that no other tool's table has.
+    let unique_columns = layout::ALL.iter().filter_map(|layout| layout.unique_column());
+    let unique_columns: Vec<String> = unique_columns.map(quote_literal).collect();
+    // The last part finds the ledgers of the layouts under any name, by a column that no other tool's table has.
     let condition = format!(
-        "c.relname IN ({}) OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
+        "c.relname IN ({}) OR n.nspname = '{OWN_SCHEMA}' OR c.oid IN (SELECT a.attrelid FROM pg_attribute a \
          WHERE a.attname IN ({}) AND NOT a.attisdropped)",
         names.join(", "),
-        layout::ALL.map(|layout| quote_literal(layout.unique_column())).join(", ")
+        unique_columns.join(", ")
     );
-    let schemas: Vec<String> =
-        tables.iter().filter_map(|table| table.split_once('.')).map(|(schema, _)| quote_literal(schema)).collect();
-    let schemas = if schemas.is_empty() { quote_literal("") } else { schemas.join(", ") };
+    let schemas = tables.iter().filter_map(|table| table.split_once('.')).map(|(schema, _)| schema);
+    let schemas: Vec<String> = schemas.chain([OWN_SCHEMA]).map(quote_literal).collect();
+    let schemas = schemas.join(", ");
     OwnQuery::read_only(catalog::role_sql())
         .with_appended(&catalog::tables_sql(RowTag::LedgerCandidate, &condition))
         .with_appended(&catalog::schemas_sql(&schemas))
@@ -97,9 +110,29 @@ impl Survey {
     /// # Errors
     /// The reason why no ledger can be trusted, or why several are possible.
     pub fn choose_ledger(&self, hints: &LedgerHints<'_>) -> Result<LedgerChoice, Fault> {
-        let layout = self.choose_layout(hints)?;
+        let (layout, reason) = self.choose_layout(hints)?;
+        let (reason, ambiguity) = match reason {
+            Ok(reason) => (reason, None),
+            Err(fault) => (String::new(), Some(fault)),
+        };
+        Ok(LedgerChoice { ambiguity, ..self.choose_ledger_of(layout, hints, reason)? })
+    }
+
+    /// Returns the ledger of this layout, for this reason.
+    ///
+    /// # Errors
+    /// The reason why it can't be trusted.
+    pub fn choose_ledger_of(
+        &self,
+        layout: Layout,
+        hints: &LedgerHints<'_>,
+        reason: String,
+    ) -> Result<LedgerChoice, Fault> {
         let table_name = hints.table.unwrap_or(layout.default_table());
         let ledger = match self.table_at(table_name) {
+            Some(found) if hints.table.is_none() && !self.is_ledger_of(layout, found) => {
+                return Err(wrong_shape_fault(layout, found));
+            }
             Some(found) => self.existing_ledger(layout, found)?,
             None => self.new_ledger(layout, table_name, hints.table)?,
         };
@@ -108,29 +141,69 @@ impl Survey {
         let others = known_tools::ledgers_among(&others.into_iter().cloned().collect::<Vec<_>>());
         Ok(LedgerChoice {
             ledger,
+            reason,
+            ambiguity: None,
             other_ledgers: if hints.table.is_some() { Vec::new() } else { others },
             ignored: ignored.into_iter().map(CatalogTable::describe_issue).collect(),
         })
     }
 
     /// Chooses among the layouts that the files fit: by the columns of the table that the user named, else by the
-    /// ledger that exists.
-    fn choose_layout(&self, hints: &LedgerHints<'_>) -> Result<Layout, Fault> {
+    /// ledger that exists, else by the configuration of a tool.
+    fn choose_layout(&self, hints: &LedgerHints<'_>) -> Result<(Layout, LayoutReason), Fault> {
         let [preferred, others @ ..] = hints.layouts else {
             return Err(Fault::new(Code::Bug, "the files were read without a layout"));
         };
-        let has_ledger = |layout: &&Layout| match hints.table {
-            Some(table_name) => self.table_at(table_name).is_some_and(|found| found.has_columns(layout.columns())),
-            None => self.table_at(layout.default_table()).is_some(),
-        };
-        let table_exists = || hints.table.is_some_and(|table_name| self.table_at(table_name).is_some());
-        match (hints.layouts.iter().find(has_ledger), hints.application) {
-            (Some(layout), _) => Ok(*layout),
-            (None, Some(application)) if !others.is_empty() && !table_exists() => {
-                Err(ambiguous_layout_fault(hints.layouts, application))
-            }
-            (None, _) => Ok(*preferred),
+        let standing = |layout: &&Layout| self.standing_ledger(**layout, hints.table);
+        let with_ledger = hints.layouts.iter().find_map(|layout| Some((layout, standing(&layout)?)));
+        if let Some((layout, table)) = with_ledger {
+            return Ok((*layout, Ok(format!("`{}` is its ledger", table.table))));
         }
+        if hints.table.is_none()
+            && let Some((layout, table)) = self.ledger_elsewhere(hints.layouts)
+        {
+            return Ok((layout, Ok(format!("`{}` is its ledger", table.table))));
+        }
+        if others.is_empty() {
+            return Ok((*preferred, Ok("only it has files like these".to_owned())));
+        }
+        let table_exists = hints.table.is_some_and(|table_name| self.table_at(table_name).is_some());
+        Ok(match hints.application.filter(|_| !table_exists) {
+            Some(Application { layout, file, evidence: Evidence::Configuration }) => {
+                (*layout, Ok(format!("`{file}` is its configuration")))
+            }
+            Some(application) => (*preferred, Err(ambiguous_application_fault(hints.layouts, application))),
+            None if *preferred == Layout::default() => {
+                let others = list_names(others);
+                let reason = format!("there is no ledger of {others}, and no configuration of such a tool");
+                (*preferred, Ok(reason))
+            }
+            None => (*preferred, Err(ambiguous_files_fault(hints.layouts))),
+        })
+    }
+
+    /// Returns the ledger of this layout in the place where the run would look for it.
+    fn standing_ledger(&self, layout: Layout, given_table: Option<&str>) -> Option<&CatalogTable> {
+        let found = self.table_at(given_table.unwrap_or(layout.default_table()))?;
+        match given_table {
+            Some(_) => layout.recognises(&found.columns).then_some(found),
+            None => self.is_ledger_of(layout, found).then_some(found),
+        }
+    }
+
+    /// Returns the only trusted ledger of one of these layouts that stands in another place.
+    fn ledger_elsewhere(&self, layouts: &[Layout]) -> Option<(Layout, &CatalogTable)> {
+        let mut found = layouts.iter().filter_map(|layout| Some((*layout, self.find_elsewhere(*layout, "", None)?)));
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    /// Reports whether this table is a ledger of this layout, by its columns and by the tables beside it.
+    fn is_ledger_of(&self, layout: Layout, found: &CatalogTable) -> bool {
+        layout.recognises(&found.columns)
+            && match known_tools::tool_of(found, &self.tables) {
+                Some(tool) => tool == layout.name(),
+                None => true,
+            }
     }
 
     /// Returns the table with this name; without a schema, the first on the search path.
@@ -145,16 +218,8 @@ impl Survey {
     }
 
     fn existing_ledger(&self, layout: Layout, found: &CatalogTable) -> Result<Ledger, Fault> {
-        if !found.has_columns(layout.columns()) {
-            return Err(Fault::new(
-                Code::LedgerShape,
-                format!(
-                    "the table `{}` is not a ledger of the layout `{}`: it has the columns {}",
-                    found.table,
-                    layout.name(),
-                    found.columns.join(", ")
-                ),
-            ));
+        if !layout.recognises(&found.columns) {
+            return Err(wrong_shape_fault(layout, found));
         }
         found.refuse_untrusted(&self.role)?;
         let ledger =
@@ -198,69 +263,32 @@ impl Survey {
         let mut trusted = self.tables.iter().filter(|found| found.is_trusted());
         match given_table {
             Some(table) if table.contains('.') => None,
-            Some(_) => trusted.find(|found| found.table.name == name && found.has_columns(layout.columns())),
-            None => trusted.find(|found| found.has_only_columns(layout.columns())),
+            Some(_) => trusted.find(|found| found.table.name == name && layout.recognises(&found.columns)),
+            None => {
+                let default_name = table_name_of(layout.default_table());
+                trusted.find(|found| match layout.unique_column() {
+                    Some(_) => found.has_only_columns(layout.columns()),
+                    None => found.table.name == default_name && self.is_ledger_of(layout, found),
+                })
+            }
         }
     }
 
     fn with_progress(&self, ledger: Ledger) -> Result<Ledger, Fault> {
         let table = ledger.progress_table();
+        let schema = self.schemas.iter().find(|(schema, _)| *schema == table.schema);
+        if let (ProgressPlace::OwnSchema, Some((schema, Some(owner)))) = (ledger.layout.progress_place(), schema) {
+            let cause =
+                format!("the schema `{schema}`, which is ours, belongs to `{owner}`, who could change what is in it");
+            let fix = format!(
+                "if that schema is not yours, drop it; else let a superuser run `GRANT {owner} TO …` for the role"
+            );
+            return Err(Fault::new(Code::LedgerUntrusted, cause).fix(fix));
+        }
         let Some(found) = self.tables.iter().find(|found| found.table == table) else { return Ok(ledger) };
         found.refuse_untrusted(&self.role)?;
         Ok(Ledger { progress_exists: true, ..ledger })
     }
-}
-
-fn ledger_moved_fault(existing: &Table, expected: &Table) -> Fault {
-    Fault::new(
-        Code::LedgerElsewhere,
-        format!("there is no ledger `{expected}`, and there is one at `{existing}`: a new one would count everything as not applied"),
-    )
-    .fix(format!(
-        "set `ledger-table: {existing}` to go on with that one, or `ledger-table: {expected}` if these files were never applied here"
-    ))
-}
-
-fn ambiguous_layout_fault(layouts: &[Layout], application: &Application) -> Fault {
-    let name = |layout: &Layout| format!("`{}`", layout.name());
-    let tool = application.layout.name();
-    let others: Vec<String> = layouts
-        .iter()
-        .filter(|layout| **layout != application.layout)
-        .map(|layout| format!("`layout: {}`", layout.name()))
-        .collect();
-    let cause = format!(
-        "the files fit the layouts {}, the database has a ledger of none of them, and `{}` shows that an application uses {tool}",
-        layouts.iter().map(name).collect::<Vec<_>>().join(" and "),
-        application.file,
-    );
-    Fault::new(Code::LayoutAmbiguous, cause).fix(format!(
-        "set `layout: {tool}` if the application applies these files, too, or {} if only this step does",
-        others.join(" or ")
-    ))
-}
-
-/// Returns the fault for an empty ledger in a database where another ledger has rows.
-#[must_use]
-pub fn refuse_foreign(ledger: &Ledger, tool: &str, foreign_table: &Table) -> Fault {
-    let own_table = &ledger.table;
-    let fault = Fault::new(
-        Code::LedgerForeign,
-        format!(
-            "the ledger `{own_table}` has no rows, and `{foreign_table}`, the ledger of {tool}, has some: the objects that these files create may exist already"
-        ),
-    );
-    let go_on = match tool {
-        "sqlx" => format!("set `layout: sqlx` and `ledger-table: {foreign_table}` to go on with that ledger"),
-        "bastion-migrate" => {
-            format!("set `layout: plain` and `ledger-table: {foreign_table}` to go on with that ledger")
-        }
-        _ => format!("go on with {tool} if it is what applies these files"),
-    };
-    fault.fix(format!(
-        "{go_on}; if that ledger belongs to other migrations than these, set `layout: {}` and `ledger-table: {own_table}`",
-        ledger.layout.name()
-    ))
 }
 
 #[cfg(test)]
@@ -300,7 +328,10 @@ mod tests {
     }
 
     fn code(tables: &[Vec<Option<String>>], hints: &LedgerHints<'_>) -> Code {
-        survey_query(tables).choose_ledger(hints).expect_err("a fault").code
+        match survey_query(tables).choose_ledger(hints) {
+            Ok(choice) => choice.ambiguity.expect("a fault").code,
+            Err(fault) => fault.code,
+        }
     }
 
     #[test]
@@ -330,7 +361,8 @@ mod tests {
         let reversible = LedgerHints { layouts: &[layout_named("sqlx")], ..AUTO };
         assert_eq!(ledger(&[], &reversible).layout, layout_named("sqlx"));
         assert_eq!(ledger(&[own_ledger()], &reversible).layout, layout_named("sqlx"));
-        let application = Application { layout: layout_named("sqlx"), file: "Cargo.toml".to_owned() };
+        let sqlx = layout_named("sqlx");
+        let application = Application { layout: sqlx, file: "Cargo.toml".to_owned(), evidence: Evidence::Dependency };
         let project = LedgerHints { application: Some(&application), ..AUTO };
         assert_eq!(code(&[], &project), Code::LayoutAmbiguous);
         assert_eq!(ledger(&[own_ledger()], &project).layout, layout_named("plain"));

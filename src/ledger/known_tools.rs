@@ -239,22 +239,29 @@ pub(super) fn ledgers_among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
     own_ledgers.chain(tool_ledgers_among(tables, None)).collect()
 }
 
+/// Returns the tool to which a table belongs. `tables` are all those of the database.
+pub(super) fn tool_of(found: &CatalogTable, tables: &[CatalogTable]) -> Option<&'static str> {
+    shape_of(found, tables, None).map(|shape| shape.tool)
+}
+
 fn tool_ledgers_among(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
+    let read =
+        |found: &CatalogTable| Some(ToolLedger { shape: shape_of(found, tables, tool)?, table: found.table.clone() });
+    tables.iter().filter_map(read).collect()
+}
+
+fn shape_of(found: &CatalogTable, tables: &[CatalogTable], tool: Option<&str>) -> Option<&'static LedgerShape> {
     let has_table = |schema: &str, name: &str| {
         tables.iter().any(|found| (found.table.schema.as_str(), found.table.name.as_str()) == (schema, name))
     };
-    let read = |found: &CatalogTable| {
-        let shape = LEDGER_SHAPES.iter().find(|shape| {
-            shape.table == found.table.name
-                && found.has_columns(shape.columns)
-                && match tool {
-                    Some(tool) => tool == shape.tool,
-                    None => shape.companion.is_none_or(|companion| has_table(&found.table.schema, companion)),
-                }
-        })?;
-        Some(ToolLedger { shape, table: found.table.clone() })
-    };
-    tables.iter().filter_map(read).collect()
+    LEDGER_SHAPES.iter().find(|shape| {
+        shape.table == found.table.name
+            && found.has_columns(shape.columns)
+            && match tool {
+                Some(tool) => tool == shape.tool,
+                None => shape.companion.is_none_or(|companion| has_table(&found.table.schema, companion)),
+            }
+    })
 }
 
 impl ToolLedger {

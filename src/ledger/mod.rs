@@ -1,17 +1,19 @@
 //! The ledger: the table that records applied migrations. The layout of the files determines its columns and its SQL.
 
 pub mod catalog;
+mod choice_faults;
 mod discover;
 pub mod known_tools;
 mod progress;
 pub mod schema_snapshot;
 pub mod tenants;
 
-pub use discover::{LedgerChoice, LedgerHints, Survey, refuse_foreign, survey_query};
+pub use choice_faults::{refuse_foreign, two_ledgers_fault};
+pub use discover::{LedgerChoice, LedgerHints, Survey, survey_query};
 pub use progress::{ProgressRecord, ProgressRow};
 
 use crate::{
-    layout::{Layout, NewRow, RecordedMigration, Table},
+    layout::{Layout, MigrationKey, NewRow, ProgressPlace, RecordedMigration, Table},
     postgres::{INDEX_BUILD_RUNNING, RowTag, Rows, own_query::OwnQuery, quote_identifier},
 };
 use known_tools::ToolLedger;
@@ -33,7 +35,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Returns the query for everything that the plan needs from the database, in one round trip;
-    /// [`LedgerState::from_rows`] reads the response.
+    /// [`Self::parse_state`] reads the response.
     #[must_use]
     pub fn read_query(&self, others: &[ToolLedger]) -> OwnQuery {
         OwnQuery::read_only(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
@@ -70,22 +72,51 @@ impl Ledger {
         self.layout.insert_sql(&self.table, row)
     }
 
-    /// Returns the same ledger with its table created.
+    /// Returns the same ledger as it is after the work: its table is created, and the table of half-done migrations in
+    /// our own schema is perhaps gone.
     #[must_use]
     pub fn as_created(&self) -> Self {
-        Self { exists: true, schema_exists: true, ..self.clone() }
+        let progress_exists = self.progress_exists && self.layout.progress_place() == ProgressPlace::BesideLedger;
+        Self { exists: true, schema_exists: true, progress_exists, ..self.clone() }
     }
 
-    /// Returns the SQL condition that this version is recorded.
+    /// Returns the SQL condition that this migration is recorded.
     #[must_use]
-    pub fn is_recorded_sql(&self, version: &str) -> String {
-        self.layout.is_recorded_sql(&self.table, version)
+    pub fn is_recorded_sql(&self, migration: &MigrationKey<'_>) -> String {
+        self.layout.is_recorded_sql(&self.table, migration)
     }
 
     /// Returns the table with the progress of half-done migrations without a transaction.
     #[must_use]
     pub fn progress_table(&self) -> Table {
-        self.table.sibling_table("_progress")
+        match self.layout.progress_place() {
+            ProgressPlace::BesideLedger => self.table.sibling_table("_progress"),
+            ProgressPlace::OwnSchema => progress::own_table(&self.table),
+        }
+    }
+
+    /// Returns the SQL for the progress of one migration.
+    #[must_use]
+    pub fn progress_record(&self, version: &str) -> ProgressRecord {
+        ProgressRecord {
+            table: self.progress_table(),
+            place: self.layout.progress_place(),
+            exists: self.progress_exists,
+            version: version.to_owned(),
+        }
+    }
+
+    /// Returns the keys of the locks that the layout's tool takes.
+    #[must_use]
+    pub fn tool_lock_keys(&self, database: &str) -> Vec<i64> {
+        self.layout.lock_keys(database, &self.table)
+    }
+
+    /// Reads the response to [`Self::read_query`]. `versions` are those of all files.
+    #[must_use]
+    pub fn parse_state(&self, rows: &Rows, versions: &[&str]) -> LedgerState {
+        let state = LedgerState::from_rows(rows);
+        LedgerState { recorded: self.layout.complete_rows(state.recorded, versions), ..state }
     }
 }
 
@@ -121,7 +152,7 @@ pub struct LedgerState {
 }
 
 impl LedgerState {
-    /// Reads the response to [`Ledger::read_query`].
+    /// Reads the response to [`Ledger::read_query`], with the ledger's rows as they are.
     #[must_use]
     pub fn from_rows(rows: &Rows) -> Self {
         Self {

@@ -85,7 +85,7 @@ impl Pipeline<'_> {
     pub(super) async fn send_migration(
         &self,
         migration: &Migration,
-        previous: Option<&str>,
+        previous: Option<&Migration>,
         commit: Commit,
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
@@ -178,7 +178,9 @@ impl Pipeline<'_> {
         NewRow {
             version: &migration.id.version,
             name: &migration.id.name,
-            checksum: migration.checksum.as_bytes(),
+            path: &migration.relative_path,
+            statements: if self.ledger.layout.records_statements() { migration.statements() } else { Vec::new() },
+            checksum: &migration.checksum,
             run_url: self.run_url,
             took: None,
         }

@@ -24,7 +24,7 @@ pub(super) async fn apply_in_chunks(
     apply: &Pipeline<'_>,
     migration: &Migration,
     chunks: &[SqlChunk],
-    previous: Option<&str>,
+    previous: Option<&Migration>,
 ) -> Result<(), Fault> {
     match run_transaction(apply, migration, chunks, previous).await {
         Ok(()) => Ok(()),
@@ -36,7 +36,7 @@ async fn run_transaction(
     apply: &Pipeline<'_>,
     migration: &Migration,
     chunks: &[SqlChunk],
-    previous: Option<&str>,
+    previous: Option<&Migration>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement_fault(&error).in_file(migration.whole_file());
     let limit = apply.lock_timeout_of(migration, apply.attempt.get());

@@ -1,100 +1,66 @@
 //! Reads the migrations directory. Nothing else in `migrate` touches the disk.
 
 use super::{
-    blocks::unreadable,
-    files::{LoadedFile, MigrationFiles},
-    parsed_file::ParsedFile,
+    detection::Detection,
+    files::MigrationFiles,
+    listing::{DirectoryListing, is_sql, written_path},
+    named_file::{NameReading, NamedFile},
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
-    layout::{self, Application, ChecksumDigest, Direction, FileName, Fit, Layout, LayoutChoice},
-    run::MigrationId,
+    layout::{Depth, FileRole, Layout},
+    run::{FILES_OF_DIRECTORIES, MigrationId},
     settings::{Policy, SqlSettings},
 };
 use std::{
-    cmp::Ordering,
-    fs, io,
+    collections::{BTreeMap, HashMap},
+    fs,
     path::{Path, PathBuf},
 };
 
-/// Reads every migration of the directory. Ignores hidden files, endings other than `.sql`, and subdirectories, but
-/// warns about a subdirectory with SQL files.
+/// Reads every migration of the directory. Ignores hidden files, and files that are no migrations of the layout, but
+/// warns about SQL files among them.
 ///
 /// # Errors
 ///
 /// Every fault of the directory, the names and the files.
 pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Fault>> {
-    let listing = list_directory(settings).map_err(|fault| vec![fault])?;
-    if let Some(layout_fault) = refuse_directory_layout(settings, &listing) {
-        return Err(vec![layout_fault]);
+    let Detection { reading, candidates, application, listing } =
+        Detection::of(settings).map_err(|fault| vec![fault])?;
+    let NameReading { layout, mut entries, left_out, unreadable: _, mut faults } = reading;
+    if let Some(fault) = wrong_directory(settings, &listing).filter(|_| entries.is_empty()) {
+        return Err(vec![fault]);
     }
-    let NameReading { layouts, first, mut entries, mut faults } = read_names(settings, &listing.files);
-    entries.retain(|entry| entry.name.direction != Direction::Down);
+    entries.sort_by(|a, b| layout.compare_versions(&a.name.version, &b.name.version).then_with(|| a.file.cmp(&b.file)));
+    let (downs, entries): (Vec<NamedFile>, Vec<NamedFile>) =
+        entries.into_iter().partition(|entry| entry.name.role == FileRole::Down);
     if entries.is_empty() && faults.is_empty() {
         return Err(vec![no_migrations_fault(settings, &listing.directories)]);
     }
-    entries.sort_by(|a, b| first.compare_versions(&a.name.version, &b.name.version).then_with(|| a.file.cmp(&b.file)));
     let ids: Vec<MigrationId> = (1..).zip(&entries).map(|(index, entry)| entry.migration_id(index)).collect();
     faults.extend(duplicate_versions(&ids));
+    faults.extend(duplicate_downs(&downs));
     if settings.gaps == Policy::Refuse {
-        faults.extend(version_gaps(first, &ids));
+        faults.extend(version_gaps(layout, &ids));
     }
-    let warnings =
-        unread_subdirectories(settings, &listing.directories).into_iter().chain(text_order_warning(&entries)).collect();
-    let mut found = Vec::new();
+    let warnings = left_out_warnings(settings, layout, &left_out)
+        .into_iter()
+        .chain(text_order_warning(layout, &entries))
+        .collect();
+    let downs: HashMap<&str, &NamedFile> = downs.iter().map(|down| (down.name.version.as_str(), down)).collect();
+    let (mut files, mut programs) = (Vec::new(), Vec::new());
     for (entry, id) in entries.iter().zip(ids) {
-        found.extend(entry.load_file(id, &layouts).map_err(|file_faults| faults.extend(file_faults)));
-    }
-    let application = layouts.iter().find_map(|layout| {
-        let file = layout.find_application(Path::new(&settings.migrations), &settings.directory)?;
-        Some(Application { layout: *layout, file })
-    });
-    if faults.is_empty() { Ok(MigrationFiles { layouts, application, files: found, warnings }) } else { Err(faults) }
-}
-
-/// The file names, parsed by the layouts that they fit.
-struct NameReading {
-    layouts: Vec<Layout>,
-    /// The preferred one of them, which parsed the names.
-    first: Layout,
-    entries: Vec<NamedFile>,
-    faults: Vec<Fault>,
-}
-
-/// Parses the names by the layout that is set. With `auto` every layout is tried, and those that fit best are kept.
-fn read_names(settings: &SqlSettings, files: &[PathBuf]) -> NameReading {
-    let [preferred, others @ ..] = layout::ALL;
-    let (first, others) = match settings.layout {
-        LayoutChoice::Named(layout) => (layout, &[][..]),
-        LayoutChoice::Auto => (preferred, &others[..]),
-    };
-    let mut best = NameReading::of(first, settings, files);
-    for layout in others {
-        let reading = NameReading::of(*layout, settings, files);
-        match reading.rank().cmp(&best.rank()) {
-            Ordering::Greater => best = reading,
-            Ordering::Equal => best.layouts.push(*layout),
-            Ordering::Less => {}
+        if entry.applies_sql() {
+            let down = downs.get(id.version.as_str()).copied();
+            files.extend(entry.load_file(id, layout, down).map_err(|file_faults| faults.extend(file_faults)));
+        } else {
+            programs.push(id);
         }
     }
-    best
-}
-
-impl NameReading {
-    fn of(layout: Layout, settings: &SqlSettings, files: &[PathBuf]) -> Self {
-        let (mut entries, mut faults) = (Vec::new(), Vec::new());
-        for path in files {
-            entries.extend(NamedFile::from_path(layout, settings, path).map_err(|fault| faults.push(fault)));
-        }
-        faults.extend(entries.iter().filter_map(|entry: &NamedFile| entry.refusal_fault(layout)));
-        Self { layouts: vec![layout], first: layout, entries, faults }
-    }
-
-    /// Returns the rank of the layout: names that only this layout has count most, then whether it can parse all of
-    /// them.
-    fn rank(&self) -> (bool, bool) {
-        let names: Vec<&FileName> = self.entries.iter().map(|entry| &entry.name).collect();
-        (self.first.fit_names(&names) == Fit::Certain, self.faults.is_empty())
+    if faults.is_empty() {
+        Ok(MigrationFiles { layout, candidates, application, files, programs, warnings })
+    } else {
+        Err(faults)
     }
 }
 
@@ -103,6 +69,15 @@ fn duplicate_versions(ids: &[MigrationId]) -> impl Iterator<Item = Fault> {
     let pairs = ids.iter().zip(ids.iter().skip(1));
     pairs.filter(|(first, second)| first.version == second.version).map(|(first, second)| {
         let cause = format!("`{}` and `{}` both have version {}", first.file, second.file, first.version);
+        Fault::new(Code::VersionDuplicate, cause).in_file(FilePosition::of_file(&second.file))
+    })
+}
+
+/// Returns a fault for each pair of files that undo one version. They are in the order of their versions.
+fn duplicate_downs(downs: &[NamedFile]) -> impl Iterator<Item = Fault> {
+    let pairs = downs.iter().zip(downs.iter().skip(1));
+    pairs.filter(|(first, second)| first.name.version == second.name.version).map(|(first, second)| {
+        let cause = format!("`{}` and `{}` both undo version {}", first.file, second.file, first.name.version);
         Fault::new(Code::VersionDuplicate, cause).in_file(FilePosition::of_file(&second.file))
     })
 }
@@ -117,63 +92,71 @@ fn version_gaps(layout: Layout, ids: &[MigrationId]) -> impl Iterator<Item = Fau
     })
 }
 
-/// Layouts in which each migration is a directory: the file in it, the owner of the layout, and the fix.
-const DIRECTORY_LAYOUTS: [(&str, &str, &str); 2] = [
-    (
-        "migration.sql",
-        "Prisma's",
-        "have Prisma apply them: set `tool: prisma` and `executor: image` with `image`, or `executor: server`",
-    ),
-    (
-        "up.sql",
-        "Diesel's",
-        "have Diesel apply them: set `tool: custom`, `run: diesel migration run` and `executor: image` with `image`, or \
-         `executor: server`",
-    ),
-];
-
-/// Returns the fault for a layout in which each migration is a directory. `migrations` may name the directory of all
-/// migrations, its parent, or a single migration. Reading the files one by one would start a second ledger besides the
-/// tool's own.
-fn refuse_directory_layout(settings: &SqlSettings, listing: &DirectoryListing) -> Option<Fault> {
-    let has_file = |directory: &Path, file: &str| directory.join(file).is_file();
-    let subdirectories = |directory: &PathBuf| directories_of(directory).unwrap_or_default();
-    DIRECTORY_LAYOUTS.into_iter().find_map(|(file, tool, fix)| {
-        let find_in = |directories: &[PathBuf]| directories.iter().find(|directory| has_file(directory, file)).cloned();
-        let in_directory = || has_file(&settings.directory, file).then(|| settings.directory.join(file));
-        let in_subdirectory = || listing.directories.iter().find_map(|directory| find_in(&subdirectories(directory)));
-        let example = if listing.files.is_empty() {
-            find_in(&listing.directories).or_else(in_subdirectory).map(|directory| directory.join(file))
-        } else {
-            in_directory()
-        }?;
-        let relative_path = example.strip_prefix(&settings.directory).unwrap_or(&example).to_string_lossy().into_owned();
-        let cause = format!(
-            "the layout of `{}` is {tool}: each migration is a directory with a file `{file}`, and this layout is not supported",
-            settings.migrations
-        );
-        Some(Fault::new(Code::FilesEmpty, cause).detail(format!("as in `{}`", written_path(settings, &relative_path))).fix(fix))
+/// Returns the fault if `migrations` names the parent of such a layout's directory, or a single migration.
+fn wrong_directory(settings: &SqlSettings, listing: &DirectoryListing) -> Option<Fault> {
+    let fault = |example: &Path, fix: String| {
+        let relative_path = example.strip_prefix(&settings.directory).unwrap_or(example).to_string_lossy();
+        let cause = format!("the directory `{}` has no migration in it", settings.migrations);
+        let detail = format!("each migration is a directory, as in `{}`", written_path(settings, &relative_path));
+        Some(Fault::new(Code::FilesEmpty, cause).detail(detail).fix(fix))
+    };
+    FILES_OF_DIRECTORIES.into_iter().find_map(|file| {
+        if let Some(listed) = listing.files.iter().find(|listed| listed.relative_path.as_deref() == Some(file)) {
+            let written = Path::new(settings.migrations.trim_end_matches('/'));
+            let parent = written.parent().map_or_else(String::new, |parent| parent.to_string_lossy().into_owned());
+            return fault(
+                &listed.path,
+                format!("set `migrations: {}`", if parent.is_empty() { ".." } else { &parent }),
+            );
+        }
+        listing.directories.iter().find_map(|directory| {
+            let example = directories_of(directory).into_iter().find(|below| below.join(file).is_file())?.join(file);
+            let path = written_path(settings, &directory.file_name()?.to_string_lossy());
+            fault(&example, format!("set `migrations: {path}`"))
+        })
     })
 }
 
-/// Returns a warning for each subdirectory with SQL files.
-fn unread_subdirectories(settings: &SqlSettings, directories: &[PathBuf]) -> Vec<Fault> {
-    let fault = |directory: &PathBuf| {
-        let files = fs::read_dir(directory).ok()?.flatten().filter(|entry| is_sql(&entry.path())).count();
-        let path = written_path(settings, &directory.file_name()?.to_string_lossy());
-        let cause = match files {
-            0 => return None,
-            1 => format!("`{path}` has a SQL file in it that is not read"),
-            count => format!("`{path}` has {count} SQL files in it that are not read"),
-        };
-        Some(Fault::new(Code::FilesLeftOut, cause))
-    };
-    directories.iter().filter_map(fault).collect()
+fn directories_of(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut directories: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    directories.sort();
+    directories
 }
 
-/// Returns a warning for dates of different lengths, which a tool that sorts names as text would order differently.
-/// `entries` are in the order of their numbers.
-fn text_order_warning(entries: &[NamedFile]) -> Option<Fault> {
+/// Returns a warning for each subdirectory with SQL files that are not read, and for each such file beside the
+/// migrations.
+fn left_out_warnings(settings: &SqlSettings, layout: Layout, left_out: &[String]) -> Vec<Fault> {
+    let mut by_directory: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for path in left_out {
+        by_directory.entry(path.rsplit_once('/').map_or("", |(directory, _)| directory)).or_default().push(path);
+    }
+    let fault = |(directory, files): (&str, Vec<&str>)| {
+        let path = written_path(settings, directory);
+        let cause = match (directory, files.as_slice()) {
+            ("", [file]) => {
+                format!("`{}` is not read: {} does not read it", written_path(settings, file), layout.name())
+            }
+            ("", [file, ..]) => format!(
+                "`{}` and {} more SQL files are not read: {} does not read them",
+                written_path(settings, file),
+                files.len() - 1,
+                layout.name()
+            ),
+            (_, [_]) => format!("`{path}` has a SQL file in it that is not read"),
+            _ => format!("`{path}` has {} SQL files in it that are not read", files.len()),
+        };
+        Fault::new(Code::FilesLeftOut, cause)
+    };
+    by_directory.into_iter().map(fault).collect()
+}
+
+/// Returns a warning for dates of different lengths, if a tool that sorts names as text would order them differently.
+/// `entries` are in the order of their versions.
+fn text_order_warning(layout: Layout, entries: &[NamedFile]) -> Option<Fault> {
+    if layout.depth() != Depth::Flat {
+        return None;
+    }
     let dated: Vec<(&str, &str)> =
         entries.iter().filter_map(|entry| Some((entry.date_digits()?, entry.file_name()))).collect();
     let mut by_text = dated.clone();
@@ -197,55 +180,6 @@ fn text_order_warning(entries: &[NamedFile]) -> Option<Fault> {
 /// Number of names of an order that are shown.
 const SHOWN_NAMES: usize = 6;
 
-/// The content of the directory, sorted.
-#[derive(Debug, Default)]
-struct DirectoryListing {
-    files: Vec<PathBuf>,
-    directories: Vec<PathBuf>,
-}
-
-fn list_directory(settings: &SqlSettings) -> Result<DirectoryListing, Fault> {
-    let given_path = &settings.migrations;
-    let fault = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            Fault::new(Code::FilesMissing, format!("the directory `{given_path}` named by `migrations` does not exist"))
-        }
-        io::ErrorKind::NotADirectory => {
-            Fault::new(Code::FilesMissing, format!("`{given_path}` named by `migrations` is not a directory"))
-        }
-        _ => {
-            Fault::new(Code::FileUnreadable, format!("the directory `{given_path}` can't be read")).with_causes(&error)
-        }
-    };
-    let mut listing = DirectoryListing::default();
-    for entry in fs::read_dir(&settings.directory).map_err(fault)? {
-        let path = entry.map_err(fault)?.path();
-        match (is_hidden(&path), path.is_dir()) {
-            (false, true) => listing.directories.push(path),
-            (false, false) if is_sql(&path) => listing.files.push(path),
-            _ => {}
-        }
-    }
-    listing.files.sort();
-    listing.directories.sort();
-    Ok(listing)
-}
-
-fn directories_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut directories: Vec<PathBuf> = fs::read_dir(directory)?.flatten().map(|entry| entry.path()).collect();
-    directories.retain(|path| path.is_dir() && !is_hidden(path));
-    directories.sort();
-    Ok(directories)
-}
-
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
-fn is_sql(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("sql"))
-}
-
 /// Returns the fault for a directory without migrations; usually they are in a subdirectory.
 fn no_migrations_fault(settings: &SqlSettings, directories: &[PathBuf]) -> Fault {
     let fault = Fault::new(Code::FilesEmpty, format!("the directory `{}` has no migration in it", settings.migrations));
@@ -263,90 +197,10 @@ fn no_migrations_fault(settings: &SqlSettings, directories: &[PathBuf]) -> Fault
     }
 }
 
-/// Returns the path of a file in the directory, as the user would write it.
-fn written_path(settings: &SqlSettings, name: &str) -> String {
-    match settings.migrations.trim_end_matches('/') {
-        "." => name.to_owned(),
-        directory => format!("{directory}/{name}"),
-    }
-}
-
-/// A file of the directory and its parsed name.
-#[derive(Debug)]
-struct NamedFile {
-    path: PathBuf,
-    /// The path as the user would write it.
-    file: String,
-    name: FileName,
-}
-
-impl NamedFile {
-    fn from_path(layout: Layout, settings: &SqlSettings, path: &Path) -> Result<Self, Fault> {
-        let file_name = path.file_name().unwrap_or_default();
-        let file = written_path(settings, &file_name.to_string_lossy());
-        let name = file_name.to_str().ok_or_else(|| "is not UTF-8".to_owned());
-        match name.and_then(|name| layout.read_file_name(name)) {
-            Ok(name) => Ok(Self { path: path.to_owned(), file, name }),
-            Err(reason) => {
-                let fault = Fault::new(Code::FileName, format!("the name of `{file}` {reason}"));
-                Err(fault.in_file(FilePosition::of_file(&file)))
-            }
-        }
-    }
-
-    fn file_name(&self) -> &str {
-        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
-    }
-
-    /// Returns the number as written, if it is a date: 8 digits for a day, 14 with the time of day.
-    fn date_digits(&self) -> Option<&str> {
-        let number = self.file_name().split('_').next()?;
-        let is_date = (8..=17).contains(&number.len()) && (number.starts_with("19") || number.starts_with("20"));
-        Some(number).filter(|_| is_date)
-    }
-
-    fn migration_id(&self, index: usize) -> MigrationId {
-        MigrationId {
-            index,
-            version: self.name.version.clone(),
-            name: self.name.name.clone(),
-            file: self.file.clone(),
-            ..MigrationId::default()
-        }
-    }
-
-    fn refusal_fault(&self, layout: Layout) -> Option<Fault> {
-        let (cause, fix) = layout.refuse_name(&self.name)?;
-        let fault = Fault::new(Code::FileName, format!("`{}` {cause}", self.file));
-        Some(fault.fix(fix).in_file(FilePosition::of_file(&self.file)))
-    }
-
-    fn load_file(&self, id: MigrationId, layouts: &[Layout]) -> Result<LoadedFile, Vec<Fault>> {
-        let mut digests: Vec<(Layout, ChecksumDigest)> =
-            layouts.iter().map(|layout| (*layout, layout.start_checksum())).collect();
-        let see_bytes = |bytes: &[u8]| digests.iter_mut().for_each(|(_, digest)| digest.update(bytes));
-        let content = self.parse(see_bytes)?;
-        let checksums = digests.into_iter().map(|(layout, digest)| (layout, digest.finish())).collect();
-        Ok(LoadedFile { id, content, checksums })
-    }
-
-    fn parse(&self, mut see_bytes: impl FnMut(&[u8])) -> Result<ParsedFile, Vec<Fault>> {
-        let fault = |error: io::Error| vec![unreadable(&self.file, &error)];
-        if fs::metadata(&self.path).map_err(fault)?.len() > LONG_FILE_BYTES {
-            return ParsedFile::from_long_file(&self.path, &self.file, see_bytes);
-        }
-        let bytes = fs::read(&self.path).map_err(fault)?;
-        see_bytes(&bytes);
-        ParsedFile::from_bytes(&self.file, bytes)
-    }
-}
-
-/// The length in bytes above which a file is not held in memory.
-const LONG_FILE_BYTES: u64 = 1 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{layout::LayoutChoice, migrate::Migration};
     use tempfile::TempDir;
 
     fn directory(files: &[(&str, &str)]) -> (TempDir, SqlSettings) {
@@ -364,6 +218,7 @@ mod tests {
             target: None,
             out_of_order: Policy::Refuse,
             gaps: Policy::Allow,
+            missing: Policy::Refuse,
         };
         (directory, settings)
     }
@@ -386,35 +241,42 @@ mod tests {
             ("old/1_x.sql", "?"),
         ]);
         let files = read_directory(&settings).unwrap();
-        assert_eq!(files.layouts(), layout::ALL);
-        let migrations = files.into_migrations(layout_named("plain")).unwrap();
+        assert_eq!(files.candidates().first(), Some(&layout_named("plain")));
+        assert!(files.candidates().contains(&layout_named("sqlx")), "{:?}", files.candidates());
+        let migrations = files.into_migrations().0;
         let ids: Vec<_> =
             migrations.iter().map(|m| (m.id.version.as_str(), m.id.name.as_str(), m.id.file.as_str())).collect();
         assert_eq!(ids, [("2", "a_c", "db/migrations/0002_a_c.sql"), ("10", "b", "db/migrations/10_b.sql")]);
         assert_eq!(migrations[0].checksum, layout_named("plain").checksum(b"SELECT 1;"));
-        assert_eq!(migrations[0].sqlx_description(), "a c");
+    }
+
+    fn migrations(settings: &SqlSettings) -> Vec<Migration> {
+        read_directory(settings).unwrap().into_migrations().0
     }
 
     #[test]
-    fn ignores_down_files_of_sqlx() {
-        let (_kept, settings) =
+    fn down_files_are_the_ways_back() {
+        let (_kept, mut settings) =
             directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "'"), ("2_b.sql", "SELECT 2;")]);
-        let files = read_directory(&settings).unwrap();
-        assert_eq!(files.layouts(), [layout_named("sqlx")]);
-        let migrations = files.into_migrations(layout_named("sqlx")).unwrap();
-        let names: Vec<_> = migrations.iter().map(|m| m.id.name.as_str()).collect();
-        assert_eq!(names, ["a", "b"]);
+        assert_eq!(read_directory(&settings).unwrap().candidates(), [layout_named("sqlx")]);
+        settings.layout = LayoutChoice::Named(layout_named("sqlx"));
+        let migrations = migrations(&settings);
+        let names: Vec<_> = migrations
+            .iter()
+            .map(|m| (m.id.name.as_str(), m.way_back.as_ref().map(|way_back| way_back.file.as_str())))
+            .collect();
+        assert_eq!(names, [("a", Some("db/migrations/1_a.down.sql")), ("b", None)]);
         assert_eq!(migrations[0].checksum, layout_named("sqlx").checksum(b"SELECT 1;"));
+        let plain = directory(&[("1_a.sql", "SELECT 1;"), ("1_a.down.sql", "'")]);
+        assert_eq!(read_directory(&plain.1).unwrap().candidates().first(), Some(&layout_named("plain")));
     }
 
     #[test]
-    fn never_runs_a_down_file_as_a_plain_file() {
+    fn never_runs_a_file_with_a_direction_as_a_plain_file() {
         let (_kept, mut settings) = directory(&[("1_a.up.sql", "SELECT 1;"), ("1_a.down.sql", "DROP TABLE t;")]);
         settings.layout = LayoutChoice::Named(layout_named("plain"));
-        let expected = [
-            (Code::FileName, "`db/migrations/1_a.down.sql` ends in `.down.sql`, which plain files don't".to_owned()),
-            (Code::FileName, "`db/migrations/1_a.up.sql` ends in `.up.sql`, which plain files don't".to_owned()),
-        ];
+        let expected =
+            [(Code::FileName, "`db/migrations/1_a.up.sql` ends in `.up.sql`, which plain files don't".to_owned())];
         assert_eq!(causes(&settings), expected);
     }
 
@@ -451,10 +313,7 @@ mod tests {
         let elsewhere = TempDir::new().unwrap();
         fs::write(elsewhere.path().join("x"), "SELECT 1;").unwrap();
         std::os::unix::fs::symlink(elsewhere.path().join("x"), temp_dir.path().join("1_a.sql")).unwrap();
-        assert_eq!(
-            read_directory(&settings).unwrap().into_migrations(layout_named("plain")).unwrap()[0].text(),
-            "SELECT 1;"
-        );
+        assert_eq!(migrations(&settings)[0].text(), "SELECT 1;");
     }
 
     #[test]
@@ -466,24 +325,6 @@ mod tests {
         let (code, cause) = causes(&settings).remove(0);
         assert_eq!(code, Code::FilesMissing);
         assert!(cause.contains("not a directory"), "{cause}");
-    }
-
-    #[test]
-    fn names_the_layout_in_which_each_migration_is_a_directory() {
-        for (files, owner, tool) in [
-            (["0001_a/up.sql", "0001_a/down.sql"], "Diesel's", "`run: diesel migration run`"),
-            (["20230518191501_init/migration.sql", "migration_lock.toml"], "Prisma's", "`tool: prisma`"),
-            (["migrations/20230518191501_init/migration.sql", "schema.prisma"], "Prisma's", "`tool: prisma`"),
-            (["migration.sql", "notes.md"], "Prisma's", "`tool: prisma`"),
-            (["up.sql", "down.sql"], "Diesel's", "`run: diesel migration run`"),
-        ] {
-            let (_kept, settings) = directory(&files.map(|file| (file, "select 1;")));
-            let faults = read_directory(&settings).unwrap_err();
-            let [fault] = faults.as_slice() else { panic!("{faults:?}") };
-            assert_eq!(fault.code, Code::FilesEmpty);
-            assert!(fault.cause.contains(owner) && fault.fix.contains(tool), "{fault:?}");
-            assert!(!fault.fix.contains("migrations:"), "{}", fault.fix);
-        }
     }
 
     fn numbered(versions: &[&str]) -> Vec<MigrationId> {

@@ -2,18 +2,22 @@
 
 use super::{migration::Migration, parsed_file::ParsedFile};
 use crate::{
-    fault::{Code, Fault},
-    layout::{Application, Checksum, Layout},
+    fault::Fault,
+    layout::{Application, Checksum, Evidence, Layout},
     run::MigrationId,
+    sql::Span,
 };
+use std::path::PathBuf;
 
 /// The migrations of a directory.
 #[derive(Debug, Default)]
 pub struct MigrationFiles {
-    pub(super) layouts: Vec<Layout>,
+    pub(super) layout: Layout,
+    pub(super) candidates: Vec<Layout>,
     pub(super) application: Option<Application>,
     /// In the order of their versions.
     pub(super) files: Vec<LoadedFile>,
+    pub(super) programs: Vec<MigrationId>,
     pub(super) warnings: Vec<Fault>,
 }
 
@@ -22,18 +26,47 @@ pub struct MigrationFiles {
 pub(super) struct LoadedFile {
     pub(super) id: MigrationId,
     pub(super) content: ParsedFile,
-    /// One for each layout that the files fit.
-    pub(super) checksums: Vec<(Layout, Checksum)>,
+    pub(super) checksum: Checksum,
+    pub(super) way_back: Option<WayBack>,
+    pub(super) relative_path: String,
+}
+
+/// The place of the SQL that undoes a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayBack {
+    /// The file, as the user would write its path.
+    pub file: String,
+    /// The path that can be opened.
+    pub path: PathBuf,
+    /// The sections of the file, in bytes; empty for a file of its own.
+    pub sections: Vec<Span>,
 }
 
 impl MigrationFiles {
-    /// Returns the layouts that the files fit. Where there are several, the ledger in the database decides.
+    /// Returns the layout by which the files were read.
     #[must_use]
-    pub fn layouts(&self) -> &[Layout] {
-        &self.layouts
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
-    /// Returns the application that applies these files by itself, if there is one beside them.
+    /// Returns the layouts that the files fit, the preferred one first. Where there are several, the ledger in the
+    /// database decides.
+    #[must_use]
+    pub fn candidates(&self) -> &[Layout] {
+        &self.candidates
+    }
+
+    /// Returns the layout whose ledger is probably the one, before the database has been asked.
+    #[must_use]
+    pub fn likely_layout(&self) -> Option<Layout> {
+        match (self.candidates.as_slice(), &self.application) {
+            ([layout], _) => Some(*layout),
+            (_, Some(application)) if application.evidence == Evidence::Configuration => Some(application.layout),
+            _ => None,
+        }
+    }
+
+    /// Returns the file beside the migrations which shows that a tool applies them.
     #[must_use]
     pub fn application(&self) -> Option<&Application> {
         self.application.as_ref()
@@ -45,24 +78,18 @@ impl MigrationFiles {
         &self.warnings
     }
 
-    /// Returns the migrations in the order of their versions, with the checksums of this layout.
-    ///
-    /// # Errors
-    ///
-    /// `bug` for a layout that is none of [`Self::layouts`].
-    pub fn into_migrations(self, layout: Layout) -> Result<Vec<Migration>, Fault> {
-        self.files.into_iter().map(|found| found.into_migration(layout)).collect()
+    /// Returns the migrations in the order of their versions, and those that are programs which only the layout's tool
+    /// can run.
+    #[must_use]
+    pub fn into_migrations(self) -> (Vec<Migration>, Vec<MigrationId>) {
+        (self.files.into_iter().map(LoadedFile::into_migration).collect(), self.programs)
     }
 }
 
 impl LoadedFile {
-    fn into_migration(self, layout: Layout) -> Result<Migration, Fault> {
-        let Self { id, content, checksums } = self;
-        let (_, checksum) =
-            checksums.into_iter().find(|(checksum_layout, _)| *checksum_layout == layout).ok_or_else(|| {
-                Fault::new(Code::Bug, format!("`{}` was not read as a file of the layout `{}`", id.file, layout.name()))
-            })?;
-        Ok(Migration {
+    fn into_migration(self) -> Migration {
+        let Self { id, content, checksum, way_back, relative_path } = self;
+        Migration {
             id,
             body: content.body,
             execution: content.execution,
@@ -70,6 +97,8 @@ impl LoadedFile {
             note: content.note,
             leaves_traces: content.leaves_traces,
             checksum,
-        })
+            way_back,
+            relative_path,
+        }
     }
 }

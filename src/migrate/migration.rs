@@ -1,11 +1,11 @@
 //! A migration: its name, its body, and the way it is sent.
 
-use super::body::Body;
+use super::{body::Body, files::WayBack};
 use crate::{
     fault::FilePosition,
-    layout::Checksum,
+    layout::{Checksum, MigrationKey},
     run::{MigrationId, blocking::run_blocking},
-    sql::{Execution, Span, SqlSource, TransactionModes},
+    sql::{Execution, Span, SqlSource, TransactionModes, split::statement_spans},
 };
 use std::sync::Arc;
 
@@ -26,13 +26,31 @@ pub struct Migration {
     pub note: Option<String>,
     /// Set if it changes its session in a way that can't be undone.
     pub leaves_traces: bool,
+    /// The SQL that undoes it, if there is any.
+    pub way_back: Option<WayBack>,
+    /// The path of its file in the directory, with `/` between its parts.
+    pub relative_path: String,
 }
 
 impl Migration {
-    /// Returns the name in the form of sqlx's ledger.
+    /// Returns the values by which its row in the ledger is found.
     #[must_use]
-    pub fn sqlx_description(&self) -> String {
-        self.id.name.replace('_', " ")
+    pub fn key(&self) -> MigrationKey<'_> {
+        MigrationKey { version: &self.id.version, path: &self.relative_path, checksum: &self.checksum }
+    }
+
+    /// Returns its statements without their semicolons, each with the comments above it (supabase/cli,
+    /// `parser.SplitAndTrim`). The text has to be in memory.
+    pub(super) fn statements(&self) -> Vec<&str> {
+        let text = self.text();
+        let ends = statement_spans(self.source(), Span::whole(text)).map(|span| span.end);
+        let mut start = 0;
+        let pieces = ends.chain([text.len()]).map(|end| {
+            let piece = text.get(start..end).unwrap_or_default();
+            start = end;
+            piece.trim().trim_end_matches(';').trim()
+        });
+        pieces.filter(|piece| !piece.is_empty()).collect()
     }
 
     /// Returns the text if it is in memory: only the text of a file in one transaction may be on disk.

@@ -1,4 +1,4 @@
-//! Reads SQL files and applies them. Only [`read_directory`] and [`Body`] touch the disk; only `pipeline`, `copy`, `resumable`,
+//! Reads SQL files and applies them. Only [`read_directory`], what it is made of, and [`Body`] touch the disk; only `pipeline`, `copy`, `resumable`,
 //! `concurrent_index` and `script` use the database.
 
 mod applier;
@@ -9,11 +9,14 @@ mod commit_progress;
 mod concurrent_index;
 mod copy;
 mod decode;
+mod detection;
 mod directory;
 mod error_location;
 mod files;
+mod listing;
 mod long_file;
 mod migration;
+mod named_file;
 mod parsed_file;
 mod pipeline;
 mod response;
@@ -27,7 +30,7 @@ pub use applier::{LockTimeouts, Pipeline};
 pub use body::Body;
 pub use commit_progress::CommitProgress;
 pub use directory::read_directory;
-pub use files::MigrationFiles;
+pub use files::{MigrationFiles, WayBack};
 pub use long_file::LongFile;
 pub use migration::Migration;
 pub use pipeline::{SessionOutcome, StoppedAt};

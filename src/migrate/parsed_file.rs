@@ -8,10 +8,11 @@ use super::{
     long_file::LongFile,
 };
 use crate::{
-    fault::Fault,
+    fault::{Code, Fault},
+    layout::{Layout, OwnTransactions, SectionProblem, SectionProblemKind, Sections},
     sql::{
-        Detail, Execution, FileDecision, FileParser, FilePart, MoreText, Span, SqlSource, TextStart, Tokens,
-        TransactionModes, mark_session_setup,
+        Decision, Detail, Execution, FileDecision, FileParser, FilePart, FileRules, MoreText, Span, SqlSource,
+        TextStart, Tokens, TransactionModes, mark_session_setup,
     },
 };
 use std::{path::Path, sync::Arc};
@@ -24,25 +25,37 @@ pub(super) struct ParsedFile {
     pub(super) modes: TransactionModes,
     pub(super) note: Option<String>,
     pub(super) leaves_traces: bool,
+    /// The sections that undo the migration.
+    pub(super) downs: Vec<Span>,
 }
 
 impl ParsedFile {
-    /// Parses a file's bytes.
+    /// Parses a file's bytes. `opt_out` is the reason why something beside the file opts it out of its transaction.
     ///
     /// # Errors
     ///
     /// Every fault of its text.
-    pub(super) fn from_bytes(file: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Vec<Fault>> {
+    pub(super) fn from_bytes(
+        file: &str,
+        bytes: impl Into<Vec<u8>>,
+        layout: Layout,
+        opt_out: Option<String>,
+    ) -> Result<Self, Vec<Fault>> {
         let mut text = BytesOfFile::whole(file).decode(bytes.into()).map_err(|fault| vec![fault])?;
         if text.starts_with(BYTE_ORDER_MARK) {
             text.remove(0);
         }
-        Self::from_text(file, text)
+        let source = SqlSource::of_file(file, &text);
+        let sections = layout.find_sections(&text).map_err(|problem| vec![section_fault(source, problem)])?;
+        let opt_out = opt_out.or_else(|| opt_out_reason(source, &sections));
+        let downs = sections.downs.iter().map(|down| Span { start: down.start, end: down.end }).collect();
+        let parsed = Self::from_text(file, sections.keep_up(text), rules_of(layout, opt_out))?;
+        Ok(Self { downs, ..parsed })
     }
 
-    fn from_text(file: &str, text: String) -> Result<Self, Vec<Fault>> {
+    fn from_text(file: &str, text: String, rules: FileRules) -> Result<Self, Vec<Fault>> {
         let source = SqlSource::of_file(file, &text);
-        let mut parser = FileParser::new(Detail::EachStatement);
+        let mut parser = FileParser::new(Detail::EachStatement, rules);
         parser.read_part(FilePart { source, offset: 0, more: MoreText::Nothing });
         let FileDecision { mut decision, ignored, leaves_traces } = parser.decide(&source, text.len())?;
         if let Execution::PerStatement { statements, lost, .. } = &mut decision.execution {
@@ -51,10 +64,16 @@ impl ParsedFile {
         let replaced = decision.replaced.iter().flat_map(|span| word_spans(span.slice_of(&text), span.start));
         let blanks: Vec<Span> = ignored.into_iter().chain(replaced).collect();
         let body = Body::InMemory(blank_text(text, &blanks));
-        Ok(Self { body, execution: decision.execution, modes: decision.modes, note: decision.note, leaves_traces })
+        Ok(Self::new(body, decision, leaves_traces))
     }
 
-    /// Parses a long file block by block; `see_bytes` is called with all its bytes in order.
+    fn new(body: Body, decision: Decision, leaves_traces: bool) -> Self {
+        let Decision { execution, modes, note, .. } = decision;
+        Self { body, execution, modes, note, leaves_traces, downs: Vec::new() }
+    }
+
+    /// Parses a long file of a layout without sections block by block; `see_bytes` is called with all its bytes in
+    /// order.
     ///
     /// # Errors
     ///
@@ -62,28 +81,50 @@ impl ParsedFile {
     pub(super) fn from_long_file(
         path: &Path,
         file: &str,
+        (layout, opt_out): (Layout, Option<String>),
         mut see_bytes: impl FnMut(&[u8]),
     ) -> Result<Self, Vec<Fault>> {
         let only = |fault| vec![fault];
+        let rules = rules_of(layout, opt_out);
         let mut reader = BlockReader::open(path, file).map_err(only)?;
         let mut long = LongFile::new(path, file);
-        let mut parts = PartReader::new(file);
+        let mut parts = PartReader::new(file, rules.clone());
         while let Some(text) = long.append_block(&mut reader, &mut see_bytes).map_err(only)? {
             parts.read_block(&text);
         }
         let FileDecision { decision, ignored, leaves_traces } = parts.into_parser().decide(&long, long.length())?;
         if let Execution::PerStatement { .. } = decision.execution {
             // Its statements refer to each other, however far apart.
-            return Self::from_text(file, long.read(Span { start: 0, end: long.length() }).map_err(only)?);
+            let text = long.read(Span { start: 0, end: long.length() }).map_err(only)?;
+            return Self::from_text(file, text, rules);
         }
         let mut blanks = ignored;
         for span in &decision.replaced {
             blanks.extend(word_spans(&long.read(*span).map_err(only)?, span.start));
         }
         long.set_blanks(blanks);
-        let body = Body::OnDisk(Arc::new(long));
-        Ok(Self { body, execution: decision.execution, modes: decision.modes, note: decision.note, leaves_traces })
+        Ok(Self::new(Body::OnDisk(Arc::new(long)), decision, leaves_traces))
     }
+}
+
+fn rules_of(layout: Layout, opt_out: Option<String>) -> FileRules {
+    let sends_as_is = (layout.own_transactions() == OwnTransactions::OneMessage).then(|| layout.name());
+    FileRules { opt_out, is_section: layout.has_sections(), sends_as_is }
+}
+
+fn section_fault(source: SqlSource<'_>, problem: SectionProblem) -> Fault {
+    let code = match problem.kind {
+        SectionProblemKind::Marks => Code::FileMarks,
+        SectionProblemKind::Template => Code::FileTemplate,
+    };
+    let fault = Fault::new(code, format!("`{}` {}", source.file, problem.cause)).fix(problem.fix);
+    fault.in_file(source.place_at_byte(problem.at))
+}
+
+fn opt_out_reason(source: SqlSource<'_>, sections: &Sections) -> Option<String> {
+    let range = sections.opt_out.clone()?;
+    let line = source.line_number(range.start);
+    Some(format!("`{}` on line {line} asks for no transaction", source.text.get(range)?.trim()))
 }
 
 /// Passes a file to the parser as soon as there is a part with complete statements.
@@ -100,8 +141,8 @@ struct PartReader<'a> {
 }
 
 impl<'a> PartReader<'a> {
-    fn new(file: &'a str) -> Self {
-        let parser = FileParser::new(Detail::WholeChunks);
+    fn new(file: &'a str, rules: FileRules) -> Self {
+        let parser = FileParser::new(Detail::WholeChunks, rules);
         Self { file, parser, text: String::new(), offset: 0, start: TextStart::OF_FILE, length_to_try: 0 }
     }
 
@@ -140,41 +181,45 @@ fn word_spans(statement: &str, start: usize) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::{super::migration::Migration, *};
-    use crate::{fault::Code, layout, run::MigrationId, sql::split::statement_spans};
+    use crate::{run::MigrationId, sql::split::statement_spans};
     use proptest::prelude::*;
+
+    fn parsed(bytes: impl Into<Vec<u8>>) -> Result<ParsedFile, Vec<Fault>> {
+        ParsedFile::from_bytes("0001_a.sql", bytes, Layout::default(), None)
+    }
 
     fn body(content: &ParsedFile) -> &str {
         content.body.in_memory().unwrap()
     }
 
     fn refused(bytes: &[u8]) -> (String, Option<usize>) {
-        let faults = ParsedFile::from_bytes("0001_a.sql", bytes).unwrap_err();
+        let faults = parsed(bytes).unwrap_err();
         assert_eq!((faults.len(), faults[0].code), (1, Code::FileNotUtf8));
         (faults[0].cause.clone(), faults[0].place.as_ref().and_then(|place| place.line))
     }
 
     #[test]
     fn strips_a_byte_order_mark_and_nothing_else() {
-        let content = ParsedFile::from_bytes("0001_a.sql", "\u{feff}SELECT 1;\r\n".as_bytes()).unwrap();
+        let content = parsed("\u{feff}SELECT 1;\r\n".as_bytes()).unwrap();
         assert_eq!((body(&content), content.execution.clone()), ("SELECT 1;\r\n", Execution::SingleQuery));
     }
 
     #[test]
     fn an_opt_out_behind_a_byte_order_mark_counts() {
-        let content = ParsedFile::from_bytes("0001_a.sql", "\u{feff}-- no-transaction\nSELECT 1;".as_bytes()).unwrap();
+        let content = parsed("\u{feff}-- no-transaction\nSELECT 1;".as_bytes()).unwrap();
         assert!(matches!(content.execution, Execution::PerStatement { .. }));
     }
 
     #[test]
     fn blanks_the_psql_commands_of_pg_dump() {
-        let content = ParsedFile::from_bytes("0001_a.sql", b"\\restrict k1\r\nSELECT 1;\n\\unrestrict k1").unwrap();
+        let content = parsed(*b"\\restrict k1\r\nSELECT 1;\n\\unrestrict k1").unwrap();
         assert_eq!(body(&content), "            \r\nSELECT 1;\n              ");
     }
 
     #[test]
     fn blanks_statements_that_our_own_sql_replaces() {
         let text = "-- é\nBEGIN /* é */ ISOLATION LEVEL SERIALIZABLE;\nSET TRANSACTION READ WRITE; SELECT 'é';\nCOMMIT";
-        let content = ParsedFile::from_bytes("0001_a.sql", text.as_bytes()).unwrap();
+        let content = parsed(text.as_bytes()).unwrap();
         let blanked = |removed: &str| " ".repeat(removed.len());
         let (level, write) = (blanked(" ISOLATION LEVEL SERIALIZABLE;"), blanked("SET TRANSACTION READ WRITE;"));
         let expected = format!("-- é\n      /* é */{level}\n{write} SELECT 'é';\n      ");
@@ -195,8 +240,7 @@ mod tests {
     #[test]
     fn reports_an_undo_section_together_with_other_faults() {
         let text = b"-- migrate:up\nCOMMIT;\nCREATE TABLE t ();\n-- migrate:down\nDROP TABLE t;\n";
-        let codes: Vec<_> =
-            ParsedFile::from_bytes("1_a.sql", text).unwrap_err().into_iter().map(|fault| fault.code).collect();
+        let codes: Vec<_> = parsed(text).unwrap_err().into_iter().map(|fault| fault.code).collect();
         assert_eq!(codes, [Code::UndoSection, Code::OwnTransaction]);
     }
 
@@ -209,27 +253,27 @@ mod tests {
             file: "0001_a_b.sql".to_owned(),
             ..MigrationId::default()
         };
-        let content =
-            ParsedFile::from_bytes(&id.file, b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
+        let content = parsed(*b"-- x\nSELECT 1;;\nCOPY t FROM STDIN;\n;\n\\.\nSELECT 2").unwrap();
         let migration = Migration {
             id,
             body: content.body,
-            checksum: layout::ALL[0].checksum(b""),
+            checksum: Layout::default().checksum(b""),
             execution: content.execution,
             modes: content.modes,
             note: None,
             leaves_traces: false,
+            way_back: None,
+            relative_path: String::new(),
         };
         let texts: Vec<_> = statement_spans(migration.source(), Span::whole(migration.text()))
             .map(|span| span.slice_of(migration.text()))
             .collect();
         assert_eq!(texts, ["SELECT 1;", "COPY t FROM STDIN;", "SELECT 2"]);
-        assert_eq!(migration.sqlx_description(), "a b");
     }
 
     /// Returns what is decided about a text that is read in blocks of this length.
     fn decide_in_blocks(source: SqlSource<'_>, length: usize) -> Result<FileDecision, Vec<Fault>> {
-        let mut parts = PartReader::new(source.file);
+        let mut parts = PartReader::new(source.file, FileRules::default());
         let characters: Vec<char> = source.text.chars().collect();
         characters.chunks(length).for_each(|block| parts.read_block(&block.iter().collect::<String>()));
         parts.into_parser().decide(&source, source.text.len())
@@ -242,7 +286,7 @@ mod tests {
         ) {
             let text = pieces.concat();
             let source = SqlSource::of_file("0001_a.sql", &text);
-            let whole = ParsedFile::from_text("0001_a.sql", text.clone());
+            let whole = ParsedFile::from_text("0001_a.sql", text.clone(), FileRules::default());
             match (decide_in_blocks(source, length), whole) {
                 (Err(faults), whole) => prop_assert_eq!(faults, whole.unwrap_err(), "{:?}", text),
                 (Ok(found), whole) => {
@@ -303,13 +347,12 @@ mod tests {
     #[test]
     fn rows_of_a_copy_are_no_sql() {
         let text = "COPY t FROM STDIN;\nit's -- migrate:down\n-- migrate:down\n\\.\n";
-        assert!(!ParsedFile::from_bytes("1_a.sql", text.as_bytes()).unwrap().leaves_traces);
+        assert!(!parsed(text.as_bytes()).unwrap().leaves_traces);
         for (sql, expected) in [("SET a.b = 1;\n", Ok(true)), ("-- migrate:down\n", Err(Code::UndoSection))] {
-            let found = ParsedFile::from_bytes("1_a.sql", format!("{text}{sql}").into_bytes());
+            let found = parsed(format!("{text}{sql}").into_bytes());
             assert_eq!(found.map(|file| file.leaves_traces).map_err(|faults| faults[0].code), expected, "{sql}");
         }
-        let data =
-            ParsedFile::from_bytes("1_a.sql", "COPY t FROM STDIN;\nSELECT setseed(1)\n\\.\n".as_bytes()).unwrap();
+        let data = parsed("COPY t FROM STDIN;\nSELECT setseed(1)\n\\.\n".as_bytes()).unwrap();
         assert!(!data.leaves_traces);
     }
 }

@@ -134,10 +134,7 @@ impl Pipeline<'_> {
     /// next one.
     async fn apply_next_batch(&self, pending: &[&Migration], index: usize) -> Result<usize, StoppedAt> {
         let Some(rest) = pending.get(index..) else { return Ok(index) };
-        let previous = index
-            .checked_sub(1)
-            .and_then(|previous_index| pending.get(previous_index))
-            .map(|previous_index| previous_index.id.version.as_str());
+        let previous = index.checked_sub(1).and_then(|index| pending.get(index)).copied();
         let batch_length =
             rest.iter().take_while(|migration| matches!(migration.execution, Execution::SingleQuery)).count();
         // The files after one that leaves traces wait for a new session.
@@ -173,7 +170,7 @@ impl Pipeline<'_> {
         &self,
         batch: &[&Migration],
         first: usize,
-        mut previous: Option<&str>,
+        mut previous: Option<&Migration>,
     ) -> Result<(), StoppedAt> {
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let (mut sent, mut bytes) = (0, 0);
@@ -188,7 +185,7 @@ impl Pipeline<'_> {
                 let limit = self.lock_timeout_of(next, if sent == 0 { self.attempt.get() } else { 0 });
                 let started = self.send_migration(next, previous, commit, limit).await;
                 in_flight.push_back(started.map_err(|error| StoppedAt { at: index, fault: statement_fault(&error) })?);
-                previous = Some(&next.id.version);
+                previous = Some(next);
                 bytes += next.text().len();
                 sent += 1;
             }

@@ -33,9 +33,7 @@ pub(super) async fn apply_resumable(
     migration: &Migration,
     list: &[Statement],
 ) -> Result<(), Fault> {
-    let table = apply.ledger.progress_table();
-    let progress =
-        ProgressRecord { table: &table, exists: apply.ledger.progress_exists, version: &migration.id.version };
+    let progress = apply.ledger.progress_record(&migration.id.version);
     let run =
         ResumableRun { pipeline: apply, migration, statements: list, progress, digest_so_far: RefCell::default() };
     let result = run.run_all().await;
@@ -63,7 +61,7 @@ struct ResumableRun<'a> {
     pipeline: &'a Pipeline<'a>,
     migration: &'a Migration,
     statements: &'a [Statement],
-    progress: ProgressRecord<'a>,
+    progress: ProgressRecord,
     /// The number of statements hashed so far, and their digest.
     digest_so_far: RefCell<(usize, Sha256)>,
 }

@@ -88,12 +88,13 @@ pub(super) fn open_sql(
     ledger: &Ledger,
     fresh: &FreshState,
     (index, modes): (usize, TransactionModes),
-    previous: Option<&str>,
+    previous: Option<&Migration>,
     limit: Option<Duration>,
 ) -> String {
-    let recorded = previous.map(|version| {
+    let recorded = previous.map(|previous| {
+        let version = &previous.id.version;
         let message = format!("bastion-migrate: version {version} is not recorded");
-        raise_unless(&ledger.is_recorded_sql(version), NOT_RECORDED, &message)
+        raise_unless(&ledger.is_recorded_sql(&previous.key()), NOT_RECORDED, &message)
     });
     let guard_statements =
         lock_check_sql(&format!("{}{}{DISABLE_TRANSACTION_TIMEOUT}", recorded.unwrap_or_default(), fresh.guard_sql()));

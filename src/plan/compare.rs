@@ -1,9 +1,10 @@
 //! Compares the files with the ledger: returns the plan, or every reason to refuse it.
 
 use crate::{
-    fault::{Code, Fault},
-    layout::{Layout, RecordedMigration},
+    fault::{Code, Fault, FilePosition},
+    layout::{Layout, RecordedMigration, Table},
     migrate::Migration,
+    run::MigrationId,
     settings::Policy,
 };
 use sha2::{Digest as _, Sha256};
@@ -12,15 +13,21 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-/// The rules for a plan, from the user's inputs.
+/// The rules for a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRules {
     /// The layout, to which the order of the versions belongs.
     pub layout: Layout,
+    /// The ledger.
+    pub ledger: Table,
+    /// Migrations that are programs which only the layout's tool can run.
+    pub programs: Vec<MigrationId>,
     /// The last version that is applied, as the user wrote it.
     pub target: Option<String>,
     /// The policy for pending files that sort before an applied one.
     pub out_of_order: Policy,
+    /// The policy for applied versions without a file.
+    pub missing: Policy,
 }
 
 /// The plan of a run.
@@ -48,12 +55,21 @@ pub fn compare_with_ledger<'a>(
     let by_version: HashMap<&str, &Migration> = files.iter().map(|file| (file.id.version.as_str(), file)).collect();
     let mut ledger: Vec<&RecordedMigration> = recorded.iter().collect();
     ledger.sort_by(|left, right| layout.compare_versions(&left.version, &right.version));
-    let applied: HashSet<&str> = ledger.iter().map(|row| row.version.as_str()).collect();
-    let newest = ledger.last().map(|row| row.version.as_str());
+    let needs_rerun = |row: &RecordedMigration| {
+        let file = by_version.get(row.version.as_str()).filter(|_| row.success && layout.is_repeatable(&row.version));
+        file.is_some_and(|file| !row.has_checksum(&file.checksum))
+    };
+    let applied: HashSet<&str> =
+        ledger.iter().filter(|row| !needs_rerun(row)).map(|row| row.version.as_str()).collect();
+    let is_ordered = |version: &str| !layout.is_repeatable(version);
+    let newest = ledger.iter().rev().map(|row| row.version.as_str()).find(|version| is_ordered(version));
+    let all_versions: Vec<&str> = files.iter().map(|file| file.id.version.as_str()).collect();
+    let superseded = layout.superseded_versions(&all_versions, recorded);
     let target =
         rules.target.as_deref().map(|target| layout.canonical_version(target).unwrap_or_else(|| target.to_owned()));
     let is_wanted = |version: &str| {
         target.as_deref().is_none_or(|target| layout.compare_versions(version, target) != Ordering::Greater)
+            && superseded.iter().all(|superseded| superseded != version)
     };
     let mut files: Vec<&Migration> = files.iter().collect();
     files.sort_by(|left, right| layout.compare_versions(&left.id.version, &right.id.version));
@@ -63,10 +79,16 @@ pub fn compare_with_ledger<'a>(
         .copied()
         .collect();
 
-    let mut faults: Vec<Fault> = unknown_target(&files, target.as_deref()).into_iter().collect();
-    faults.extend(ledger.iter().filter_map(|row| row_conflict(row, by_version.get(row.version.as_str()).copied())));
+    let mut faults: Vec<Fault> = unknown_target(&files, rules, target.as_deref()).into_iter().collect();
+    faults.extend(
+        ledger.iter().filter_map(|row| row_conflict(rules, row, by_version.get(row.version.as_str()).copied())),
+    );
+    let is_pending =
+        |program: &&MigrationId| is_wanted(&program.version) && !applied.contains(program.version.as_str());
+    faults.extend(rules.programs.iter().filter(is_pending).map(|program| program_pending(rules, &pending, program)));
     if rules.out_of_order == Policy::Refuse {
-        faults.extend(pending.iter().filter_map(|file| out_of_order(layout, file, newest?)));
+        let ordered = pending.iter().filter(|file| is_ordered(&file.id.version));
+        faults.extend(ordered.filter_map(|file| out_of_order(layout, file, newest?)));
     }
     if !faults.is_empty() {
         return Err(faults);
@@ -74,8 +96,27 @@ pub fn compare_with_ledger<'a>(
     Ok(Plan { digest: plan_digest(&ledger, &pending), pending, recorded: ledger.len() })
 }
 
-fn unknown_target(files: &[&Migration], target: Option<&str>) -> Option<Fault> {
-    let target = target.filter(|target| files.iter().all(|file| file.id.version != *target))?;
+/// Returns the fault of a pending program. The files before it can be applied up to their last version.
+fn program_pending(rules: &PlanRules, pending: &[&Migration], program: &MigrationId) -> Fault {
+    let tool = rules.layout.name();
+    let cause = format!("`{}` is not applied, and only {tool} can run it: it is a program", program.file);
+    let before = pending
+        .iter()
+        .rev()
+        .find(|file| rules.layout.compare_versions(&file.id.version, &program.version) == Ordering::Less);
+    let fix = match before {
+        Some(file) => format!(
+            "set `target: {}` to apply the files before it; then run it with {tool}, and run again without `target`",
+            file.id.version
+        ),
+        None => format!("run it with {tool}, and run again"),
+    };
+    Fault::new(Code::ProgramPending, cause).fix(fix).in_file(FilePosition::of_file(&program.file))
+}
+
+fn unknown_target(files: &[&Migration], rules: &PlanRules, target: Option<&str>) -> Option<Fault> {
+    let is_program = |target: &str| rules.programs.iter().any(|program| program.version == target);
+    let target = target.filter(|target| files.iter().all(|file| file.id.version != *target) && !is_program(target))?;
     let fault = Fault::new(Code::TargetUnknown, format!("no file has the version {target} that `target` names"));
     Some(match files.last() {
         Some(last) => fault.detail(format!("the last version of a file is {}", last.id.version)),
@@ -85,23 +126,31 @@ fn unknown_target(files: &[&Migration], target: Option<&str>) -> Option<Fault> {
 
 /// Returns the fault of a ledger row that does not match its file. Rows beyond `target` are checked, too, because they
 /// are applied.
-fn row_conflict(row: &RecordedMigration, file: Option<&Migration>) -> Option<Fault> {
+fn row_conflict(rules: &PlanRules, row: &RecordedMigration, file: Option<&Migration>) -> Option<Fault> {
     let RecordedMigration { version, name, checksum, success, took_ms: _ } = row;
+    let named = if name.is_empty() { format!("version {version}") } else { format!("version {version} (`{name}`)") };
     if !success {
-        let cause = format!("according to the ledger, version {version} (`{name}`) was started and not finished");
+        let cause = format!("according to the ledger, {named} was started and not finished");
         let fault = Fault::new(Code::LedgerDirty, cause);
+        let fault = match rules.layout.dirty_fix(&rules.ledger, row) {
+            Some(fix) => fault.fix(fix),
+            None => fault,
+        };
         return Some(match file {
             Some(file) => fault.in_file(file.whole_file()),
             None => fault,
         });
     }
-    let Some(file) = file else {
-        let cause = format!("version {version} (`{name}`) is applied, but there is no file for it");
-        return Some(Fault::new(Code::FileMissing, cause));
-    };
-    if file.checksum.matches(checksum) {
+    if rules.layout.is_repeatable(version) {
         return None;
     }
+    let Some(file) = file else {
+        let is_program = rules.programs.iter().any(|program| program.version == *version);
+        let cause = format!("{named} is applied, but there is no file for it");
+        let is_fault = !is_program && rules.missing == Policy::Refuse;
+        return is_fault.then(|| Fault::new(Code::FileMissing, cause));
+    };
+    let checksum = checksum.as_deref().filter(|checksum| !file.checksum.matches(checksum))?;
     let cause = format!(
         "`{}` is not what was applied as version {version}: its checksum is {}…, but the ledger has {}…",
         file.id.file,
@@ -133,9 +182,12 @@ pub fn check_approved(digest: &str, expected: Option<&str>) -> Result<(), Fault>
     }
 }
 
-/// Returns the first twelve digits, which are enough for people to compare.
+/// Returns the first twelve characters, which are enough for people to compare. Some ledgers have checksums as text.
 fn short_checksum(checksum: &[u8]) -> String {
-    hex::encode(checksum.get(..6).unwrap_or(checksum))
+    match std::str::from_utf8(checksum) {
+        Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic()) => text.chars().take(12).collect(),
+        _ => hex::encode(checksum.get(..6).unwrap_or(checksum)),
+    }
 }
 
 /// Returns the digest of the pending migrations and the ledger's state. Each part is hashed with its length, so that
@@ -150,7 +202,7 @@ fn plan_digest(ledger: &[&RecordedMigration], pending: &[&Migration]) -> String 
     hash_bytes(&ledger.len().to_be_bytes());
     if let Some(last_row) = ledger.last() {
         hash_bytes(last_row.version.as_bytes());
-        hash_bytes(&last_row.checksum);
+        hash_bytes(last_row.checksum.as_deref().unwrap_or_default());
     }
     hash_bytes(&pending.len().to_be_bytes());
     for Migration { id, checksum, .. } in pending {
@@ -172,7 +224,14 @@ mod tests {
     };
     use proptest::{prelude::*, sample::subsequence};
 
-    const RULES: PlanRules = PlanRules { layout: layout::ALL[0], target: None, out_of_order: Policy::Refuse };
+    const RULES: PlanRules = PlanRules {
+        layout: layout::ALL[0],
+        ledger: Table { schema: String::new(), name: String::new() },
+        programs: Vec::new(),
+        target: None,
+        out_of_order: Policy::Refuse,
+        missing: Policy::Refuse,
+    };
 
     fn file(version: usize, body: &str) -> Migration {
         Migration {
@@ -189,6 +248,8 @@ mod tests {
             modes: TransactionModes::default(),
             note: None,
             leaves_traces: false,
+            way_back: None,
+            relative_path: String::new(),
         }
     }
 
@@ -200,7 +261,7 @@ mod tests {
         RecordedMigration {
             version: file.id.version.clone(),
             name: file.id.name.clone(),
-            checksum: file.checksum.as_bytes().to_vec(),
+            checksum: Some(file.checksum.as_bytes().to_vec()),
             success: true,
             took_ms: 1,
         }
@@ -279,7 +340,8 @@ mod tests {
         let mut file = file(1, "");
         let sqlx = Layout::by_name("sqlx").unwrap();
         file.checksum = sqlx.checksum(b"a\n");
-        let recorded = RecordedMigration { checksum: sqlx.checksum(b"a\r\n").as_bytes().to_vec(), ..row(&file) };
+        let recorded = sqlx.checksum(b"a\r\n").as_bytes().to_vec();
+        let recorded = RecordedMigration { checksum: Some(recorded), ..row(&file) };
         assert!(compare_with_ledger(&[file], &[recorded], &RULES).unwrap().pending.is_empty());
     }
 
@@ -309,7 +371,7 @@ mod tests {
     #[test]
     fn refuses_an_unfinished_migration_with_or_without_its_file() {
         let files = files(&[1]);
-        let dirty = RecordedMigration { success: false, checksum: Vec::new(), ..row(&files[0]) };
+        let dirty = RecordedMigration { success: false, checksum: Some(Vec::new()), ..row(&files[0]) };
         let orphan = RecordedMigration { version: "2".to_owned(), ..dirty.clone() };
         assert_eq!(codes(&files, &[dirty, orphan], &RULES), [Code::LedgerDirty, Code::LedgerDirty]);
     }

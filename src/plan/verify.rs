@@ -11,8 +11,7 @@ use crate::{
 #[must_use]
 pub fn missing_after_run(applied: &[Migration], before: &LedgerState, after: &LedgerState) -> Vec<Fault> {
     let recorded = |migration: &&Migration| {
-        let row = after.recorded.iter().find(|row| row.version == migration.id.version);
-        row.is_some_and(|row| row.success && migration.checksum.matches(&row.checksum))
+        after.recorded.iter().any(|row| row.records(&migration.id.version, &migration.checksum))
     };
     let unrecorded = applied.iter().filter(|migration| !recorded(migration)).map(|migration| {
         let cause = format!("`{}` was applied, but its row in the ledger is missing or different", migration.id.file);
@@ -72,6 +71,8 @@ mod tests {
             modes: TransactionModes::default(),
             note: None,
             leaves_traces: false,
+            way_back: None,
+            relative_path: String::new(),
         }
     }
 
@@ -79,7 +80,7 @@ mod tests {
         let row = |migration: &Migration| RecordedMigration {
             version: migration.id.version.clone(),
             name: String::new(),
-            checksum: migration.checksum.as_bytes().to_vec(),
+            checksum: Some(migration.checksum.as_bytes().to_vec()),
             success: true,
             took_ms: 1,
         };
@@ -105,7 +106,7 @@ mod tests {
         let applied = [migration(1), migration(2), migration(3)];
         let mut after = ledger(&applied, &[]);
         after.recorded[1].success = false;
-        after.recorded[2].checksum = vec![0];
+        after.recorded[2].checksum = Some(vec![0]);
         after.recorded.remove(0);
         assert_eq!(codes(&missing_after_run(&applied, &LedgerState::default(), &after)), [Code::VerifyLedger; 3]);
     }

@@ -25,6 +25,8 @@ macro_rules! row_tags {
 row_tags! {
     /// The facts of the server and the run lock.
     Server = "server",
+    /// The attempt to take the lock of another tool.
+    ToolLock = "tool lock",
     /// The name of our role.
     Role = "role",
     /// A schema of the session's search path.

@@ -6,6 +6,7 @@
 use super::{
     own_query::{OwnQuery, bastion_migrate_key},
     query_rows,
+    row_tag::RowTag,
     rows::{Row, Rows},
     session::Session,
     wait::answer_within,
@@ -74,7 +75,7 @@ fn prefixed_application_name(runner: &Runner, beginning: &str) -> String {
 }
 
 /// An advisory lock: its key and its name in messages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdvisoryLock {
     key: i64,
     /// The tool whose own lock it is, if it is not the run lock.
@@ -105,6 +106,31 @@ pub fn tool_lock(key: i64, tool: &'static str) -> AdvisoryLock {
 #[must_use]
 pub fn try_lock_sql(key: i64) -> String {
     format!("SELECT pg_catalog.pg_try_advisory_lock({key})")
+}
+
+/// Returns the query that tries to take these locks, each only under the run lock and on the announced backend: a run
+/// that waits for the run lock must not hold what its holder needs. [`parse_taken_locks`] reads the response.
+#[must_use]
+pub fn try_under_run_lock_sql(locks: &[AdvisoryLock], announced_pid: i32) -> String {
+    let run_lock = bastion_migrate_key();
+    let attempts = locks.iter().map(|AdvisoryLock { key, .. }| {
+        format!(
+            "SELECT {}, '{key}', CASE WHEN pg_catalog.pg_backend_pid() = {announced_pid} AND NOT pg_catalog.pg_is_in_recovery() \
+             THEN CASE WHEN pg_catalog.pg_try_advisory_lock({run_lock}) THEN pg_catalog.pg_try_advisory_lock({key}) END END",
+            RowTag::ToolLock
+        )
+    });
+    attempts.collect::<Vec<_>>().join("; ")
+}
+
+/// Returns those of these locks that [`try_under_run_lock_sql`] has taken.
+#[must_use]
+pub fn parse_taken_locks(locks: &[AdvisoryLock], rows: &Rows) -> Vec<AdvisoryLock> {
+    let is_taken = |lock: &&AdvisoryLock| {
+        let key = lock.key.to_string();
+        rows.tagged(RowTag::ToolLock).any(|row| row.text(0) == Some(key.as_str()) && row.text(1) == Some("t"))
+    };
+    locks.iter().filter(is_taken).copied().collect()
 }
 
 /// The limits of a wait for a lock, and the data to identify its holder.

@@ -24,6 +24,9 @@ pub struct MigrationId {
     pub title: String,
 }
 
+/// The files of layouts in which each migration is a directory.
+pub const FILES_OF_DIRECTORIES: [&str; 2] = ["migration.sql", "up.sql"];
+
 impl MigrationId {
     /// Creates the ID of a tool's migration, which has no file and no version; the plan sets its index.
     #[must_use]
@@ -44,8 +47,8 @@ impl MigrationId {
         if self.title.is_empty() { label } else { Cow::from(format!("{label} ({})", self.title)) }
     }
 
-    /// Returns the display name: `0003_add_email` for `migrations/0003_add_email.sql`, or the tool's own name, prefixed
-    /// with the schema if there is one per tenant.
+    /// Returns the display name: `0003_add_email` for `migrations/0003_add_email.sql`, the directory's name if each
+    /// migration is a directory, or the tool's own name, prefixed with the schema if there is one per tenant.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
         if !self.schema.is_empty() {
@@ -54,7 +57,11 @@ impl MigrationId {
         if self.file.is_empty() {
             return Cow::from(&self.name);
         }
-        let name = self.file.rsplit('/').next().unwrap_or(&self.file);
-        Cow::from(name.strip_suffix(".sql").unwrap_or(name))
+        let mut parts = self.file.rsplit('/');
+        let name = parts.next().unwrap_or(&self.file);
+        match parts.next().filter(|_| FILES_OF_DIRECTORIES.contains(&name)) {
+            Some(directory) => Cow::from(directory),
+            None => Cow::from(name.strip_suffix(".sql").unwrap_or(name)),
+        }
     }
 }

@@ -12,5 +12,5 @@ pub mod shutdown;
 pub mod supervisor;
 
 pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
-pub use migration_id::MigrationId;
+pub use migration_id::{FILES_OF_DIRECTORIES, MigrationId};
 pub use plan_facts::{Coverage, PlanAction, PlanFacts};

@@ -55,6 +55,8 @@ pub struct SqlSettings {
     pub out_of_order: Policy,
     /// Policy for missing versions.
     pub gaps: Policy,
+    /// Policy for applied versions without a file.
+    pub missing: Policy,
 }
 
 /// Limits and approvals that keep a run from doing harm.

@@ -9,9 +9,20 @@ use super::{
     split::{FaultAt, MoreText, RawStatement, SplitPart, find_end_of_rows, split_part},
     statement::classify_statement,
     statement_class::StatementClass,
-    transaction_mode::{ClassifiedFile, Decision, MAX_CHUNK_BYTES, decide_execution},
+    transaction_mode::{ClassifiedFile, Decision, MAX_CHUNK_BYTES, decide_execution, one_message_decision},
 };
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
+
+/// The rules of the layout to which a file belongs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FileRules {
+    /// The reason why something else than a leading comment opts the file out of its transaction.
+    pub(crate) opt_out: Option<String>,
+    /// Set if the text is a section of the file, so that marks of sections are no surprise.
+    pub(crate) is_section: bool,
+    /// The tool which sends a file with transactions of its own as it is.
+    pub(crate) sends_as_is: Option<&'static str>,
+}
 
 /// The length of what is kept of each statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +58,7 @@ impl FilePart<'_> {
 #[derive(Debug)]
 pub(crate) struct FileParser {
     detail: Detail,
+    rules: FileRules,
     statements: Vec<ClassifiedStatement>,
     ignored: Vec<Span>,
     opt_out: Option<OptOut>,
@@ -67,9 +79,10 @@ pub(crate) struct FileDecision {
 }
 
 impl FileParser {
-    pub(crate) fn new(detail: Detail) -> Self {
+    pub(crate) fn new(detail: Detail, rules: FileRules) -> Self {
         Self {
             detail,
+            rules,
             statements: Vec::new(),
             ignored: Vec::new(),
             opt_out: None,
@@ -116,11 +129,12 @@ impl FileParser {
     ///
     /// Every fault of its text.
     pub(crate) fn decide(self, places: &dyn FilePlaces, length: usize) -> Result<FileDecision, Vec<Fault>> {
-        let Self { statements, ignored, opt_out, undo_section, faults, leaves_traces, .. } = self;
+        let Self { rules, statements, ignored, opt_out, undo_section, faults, leaves_traces, .. } = self;
         let in_file = |found: FaultAt| found.fault.in_file(places.place_at_byte(found.byte));
-        let file = ClassifiedFile { places, length, statements: &statements, opt_out: opt_out.as_ref() };
+        let (opt_out, opt_out_reason) = (opt_out.as_ref(), rules.opt_out.as_deref());
+        let file = ClassifiedFile { places, length, statements: &statements, opt_out, opt_out_reason };
         let decided = match faults.is_empty() {
-            true => decide_execution(&file),
+            true => decide_execution(&file).or_else(|faults| decide_as_is(&file, &rules, faults)),
             false => Err(faults.into_iter().map(in_file).collect()),
         };
         match (undo_section.map(in_file), decided) {
@@ -138,7 +152,7 @@ impl FileParser {
         let mut start = 0;
         for other in others.into_iter().chain([Span { start: end, end }]) {
             let sql = Span { start, end: other.start };
-            if self.undo_section.is_none() {
+            if self.undo_section.is_none() && !self.rules.is_section {
                 self.undo_section =
                     directive::refuse_undo_section(part.source, sql).map(|found| part.fault_in_file(found));
             }
@@ -166,4 +180,11 @@ impl FileParser {
             rows.end = end;
         }
     }
+}
+
+/// Decides to send a file with transactions of its own as it is, if its tool does that and nothing else is wrong.
+fn decide_as_is(file: &ClassifiedFile<'_>, rules: &FileRules, faults: Vec<Fault>) -> Result<Decision, Vec<Fault>> {
+    let is_only_that = faults.iter().all(|fault| fault.code == Code::OwnTransaction);
+    let tool = rules.sends_as_is.filter(|_| is_only_that);
+    tool.and_then(|tool| one_message_decision(file, tool)).ok_or(faults)
 }

@@ -25,7 +25,7 @@ mod transaction_mode;
 mod transaction_options;
 
 pub use execution::{Execution, SqlChunk, Statement, StatementKind, UnrecoverableObject};
-pub(crate) use file_parser::{Detail, FileDecision, FileParser, FilePart};
+pub(crate) use file_parser::{Detail, FileDecision, FileParser, FilePart, FileRules};
 pub use identifier::QualifiedName;
 pub(crate) use lexer::Tokens;
 pub(crate) use location::FilePlaces;
@@ -36,4 +36,5 @@ pub use span::Span;
 pub(crate) use split::MoreText;
 pub(crate) use statement::classify_statement;
 pub(crate) use statement_class::StatementClass;
+pub(crate) use transaction_mode::Decision;
 pub use transaction_options::TransactionModes;

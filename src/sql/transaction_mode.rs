@@ -39,6 +39,8 @@ pub(crate) struct ClassifiedFile<'a> {
     pub(crate) statements: &'a [ClassifiedStatement],
     /// The comment by which the file opts out of its transaction.
     pub(crate) opt_out: Option<&'a OptOut>,
+    /// The reason why something else than a leading comment opts it out.
+    pub(crate) opt_out_reason: Option<&'a str>,
 }
 
 /// Decides how a file is sent. The session setup of a file without a transaction is not marked yet.
@@ -52,6 +54,9 @@ pub(crate) fn decide_execution(file: &ClassifiedFile<'_>) -> Result<Decision, Ve
     let decided = FileStatements { places, length: file.length, statements, blocks };
     if let Some(block) = decided.only_block() {
         return decided.decide_single_transaction(Some(&block));
+    }
+    if let Some(reason) = file.opt_out_reason {
+        return decided.decide_per_statement(reason.to_owned());
     }
     if let Some(OptOut { comment, byte }) = file.opt_out {
         let reason = format!("`{}` on line {} asks for no transaction", comment.trim(), places.line_number(*byte));
@@ -75,6 +80,30 @@ pub(crate) fn decide_execution(file: &ClassifiedFile<'_>) -> Result<Decision, Ve
             ))
         }
     }
+}
+
+/// Decides to send a file in one message without a transaction around it, as this tool sends it; `None` if a
+/// transaction would be left open, or rows of a COPY can't be part of the message.
+pub(crate) fn one_message_decision(file: &ClassifiedFile<'_>, tool: &str) -> Option<Decision> {
+    let has_rows = file.statements.iter().any(|statement| statement.raw.data.is_some());
+    if has_rows || !OwnTransactions::find_blocks(file.statements).unpaired.is_empty() {
+        return None;
+    }
+    let span = Span { start: 0, end: file.length };
+    let statement = Statement {
+        span,
+        kind: StatementKind::Opaque,
+        chunks: vec![SqlChunk::Query(span)],
+        modes: TransactionModes::default(),
+        session_setup: Vec::new(),
+    };
+    let why = format!("it begins or ends transactions itself, so it is sent in one message, as {tool} sends it");
+    Some(Decision {
+        execution: Execution::PerStatement { statements: vec![statement], lost: Vec::new(), why },
+        modes: TransactionModes::default(),
+        replaced: Vec::new(),
+        note: None,
+    })
 }
 
 /// The transactions that the file itself begins and ends.
@@ -339,7 +368,7 @@ pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
 mod tests {
     use super::{
         super::{
-            file_parser::{Detail, FileParser, FilePart},
+            file_parser::{Detail, FileParser, FilePart, FileRules},
             identifier::QualifiedName,
             location::SqlSource,
             phrase::Phrase,
@@ -352,7 +381,7 @@ mod tests {
 
     fn decision(text: &str) -> Result<Decision, Vec<Fault>> {
         let source = SqlSource::of_file("0001_a.sql", text);
-        let mut parser = FileParser::new(Detail::EachStatement);
+        let mut parser = FileParser::new(Detail::EachStatement, FileRules::default());
         parser.read_part(FilePart { source, offset: 0, more: MoreText::Nothing });
         let mut decision = parser.decide(&source, text.len())?.decision;
         if let Execution::PerStatement { statements, lost, .. } = &mut decision.execution {

@@ -52,7 +52,7 @@ const MODULES: [(&str, &[&str]); 29] = [
     ("ledger", &["layout", "postgres", "fault"]),
     ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "run", "secret", "fault"]),
     ("migrate", &["sql", "ledger", "layout", "settings", "postgres", "run", "fault"]),
-    ("plan", &["migrate", "ledger", "layout", "settings", "fault"]),
+    ("plan", &["migrate", "ledger", "layout", "settings", "run", "fault"]),
     ("input", &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "secret", "fault", "github"]),
     ("report", &["settings", "run", "fault", "secret", "github"]),
     (

@@ -7,6 +7,7 @@ use crate::{
         Lab,
         postgres::{Login, Options, Postgres, ROLE, Tls},
     },
+    layout_forms::{FORMS, Form},
 };
 use bastion_migrate::{
     postgres::{DatabaseTarget, Session, SessionSettings, SslMode},
@@ -61,6 +62,31 @@ fn a_hundred_files_take_as_many_round_trips_as_one() {
     assert!(status <= 4 && again <= 4, "status {status}, nothing to do {again}");
     assert!(hundred <= 6, "{hundred}");
     assert_eq!(hundred, one);
+}
+
+/// Adds forty files of this layout.
+fn forty_files<'a>(form: &Form, step: Action<'a>) -> Action<'a> {
+    let table = |number: u32| format!("create table t_{number} (id bigint primary key);\n");
+    (1..=40).fold(form.step(step), |step, number| form.migration(step, number, "t", &table(number)))
+}
+
+#[test]
+fn no_layout_takes_more_round_trips_than_plain_files() {
+    let postgres = Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] });
+    let count = |form: &Form| {
+        let lab = Lab::on(&postgres);
+        let labels: Vec<String> = (1..=40).map(|number| form.label(number, "t")).collect();
+        let first = flights(&lab, &format!("40 files of {}", form.layout), |step| {
+            forty_files(form, step).run().succeeds().applied(labels.iter().map(String::as_str)).done();
+        });
+        let again = flights(&lab, "nothing to do", |step| forty_files(form, step).run().nothing_to_do().done());
+        (first, again)
+    };
+    let (first, again) = count(Form::of("plain"));
+    for form in FORMS.iter().filter(|form| form.layout != "plain") {
+        let counted = count(form);
+        assert!(counted.0 <= first && counted.1 <= again, "{}: {counted:?}, plain: {:?}", form.layout, (first, again));
+    }
 }
 
 /// Flights that the protocols need in sequence: banner, algorithms, key exchange; service, key offered, key signed

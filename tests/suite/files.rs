@@ -56,21 +56,11 @@ fn files_in_a_subdirectory_are_named() {
 }
 
 #[test]
-fn the_layout_of_another_tool_is_named() {
-    leaves_the_database_empty(
-        |step| {
-            step.file("migrations/00000000000000_init/up.sql", "select 1;")
-                .file("migrations/00000000000000_init/down.sql", "")
-        },
-        |done| {
-            done.fails("files-empty", 2)
-                .error("the layout of `migrations` is Diesel's: each migration is a directory with a file `up.sql`")
-                .logs("as in `migrations/00000000000000_init/up.sql`")
-                .logs("`run: diesel migration run`")
-                .never_logs("set `migrations:")
-        },
-    );
-    for migrations in ["prisma/migrations", "prisma", "prisma/migrations/20230518191501_init"] {
+fn the_parent_of_the_directory_and_a_single_migration_are_named() {
+    for (migrations, fix) in [
+        ("prisma", "set `migrations: prisma/migrations`"),
+        ("prisma/migrations/20230518191501_init", "set `migrations: prisma/migrations`"),
+    ] {
         leaves_the_database_empty(
             |step| {
                 step.file("prisma/migrations/20230518191501_init/migration.sql", "select 1;")
@@ -80,8 +70,9 @@ fn the_layout_of_another_tool_is_named() {
             },
             |done| {
                 done.fails("files-empty", 2)
-                    .error(&format!("the layout of `{migrations}` is Prisma's"))
-                    .logs("have Prisma apply them: set `tool: prisma`")
+                    .error(&format!("the directory `{migrations}` has no migration in it"))
+                    .logs("each migration is a directory, as in `prisma/migrations/20230518191501_init/migration.sql`")
+                    .logs(fix)
             },
         );
     }

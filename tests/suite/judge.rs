@@ -316,7 +316,13 @@ fn migrations(list: &str) -> Vec<String> {
         let Some(file) = entry["file"].as_str() else {
             return entry["name"].as_str().unwrap_or("an entry without a file and a name").to_owned();
         };
-        Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+        let path = Path::new(file);
+        // Where each migration is a directory, its files have fixed names.
+        let named = match path.file_name().and_then(|name| name.to_str()) {
+            Some("up.sql" | "migration.sql") => path.parent().and_then(Path::file_name),
+            _ => path.file_stem(),
+        };
+        named.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     };
     parsed
         .map_or_else(|error| vec![format!("not a JSON list ({error}): {list}")], |list| list.iter().map(name).collect())

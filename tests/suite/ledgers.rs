@@ -123,10 +123,15 @@ fn a_new_ledger_that_gets_row_security_is_rejected() {
 
 #[test]
 fn migrations_that_another_tool_has_applied_are_not_applied_again() {
-    for (tool, ddl, _) in LEDGERS.iter().filter(|(tool, ..)| *tool != "sqlx") {
+    // Ledgers of layouts that files with these names fit are taken over.
+    let taken_over = |name: &str, tool: &str| match name {
+        "1_a.sql" => ["sqlx", "tern", "supabase"].contains(&tool),
+        _ => ["sqlx", "golang-migrate"].contains(&tool),
+    };
+    for (tool, ddl, _) in LEDGERS {
         let lab = Lab::new();
         lab.database.sql(&format!("set role app; create table t (i int); insert into t values (1); {ddl}"));
-        for name in ["1_a.sql", "1_a.up.sql"] {
+        for name in ["1_a.sql", "1_a.up.sql"].into_iter().filter(|name| !taken_over(name, tool)) {
             let step = || {
                 let text = "create table if not exists t (i int); insert into t values (1);";
                 Action::new(&lab).file(&format!("migrations/{name}"), text)
@@ -175,9 +180,10 @@ fn our_own_ledger_and_that_of_sqlx_are_not_confused() {
 
 #[test]
 fn a_project_that_uses_sqlx_must_set_its_layout() {
-    for (file, text) in [("Cargo.toml", "[dependencies]\nsqlx = \"0.9\"\n"), ("sqlx.toml", "")] {
+    for (file, text) in [("Cargo.toml", "[dependencies]\nsqlx = \"0.9\"\n"), (".sqlx/query-1.json", "{}")] {
         let lab = Lab::new();
         let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();").file(file, text);
+        let file = file.split('/').next().unwrap_or_default();
         let ambiguous =
             step().run().fails("layout-ambiguous", 5).error(&format!("`{file}` shows that an application uses sqlx"));
         ambiguous.logs("set `layout: sqlx` if the application applies these files, too, or `layout: plain`").done();
@@ -186,8 +192,25 @@ fn a_project_that_uses_sqlx_must_set_its_layout() {
         // From then on the ledger decides.
         step().run().nothing_to_do().done();
         let other = Lab::new();
-        let plain = Action::new(&other).file("migrations/1_a.sql", "create table a ();").file(file, text);
+        let plain = Action::new(&other)
+            .file("migrations/1_a.sql", "create table a ();")
+            .file("Cargo.toml", "[dependencies.sqlx]");
         plain.input("layout", "plain").run().succeeds().applied(["1_a"]).done();
+    }
+}
+
+#[test]
+fn the_configuration_of_a_tool_decides_where_no_ledger_does() {
+    for (file, directory, layout) in [
+        ("sqlx.toml", "migrations", "sqlx"),
+        ("supabase/config.toml", "supabase/migrations", "supabase"),
+        ("tern.conf", "migrations", "tern"),
+    ] {
+        let lab = Lab::new();
+        let step = Action::new(&lab).input("migrations", directory).file(file, "");
+        let step = step.file(&format!("{directory}/1_a.sql"), "create table a ();");
+        let reason = format!("the layout is {layout}: `{file}` is its configuration");
+        step.run().succeeds().applied(["1_a"]).logs(&reason).done();
     }
 }
 

@@ -45,6 +45,14 @@ mod judge;
 mod killed;
 mod lab;
 mod latch;
+#[cfg(test)]
+mod layout_cases;
+#[cfg(test)]
+mod layout_forms;
+#[cfg(test)]
+mod layout_tools;
+#[cfg(test)]
+mod layouts;
 mod leak;
 #[cfg(test)]
 mod ledgers;

@@ -35,6 +35,7 @@ fn a_fresh_database_gets_the_ledger_that_sqlx_would_create() {
     let lab = Lab::new();
     let step = || {
         Action::new(&lab)
+            .input("layout", "sqlx")
             .file("migrations/20260101120000_create_the_users.up.sql", USERS)
             .file("migrations/20260101120000_create_the_users.down.sql", "drop table users;\n")
             .file("migrations/20260102120000_add__name.up.sql", NAME)
@@ -109,7 +110,10 @@ fn a_changed_file_is_refused_and_other_line_ends_are_no_change() {
 fn files_without_a_transaction_are_recorded_as_well() {
     let lab = Lab::new();
     let index = "-- no-transaction\ncreate index concurrently users_id on users (id);\n";
-    let step = || Action::new(&lab).file("migrations/1_users.up.sql", USERS).file("migrations/2_index.up.sql", index);
+    let step = || {
+        let step = Action::new(&lab).input("layout", "sqlx").file("migrations/1_users.up.sql", USERS);
+        step.file("migrations/2_index.up.sql", index)
+    };
     step().run().succeeds().applied(["1_users.up", "2_index.up"]).done();
     step().run().nothing_to_do().done();
     let rows = "select version, success, execution_time > 0 from _sqlx_migrations order by 1";

@@ -1,27 +1,29 @@
 //! The second phase: the session is open. It takes the run lock, chooses the ledger and makes the plan.
 
 use super::{
+    fresh_session::{NewSessionState, own_locks},
     planned::{self, PlannedSql},
     setup::SqlSetup,
 };
 use crate::{
     executor::lock_holder,
     fault::Fault,
-    layout::RecordedMigration,
+    layout::{Layout, LayoutChoice, RecordedMigration},
     ledger::{
         Ledger, LedgerChoice, LedgerHints, LedgerState, Survey, invalid_indexes_sql, known_tools::ToolLedger,
-        refuse_foreign, survey_query,
+        refuse_foreign, survey_query, two_ledgers_fault,
     },
-    migrate::{self, CommitProgress, FreshState, Migration, MigrationFiles},
+    migrate::{self, CommitProgress, Migration, MigrationFiles},
     plan::{self, PlanRules},
     postgres::{
-        Session,
+        Rows, Session,
         own_query::{OwnQuery, RunLockRequirement},
-        query_rows, run_lock,
+        query_rows,
+        run_lock::{self, AdvisoryLock},
         wait::answer_within,
     },
-    run::{Coverage, MigrationId, PlanAction, PlanFacts, event::Event},
-    settings::{Command, Settings},
+    run::{Coverage, MigrationId, PlanAction, PlanFacts, blocking::run_blocking, event::Event},
+    settings::{Command, Settings, SqlSettings},
 };
 
 /// The connected session, before there is a plan.
@@ -34,8 +36,12 @@ pub struct ConnectedSql<'a> {
     /// The state that the first query found in a database without a ledger.
     pub(super) state_without_ledger: LedgerState,
     /// The state of the session when it was new.
-    pub(super) fresh_state: FreshState,
+    pub(super) new_session: NewSessionState,
+    /// The ledger, if it was read together with the attempt to take the tool's lock.
+    pub(super) early_read: Option<(Ledger, Rows)>,
     pub(super) has_lock: bool,
+    /// The locks of the layout's tool that are held.
+    pub(super) held_locks: Vec<AdvisoryLock>,
     pub(super) is_alone: bool,
 }
 
@@ -51,7 +57,7 @@ pub(super) struct SqlPlan {
 }
 
 impl<'a> ConnectedSql<'a> {
-    /// Takes the run lock, and the lock of sqlx if its ledger is used.
+    /// Takes the run lock, and the locks of the tool whose ledger is used.
     ///
     /// # Errors
     /// The holder of the lock.
@@ -70,12 +76,38 @@ impl<'a> ConnectedSql<'a> {
             // The previous holder may have created the ledger meanwhile.
             self.refresh_survey().await?;
         }
-        let tool_lock = self.setup.lock_of_tool(&self.choose_ledger()?.ledger);
-        if let Some(tool_lock) = tool_lock {
-            wait.limit = wait.limit.saturating_sub(began.elapsed());
-            run_lock::acquire_lock(&self.session, tool_lock, &wait, &self.setup.events).await?;
+        let LedgerChoice { ledger, other_ledgers, .. } = self.choose_ledger()?;
+        let missing = self.missing_locks(&ledger);
+        if !missing.is_empty() {
+            self.try_locks_and_read(&ledger, &other_ledgers, &missing).await?;
+        }
+        for lock in self.missing_locks(&ledger) {
+            self.early_read = None;
+            wait.limit = lock_holder::lock_wait(settings, runner).limit.saturating_sub(began.elapsed());
+            run_lock::acquire_lock(&self.session, lock, &wait, &self.setup.events).await?;
+            self.held_locks.push(lock);
         }
         self.setup.events.emit(Event::Locked { waited: began.elapsed() });
+        Ok(())
+    }
+
+    fn missing_locks(&self, ledger: &Ledger) -> Vec<AdvisoryLock> {
+        let locks = self.setup.locks_of_tool(ledger);
+        locks.into_iter().filter(|lock| !self.held_locks.contains(lock)).collect()
+    }
+
+    /// Tries to take the locks and reads the ledger in the same round trip.
+    async fn try_locks_and_read(
+        &mut self,
+        ledger: &Ledger,
+        other_ledgers: &[ToolLedger],
+        locks: &[AdvisoryLock],
+    ) -> Result<(), Fault> {
+        let attempts = run_lock::try_under_run_lock_sql(locks, self.session.announced_pid);
+        let query = ledger.read_query(other_ledgers).with_prepended(&attempts).requiring_lock(self.lock_requirement());
+        let rows = answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
+        self.held_locks.extend(run_lock::parse_taken_locks(locks, &rows));
+        self.early_read = Some((ledger.clone(), rows));
         Ok(())
     }
 
@@ -88,6 +120,7 @@ impl<'a> ConnectedSql<'a> {
         let query = opening_query(settings).requiring_lock(self.lock_requirement());
         let rows = answer_within(settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
         (self.survey, self.state_without_ledger) = (Survey::from_rows(&rows), LedgerState::from_rows(&rows));
+        self.early_read = None;
         Ok(())
     }
 
@@ -95,13 +128,16 @@ impl<'a> ConnectedSql<'a> {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    fn choose_ledger(&self) -> Result<LedgerChoice, Fault> {
-        let hints = LedgerHints {
-            layouts: self.files.layouts(),
+    fn hints(&self) -> LedgerHints<'_> {
+        LedgerHints {
+            layouts: self.files.candidates(),
             table: self.setup.settings.sql.ledger_table.as_deref(),
             application: self.files.application(),
-        };
-        self.survey.choose_ledger(&hints)
+        }
+    }
+
+    fn choose_ledger(&self) -> Result<LedgerChoice, Fault> {
+        self.survey.choose_ledger(&self.hints())
     }
 
     /// Compares the ledger with the files, which it takes out of `self`.
@@ -109,18 +145,28 @@ impl<'a> ConnectedSql<'a> {
     /// # Errors
     /// All faults that forbid the plan.
     pub(super) async fn plan(&mut self) -> Result<SqlPlan, Vec<Fault>> {
-        let LedgerChoice { ledger, other_ledgers, ignored } = self.choose_ledger().map_err(single_fault)?;
+        let (choice, rows) = self.read_chosen_ledger().await.map_err(single_fault)?;
+        let LedgerChoice { ledger, reason, other_ledgers, ignored, .. } = choice;
         let SqlSetup { settings, .. } = self.setup;
         crate::executor::report_ignored_ledgers(&ignored, &self.setup.events);
-        let ledger_before = self.read_ledger_before(&ledger, &other_ledgers).await.map_err(single_fault)?;
-        if let (true, Some((tool, table))) = (ledger_before.recorded.is_empty(), ledger_before.other_ledgers.first()) {
-            return Err(vec![refuse_foreign(&ledger, tool, table)]);
+        if settings.sql.layout == LayoutChoice::Auto {
+            self.setup.events.emit_note(format!("the layout is {}: {reason}", ledger.layout.name()));
         }
-        let migrations = std::mem::take(&mut self.files).into_migrations(ledger.layout).map_err(single_fault)?;
+        let (migrations, programs) = self.take_migrations(ledger.layout).await?;
+        let mut all_migrations: Vec<MigrationId> = migrations.iter().map(|migration| migration.id.clone()).collect();
+        all_migrations.extend(programs.iter().cloned());
+        let versions: Vec<&str> = all_migrations.iter().map(|id| id.version.as_str()).collect();
+        let ledger_before = match rows {
+            Some(rows) => ledger.parse_state(&rows, &versions),
+            None => std::mem::take(&mut self.state_without_ledger),
+        };
         let rules = PlanRules {
             layout: ledger.layout,
+            ledger: ledger.table.clone(),
+            programs,
             target: settings.sql.target.clone(),
             out_of_order: settings.sql.out_of_order,
+            missing: settings.sql.missing,
         };
         let plan = plan::compare_with_ledger(&migrations, &ledger_before.recorded, &rules)?;
         let pending_ids: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
@@ -134,7 +180,6 @@ impl<'a> ConnectedSql<'a> {
             pending: pending_ids.clone(),
             digest: digest.clone(),
         }));
-        let all_migrations: Vec<MigrationId> = migrations.iter().map(|migration| migration.id.clone()).collect();
         if settings.command == Command::Status {
             let recorded = recorded_migrations(&ledger_before, &all_migrations);
             self.setup.events.emit(Event::LedgerListed { recorded });
@@ -145,17 +190,55 @@ impl<'a> ConnectedSql<'a> {
         Ok(plan)
     }
 
-    async fn read_ledger_before(
-        &mut self,
-        ledger: &Ledger,
-        other_ledgers: &[ToolLedger],
-    ) -> Result<LedgerState, Fault> {
+    /// Reads the ledger that was chosen; no rows if there is none. Where it is empty and the only other one with rows
+    /// belongs to a layout that the files fit, too, that one is taken.
+    async fn read_chosen_ledger(&mut self) -> Result<(LedgerChoice, Option<Rows>), Fault> {
+        let choice = self.choose_ledger()?;
+        let Some(rows) = self.read_ledger_of(&choice).await? else {
+            return choice.ambiguity.clone().map_or(Ok((choice, None)), Err);
+        };
+        let state = LedgerState::from_rows(&rows);
+        let rival = state.other_ledgers.iter().find_map(|(tool, table)| {
+            let layout = Layout::by_name(tool).filter(|layout| self.files.candidates().contains(layout))?;
+            Some((layout, table.clone()))
+        });
+        match (state.recorded.is_empty(), rival, state.other_ledgers.as_slice()) {
+            (true, Some((layout, table)), [_]) => {
+                let reason = format!("`{table}` is its ledger, and `{}` has no rows", choice.ledger.table);
+                let taken = self.survey.choose_ledger_of(layout, &self.hints(), reason)?;
+                let rows = self.read_ledger_of(&taken).await?;
+                Ok((taken, rows))
+            }
+            (true, _, [(tool, table), ..]) => Err(refuse_foreign(&choice.ledger, tool, table)),
+            // Our own ledger was certainly written by this action.
+            (false, Some((layout, table)), _) if choice.ledger.layout != Layout::default() => {
+                Err(two_ledgers_fault(&choice.ledger, layout, &table))
+            }
+            _ => choice.ambiguity.clone().map_or(Ok((choice, Some(rows))), Err),
+        }
+    }
+
+    async fn read_ledger_of(&mut self, choice: &LedgerChoice) -> Result<Option<Rows>, Fault> {
+        let LedgerChoice { ledger, other_ledgers, .. } = choice;
+        if let Some((_, rows)) = self.early_read.take().filter(|(read, _)| read == ledger) {
+            return Ok(Some(rows));
+        }
         if !ledger.exists && !ledger.progress_exists && other_ledgers.is_empty() {
-            return Ok(std::mem::take(&mut self.state_without_ledger));
+            return Ok(None);
         }
         let query = ledger.read_query(other_ledgers).requiring_lock(self.lock_requirement());
-        let rows = answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
-        Ok(LedgerState::from_rows(&rows))
+        answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await.map(Some)
+    }
+
+    /// Takes the files out of `self`. Those that were read by another layout than the ledger's are read again.
+    async fn take_migrations(&mut self, layout: Layout) -> Result<(Vec<Migration>, Vec<MigrationId>), Vec<Fault>> {
+        let mut files = std::mem::take(&mut self.files);
+        if files.layout() != layout {
+            let settings = SqlSettings { layout: LayoutChoice::Named(layout), ..self.setup.settings.sql.clone() };
+            files = run_blocking(move || migrate::read_directory(&settings)).await?;
+        }
+        files.warnings().iter().for_each(|warning| self.setup.events.emit(Event::Warning(warning.clone())));
+        Ok(files.into_migrations())
     }
 
     /// Refuses a plan with half-done files, and one that was not approved.
@@ -182,7 +265,8 @@ impl<'a> ConnectedSql<'a> {
     pub(super) fn into_planned(self, plan: SqlPlan) -> PlannedSql<'a> {
         let lock = self.lock_requirement();
         let SqlPlan { ledger, other_ledgers, ledger_before, all_migrations, pending } = plan;
-        let Self { setup, session, fresh_state, .. } = self;
+        let Self { setup, session, new_session, .. } = self;
+        let fresh_state = new_session.without_locks(&own_locks(setup.target, &setup.locks_of_tool(&ledger)));
         PlannedSql {
             setup,
             session,

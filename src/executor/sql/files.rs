@@ -2,15 +2,21 @@
 
 use super::{
     connected::{ConnectedSql, opening_query},
-    fresh_session, recovery,
-    setup::SqlSetup,
+    fresh_session::{self, NewSessionState},
+    recovery,
+    setup::{self, SqlSetup},
 };
 use crate::{
     executor::lock_holder,
     fault::Fault,
     ledger::{LedgerState, Survey},
-    migrate::{self, FreshState, MigrationFiles},
-    postgres::{Session, preflight, wait},
+    migrate::{self, MigrationFiles},
+    postgres::{
+        Session,
+        preflight::{self, LockAttempt},
+        run_lock::{self, AdvisoryLock},
+        wait,
+    },
     run::{blocking::run_blocking, event::Event},
     transport::Transport,
 };
@@ -29,8 +35,10 @@ pub(super) struct OpenedSession {
     survey: Survey,
     /// The state of a database without a ledger.
     state_without_ledger: LedgerState,
-    fresh_state: FreshState,
+    new_session: NewSessionState,
     has_lock: bool,
+    /// The locks of the layout's tool that the first query took.
+    held_locks: Vec<AdvisoryLock>,
     is_alone: bool,
 }
 
@@ -42,7 +50,6 @@ impl<'a> SqlFiles<'a> {
     pub(super) async fn read(setup: SqlSetup<'a>) -> Result<Self, Vec<Fault>> {
         let directory = setup.settings.sql.clone();
         let files = run_blocking(move || migrate::read_directory(&directory)).await?;
-        files.warnings().iter().for_each(|warning| setup.events.emit(Event::Warning(warning.clone())));
         Ok(Self { setup, files })
     }
 
@@ -54,28 +61,48 @@ impl<'a> SqlFiles<'a> {
         let SqlSetup { settings, events, target, startup, .. } = &self.setup;
         let wait = settings.wait_timeout;
         let mut session = wait::wait_for_session(transport, target, startup, wait, events).await?;
-        let query = opening_query(settings).with_appended(&fresh_session::fresh_state_query(target));
         let attempt = lock_holder::lock_attempt(settings);
+        let likely_locks = match (attempt, self.files.likely_layout()) {
+            (LockAttempt::TryRunLock, Some(layout)) => setup::usual_locks(layout, target),
+            _ => Vec::new(),
+        };
+        let locks = fresh_session::own_locks(target, &likely_locks);
+        let query = opening_query(settings)
+            .with_appended(&fresh_session::fresh_state_query(&locks))
+            .with_appended(&run_lock::try_under_run_lock_sql(&likely_locks, session.announced_pid));
         let result = match preflight::run_preflight(&session, target, attempt, query, wait).await {
             Ok(result) => result,
             Err(symptom) => return Err(recovery::root_cause(&mut session, transport, symptom).await),
         };
-        let fresh_state = fresh_session::parse_fresh_state(target, &result.rows)?;
+        let new_session = fresh_session::parse_fresh_state(&result.rows)?;
         events.emit(Event::Database(result.facts));
         Ok(OpenedSession {
             session,
             survey: Survey::from_rows(&result.rows),
             state_without_ledger: LedgerState::from_rows(&result.rows),
-            fresh_state,
+            new_session,
             has_lock: result.locked,
+            held_locks: run_lock::parse_taken_locks(&likely_locks, &result.rows),
             is_alone: result.no_tool_active,
         })
     }
 
     /// Continues with this session.
     pub(super) fn into_connected(self, opened: OpenedSession) -> ConnectedSql<'a> {
-        let OpenedSession { session, survey, state_without_ledger, fresh_state, has_lock, is_alone } = opened;
+        let OpenedSession { session, survey, state_without_ledger, new_session, has_lock, held_locks, is_alone } =
+            opened;
         let Self { setup, files } = self;
-        ConnectedSql { setup, session, files, survey, state_without_ledger, fresh_state, has_lock, is_alone }
+        ConnectedSql {
+            setup,
+            session,
+            files,
+            survey,
+            state_without_ledger,
+            early_read: None,
+            new_session,
+            has_lock,
+            held_locks,
+            is_alone,
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! Migration over as many sessions as it takes: a file that changes the state that a new session would have is the last
 //! one of its session, so that it makes no difference whether the next file belongs to this run or to another one.
 
-use super::{planned::PlannedSql, setup::SqlSetup};
+use super::{
+    planned::PlannedSql,
+    setup::{SqlSetup, usual_locks_of_tools},
+};
 use crate::{
     executor::{
         lock_holder,
         monitored::{MonitoredBackend, run_monitored},
     },
     fault::{Code, Fault},
-    layout::{self, Layout},
     ledger::LedgerState,
     migrate::{FreshState, LockTimeouts, Migration, Pipeline, SessionOutcome, StoppedAt},
     postgres::{
@@ -26,33 +28,43 @@ use crate::{
 use futures_util::future::join;
 use std::cell::Cell;
 
-/// Returns the query for the state of a new session.
-pub(super) fn fresh_state_query(target: &DatabaseTarget) -> String {
-    format!(
-        "SELECT {}, {}, {CURRENT_DATABASE_OID}",
-        RowTag::FreshState,
-        session_state_sql(&own_locks(target), CURRENT_DATABASE_OID)
-    )
+/// Returns the query for the state of a new session, apart from our own locks.
+pub(super) fn fresh_state_query(locks: &[AdvisoryLock]) -> String {
+    format!("SELECT {}, {}, {CURRENT_DATABASE_OID}", RowTag::FreshState, session_state_sql(locks, CURRENT_DATABASE_OID))
+}
+
+/// The state of a new session, without our own locks.
+#[derive(Debug, Clone)]
+pub(super) struct NewSessionState {
+    state: String,
+    /// SQL for the OID of the database.
+    database: String,
+}
+
+impl NewSessionState {
+    /// Returns the state with the expression that has it as its value, whether or not these locks are held.
+    pub(super) fn without_locks(self, locks: &[AdvisoryLock]) -> FreshState {
+        FreshState { state_sql: session_state_sql(locks, &self.database), state: self.state }
+    }
 }
 
 /// Parses the response to that query.
 ///
 /// # Errors
 /// `database-not-postgres` if the state is missing.
-pub(super) fn parse_fresh_state(target: &DatabaseTarget, rows: &Rows) -> Result<FreshState, Fault> {
+pub(super) fn parse_fresh_state(rows: &Rows) -> Result<NewSessionState, Fault> {
     let parse = |row: Row<'_>| {
         let (state, database) = (row.text(0)?.to_owned(), row.parse::<u32>(1)?);
-        let database = format!("'{database}'::pg_catalog.oid");
-        Some(FreshState { state_sql: session_state_sql(&own_locks(target), &database), state })
+        Some(NewSessionState { state, database: format!("'{database}'::pg_catalog.oid") })
     };
     let missing = || Fault::new(Code::DatabaseNotPostgres, "the server did not report the state of a new session");
     rows.tagged(RowTag::FreshState).last().and_then(parse).ok_or_else(missing)
 }
 
-/// Returns the locks that a session of ours may hold.
-fn own_locks(target: &DatabaseTarget) -> Vec<AdvisoryLock> {
-    let lock = |layout: Layout| Some(run_lock::tool_lock(layout.lock_key(&target.name)?, layout.name()));
-    [run_lock::bastion_migrate_lock()].into_iter().chain(layout::ALL.into_iter().filter_map(lock)).collect()
+/// Returns the locks that a session of ours may hold, also those of the tool whose ledger was found.
+pub(super) fn own_locks(target: &DatabaseTarget, locks_of_tool: &[AdvisoryLock]) -> Vec<AdvisoryLock> {
+    let usual = usual_locks_of_tools(target);
+    [run_lock::bastion_migrate_lock()].into_iter().chain(usual).chain(locks_of_tool.iter().copied()).collect()
 }
 
 impl PlannedSql<'_> {
@@ -140,15 +152,16 @@ impl PlannedSql<'_> {
         if !handed_over {
             self.reopen_session(transport).await?;
         }
-        let query = OwnQuery::read_only(fresh_state_query(self.setup.target));
+        let locks = own_locks(self.setup.target, &self.setup.locks_of_tool(&self.ledger));
+        let query = OwnQuery::read_only(fresh_state_query(&locks));
         let rows = answer_within(wait, query_rows(&self.session.client, &query)).await?;
-        self.fresh_state = parse_fresh_state(self.setup.target, &rows)?;
+        self.fresh_state = parse_fresh_state(&rows)?.without_locks(&locks);
         Ok(())
     }
 
     fn held_locks(&self) -> Vec<AdvisoryLock> {
-        let tool_lock = self.setup.lock_of_tool(&self.ledger);
-        [run_lock::bastion_migrate_lock()].into_iter().chain(tool_lock).collect()
+        let locks_of_tool = self.setup.locks_of_tool(&self.ledger);
+        [run_lock::bastion_migrate_lock()].into_iter().chain(locks_of_tool).collect()
     }
 
     /// Hands all locks over to the new session. Returns whether that succeeded; then it replaces the old one.
@@ -177,7 +190,10 @@ impl PlannedSql<'_> {
         self.session = session;
         let content = self.read_ledger(&self.ledger.as_created()).await?;
         let mut remaining = self.pending.iter().skip(self.commits.committed.get());
-        match remaining.find(|migration| content.recorded.iter().any(|row| row.version == migration.id.version)) {
+        let is_recorded = |migration: &&Migration| {
+            content.recorded.iter().any(|row| row.records(&migration.id.version, &migration.checksum))
+        };
+        match remaining.find(is_recorded) {
             None => Ok(()),
             Some(migration) => Err(Fault::new(
                 Code::LockLost,

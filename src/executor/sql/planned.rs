@@ -7,7 +7,7 @@ use crate::{
     ledger::{Ledger, LedgerState, known_tools::ToolLedger},
     migrate::{CommitProgress, FreshState, Migration},
     plan,
-    postgres::{Session, own_query::RunLockRequirement, query_rows},
+    postgres::{Rows, Session, own_query::RunLockRequirement, query_rows},
     run::{
         MigrationId,
         event::{Event, Proof},
@@ -69,7 +69,13 @@ impl PlannedSql<'_> {
     pub(super) async fn read_ledger(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
         let query = ledger.read_query(&self.other_ledgers).requiring_lock(self.lock);
         let rows = query_rows(&self.session.client, &query).await?;
-        Ok(LedgerState::from_rows(&rows))
+        Ok(self.parse_state(&rows))
+    }
+
+    /// Reads the ledger's rows, completed by the files.
+    pub(super) fn parse_state(&self, rows: &Rows) -> LedgerState {
+        let versions: Vec<&str> = self.all_migrations.iter().map(|id| id.version.as_str()).collect();
+        self.ledger.parse_state(rows, &versions)
     }
 }
 

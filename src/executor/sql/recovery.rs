@@ -155,7 +155,7 @@ impl PlannedSql<'_> {
         let query = self.ledger.as_created().read_query(&[]).requiring_lock(RunLockRequirement::Held);
         match query_rows(&self.session.client, &query).await {
             Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(LedgerState::default()),
-            rows => rows.map(|rows| LedgerState::from_rows(&rows)),
+            rows => rows.map(|rows| self.parse_state(&rows)),
         }
     }
 
@@ -204,7 +204,8 @@ impl PlannedSql<'_> {
         }
         for (index, migration) in self.pending.iter().enumerate().skip(self.commits.durable.get()) {
             let (key, version) = (migration.id.index, &migration.id.version);
-            let Some(row) = recorded(version) else {
+            let recorded = content.recorded.iter().find(|row| row.records(version, &migration.checksum));
+            let Some(row) = recorded else {
                 self.report_lost_in_crash(index, reported_count);
                 self.setup.events.emit(other_event(key));
                 return;

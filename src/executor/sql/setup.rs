@@ -3,6 +3,7 @@
 use crate::{
     fault::Fault,
     github::runner::Runner,
+    layout::{self, Layout, Table},
     ledger::Ledger,
     postgres::{
         DatabaseTarget, SessionSettings, StatementTimeouts,
@@ -32,11 +33,24 @@ impl<'a> SqlSetup<'a> {
         Ok(Self { settings, runner, events, target, startup })
     }
 
-    /// Returns the lock that the tool of this ledger's layout takes.
-    pub(super) fn lock_of_tool(&self, ledger: &Ledger) -> Option<AdvisoryLock> {
-        let key = ledger.layout.lock_key(&self.target.name)?;
-        Some(run_lock::tool_lock(key, ledger.layout.name()))
+    /// Returns the locks that the tool of this ledger's layout takes.
+    pub(super) fn locks_of_tool(&self, ledger: &Ledger) -> Vec<AdvisoryLock> {
+        let keys = ledger.tool_lock_keys(&self.target.name);
+        keys.into_iter().map(|key| run_lock::tool_lock(key, ledger.layout.name())).collect()
     }
+}
+
+/// Returns the locks that the tools of all layouts take if their ledgers stand in their usual places.
+pub(super) fn usual_locks_of_tools(target: &DatabaseTarget) -> Vec<AdvisoryLock> {
+    layout::ALL.into_iter().flat_map(|layout| usual_locks(layout, target)).collect()
+}
+
+/// Returns the locks that this layout's tool takes if its ledger stands in the usual place.
+pub(super) fn usual_locks(layout: Layout, target: &DatabaseTarget) -> Vec<AdvisoryLock> {
+    let (schema, name) = layout.default_table().split_once('.').unwrap_or(("public", layout.default_table()));
+    let table = Table { schema: schema.to_owned(), name: name.to_owned() };
+    let keys = layout.lock_keys(&target.name, &table);
+    keys.into_iter().map(|key| run_lock::tool_lock(key, layout.name())).collect()
 }
 
 /// Returns the start-up settings.

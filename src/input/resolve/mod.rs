@@ -32,6 +32,7 @@ use crate::{
 use command::resolve_executor;
 use database::ResolvedDatabase;
 
+const MISSING_POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("ignore", Policy::Allow)];
 const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
 const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::Refuse)];
 const COMMENTS: [(&str, CommentPolicy); 3] =
@@ -177,6 +178,8 @@ fn resolve_sql_settings(
     let out_of_order =
         findings.ok_or_record(inputs.required(InputName::OutOfOrder, |text| value::parse_choice(text, &POLICIES)));
     let gaps = findings.ok_or_record(inputs.required(InputName::Gaps, |text| value::parse_choice(text, &POLICIES)));
+    let missing =
+        findings.ok_or_record(inputs.required(InputName::Missing, |text| value::parse_choice(text, &MISSING_POLICIES)));
     let directory = runner.resolve_path(&given_path?);
     Some(SqlSettings {
         migrations: runner.display_path(&directory),
@@ -186,6 +189,7 @@ fn resolve_sql_settings(
         target: target?,
         out_of_order: out_of_order?,
         gaps: gaps?,
+        missing: missing?,
     })
 }
 

@@ -18,12 +18,17 @@ pub(crate) const DJANGO_4_2: &str = "django-4.2";
 /// Django 5.2 with psycopg 3.
 pub(crate) const DJANGO_5_2: &str = "django-5.2";
 
+/// dbmate, whose program PyPI has.
+pub(crate) const DBMATE: &str = "dbmate";
+
 /// Returns the environment with the packages of the image of this name, plus those of a server. The first caller
 /// creates it, the others wait; its name contains a digest of its requirements.
 pub(crate) fn venv(name: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let files =
+    let parts =
         ["container/app", "server"].map(|part| tests.join(part).join("requirements").join(format!("{name}.txt")));
+    let files: Vec<PathBuf> = parts.into_iter().filter(|file| file.exists()).collect();
+    assert!(!files.is_empty(), "{name} has requirements");
     let text: Vec<u8> = files.iter().flat_map(|file| fs::read(file).expect("the requirements are there")).collect();
     let digest: String = Sha256::digest(&text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let name = format!("{name}-{digest}");

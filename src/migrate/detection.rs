@@ -1,0 +1,163 @@
+//! The layouts that a directory fits. Where there are several, the ledger in the database decides.
+
+use super::{
+    listing::{DirectoryListing, ListedFile, is_sql},
+    named_file::NameReading,
+};
+use crate::{
+    fault::{Code, Fault},
+    layout::{self, Application, Depth, Fit, FoundFiles, Layout, LayoutChoice},
+    settings::SqlSettings,
+};
+use std::{fs, path::Path};
+
+/// The layouts that a directory fits.
+#[derive(Debug)]
+pub(super) struct Detection {
+    /// The names, parsed by the first candidate.
+    pub(super) reading: NameReading,
+    /// The layouts, the preferred one first.
+    pub(super) candidates: Vec<Layout>,
+    /// The file which shows that a tool applies the migrations.
+    pub(super) application: Option<Application>,
+    pub(super) listing: DirectoryListing,
+}
+
+impl Detection {
+    /// Lists the directory and finds the layouts.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the directory can't be listed, or the two layouts whose files are mixed in it.
+    pub(super) fn of(settings: &SqlSettings) -> Result<Self, Fault> {
+        match settings.layout {
+            LayoutChoice::Named(layout) => {
+                let listing = DirectoryListing::read(settings, layout.depth())?;
+                let reading = NameReading::of(layout, settings, &listing.files);
+                Ok(Self { reading, candidates: vec![layout], application: None, listing })
+            }
+            LayoutChoice::Auto => Self::detect(settings),
+        }
+    }
+
+    fn detect(settings: &SqlSettings) -> Result<Self, Fault> {
+        let listing = DirectoryListing::read(settings, Depth::Directories)?;
+        let marks = find_marks(&listing.files);
+        if let [first, second, ..] = marks.as_slice() {
+            return Err(two_marks_fault(first, second));
+        }
+        let marks: Vec<&'static str> = marks.iter().map(|mark| mark.layout.name()).collect();
+        let mut readings: Vec<(Fit, NameReading)> = layout::ALL
+            .into_iter()
+            .map(|layout| NameReading::of(layout, settings, &listing.files))
+            .map(|reading| (fit_of(&reading, &marks), reading))
+            .collect();
+        let best = readings.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
+        if let Some((first, second)) = mixed_directory(&readings) {
+            return Err(mixed_fault(settings, first, second));
+        }
+        readings.retain(|(fit, _)| *fit == best && best != Fit::No);
+        let mut candidates: Vec<Layout> = readings.iter().map(|(_, reading)| reading.layout).collect();
+        let reading = match readings.into_iter().next() {
+            Some((_, reading)) => reading,
+            None => NameReading::of(Layout::default(), settings, &listing.files),
+        };
+        if candidates.is_empty() {
+            candidates.push(reading.layout);
+        }
+        let (reading, listing) = match reading.layout.depth() {
+            Depth::Recursive => {
+                let listing = DirectoryListing::read(settings, Depth::Recursive)?;
+                (NameReading::of(reading.layout, settings, &listing.files), listing)
+            }
+            Depth::Flat | Depth::Directories => (reading, listing),
+        };
+        let application = find_application(settings, &candidates);
+        Ok(Self { reading, candidates, application, listing })
+    }
+}
+
+fn fit_of(reading: &NameReading, marks: &[&'static str]) -> Fit {
+    let names: Vec<_> = reading.entries.iter().map(|entry| &entry.name).collect();
+    let found = FoundFiles {
+        names: &names,
+        left_out: reading.left_out.iter().filter(|path| !path.contains('/')).count(),
+        unreadable: reading.unreadable,
+        marks,
+    };
+    reading.layout.fit(&found)
+}
+
+/// Finds two layouts of which one reads directories and the other files beside them.
+fn mixed_directory(readings: &[(Fit, NameReading)]) -> Option<(&NameReading, &NameReading)> {
+    let mut fitting = readings.iter().filter(|(fit, _)| *fit != Fit::No).map(|(_, reading)| reading);
+    let is_directories = |reading: &&NameReading| reading.layout.depth() == Depth::Directories;
+    let of_directories = fitting.clone().find(is_directories)?;
+    let other = fitting.find(|reading| reading.layout != of_directories.layout)?;
+    Some((of_directories, other))
+}
+
+fn mixed_fault(settings: &SqlSettings, first: &NameReading, second: &NameReading) -> Fault {
+    let example = |reading: &NameReading| reading.entries.first().map_or("", |entry| &entry.file).to_owned();
+    let (first_name, second_name) = (first.layout.name(), second.layout.name());
+    let cause = format!(
+        "files of two layouts are mixed in `{}`: `{}` is one of {first_name}, `{}` one of {second_name}",
+        settings.migrations,
+        example(first),
+        example(second)
+    );
+    Fault::new(Code::LayoutAmbiguous, cause).fix(format!(
+        "set `layout: {first_name}` or `layout: {second_name}`, or move the files of the other one to a directory of their own"
+    ))
+}
+
+/// A mark of a layout in a file.
+#[derive(Debug)]
+struct FoundMark {
+    layout: Layout,
+    file: String,
+    line: String,
+}
+
+/// Finds the marks in the SQL files of the directory itself, one for each layout.
+fn find_marks(files: &[ListedFile]) -> Vec<FoundMark> {
+    let mut found: Vec<FoundMark> = Vec::new();
+    for listed in files {
+        let Some(name) = listed.relative_path.as_deref().filter(|path| !path.contains('/')) else { continue };
+        if !is_sql(Path::new(name)) {
+            continue;
+        }
+        let Ok(bytes) = fs::read(&listed.path) else { continue };
+        let dashed = bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"--"));
+        for line in dashed.filter_map(|line| std::str::from_utf8(line).ok()) {
+            for layout in layout::marked_layouts(line) {
+                if found.iter().all(|mark| mark.layout != layout) {
+                    found.push(FoundMark { layout, file: name.to_owned(), line: line.trim().to_owned() });
+                }
+            }
+        }
+    }
+    found
+}
+
+fn two_marks_fault(first: &FoundMark, second: &FoundMark) -> Fault {
+    let (first_name, second_name) = (first.layout.name(), second.layout.name());
+    let cause = format!(
+        "the files have marks of two layouts: `{}` in `{}` is one of {first_name}, `{}` in `{}` one of {second_name}",
+        first.line, first.file, second.line, second.file
+    );
+    Fault::new(Code::LayoutAmbiguous, cause)
+        .fix(format!("set `layout: {first_name}` or `layout: {second_name}`, and correct the files of the other one"))
+}
+
+/// Finds the file which shows that the tool of one of these layouts applies the migrations; a tool's own configuration
+/// counts more than an application that depends on the tool.
+fn find_application(settings: &SqlSettings, candidates: &[Layout]) -> Option<Application> {
+    let found = candidates.iter().filter_map(|layout| {
+        let (file, evidence) = layout.find_evidence(Path::new(&settings.migrations), &settings.directory)?;
+        Some(Application { layout: *layout, file, evidence })
+    });
+    let found: Vec<Application> = found.collect();
+    let configured = found.iter().find(|application| application.evidence == layout::Evidence::Configuration);
+    configured.or_else(|| found.first()).cloned()
+}

@@ -1,0 +1,158 @@
+//! A file of the directory and its name, before its text is read.
+
+use super::{
+    blocks::unreadable,
+    files::{LoadedFile, WayBack},
+    listing::{ListedFile, written_path},
+    parsed_file::ParsedFile,
+};
+use crate::{
+    fault::{Code, Fault, FilePosition},
+    layout::{FileName, FileRole, Layout, PathReading},
+    run::MigrationId,
+    settings::SqlSettings,
+};
+use std::{fs, io, path::PathBuf};
+
+/// The length in bytes above which a file is not held in memory.
+const LONG_FILE_BYTES: u64 = 1 << 20;
+
+/// A file of the directory and its parsed name.
+#[derive(Debug)]
+pub(super) struct NamedFile {
+    pub(super) path: PathBuf,
+    /// The path in the directory.
+    pub(super) relative_path: String,
+    /// The path as the user would write it.
+    pub(super) file: String,
+    pub(super) name: FileName,
+}
+
+/// The names of the directory, parsed by one layout.
+#[derive(Debug)]
+pub(super) struct NameReading {
+    pub(super) layout: Layout,
+    pub(super) entries: Vec<NamedFile>,
+    /// SQL files that the layout does not read, relative to the directory.
+    pub(super) left_out: Vec<String>,
+    /// Number of files whose names can't be read.
+    pub(super) unreadable: usize,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl NameReading {
+    /// Parses the names of these files.
+    pub(super) fn of(layout: Layout, settings: &SqlSettings, files: &[ListedFile]) -> Self {
+        let mut reading = Self { layout, entries: Vec::new(), left_out: Vec::new(), unreadable: 0, faults: Vec::new() };
+        for file in files {
+            reading.add(settings, file);
+        }
+        let refused = reading.entries.iter().filter_map(|entry| entry.refusal_fault(layout));
+        let refused: Vec<Fault> = refused.collect();
+        reading.faults.extend(refused);
+        reading
+    }
+
+    fn add(&mut self, settings: &SqlSettings, listed: &ListedFile) {
+        let shown = listed.relative_path.clone().unwrap_or_else(|| {
+            listed.path.strip_prefix(&settings.directory).unwrap_or(&listed.path).to_string_lossy().into_owned()
+        });
+        let file = written_path(settings, &shown);
+        let reading = match &listed.relative_path {
+            Some(path) => self.layout.read_path(path),
+            // The ending decides whether it could be a migration.
+            None => match self.layout.read_path(&shown) {
+                PathReading::Unrelated => PathReading::Unrelated,
+                _ => PathReading::Unreadable("is not UTF-8".to_owned()),
+            },
+        };
+        match reading {
+            PathReading::Migration(name) => {
+                let path = listed.path.clone();
+                self.entries.push(NamedFile { path, relative_path: shown, file, name });
+            }
+            PathReading::Unrelated => {}
+            PathReading::LeftOut => self.left_out.push(shown),
+            PathReading::Unreadable(reason) => {
+                let fault = Fault::new(Code::FileName, format!("the name of `{file}` {reason}"));
+                self.faults.push(fault.in_file(FilePosition::of_file(&file)));
+                self.unreadable += 1;
+            }
+        }
+    }
+}
+
+impl NamedFile {
+    pub(super) fn file_name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// Returns the number as written, if it is a date: 8 digits for a day, 14 with the time of day.
+    pub(super) fn date_digits(&self) -> Option<&str> {
+        let number = self.file_name().split('_').next()?;
+        let is_date = (8..=17).contains(&number.len())
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && (number.starts_with("19") || number.starts_with("20"));
+        Some(number).filter(|_| is_date)
+    }
+
+    pub(super) fn migration_id(&self, index: usize) -> MigrationId {
+        MigrationId {
+            index,
+            version: self.name.version.clone(),
+            name: self.name.name.clone(),
+            file: self.file.clone(),
+            ..MigrationId::default()
+        }
+    }
+
+    fn refusal_fault(&self, layout: Layout) -> Option<Fault> {
+        let (cause, fix) = layout.refuse_name(&self.name)?;
+        let fault = Fault::new(Code::FileName, format!("`{}` {cause}", self.file));
+        Some(fault.fix(fix).in_file(FilePosition::of_file(&self.file)))
+    }
+
+    /// Reports whether it is a file that applies a migration by SQL.
+    pub(super) fn applies_sql(&self) -> bool {
+        matches!(self.name.role, FileRole::Whole | FileRole::Up)
+    }
+
+    /// Reads the file. `down` is the file that undoes it.
+    pub(super) fn load_file(
+        &self,
+        id: MigrationId,
+        layout: Layout,
+        down: Option<&Self>,
+    ) -> Result<LoadedFile, Vec<Fault>> {
+        let mut digest = layout.start_checksum(&self.name);
+        let content = self.parse(layout, |bytes| digest.update(bytes))?;
+        let checksum = digest.finish();
+        let way_back = match down {
+            Some(down) => Some(WayBack { file: down.file.clone(), path: down.path.clone(), sections: Vec::new() }),
+            None if content.downs.is_empty() => None,
+            None => Some(WayBack { file: self.file.clone(), path: self.path.clone(), sections: content.downs.clone() }),
+        };
+        Ok(LoadedFile { id, content, checksum, way_back, relative_path: self.relative_path.clone() })
+    }
+
+    fn parse(&self, layout: Layout, mut see_bytes: impl FnMut(&[u8])) -> Result<ParsedFile, Vec<Fault>> {
+        let fault = |error: io::Error| vec![unreadable(&self.file, &error)];
+        let opt_out = self.find_opt_out(layout);
+        let is_long = fs::metadata(&self.path).map_err(fault)?.len() > LONG_FILE_BYTES;
+        if is_long && !layout.has_sections() && !layout.records_statements() {
+            return ParsedFile::from_long_file(&self.path, &self.file, (layout, opt_out), see_bytes);
+        }
+        let bytes = fs::read(&self.path).map_err(fault)?;
+        see_bytes(&bytes);
+        ParsedFile::from_bytes(&self.file, bytes, layout, opt_out)
+    }
+
+    /// Returns the reason why the file beside this one opts it out of its transaction.
+    fn find_opt_out(&self, layout: Layout) -> Option<String> {
+        let path = layout.options_file(&self.path)?;
+        let options = fs::read_to_string(&path).ok()?;
+        let line = layout.opt_out_line(&options)?;
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        Some(format!("`{}` in `{name}` asks for no transaction", line.trim()))
+    }
+}

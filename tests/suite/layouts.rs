@@ -1,0 +1,205 @@
+//! What is claimed for all layouts holds for each of them: one suite over all.
+
+use crate::{
+    action::Action,
+    lab::{Lab, gate::Gate},
+    layout_forms::{FORMS, Form},
+};
+use bastion_migrate::layout;
+use rustix::process::Signal;
+use std::time::Duration;
+
+/// Time limit from the first signal to the end.
+const BUDGET: Duration = Duration::from_secs(7);
+
+fn step<'a>(form: &Form, lab: &'a Lab) -> Action<'a> {
+    form.golden_files(form.step(Action::new(lab)))
+}
+
+/// Names the layout in the output of a test that fails.
+fn forms() -> impl Iterator<Item = &'static Form> {
+    FORMS.iter().inspect(|form| eprintln!("layout {}", form.layout))
+}
+
+fn labels(form: &Form) -> [String; 2] {
+    [form.label(1, "one"), form.label(2, "two")]
+}
+
+#[test]
+fn every_layout_has_a_form() {
+    let mut forms: Vec<&str> = FORMS.iter().map(|form| form.layout).collect();
+    let mut layouts: Vec<&str> = layout::ALL.iter().map(|layout| layout.name()).collect();
+    forms.sort_unstable();
+    layouts.sort_unstable();
+    assert_eq!(forms, layouts);
+}
+
+#[test]
+fn a_fresh_database_gets_the_ledger_of_the_tool_and_the_next_run_has_nothing_to_do() {
+    for form in forms() {
+        let lab = Lab::new();
+        let [one, two] = labels(form);
+        let labels = [one.as_str(), two.as_str()];
+        step(form, &lab).input("command", "plan").run().has_pending().pending(labels).done();
+        assert_eq!(lab.database.contents(), "", "{}", form.layout);
+        step(form, &lab).run().succeeds().applied(labels).output("pending-count", "0").done();
+        assert_eq!(lab.database.sql(form.rows), form.golden, "{}", form.layout);
+        for command in ["migrate", "plan"] {
+            step(form, &lab).input("command", command).run().nothing_to_do().done();
+        }
+        step(form, &lab).input("command", "verify").run().succeeds().done();
+        // Nothing of ours is among the application's tables.
+        let contents = lab.database.contents();
+        let expected = ["one", "two", form.table, form.table.split('.').next().unwrap_or_default()];
+        let is_of_ledger = |name: &str| name.strip_prefix(form.table).is_some_and(|rest| rest.starts_with('_'));
+        let foreign: Vec<&str> =
+            contents.lines().filter(|name| !expected.contains(name) && !is_of_ledger(name)).collect();
+        assert_eq!(foreign, [""; 0], "{}: {contents}", form.layout);
+    }
+}
+
+#[test]
+fn a_ledger_that_the_tool_has_written_decides_the_layout_and_is_continued() {
+    for form in forms() {
+        let lab = Lab::new();
+        let first =
+            form.reversible(form.step(Action::new(&lab)), 1, "one", crate::layout_forms::ONE, "drop table one;\n");
+        first.run().succeeds().applied([form.label(1, "one").as_str()]).done();
+        let auto = || form.golden_files(Action::new(&lab));
+        let layout = format!("the layout is {}: `", form.layout);
+        auto().run().succeeds().applied([form.label(2, "two").as_str()]).logs(&layout).logs("is its ledger").done();
+        assert_eq!(lab.database.sql(form.rows), form.golden, "{}", form.layout);
+    }
+}
+
+#[test]
+fn a_changed_file_is_refused_where_the_ledger_has_checksums() {
+    for form in forms() {
+        let lab = Lab::new();
+        step(form, &lab).run().succeeds().applied(labels(form).each_ref().map(String::as_str)).done();
+        let changed = form.migration(form.step(Action::new(&lab)), 1, "one", "create table one (id bigint);\n");
+        let changed = form.migration(changed, 2, "two", crate::layout_forms::TWO).run();
+        if form.has_checksums {
+            let (file, message) = (form.path(1, "one"), "is not what was applied as version");
+            changed.fails("file-changed", 5).error_in(&file, message).done();
+        } else {
+            changed.nothing_to_do().done();
+        }
+        assert_eq!(lab.database.sql(form.rows), form.golden, "{}", form.layout);
+    }
+}
+
+#[test]
+fn a_version_without_its_file_is_refused_unless_missing_files_are_ignored() {
+    for form in forms() {
+        let lab = Lab::new();
+        step(form, &lab).run().succeeds().applied(labels(form).each_ref().map(String::as_str)).done();
+        let step = || form.migration(form.step(Action::new(&lab)), 1, "one", crate::layout_forms::ONE);
+        step().run().fails("file-missing", 5).error("is applied, but there is no file for it").done();
+        step().input("missing", "ignore").run().nothing_to_do().done();
+    }
+}
+
+#[test]
+fn a_failed_file_is_rolled_back_with_its_row_and_stops_all_later_files() {
+    for form in forms() {
+        let lab = Lab::new();
+        let step = |second: &str| {
+            let step = form.migration(form.step(Action::new(&lab)), 1, "one", crate::layout_forms::ONE);
+            let step = form.migration(step, 2, "two", second);
+            form.migration(step, 3, "three", "create table three ();\n")
+        };
+        let (one, two, three) = (form.label(1, "one"), form.label(2, "two"), form.label(3, "three"));
+        let failed = step("create table two (id int);\n\nselect 1/0;\n").run().fails("statement-failed", 6);
+        failed.applied([one.as_str()]).pending([two.as_str(), three.as_str()]).logs("division by zero").done();
+        assert_eq!(lab.database.sql("select to_regclass('two'), to_regclass('three')"), "|", "{}", form.layout);
+        let rest = [two.as_str(), three.as_str()];
+        step(crate::layout_forms::TWO).run().succeeds().applied(rest).done();
+        step(crate::layout_forms::TWO).input("command", "verify").run().succeeds().done();
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_ledger_and_schema_in_agreement() {
+    for form in forms() {
+        let lab = Lab::new();
+        let step = || {
+            let step = form.migration(form.step(Action::new(&lab)), 1, "one", crate::layout_forms::ONE);
+            let step = form.migration(step, 2, "two", &format!("create table two (id int);\n{}", Gate::sql(7)));
+            form.migration(step.input("lock-timeout", "0"), 3, "three", "create table three ();\n")
+        };
+        let (one, two, three) = (form.label(1, "one"), form.label(2, "two"), form.label(3, "three"));
+        let gate = Gate::close(&lab.database, 7);
+        let running = step().start();
+        gate.wait_until_reached();
+        running.kill();
+        // Everything is already sent: the file at the gate would go on to its commit if the server did not notice.
+        assert_eq!(lab.left_behind(), "", "{}", form.layout);
+        gate.open();
+        assert_eq!(lab.database.sql("select to_regclass('one') is null, to_regclass('two')"), "f|", "{}", form.layout);
+        step().input("command", "plan").run().has_pending().pending([two.as_str(), three.as_str()]).done();
+        step().run().succeeds().applied([two.as_str(), three.as_str()]).done();
+        step().run().nothing_to_do().done();
+        assert_ne!(one, two);
+    }
+}
+
+#[test]
+fn a_stopped_run_reports_what_its_ledger_has() {
+    for form in forms() {
+        let lab = Lab::new();
+        let step = || {
+            let step = form.migration(form.step(Action::new(&lab)), 1, "one", crate::layout_forms::ONE);
+            form.migration(step, 2, "two", "create table two (id int);\nselect pg_sleep(60);\n")
+        };
+        let running = step().start();
+        let sleeping = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' \
+                        and query ilike '%pg_sleep%' and wait_event = 'PgSleep'";
+        lab.database.wait_for(sleeping, "1");
+        running.signal(Signal::INT);
+        let finished = running.finish().fails("cancelled", 130).applied([form.label(1, "one").as_str()]);
+        finished.pending([form.label(2, "two").as_str()]).within(BUDGET).done();
+        assert_eq!(lab.database.sql("select to_regclass('one') is null, to_regclass('two')"), "f|", "{}", form.layout);
+        step().input("command", "plan").run().has_pending().pending([form.label(2, "two").as_str()]).done();
+    }
+}
+
+#[test]
+fn a_half_done_file_without_a_transaction_resumes_and_leaves_nothing_of_ours_behind() {
+    for form in forms() {
+        let lab = Lab::new();
+        let step = |last: &str| {
+            let step = form.migration(form.step(Action::new(&lab)), 1, "one", crate::layout_forms::ONE);
+            let text = format!("create index concurrently one_id on one (id);\n{last}");
+            form.without_transaction(step, 2, "two", &text)
+        };
+        let (one, two) = (form.label(1, "one"), form.label(2, "two"));
+        let failed = step("create table no.two (id int);\n").run().fails("statement-failed", 6);
+        failed.applied([one.as_str()]).pending([two.as_str()]).logs("the next run resumes with it").done();
+        let own = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where relkind = 'r' \
+                   and (relname ~ 'progress') and nspname <> 'bastion_migrate'";
+        assert_eq!(lab.database.sql(own), "0", "{}", form.layout);
+        step("create table two (id int);\n").run().succeeds().applied([two.as_str()]).done();
+        step("create table two (id int);\n").run().nothing_to_do().done();
+        if form.layout != "plain" {
+            assert_eq!(lab.database.sql("select to_regnamespace('bastion_migrate')"), "", "{}", form.layout);
+        }
+        assert_eq!(lab.database.sql("select indisvalid from pg_index where indexrelid = 'one_id'::regclass"), "t");
+    }
+}
+
+#[test]
+fn an_approved_plan_is_applied_and_another_one_is_not() {
+    for form in forms() {
+        let lab = Lab::new();
+        let [one, two] = labels(form);
+        let labels = [one.as_str(), two.as_str()];
+        let planned = step(form, &lab).input("command", "plan").run().has_pending().pending(labels);
+        let digest = planned.outputs["plan-digest"].clone();
+        planned.done();
+        let other = form.migration(form.step(Action::new(&lab)), 1, "one", "create table one (id bigint);\n");
+        let other = form.migration(other, 2, "two", crate::layout_forms::TWO).input("expect-plan", &digest);
+        other.run().fails("plan-changed", 5).pending(labels).done();
+        step(form, &lab).input("expect-plan", &digest).run().succeeds().applied(labels).done();
+    }
+}
