@@ -9,7 +9,11 @@ use crate::{
     layout::{self, Application, Depth, Fit, FoundFiles, Layout, LayoutChoice},
     settings::SqlSettings,
 };
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Read as _},
+    path::Path,
+};
 
 /// The layouts that a directory fits.
 #[derive(Debug)]
@@ -127,17 +131,43 @@ fn find_marks(files: &[ListedFile]) -> Vec<FoundMark> {
         if !is_sql(Path::new(name)) {
             continue;
         }
-        let Ok(bytes) = fs::read(&listed.path) else { continue };
-        let dashed = bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"--"));
-        for line in dashed.filter_map(|line| std::str::from_utf8(line).ok()) {
+        let add_marks = |line: &str| {
             for layout in layout::marked_layouts(line) {
                 if found.iter().all(|mark| mark.layout != layout) {
                     found.push(FoundMark { layout, file: name.to_owned(), line: line.trim().to_owned() });
                 }
             }
-        }
+        };
+        // A file that can't be read is a fault later, if it is a migration.
+        drop(read_comment_lines(&listed.path, add_marks));
     }
     found
+}
+
+/// The length in bytes of the part of a line in which a mark is looked for.
+const LONGEST_MARK: u64 = 4 << 10;
+
+/// Calls `see_line` with each line that begins with dashes, or its beginning. Files other than ordinary ones are not read:
+/// what a pipe contains is there only once.
+fn read_comment_lines(path: &Path, mut see_line: impl FnMut(&str)) -> io::Result<()> {
+    if !fs::metadata(path)?.is_file() {
+        return Ok(());
+    }
+    let mut input = BufReader::new(File::open(path)?);
+    let (mut part, mut is_beginning) = (Vec::new(), true);
+    loop {
+        part.clear();
+        if input.by_ref().take(LONGEST_MARK).read_until(b'\n', &mut part)? == 0 {
+            return Ok(());
+        }
+        if is_beginning
+            && part.starts_with(b"--")
+            && let Ok(line) = std::str::from_utf8(&part)
+        {
+            see_line(line);
+        }
+        is_beginning = part.ends_with(b"\n");
+    }
 }
 
 fn two_marks_fault(first: &FoundMark, second: &FoundMark) -> Fault {

@@ -118,6 +118,7 @@ fn a_fault_in_a_long_file_is_shown_at_its_place() {
     ] {
         let lab = Lab::new();
         one_file(&lab, &format!("{before}{text}{after}"))
+            .input("layout", "plain")
             .run()
             .fails(code, 2)
             .annotation("migrations/0001_long.sql", line, shown)
