@@ -258,6 +258,8 @@ codes! {
     FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file";
     /// The ledger contains a version that has no file.
     FileMissing "file-missing" PlanRefused Plan "restore the file, or check out the branch that has it; if it was squashed, set `missing: ignore`";
+    /// A migration that would be rolled back has no SQL that undoes it.
+    NoWayBack "no-way-back" PlanRefused Plan "write the SQL that undoes it, as the layout has it; or roll back to a later `target`, or write a new migration that undoes the unwanted one";
     /// A pending migration is a program that only the layout's tool can run.
     ProgramPending "program-pending" PlanRefused Plan "run the migration with its own tool, and then run again";
     /// A new file sorts before one that is already applied.

@@ -106,6 +106,16 @@ impl LayoutRules for Dbmate {
         )
     }
 
+    /// Each section has its own option.
+    fn opt_out_of_down(&self, down: &str, _of_file: Option<String>) -> Option<String> {
+        let mark = down.lines().next().filter(|mark| mark.contains("transaction:false"))?;
+        Some(format!("`{}` asks for no transaction", mark.trim()))
+    }
+
+    fn way_back(&self) -> &'static str {
+        "section `-- migrate:down`"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         format!(
             "INSERT INTO {} (version) VALUES ({}) RETURNING {}",

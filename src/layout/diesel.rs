@@ -98,6 +98,10 @@ impl LayoutRules for Diesel {
         )
     }
 
+    fn way_back(&self) -> &'static str {
+        "`down.sql`"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         format!(
             "INSERT INTO {} (version) VALUES ({}) RETURNING {}",

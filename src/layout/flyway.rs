@@ -183,6 +183,10 @@ impl LayoutRules for Flyway {
         flyway_version::complete_rows(rows, versions)
     }
 
+    fn way_back(&self) -> &'static str {
+        "way back: Flyway's undo migrations are not supported"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         let (version, kind) = recorded_version(row.version, row.path);
         format!(

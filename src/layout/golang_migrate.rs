@@ -86,6 +86,14 @@ impl LayoutRules for GolangMigrate {
         )
     }
 
+    /// Before the first migration, the table has no row.
+    fn remove_sql(&self, table: &Table, _version: &str, previous: Option<&str>) -> String {
+        let table = table.to_sql();
+        let insert =
+            |version| format!("; INSERT INTO {table} (version, dirty) VALUES ({}, false)", quote_literal(version));
+        format!("DELETE FROM {table}{}", previous.map(insert).unwrap_or_default())
+    }
+
     fn is_recorded_sql(&self, table: &Table, migration: &MigrationKey<'_>) -> String {
         let version = quote_literal(migration.version);
         format!("EXISTS (SELECT FROM {} WHERE version = {version} AND NOT dirty)", table.to_sql())

@@ -128,6 +128,10 @@ impl LayoutRules for Goose {
         )
     }
 
+    fn way_back(&self) -> &'static str {
+        "section `-- +goose Down`"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         format!(
             "INSERT INTO {} (version_id, is_applied) VALUES ({}, true) RETURNING {}",
@@ -135,6 +139,10 @@ impl LayoutRules for Goose {
             quote_literal(row.version),
             row.duration_sql(1_000)
         )
+    }
+
+    fn remove_sql(&self, table: &Table, version: &str, _previous: Option<&str>) -> String {
+        format!("DELETE FROM {} WHERE version_id = {}", table.to_sql(), quote_literal(version))
     }
 
     fn is_recorded_sql(&self, table: &Table, migration: &MigrationKey<'_>) -> String {

@@ -204,6 +204,12 @@ pub trait LayoutRules: Sync {
         None
     }
 
+    /// Returns the reason why the section that undoes a migration runs without a transaction; `of_file` is that of the
+    /// file.
+    fn opt_out_of_down(&self, _down: &str, of_file: Option<String>) -> Option<String> {
+        of_file
+    }
+
     /// Returns the treatment of files that begin or end transactions themselves.
     fn own_transactions(&self) -> OwnTransactions {
         OwnTransactions::Refused
@@ -271,6 +277,16 @@ pub trait LayoutRules: Sync {
 
     /// Returns the statements that record a migration; the last of them returns its milliseconds.
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String;
+
+    /// Returns the statements that remove a migration. `previous` is the version before it.
+    fn remove_sql(&self, table: &Table, version: &str, _previous: Option<&str>) -> String {
+        format!("DELETE FROM {} WHERE version = {}", table.to_sql(), quote_literal(version))
+    }
+
+    /// Returns the name of the part that undoes a migration, as in "it has no …".
+    fn way_back(&self) -> &'static str {
+        "`.down.sql` beside it"
+    }
 
     /// Reports whether the ledger has the statements of each file.
     fn records_statements(&self) -> bool {

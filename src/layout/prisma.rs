@@ -115,6 +115,10 @@ impl LayoutRules for Prisma {
         )
     }
 
+    fn way_back(&self) -> &'static str {
+        "way back: Prisma has none"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         format!(
             "INSERT INTO {} (id, checksum, finished_at, migration_name, logs, rolled_back_at, started_at, applied_steps_count) \

@@ -87,6 +87,10 @@ impl LayoutRules for Refinery {
     }
 
     /// The checksum contains the version, as an integer of the column's size.
+    fn way_back(&self) -> &'static str {
+        "way back: refinery has none"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         let long = row.checksum.variants().first().map(|long| String::from_utf8_lossy(long)).unwrap_or_default();
         format!(

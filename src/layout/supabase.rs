@@ -78,6 +78,10 @@ impl LayoutRules for Supabase {
         true
     }
 
+    fn way_back(&self) -> &'static str {
+        "way back: Supabase has none"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         let statements: Vec<String> = row.statements.iter().map(|statement| quote_literal(statement)).collect();
         format!(

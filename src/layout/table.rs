@@ -107,7 +107,7 @@ pub struct NewRow<'a> {
 
 impl NewRow<'_> {
     /// Returns the SQL for the duration of the migration, in this many units per second.
-    pub(super) fn duration_sql(&self, units: u64) -> String {
+    pub(crate) fn duration_sql(&self, units: u64) -> String {
         const TRANSACTION: &str =
             "EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp())";
         match self.took {

@@ -105,6 +105,10 @@ impl LayoutRules for Tern {
         rows_up_to(rows, versions, file_name::compare_numbers)
     }
 
+    fn way_back(&self) -> &'static str {
+        "section below `---- create above / drop below ----`"
+    }
+
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
         format!(
             "UPDATE {} SET version = {} RETURNING {}",
@@ -112,6 +116,11 @@ impl LayoutRules for Tern {
             quote_literal(row.version),
             row.duration_sql(1_000)
         )
+    }
+
+    /// Before the first migration, the version is 0.
+    fn remove_sql(&self, table: &Table, _version: &str, previous: Option<&str>) -> String {
+        format!("UPDATE {} SET version = {}", table.to_sql(), quote_literal(previous.unwrap_or("0")))
     }
 
     fn lock_keys(&self, _database: &str, _table: &Table) -> Vec<i64> {

@@ -72,6 +72,13 @@ impl Ledger {
         self.layout.insert_sql(&self.table, row)
     }
 
+    /// Returns the SQL that removes a migration and returns its duration in milliseconds. `previous` is the version
+    /// before it.
+    #[must_use]
+    pub fn remove_sql(&self, row: &NewRow<'_>, previous: Option<&str>) -> String {
+        format!("{}; SELECT {}", self.layout.remove_sql(&self.table, row.version, previous), row.duration_sql(1_000))
+    }
+
     /// Returns the same ledger as it is after the work: its table is created, and the table of half-done migrations in
     /// our own schema is perhaps gone.
     #[must_use]

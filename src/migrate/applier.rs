@@ -6,6 +6,7 @@ use super::{
     migration::Migration,
     response::{ControlResponse, read_body_response, read_control_response},
     transaction::{Commit, FreshState, OWN_ENCODING, close_sql, had_transaction_ended, open_sql, opening_fault},
+    work::Work,
 };
 use crate::{
     fault::{Code, Fault},
@@ -90,11 +91,12 @@ impl Pipeline<'_> {
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
         let opening_sql = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
-        let close = close_sql(self.ledger, migration.id.index, &self.new_ledger_row(migration), commit);
+        let close =
+            close_sql(self.ledger, (migration.id.index, &migration.work), &self.new_ledger_row(migration), commit);
         // `simple_query_raw` returns after sending, before the response.
         Ok(InFlight {
             open: Box::pin(self.client.simple_query_raw(&opening_sql).await?),
-            body: Box::pin(self.client.simple_query_raw(migration.text()).await?),
+            body: Box::pin(self.client.simple_query_raw(migration.sent_text()).await?),
             close: Box::pin(self.send_close(&close).await?),
         })
     }
@@ -132,7 +134,11 @@ impl Pipeline<'_> {
             return Err(opening_fault(&error, migration));
         }
         self.commits.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
-        self.events.emit(Event::Started(migration.id.clone()));
+        match migration.work {
+            Work::Apply => self.events.emit(Event::Started(migration.id.clone())),
+            Work::Record => {}
+            Work::Undo { .. } => self.events.emit_note(format!("rolling back {}", migration.sent_file())),
+        }
         if let Some(note) = &migration.note {
             self.events.emit_note(note.clone());
         }
@@ -153,7 +159,7 @@ impl Pipeline<'_> {
         let duration =
             rows.next().and_then(|row| row.parse().ok()).map_or_else(|| began.elapsed(), Duration::from_millis);
         self.commits.record_commit(if rows.next().is_some() { Commit::Later } else { Commit::Flushed });
-        self.events.emit(Event::Applied { index: migration.id.index, took: duration });
+        self.events.emit(migration.done_event(duration));
         Ok(())
     }
 

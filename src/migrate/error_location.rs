@@ -13,7 +13,7 @@ pub(super) async fn body_fault(error: &Error, migration: &Migration, sent: Span,
     let fault = statement_fault(error);
     let Some(server) = error.as_db_error() else { return fault };
     let Ok(text) = migration.body.surroundings(sent).await else { return fault.in_file(migration.whole_file()) };
-    let (source, sent) = (text.source(&migration.id.file), text.span(sent));
+    let (source, sent) = (text.source(migration.sent_file()), text.span(sent));
     // The server sends a `CommandComplete` for each statement before the one that failed.
     let failing = statement_spans(source, sent).nth(completed);
     let fault = fault.in_file(error_place(server, source, sent, failing));

@@ -1,6 +1,6 @@
 //! The migrations of a directory before their ledger is known.
 
-use super::{migration::Migration, parsed_file::ParsedFile};
+use super::{migration::Migration, parsed_file::ParsedFile, work::Work};
 use crate::{
     fault::Fault,
     layout::{Application, Checksum, Evidence, Layout},
@@ -99,6 +99,7 @@ impl LoadedFile {
             checksum,
             way_back,
             relative_path,
+            work: Work::Apply,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A migration: its name, its body, and the way it is sent.
 
-use super::{body::Body, files::WayBack};
+use super::{body::Body, files::WayBack, work::Work};
 use crate::{
     fault::FilePosition,
     layout::{Checksum, MigrationKey},
@@ -30,6 +30,8 @@ pub struct Migration {
     pub way_back: Option<WayBack>,
     /// The path of its file in the directory, with `/` between its parts.
     pub relative_path: String,
+    /// The work that the run does with it.
+    pub work: Work,
 }
 
 impl Migration {
@@ -61,12 +63,12 @@ impl Migration {
     /// Returns the file as a whole.
     #[must_use]
     pub fn whole_file(&self) -> FilePosition {
-        FilePosition::of_file(&self.id.file)
+        FilePosition::of_file(self.sent_file())
     }
 
     /// Returns the text with its file's name, to find places in it, if it is in memory.
     pub(super) fn source(&self) -> SqlSource<'_> {
-        SqlSource::of_file(&self.id.file, self.text())
+        SqlSource::of_file(self.sent_file(), self.text())
     }
 
     /// Returns the place of the line with this 1-based number in a part of the text.

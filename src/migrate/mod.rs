@@ -25,6 +25,7 @@ mod resumable_refusal;
 mod script;
 mod surroundings;
 mod transaction;
+mod work;
 
 pub use applier::{LockTimeouts, Pipeline};
 pub use body::Body;
@@ -34,6 +35,7 @@ pub use files::{MigrationFiles, WayBack};
 pub use long_file::LongFile;
 pub use migration::Migration;
 pub use pipeline::{SessionOutcome, StoppedAt};
-pub use resumable_refusal::refuse_half_done;
+pub use resumable_refusal::{refuse_half_done, refuse_other_direction};
 pub use script::run_script;
 pub use transaction::{FLUSH, FreshState, ROLLBACK};
+pub use work::{Work, read_ways_back};

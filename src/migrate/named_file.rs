@@ -12,7 +12,10 @@ use crate::{
     run::MigrationId,
     settings::SqlSettings,
 };
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// The length in bytes above which a file is not held in memory.
 const LONG_FILE_BYTES: u64 = 1 << 20;
@@ -137,7 +140,7 @@ impl NamedFile {
 
     fn parse(&self, layout: Layout, mut see_bytes: impl FnMut(&[u8])) -> Result<ParsedFile, Vec<Fault>> {
         let fault = |error: io::Error| vec![unreadable(&self.file, &error)];
-        let opt_out = self.find_opt_out(layout);
+        let opt_out = find_opt_out(&self.path, layout);
         let is_long = fs::metadata(&self.path).map_err(fault)?.len() > LONG_FILE_BYTES;
         if is_long && !layout.has_sections() && !layout.records_statements() {
             return ParsedFile::from_long_file(&self.path, &self.file, (layout, opt_out), see_bytes);
@@ -146,13 +149,13 @@ impl NamedFile {
         see_bytes(&bytes);
         ParsedFile::from_bytes(&self.file, bytes, layout, opt_out)
     }
+}
 
-    /// Returns the reason why the file beside this one opts it out of its transaction.
-    fn find_opt_out(&self, layout: Layout) -> Option<String> {
-        let path = layout.options_file(&self.path)?;
-        let options = fs::read_to_string(&path).ok()?;
-        let line = layout.opt_out_line(&options)?;
-        let name = path.file_name()?.to_string_lossy().into_owned();
-        Some(format!("`{}` in `{name}` asks for no transaction", line.trim()))
-    }
+/// Returns the reason why the file beside this one opts it out of its transaction.
+pub(super) fn find_opt_out(path: &Path, layout: Layout) -> Option<String> {
+    let path = layout.options_file(path)?;
+    let options = fs::read_to_string(&path).ok()?;
+    let line = layout.opt_out_line(&options)?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    Some(format!("`{}` in `{name}` asks for no transaction", line.trim()))
 }

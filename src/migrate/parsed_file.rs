@@ -53,6 +53,29 @@ impl ParsedFile {
         Ok(Self { downs, ..parsed })
     }
 
+    /// Parses the sections that undo a migration, or a file that does.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of their text.
+    pub(super) fn from_way_back(
+        file: &str,
+        bytes: Vec<u8>,
+        (layout, opt_out): (Layout, Option<String>),
+        sections: &[Span],
+    ) -> Result<Self, Vec<Fault>> {
+        let mut text = BytesOfFile::whole(file).decode(bytes).map_err(|fault| vec![fault])?;
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.remove(0);
+        }
+        let of_file = layout.find_sections(&text).unwrap_or_default();
+        let of_file = opt_out.or_else(|| opt_out_reason(SqlSource::of_file(file, &text), &of_file));
+        let down = sections.first().map_or("", |section| section.slice_of(&text));
+        let opt_out = layout.opt_out_of_down(down, of_file);
+        let text = if sections.is_empty() { text } else { keep_sections(&text, sections) };
+        Self::from_text(file, text, rules_of(layout, opt_out))
+    }
+
     fn from_text(file: &str, text: String, rules: FileRules) -> Result<Self, Vec<Fault>> {
         let source = SqlSource::of_file(file, &text);
         let mut parser = FileParser::new(Detail::EachStatement, rules);
@@ -105,6 +128,17 @@ impl ParsedFile {
         long.set_blanks(blanks);
         Ok(Self::new(Body::OnDisk(Arc::new(long)), decision, leaves_traces))
     }
+}
+
+/// Returns the text with everything outside of these sections blank, so that positions stay the same.
+fn keep_sections(text: &str, sections: &[Span]) -> String {
+    let is_kept = |byte: usize| sections.iter().any(|section| (section.start..section.end).contains(&byte));
+    let kept = text.char_indices().flat_map(|(byte, character)| {
+        let blank = if character == '\n' { '\n' } else { ' ' };
+        let (shown, count) = if is_kept(byte) { (character, 1) } else { (blank, character.len_utf8()) };
+        std::iter::repeat_n(shown, count)
+    });
+    kept.collect()
 }
 
 fn rules_of(layout: Layout, opt_out: Option<String>) -> FileRules {
@@ -180,7 +214,10 @@ fn word_spans(statement: &str, start: usize) -> Vec<Span> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::migration::Migration, *};
+    use super::{
+        super::{migration::Migration, work::Work},
+        *,
+    };
     use crate::{run::MigrationId, sql::split::statement_spans};
     use proptest::prelude::*;
 
@@ -264,6 +301,7 @@ mod tests {
             leaves_traces: false,
             way_back: None,
             relative_path: String::new(),
+            work: Work::Apply,
         };
         let texts: Vec<_> = statement_spans(migration.source(), Span::whole(migration.text()))
             .map(|span| span.slice_of(migration.text()))

@@ -9,7 +9,8 @@ use super::{
     applier::Pipeline,
     concurrent_index, copy,
     migration::Migration,
-    transaction::{Commit, OWN_ENCODING, RESET_SESSION, lock_timeout_sql, open_without_transaction_sql},
+    transaction::{Commit, OWN_ENCODING, RESET_SESSION, lock_timeout_sql, open_without_transaction_sql, record_sql},
+    work::Work,
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
@@ -33,7 +34,7 @@ pub(super) async fn apply_resumable(
     migration: &Migration,
     list: &[Statement],
 ) -> Result<(), Fault> {
-    let progress = apply.ledger.progress_record(&migration.id.version);
+    let progress = apply.ledger.progress_record(&migration.progress_key());
     let run =
         ResumableRun { pipeline: apply, migration, statements: list, progress, digest_so_far: RefCell::default() };
     let result = run.run_all().await;
@@ -69,7 +70,10 @@ struct ResumableRun<'a> {
 impl ResumableRun<'_> {
     async fn run_all(&self) -> Result<(), Fault> {
         let began = Instant::now();
-        self.pipeline.events.emit(Event::Started(self.migration.id.clone()));
+        match self.migration.work {
+            Work::Undo { .. } => self.pipeline.events.emit_note(format!("rolling back {}", self.migration.sent_file())),
+            Work::Apply | Work::Record => self.pipeline.events.emit(Event::Started(self.migration.id.clone())),
+        }
         let done = match self.find_progress().await? {
             Some(row) => self.settled_count(&row).await?,
             None => 0,
@@ -87,7 +91,7 @@ impl ResumableRun<'_> {
         let duration = began.elapsed();
         let row = NewRow { took: Some(duration), ..self.pipeline.new_ledger_row(self.migration) };
         // One message is one transaction.
-        let record = self.pipeline.ledger.insert_sql(&row);
+        let record = record_sql(self.pipeline.ledger, &self.migration.work, &row);
         let comment = origin_comment::last_message_comment(self.migration.id.index);
         let record = format!("{comment} {RESET_SESSION}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
@@ -95,7 +99,7 @@ impl ResumableRun<'_> {
         }
         self.execute_own(&record).await?;
         self.pipeline.commits.record_commit(Commit::Flushed);
-        self.pipeline.events.emit(Event::Applied { index: self.migration.id.index, took: duration });
+        self.pipeline.events.emit(self.migration.done_event(duration));
         Ok(())
     }
 
@@ -118,7 +122,8 @@ impl ResumableRun<'_> {
                 Code::FileChanged,
                 format!(
                     "an earlier run executed the first {} statements of {}, and they have changed since",
-                    row.started, self.migration.id.file
+                    row.started,
+                    self.migration.sent_file()
                 ),
             )
             .fix("restore the statements that were already run; those after them may be changed")
@@ -126,7 +131,7 @@ impl ResumableRun<'_> {
         }
         self.pipeline.events.emit_note(format!(
             "{}: {} of {} statements were done by an earlier attempt",
-            self.migration.id.file,
+            self.migration.sent_file(),
             row.done,
             self.statements.len()
         ));
@@ -293,7 +298,7 @@ impl ResumableRun<'_> {
             Code::StatementInDoubt,
             format!(
                 "an earlier run was cut off in statement {} of {}, and the database does not show whether it took effect",
-                row.started, self.migration.id.file
+                row.started, self.migration.sent_file()
             ),
         )
         .detail(format!("if it did: UPDATE {table} SET done = started WHERE version = {version};"))

@@ -1,10 +1,11 @@
 //! Reasons not to run or resume a migration without a transaction.
 
-use super::migration::Migration;
+use super::{migration::Migration, work::UNDO_KEY};
 use crate::{
     fault::{Code, Fault},
-    ledger::{Ledger, LedgerState},
+    ledger::{Ledger, LedgerState, ProgressRow},
     postgres::quote_literal,
+    run::PlanAction,
     sql::{Execution, UnrecoverableObject},
 };
 
@@ -13,11 +14,11 @@ use crate::{
 #[must_use]
 pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &Ledger) -> Vec<Fault> {
     let is_half_done = |migration: &&Migration| {
-        let row = content.progress.iter().find(|row| row.version == migration.id.version);
+        let row = content.progress.iter().find(|row| row.version == migration.progress_key());
         row.is_some_and(|row| row.started > 0) && !matches!(migration.execution, Execution::PerStatement { .. })
     };
     let fault = |migration: &Migration| {
-        let (file, version) = (&migration.id.file, quote_literal(&migration.id.version));
+        let (file, version) = (migration.sent_file(), quote_literal(&migration.progress_key()));
         let cause =
             format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
         let table = ledger.progress_table().to_sql();
@@ -32,6 +33,29 @@ pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &L
         .map(fault)
         .chain(pending.iter().flat_map(|migration| refuse_unrecoverable(migration, ledger)))
         .collect()
+}
+
+/// Refuses to go on in one direction while a migration without a transaction is half-done in the other.
+#[must_use]
+pub fn refuse_other_direction(change: PlanAction, content: &LedgerState) -> Vec<Fault> {
+    let fault = |row: &ProgressRow| {
+        let (version, is_undo) = match row.version.strip_suffix(UNDO_KEY) {
+            Some(version) => (version, true),
+            None => (row.version.as_str(), false),
+        };
+        match (change, is_undo) {
+            (PlanAction::RollBack, false) => Some(
+                Fault::new(Code::LedgerDirty, format!("version {version} is applied in part, without a transaction"))
+                    .fix("run `command: migrate`, which resumes it, and then roll back"),
+            ),
+            (PlanAction::Apply | PlanAction::Record, true) => Some(
+                Fault::new(Code::LedgerDirty, format!("version {version} is undone in part, without a transaction"))
+                    .fix("run `command: rollback` again with the same `target`: it resumes"),
+            ),
+            _ => None,
+        }
+    };
+    content.progress.iter().filter(|row| row.started > 0).filter_map(fault).collect()
 }
 
 /// Refuses session objects that the file uses after a statement that commits by itself, if a resumed run could not

@@ -14,7 +14,7 @@
 //! `open` also requires that the session's state is that of a new one. This detects every change of that state, however
 //! a file made it; the files after it run in a new session.
 
-use super::migration::Migration;
+use super::{migration::Migration, work::Work};
 use crate::{
     fault::Fault,
     layout::NewRow,
@@ -93,8 +93,17 @@ pub(super) fn open_sql(
 ) -> String {
     let recorded = previous.map(|previous| {
         let version = &previous.id.version;
-        let message = format!("bastion-migrate: version {version} is not recorded");
-        raise_unless(&ledger.is_recorded_sql(&previous.key()), NOT_RECORDED, &message)
+        let is_recorded = ledger.is_recorded_sql(&previous.key());
+        match previous.work {
+            Work::Apply | Work::Record => {
+                let message = format!("bastion-migrate: version {version} is not recorded");
+                raise_unless(&is_recorded, NOT_RECORDED, &message)
+            }
+            Work::Undo { .. } => {
+                let message = format!("bastion-migrate: version {version} is still recorded");
+                raise_unless(&format!("NOT {is_recorded}"), NOT_RECORDED, &message)
+            }
+        }
     });
     let guard_statements =
         lock_check_sql(&format!("{}{}{DISABLE_TRANSACTION_TIMEOUT}", recorded.unwrap_or_default(), fresh.guard_sql()));
@@ -122,8 +131,8 @@ pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
 
 /// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
 /// commit is flushed later.
-pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit: Commit) -> String {
-    let (record, comment) = (ledger.insert_sql(row), origin_comment::last_message_comment(index));
+pub(super) fn close_sql(ledger: &Ledger, (index, work): (usize, &Work), row: &NewRow<'_>, commit: Commit) -> String {
+    let (record, comment) = (record_sql(ledger, work, row), origin_comment::last_message_comment(index));
     let constraints_sql = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
@@ -134,6 +143,14 @@ pub(super) fn close_sql(ledger: &Ledger, index: usize, row: &NewRow<'_>, commit:
     format!(
         "{comment} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {RESET_SESSION}; {PIN_SEARCH_PATH}; {record}; {constraints_sql}COMMIT"
     )
+}
+
+/// Returns the SQL that records the work, and returns the milliseconds that it took.
+pub(super) fn record_sql(ledger: &Ledger, work: &Work, row: &NewRow<'_>) -> String {
+    match work {
+        Work::Apply | Work::Record => ledger.insert_sql(row),
+        Work::Undo { previous } => ledger.remove_sql(row, previous.as_deref()),
+    }
 }
 
 /// Resets the client encoding that a file may have changed, before SQL of ours that is not plain ASCII. It must be a

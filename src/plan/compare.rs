@@ -4,7 +4,7 @@ use crate::{
     fault::{Code, Fault, FilePosition},
     layout::{Layout, RecordedMigration, Table},
     migrate::Migration,
-    run::MigrationId,
+    run::{MigrationId, PlanAction},
     settings::Policy,
 };
 use sha2::{Digest as _, Sha256};
@@ -93,7 +93,11 @@ pub fn compare_with_ledger<'a>(
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(Plan { digest: plan_digest(&ledger, &pending), pending, recorded: ledger.len() })
+    Ok(Plan {
+        digest: plan_digest(rules.layout, recorded, PlanAction::Apply, pending.iter().copied()),
+        pending,
+        recorded: ledger.len(),
+    })
 }
 
 /// Returns the fault of a pending program. The files before it can be applied up to their last version.
@@ -126,7 +130,7 @@ fn unknown_target(files: &[&Migration], rules: &PlanRules, target: Option<&str>)
 
 /// Returns the fault of a ledger row that does not match its file. Rows beyond `target` are checked, too, because they
 /// are applied.
-fn row_conflict(rules: &PlanRules, row: &RecordedMigration, file: Option<&Migration>) -> Option<Fault> {
+pub(super) fn row_conflict(rules: &PlanRules, row: &RecordedMigration, file: Option<&Migration>) -> Option<Fault> {
     let RecordedMigration { version, name, checksum, success, took_ms: _ } = row;
     let named = if name.is_empty() { format!("version {version}") } else { format!("version {version} (`{name}`)") };
     if !success {
@@ -192,23 +196,37 @@ fn short_checksum(checksum: &[u8]) -> String {
 
 /// Returns the digest of the pending migrations and the ledger's state. Each part is hashed with its length, so that
 /// different plans never give the same input.
-fn plan_digest(ledger: &[&RecordedMigration], pending: &[&Migration]) -> String {
+/// Returns the digest of the work on these migrations, and of the ledger's state.
+#[must_use]
+pub fn plan_digest<'m>(
+    layout: Layout,
+    recorded: &[RecordedMigration],
+    change: PlanAction,
+    pending: impl ExactSizeIterator<Item = &'m Migration>,
+) -> String {
     let mut hash = Sha256::new();
     let mut hash_bytes = |bytes: &[u8]| {
         hash.update(bytes.len().to_be_bytes());
         hash.update(bytes);
     };
     hash_bytes(b"bastion-migrate plan 2");
-    hash_bytes(&ledger.len().to_be_bytes());
-    if let Some(last_row) = ledger.last() {
+    hash_bytes(&recorded.len().to_be_bytes());
+    if let Some(last_row) = recorded.iter().max_by(|left, right| layout.compare_versions(&left.version, &right.version))
+    {
         hash_bytes(last_row.version.as_bytes());
         hash_bytes(last_row.checksum.as_deref().unwrap_or_default());
     }
     hash_bytes(&pending.len().to_be_bytes());
-    for Migration { id, checksum, .. } in pending {
-        hash_bytes(id.version.as_bytes());
-        hash_bytes(id.name.as_bytes());
-        hash_bytes(checksum.as_bytes());
+    for migration in pending {
+        hash_bytes(migration.id.version.as_bytes());
+        hash_bytes(migration.id.name.as_bytes());
+        hash_bytes(migration.checksum.as_bytes());
+        migration.undo_text().into_iter().for_each(|text| hash_bytes(text.as_bytes()));
+    }
+    match change {
+        PlanAction::Apply => {}
+        PlanAction::Record => hash_bytes(b"record"),
+        PlanAction::RollBack => hash_bytes(b"roll back"),
     }
     format!("sha256:{}", hex::encode(hash.finalize()))
 }
@@ -250,6 +268,7 @@ mod tests {
             leaves_traces: false,
             way_back: None,
             relative_path: String::new(),
+            work: crate::migrate::Work::Apply,
         }
     }
 

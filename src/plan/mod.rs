@@ -1,7 +1,9 @@
 //! The plan: compares the files with the ledger before a run, and verifies the ledger after it.
 
 mod compare;
+mod rollback;
 mod verify;
 
-pub use compare::{PlanRules, check_approved, compare_with_ledger};
+pub use compare::{PlanRules, check_approved, compare_with_ledger, plan_digest};
+pub use rollback::find_applied_after_target;
 pub use verify::{invalid_index_fault, missing_after_run, still_pending};

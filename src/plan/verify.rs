@@ -3,19 +3,20 @@
 use crate::{
     fault::{Code, Fault},
     ledger::LedgerState,
-    migrate::Migration,
+    migrate::{Migration, Work},
 };
 
-/// Returns a fault for each applied migration that is missing in the ledger after the run, and for each new invalid
+/// Returns a fault for each migration whose work the ledger does not confirm after the run, and for each new invalid
 /// index.
 #[must_use]
 pub fn missing_after_run(applied: &[Migration], before: &LedgerState, after: &LedgerState) -> Vec<Fault> {
-    let recorded = |migration: &&Migration| {
-        after.recorded.iter().any(|row| row.records(&migration.id.version, &migration.checksum))
-    };
-    let unrecorded = applied.iter().filter(|migration| !recorded(migration)).map(|migration| {
-        let cause = format!("`{}` was applied, but its row in the ledger is missing or different", migration.id.file);
-        Fault::new(Code::VerifyLedger, cause)
+    let unrecorded = applied.iter().filter(|migration| !migration.is_done_in(after)).map(|migration| {
+        let cause = match migration.work {
+            Work::Apply => "was applied, but its row in the ledger is missing or different",
+            Work::Record => "was to be recorded, but its row in the ledger is missing or different",
+            Work::Undo { .. } => "was run, but the ledger still has the migration that it undoes",
+        };
+        Fault::new(Code::VerifyLedger, format!("`{}` {cause}", migration.sent_file()))
     });
     let broken =
         after.invalid_indexes.iter().filter(|index| !before.invalid_indexes.contains(index)).map(invalid_index_fault);
@@ -73,6 +74,7 @@ mod tests {
             leaves_traces: false,
             way_back: None,
             relative_path: String::new(),
+            work: Work::Apply,
         }
     }
 

@@ -76,6 +76,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         // The event that follows reports the result.
         Event::Unplanned(_) | Event::SchemaAssigned { .. } | Event::Ended { .. } => Vec::new(),
         Event::Recorded { index, .. } => text(Tone::Good, format!("  applied {}", name(index))),
+        Event::Baselined { index } => text(Tone::Good, format!("  recorded {}, without applying it", name(index))),
         Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
         Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
         Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),

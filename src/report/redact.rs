@@ -168,6 +168,7 @@ impl Redact for Event {
             | Self::StatementDone { .. }
             | Self::Applied { .. }
             | Self::Recorded { .. }
+            | Self::Baselined { .. }
             | Self::RolledBack { .. }
             | Self::Failed { .. }
             | Self::Cancelled { .. }

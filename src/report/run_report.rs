@@ -131,6 +131,7 @@ impl RunReport {
             }
             Event::Started(_)
             | Event::Applied { .. }
+            | Event::Baselined { .. }
             | Event::RolledBack { .. }
             | Event::Failed { .. }
             | Event::Cancelled { .. }
@@ -170,6 +171,7 @@ impl RunReport {
             Event::Applied { index, took } => {
                 self.set_state(*index, MigrationState::Applied, |entry| entry.took_ms = Some(whole_millis(*took)));
             }
+            Event::Baselined { index } => self.set_state(*index, MigrationState::Applied, |_| ()),
             Event::RolledBack { index } => self.set_state(*index, MigrationState::RolledBack, |_| ()),
             Event::Failed { index } => self.set_state(*index, MigrationState::Failed, |_| ()),
             Event::Cancelled { index } => self.set_state(*index, MigrationState::Cancelled, |_| ()),

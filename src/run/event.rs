@@ -80,6 +80,11 @@ pub enum Event {
         /// Duration, if the ledger has it.
         took: Option<Duration>,
     },
+    /// A migration was recorded without being applied.
+    Baselined {
+        /// The migration, by its index in the plan.
+        index: usize,
+    },
     /// A migration was removed from the ledger by this run, which rolls back.
     RolledBack {
         /// The migration, by its index in the plan.

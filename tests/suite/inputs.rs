@@ -514,10 +514,8 @@ fn impossible_steps_are_rejected() {
 #[test]
 fn rollback_and_baseline_are_rejected_where_they_are_impossible() {
     let lab = Lab::new();
-    let texts = ["plain SQL files can't be rolled back", "write a new migration"];
-    assert_refused(&lab, migration(&lab).input("command", "rollback").input("target", "1"), "input-invalid", &texts);
-    let texts = ["can't be recorded without being applied", "create table if not exists"];
-    assert_refused(&lab, migration(&lab).input("command", "baseline"), "input-invalid", &texts);
+    let texts = ["`command: rollback` needs the migration to return to", "or to 0 to undo all"];
+    assert_refused(&lab, migration(&lab).input("command", "rollback"), "input-missing", &texts);
     let tool =
         |command: &str| migration(&lab).input("executor", "image").input("image", "app").input("command", command);
     let texts = ["`tool: prisma` does not support `command: rollback`", "fix: "];

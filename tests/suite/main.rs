@@ -53,6 +53,7 @@ mod layout_forms;
 mod layout_tools;
 #[cfg(test)]
 mod layouts;
+mod layouts_back;
 mod leak;
 #[cfg(test)]
 mod ledgers;

@@ -22,7 +22,7 @@ use crate::{
         run_lock::{self, AdvisoryLock},
         wait::answer_within,
     },
-    run::{Coverage, MigrationId, PlanAction, PlanFacts, blocking::run_blocking, event::Event},
+    run::{Coverage, MigrationId, PlanFacts, blocking::run_blocking, event::Event},
     settings::{Command, Settings, SqlSettings},
 };
 
@@ -168,23 +168,25 @@ impl<'a> ConnectedSql<'a> {
             out_of_order: settings.sql.out_of_order,
             missing: settings.sql.missing,
         };
-        let plan = plan::compare_with_ledger(&migrations, &ledger_before.recorded, &rules)?;
-        let pending_ids: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
-        let digest = plan.digest;
+        let half_done = migrate::refuse_other_direction(settings.command.plan_action(), &ledger_before);
+        if !half_done.is_empty() {
+            return Err(half_done);
+        }
+        let work = plan_work(settings.command, migrations, &ledger_before.recorded, &rules).await?;
+        let PlannedWork { pending, digest } = work;
         self.setup.events.emit(Event::Planned(PlanFacts {
-            change: PlanAction::Apply,
+            change: settings.command.plan_action(),
             coverage: Coverage::Complete,
             layout: ledger.layout.name().to_owned(),
             ledger: ledger.table.to_string(),
             recorded: ledger_before.recorded.len(),
-            pending: pending_ids.clone(),
+            pending: pending.iter().map(|migration| migration.id.clone()).collect(),
             digest: digest.clone(),
         }));
         if settings.command == Command::Status {
             let recorded = recorded_migrations(&ledger_before, &all_migrations);
             self.setup.events.emit(Event::LedgerListed { recorded });
         }
-        let pending = migrations.into_iter().filter(|migration| pending_ids.contains(&migration.id)).collect();
         let plan = SqlPlan { ledger, other_ledgers, ledger_before, all_migrations, pending };
         self.check_plan(&plan, &digest)?;
         Ok(plan)
@@ -254,7 +256,7 @@ impl<'a> ConnectedSql<'a> {
         }
         match settings.command {
             // An empty plan needs no approval: an approved job that is run again succeeds.
-            Command::Migrate if has_work => {
+            command if command.may_write() && has_work => {
                 plan::check_approved(digest, settings.safety.expect_plan.as_deref()).map_err(single_fault)
             }
             _ => Ok(()),
@@ -281,6 +283,39 @@ impl<'a> ConnectedSql<'a> {
             commits: CommitProgress::default(),
         }
     }
+}
+
+/// The work that is planned.
+struct PlannedWork {
+    pending: Vec<Migration>,
+    digest: String,
+}
+
+/// Plans the work of this command.
+async fn plan_work(
+    command: Command,
+    migrations: Vec<Migration>,
+    recorded: &[RecordedMigration],
+    rules: &PlanRules,
+) -> Result<PlannedWork, Vec<Fault>> {
+    let layout = rules.layout;
+    let pending = match command {
+        Command::Rollback => {
+            let undone = plan::find_applied_after_target(&migrations, recorded, rules)?;
+            run_blocking(move || migrate::read_ways_back(undone, layout)).await?
+        }
+        Command::Baseline | Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => {
+            let plan = plan::compare_with_ledger(&migrations, recorded, rules)?;
+            let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
+            let pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id));
+            match command {
+                Command::Baseline => pending.map(Migration::into_recorded).collect(),
+                _ => pending.collect(),
+            }
+        }
+    };
+    let digest = plan::plan_digest(layout, recorded, command.plan_action(), pending.iter());
+    Ok(PlannedWork { pending, digest })
 }
 
 /// Returns the migrations in the ledger; one whose file is gone has only a name.

@@ -190,10 +190,7 @@ impl PlannedSql<'_> {
         self.session = session;
         let content = self.read_ledger(&self.ledger.as_created()).await?;
         let mut remaining = self.pending.iter().skip(self.commits.committed.get());
-        let is_recorded = |migration: &&Migration| {
-            content.recorded.iter().any(|row| row.records(&migration.id.version, &migration.checksum))
-        };
-        match remaining.find(is_recorded) {
+        match remaining.find(|migration| migration.is_done_in(&content)) {
             None => Ok(()),
             Some(migration) => Err(Fault::new(
                 Code::LockLost,

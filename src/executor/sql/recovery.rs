@@ -197,22 +197,22 @@ impl PlannedSql<'_> {
         let reported_count = self.commits.committed.get();
         let recorded = |version: &str| content.recorded.iter().find(|row| row.version == version);
         // The commits of a killed earlier run may not have been durable either.
+        let is_planned = |version: &str| self.pending.iter().any(|migration| migration.id.version == version);
         let older = self.ledger_before.recorded.iter().filter(|row| recorded(&row.version).is_none());
+        let older = older.filter(|row| !is_planned(&row.version));
         for id in older.filter_map(|row| self.all_migrations.iter().find(|id| id.version == row.version)) {
             self.setup.events.emit(Event::Unplanned(id.clone()));
             self.setup.events.emit(Event::LostInCrash { index: id.index });
         }
         for (index, migration) in self.pending.iter().enumerate().skip(self.commits.durable.get()) {
-            let (key, version) = (migration.id.index, &migration.id.version);
-            let recorded = content.recorded.iter().find(|row| row.records(version, &migration.checksum));
-            let Some(row) = recorded else {
+            if !migration.is_done_in(content) {
                 self.report_lost_in_crash(index, reported_count);
-                self.setup.events.emit(other_event(key));
+                self.setup.events.emit(other_event(migration.id.index));
                 return;
-            };
+            }
             if index >= reported_count {
-                let duration = Duration::from_millis(row.took_ms);
-                self.setup.events.emit(Event::Applied { index: key, took: duration });
+                let took = recorded(&migration.id.version).map_or(0, |row| row.took_ms);
+                self.setup.events.emit(migration.done_event(Duration::from_millis(took)));
             }
             self.commits.committed.set(index + 1);
         }

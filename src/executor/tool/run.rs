@@ -143,6 +143,7 @@ impl ToolExecutor<'_> {
         };
         let event = |index, duration| match self.settings.command {
             Command::Rollback => Event::RolledBack { index },
+            Command::Baseline => Event::Baselined { index },
             _ => Event::Recorded { index, took: duration },
         };
         // Recording a migration takes no time of its own.

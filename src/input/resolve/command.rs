@@ -31,20 +31,12 @@ pub(crate) fn resolve_executor(inputs: &Inputs) -> Result<ExecutorChoice, Fault>
     inputs.required(InputName::Executor, |text| value::parse_choice(text, &EXECUTORS))
 }
 
-/// Rejects commands that plain SQL files don't support.
-pub(crate) fn check_sql_command(command: Command) -> Result<(), Fault> {
-    let (cause, fix) = match command {
-        Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => return Ok(()),
-        Command::Rollback => (
-            "plain SQL files can't be rolled back",
-            "write a new migration that undoes the unwanted one; `rollback` is for tools, with `executor: image` or `executor: server`",
-        ),
-        Command::Baseline => (
-            "SQL files can't be recorded without being applied",
-            "write the first files so that they change nothing where the schema is there (`create table if not exists`), or \
-             begin with the first file that is new; `baseline` is for tools, with `executor: image` or `executor: server`",
-        ),
-    };
-    let cause = format!("`command: {}` does not work with `executor: sql`: {cause}", command.name());
-    Err(Fault::new(Code::InputInvalid, cause).fix(fix))
+/// Rejects a rollback of SQL files without a target.
+pub(crate) fn check_sql_command(command: Command, target: Option<&str>) -> Result<(), Fault> {
+    if command != Command::Rollback || target.is_some() {
+        return Ok(());
+    }
+    let cause = "`target` has no value: `command: rollback` needs the migration to return to";
+    Err(Fault::new(Code::InputMissing, cause)
+        .fix("set `target` to the version of the migration that will be the last one, or to 0 to undo all"))
 }

@@ -106,7 +106,9 @@ fn resolve_executor_settings(
 ) -> Option<ExecutorSettings> {
     let site = match run_site.executor? {
         ExecutorChoice::Sql => {
-            findings.ok_or_record(context.command.map_or(Ok(()), command::check_sql_command));
+            let target = inputs.text(InputName::Target);
+            findings
+                .ok_or_record(context.command.map_or(Ok(()), |command| command::check_sql_command(command, target)));
             return Some(ExecutorSettings::Sql);
         }
         ExecutorChoice::Image => {
