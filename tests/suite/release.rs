@@ -165,14 +165,26 @@ fn an_advisory_that_is_not_known_to_be_fixed_is_reported() {
         format!(r#"{{"vulnerabilities": [{}]}}"#, rows.collect::<Vec<_>>().join(", "))
     };
     repository.replace("Cargo.lock", "autocfg\"\nversion = \"1.0.0", "openssl-src\"\nversion = \"300.6.1+3.6.3");
+    // A crate that depends on it names it, too.
+    let lock = repository.read("Cargo.lock");
+    repository.write("Cargo.lock", &format!("{lock}dependencies = [\n \"openssl-src\",\n \"pkg-config\",\n]\n"));
     let arguments = ["--from", answers.to_str().unwrap()];
     fs::write(answers.join("libssh2.json"), answer(&["CVE-2026-55200"])).unwrap();
     fs::write(answers.join("openssl.json"), answer(&[])).unwrap();
-    assert!(repository.succeeds("advisories", &arguments).contains("none against OpenSSL 3.6.3"));
+    let passed = "release advisories: none against OpenSSL 3.6.3, and all of libssh2's are in libssh2-fixes.tsv\n";
+    assert_eq!(repository.succeeds("advisories", &arguments), passed);
 
     fs::write(answers.join("libssh2.json"), answer(&["CVE-2026-55200", "CVE-2027-1"])).unwrap();
     fs::write(answers.join("openssl.json"), answer(&["CVE-2027-2"])).unwrap();
     repository.refuses("advisories", &arguments, "not known to be fixed: CVE-2027-1, CVE-2027-2;");
-    fs::write(answers.join("openssl.json"), "{}").unwrap();
-    assert!(!repository.run("advisories", &arguments).status.success(), "an answer in another form");
+    for unreadable in ["{}", "", "<html>"] {
+        fs::write(answers.join("openssl.json"), unreadable).unwrap();
+        let output = repository.run("advisories", &arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains("NVD's answer about openssl can't be read"), "{error}");
+    }
+    let rejected = answer(&["CVE-2027-2"]).replace("Analyzed", "Rejected");
+    fs::write(answers.join("openssl.json"), rejected).unwrap();
+    fs::write(answers.join("libssh2.json"), answer(&[])).unwrap();
+    assert_eq!(repository.succeeds("advisories", &arguments), passed);
 }
