@@ -55,6 +55,8 @@ mod scenarios;
 mod secrets;
 #[cfg(test)]
 mod sibling;
+#[cfg(test)]
+mod start;
 mod step;
 #[cfg(test)]
 mod together;
@@ -71,9 +73,9 @@ mod workflows;
 #[cfg(test)]
 use lab::github;
 use lab::{certificate, process};
-use std::{env, sync::LazyLock};
+use runner::manifest::Manifest;
+use std::sync::LazyLock;
 
-/// The image that `make image` builds, or another one: that of a release.
-#[expect(clippy::disallowed_methods, reason = "the only setting of these tests")]
+/// The image that action.yml names, as that of a release does; else the one that `make image` builds from its Dockerfile.
 static ACTION: LazyLock<String> =
-    LazyLock::new(|| env::var("BASTION_MIGRATE_IMAGE").unwrap_or_else(|_| "bastion-migrate:dev".to_owned()));
+    LazyLock::new(|| Manifest::with_token("").image.unwrap_or_else(|| "bastion-migrate:dev".to_owned()));

@@ -7,12 +7,23 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly IMAGE=bastion-migrate-cross:sid
+root='' container=''
+cleanup() {
+    # A killed debootstrap leaves its mounts.
+    if [[ $root ]]; then
+        umount "$root"/{proc,sys} 2>/dev/null || true
+        rm -rf --one-file-system "$root"
+    fi
+    # It outlives the client that started it.
+    if [[ $container ]]; then docker rm --force "$container" >/dev/null 2>&1 || true; fi
+}
+trap cleanup EXIT
 
-# Sid has newer compilers than ours; libc and gcc come first, since debootstrap can't install for two architectures.
+# Debian's Rust has no other architecture's standard library but as a package of that architecture. Unpacked, it is enough for
+# a static program, and nothing else of that architecture has to have the same versions as in this one, as sid seldom has it.
 make_image() {
-    local root mirror
+    local mirror
     root=$(mktemp -d --tmpdir bastion-migrate-cross-XXXXXX)
-    trap 'rm -rf "$root"' RETURN
     chmod 755 "$root"
     mirror=$(apt-get indextargets --format "\$(REPO_URI)" 'Created-By: Packages' | grep -m 1 '/debian/*$' ||
         echo http://deb.debian.org/debian)
@@ -26,8 +37,9 @@ make_image() {
     chroot "$root" update-ca-certificates >&2
     chroot "$root" dpkg --add-architecture arm64
     chroot "$root" apt-get update -qq >&2
-    chroot "$root" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends cargo rustc libstd-rust-dev:arm64 >&2
+    chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends cargo rustc >&2
+    chroot "$root" sh -c 'cd /tmp && apt-get -qq -o APT::Sandbox::User=root download libstd-rust-dev:arm64 &&
+        dpkg-deb --extract libstd-rust-dev_*.deb / && rm libstd-rust-dev_*.deb' >&2
     rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}/*
     tar -C "$root" --numeric-owner -c . |
         docker import -c 'LABEL dev.bastion-migrate.stand-in=true' \
@@ -48,7 +60,8 @@ variables=(
 )
 # What makes a trial fast.
 while IFS= read -r variable; do variables+=("$variable"); done < <(env | grep -E '^CARGO_(PROFILE|BUILD)_' || true)
-docker run --rm --volume "$PWD:$PWD" --workdir "$PWD" --volume "$cargo_home:$cargo_home" --volume "$target_dir:$target_dir" \
-    --volume "$tools:/tools:ro" "${variables[@]/#/--env=}" \
+container=bastion-migrate-cross-$$
+docker run --rm --name "$container" --workdir "$PWD" --volume "$PWD:$PWD" --volume "$cargo_home:$cargo_home" \
+    --volume "$target_dir:$target_dir" --volume "$tools:/tools:ro" "${variables[@]/#/--env=}" \
     --env PATH=/tools:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     "$IMAGE" nice .github/release/build arm64

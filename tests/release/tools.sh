@@ -39,6 +39,11 @@ if ! docker buildx version >/dev/null 2>&1 && [[ ! -x docker/cli-plugins/docker-
     mkdir -p docker/cli-plugins
     ln -sf ../../unpacked/usr/libexec/docker/cli-plugins/docker-buildx docker/cli-plugins/
 fi
-if ! command -v cargo-auditable >/dev/null && [[ ! -x bin/cargo-auditable ]]; then
-    cargo install cargo-auditable --locked --version 0.7.7 --root "$PWD"
+# The container of the other architecture's compiler gets this directory, so it has to be here.
+if [[ ! -x bin/cargo-auditable ]]; then
+    if installed=$(command -v cargo-auditable); then
+        cp "$installed" bin/
+    else
+        cargo install cargo-auditable --locked --version 0.7.7 --root "$PWD"
+    fi
 fi

@@ -2,7 +2,7 @@
 //! real one.
 
 use crate::repository::{REPOSITORY, Repository, digest};
-use std::fs;
+use std::{fs, path::Path, time::UNIX_EPOCH};
 
 #[test]
 fn a_release_starts_only_from_a_commit_that_is_prepared() {
@@ -91,6 +91,40 @@ fn a_tag_holds_the_stamped_files_and_leaves_the_branch_alone() {
     assert_eq!(repository.git(".", &["ls-remote", "--quiet", "origin", "refs/tags/*"]), "", "it is not checked yet");
 }
 
+/// Its build is a copy of the file `built`.
+const CARGO: &str = r#"#!/bin/bash
+if [[ $* == *build* ]]; then install -D "$LOGS/built" "$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release/bastion-migrate"; fi
+"#;
+
+#[test]
+fn a_program_of_a_release_is_static_and_the_same_wherever_it_is_built() {
+    let repository = Repository::new();
+    repository.program("cargo", CARGO);
+    repository.program("rustc", "#!/bin/sh\necho 'host: x86_64-unknown-linux-gnu'\n");
+    repository.program("readelf", "#!/bin/sh\ncat \"$LOGS/headers\"\n");
+    let (built, headers) = (repository.directory().join("built"), repository.directory().join("headers"));
+    let tree = repository.tree().canonicalize().unwrap();
+    fs::write(&headers, "LOAD\nINTERP\n").unwrap();
+    fs::write(&built, "a program").unwrap();
+    repository.refuses("build", &[], "is not static: it needs a dynamic linker");
+    fs::write(&headers, "LOAD\n").unwrap();
+    fs::write(&built, format!("a program \0{}/src/main.rs\0", tree.display())).unwrap();
+    repository.refuses("build", &["amd64"], &format!("contains {}/src, so a build elsewhere", tree.display()));
+    repository.refuses("build", &["riscv"], "no architecture is called riscv; use amd64 or arm64");
+    assert!(!tree.join("dist").exists(), "a refused build leaves no program to release");
+
+    fs::write(&built, "a program").unwrap();
+    repository.succeeds("build", &["amd64"]);
+    let program = tree.join("dist/linux-amd64/bastion-migrate");
+    let modified = fs::metadata(&program).unwrap().modified().unwrap();
+    let seconds = modified.duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+    assert_eq!(seconds, repository.git(".", &["log", "-1", "--format=%ct"]), "times of files are in an image");
+    assert_eq!(
+        fs::read_link(tree.join("dist/linux-amd64/bastion-migrate-sweep")).unwrap(),
+        Path::new("bastion-migrate")
+    );
+}
+
 /// Its release view answers with the number in `assets`.
 const GH: &str = r#"#!/bin/sh
 echo "$*" >>"$LOGS/gh"
@@ -165,14 +199,26 @@ fn an_advisory_that_is_not_known_to_be_fixed_is_reported() {
         format!(r#"{{"vulnerabilities": [{}]}}"#, rows.collect::<Vec<_>>().join(", "))
     };
     repository.replace("Cargo.lock", "autocfg\"\nversion = \"1.0.0", "openssl-src\"\nversion = \"300.6.1+3.6.3");
+    // A crate that depends on it names it, too.
+    let lock = repository.read("Cargo.lock");
+    repository.write("Cargo.lock", &format!("{lock}dependencies = [\n \"openssl-src\",\n \"pkg-config\",\n]\n"));
     let arguments = ["--from", answers.to_str().unwrap()];
     fs::write(answers.join("libssh2.json"), answer(&["CVE-2026-55200"])).unwrap();
     fs::write(answers.join("openssl.json"), answer(&[])).unwrap();
-    assert!(repository.succeeds("advisories", &arguments).contains("none against OpenSSL 3.6.3"));
+    let passed = "release advisories: none against OpenSSL 3.6.3, and all of libssh2's are in libssh2-fixes.tsv\n";
+    assert_eq!(repository.succeeds("advisories", &arguments), passed);
 
     fs::write(answers.join("libssh2.json"), answer(&["CVE-2026-55200", "CVE-2027-1"])).unwrap();
     fs::write(answers.join("openssl.json"), answer(&["CVE-2027-2"])).unwrap();
     repository.refuses("advisories", &arguments, "not known to be fixed: CVE-2027-1, CVE-2027-2;");
-    fs::write(answers.join("openssl.json"), "{}").unwrap();
-    assert!(!repository.run("advisories", &arguments).status.success(), "an answer in another form");
+    for unreadable in ["{}", "", "<html>"] {
+        fs::write(answers.join("openssl.json"), unreadable).unwrap();
+        let output = repository.run("advisories", &arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains("NVD's answer about openssl can't be read"), "{error}");
+    }
+    let rejected = answer(&["CVE-2027-2"]).replace("Analyzed", "Rejected");
+    fs::write(answers.join("openssl.json"), rejected).unwrap();
+    fs::write(answers.join("libssh2.json"), answer(&[])).unwrap();
+    assert_eq!(repository.succeeds("advisories", &arguments), passed);
 }

@@ -91,6 +91,7 @@ impl Repository {
         let mut command = Command::new(program);
         let path = format!("{}/bin:{}", self.directory.path().display(), std::env::var("PATH").unwrap());
         command.current_dir(self.directory.path()).env("PATH", path).env("LOGS", self.directory.path());
+        command.env("RELEASE_TARGET_DIR", self.directory.path().join("target"));
         for (name, value) in [("NAME", "A"), ("EMAIL", "a@example.com")] {
             command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
         }

@@ -1,7 +1,11 @@
 //! `action.yml` as the runner reads it. Source: `ActionManifestManager.cs`.
 
 use serde_yaml::Value;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 /// The parts of `action.yml` that the runner uses.
 #[derive(Debug, Clone)]
@@ -10,6 +14,9 @@ pub(crate) struct Manifest {
     pub(crate) inputs: BTreeMap<String, String>,
     /// `runs.env`.
     pub(crate) env: BTreeMap<String, String>,
+    /// The image of `runs.image`, unless that is to be built from a Dockerfile. The runner takes what follows `docker://`
+    /// as it is.
+    pub(crate) image: Option<String>,
     /// `runs.entrypoint`, if it replaces the image's own.
     pub(crate) entrypoint: Option<String>,
     /// `runs.post-entrypoint`, if there is a post stage.
@@ -17,9 +24,9 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Reads this repository's `action.yml`, with `${{ github.token }}` evaluated.
+    /// Reads this repository's `action.yml`, or the one that a release has stamped, with `${{ github.token }}` evaluated.
     pub(crate) fn with_token(token: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
+        let path = stamped().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml"));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self::parse(&text, token)
     }
@@ -38,10 +45,16 @@ impl Manifest {
         Self {
             inputs: inputs.iter().map(|(key, input)| (name(key), default(input))).collect(),
             env: mapping(runs.get("env")).iter().map(|(key, value)| (name(key), evaluated(value, token))).collect(),
+            image: text("image").and_then(|image| Some(image.strip_prefix("docker://")?.to_owned())),
             entrypoint: text("entrypoint"),
             post_entrypoint: text("post-entrypoint"),
         }
     }
+}
+
+/// Returns the path of the `action.yml` that `make release-dry-run` tests.
+fn stamped() -> Option<PathBuf> {
+    env::var_os("BASTION_MIGRATE_ACTION").map(PathBuf::from)
 }
 
 fn name(key: &Value) -> String {
@@ -70,8 +83,12 @@ mod tests {
         let expected = [("a", "x"), ("b", ""), ("c", "t0ken")];
         assert_eq!(manifest.inputs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
         assert_eq!(manifest.env["A"], "b");
+        assert_eq!(manifest.image, None);
         assert_eq!(manifest.entrypoint.as_deref(), Some("/main"));
         assert_eq!(manifest.post_entrypoint.as_deref(), Some("/post"));
         assert!(Manifest::with_token("t0ken").inputs.contains_key("ssh-host"));
+
+        let released = Manifest::parse(&text.replace("Dockerfile", "docker://example.com/a:v1@sha256:0a"), "t0ken");
+        assert_eq!(released.image.as_deref(), Some("example.com/a:v1@sha256:0a"));
     }
 }
