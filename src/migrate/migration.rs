@@ -1,6 +1,6 @@
 //! A migration: its name, its body, and the way it is sent.
 
-use super::{body::Body, files::WayBack};
+use super::{body::Body, way_back::WayBack};
 use crate::{
     fault::FilePosition,
     layout::{Checksum, MigrationKey},

@@ -25,15 +25,17 @@ mod resumable_refusal;
 mod script;
 mod surroundings;
 mod transaction;
+mod way_back;
 
 pub use applier::{LockTimeouts, Pipeline};
 pub use body::Body;
 pub use commit_progress::CommitProgress;
 pub use directory::read_directory;
-pub use files::{MigrationFiles, WayBack};
+pub use files::MigrationFiles;
 pub use long_file::LongFile;
 pub use migration::Migration;
 pub use pipeline::{SessionOutcome, StoppedAt};
 pub use resumable_refusal::refuse_half_done;
 pub use script::run_script;
 pub use transaction::{FLUSH, FreshState, ROLLBACK};
+pub use way_back::WayBack;

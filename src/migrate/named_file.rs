@@ -2,9 +2,10 @@
 
 use super::{
     blocks::unreadable,
-    files::{LoadedFile, WayBack},
+    files::LoadedFile,
     listing::{ListedFile, written_path},
     parsed_file::ParsedFile,
+    way_back::WayBack,
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
