@@ -38,7 +38,7 @@ impl LayoutRules for Dbmate {
     }
 
     fn has_mark(&self, line: &str) -> bool {
-        read_mark(line).is_some()
+        read_mark(line).is_some_and(|mark| mark != Mark::Down)
     }
 
     fn has_sections(&self) -> bool {
@@ -172,7 +172,7 @@ mod tests {
         let (up, down) = ("-- about\n-- migrate:up\nSELECT 1;\n", "-- migrate:down\n");
         let text = format!("{up}{down}");
         let sections = Dbmate.find_sections(&text).unwrap();
-        assert_eq!((&text[sections.downs[0].clone()], sections.opt_out.clone()), (down, None));
+        assert_eq!((text.get(sections.downs[0].clone()), sections.opt_out.clone()), (Some(down), None));
         assert_eq!(sections.keep_up(text), up);
         let text = "--migrate:up transaction:false\nVACUUM;\n-- migrate:down\n";
         assert_eq!(Dbmate.find_sections(text).unwrap().opt_out, Some(0..31));

@@ -113,6 +113,9 @@ impl LayoutRules for Diesel {
 }
 
 fn canonical(version: &str) -> Option<String> {
+    if !version.starts_with(|character: char| character.is_ascii_digit()) {
+        return None;
+    }
     let version = version.replace('-', "");
     file_name::is_digits(&version).then_some(version)
 }

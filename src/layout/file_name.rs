@@ -1,6 +1,5 @@
 //! File names that begin with a number, `<number>_<name>.sql`, as most layouts have them.
 
-use super::reading::PathReading;
 use std::cmp::Ordering;
 
 /// The largest version: ledgers keep it in a `bigint` column.
@@ -65,15 +64,6 @@ pub(super) fn split_role(stem: &str) -> (&str, FileRole) {
         (Some(up), _) => (up, FileRole::Up),
         (None, Some(down)) => (down, FileRole::Down),
         (None, None) => (stem, FileRole::Whole),
-    }
-}
-
-/// Reads a path of a layout whose files are all in the directory itself, by the name of the file.
-pub(super) fn read_flat(path: &str, read_name: impl Fn(&str) -> Result<FileName, String>) -> PathReading {
-    match (path.contains('/'), is_sql(path)) {
-        (_, false) => PathReading::Unrelated,
-        (true, true) => PathReading::LeftOut,
-        (false, true) => read_name(path).map_or_else(PathReading::Unreadable, PathReading::Migration),
     }
 }
 

@@ -2,7 +2,7 @@
 //! (golang-migrate 4, `source/parse.go`, `database/postgres/postgres.go`).
 
 use super::{
-    LayoutRules, OwnTransactions,
+    LayoutRules, OwnTransactionTreatment,
     file_name::{self, FileName, FileRole},
     reading::{Fit, FoundFiles, PathReading},
     table::{MigrationKey, NewRow, RecordedMigration, Table, rows_up_to},
@@ -49,8 +49,8 @@ impl LayoutRules for GolangMigrate {
         if found.are_all_read() { Fit::Possible } else { Fit::No }
     }
 
-    fn own_transactions(&self) -> OwnTransactions {
-        OwnTransactions::OneMessage
+    fn own_transactions(&self) -> OwnTransactionTreatment {
+        OwnTransactionTreatment::OneMessage
     }
 
     fn default_table(&self) -> &'static str {

@@ -4,7 +4,7 @@
 use super::{
     LayoutRules,
     file_name::{self, FileName, FileRole},
-    reading::{Fit, FoundFiles, PathReading},
+    reading::{self, Fit, FoundFiles, PathReading},
     sections::{Line, SectionProblem, Sections, lines},
     table::{MigrationKey, NewRow, Table},
 };
@@ -27,7 +27,7 @@ impl LayoutRules for Goose {
     /// goose reads `N_name.sql` and `N_name.go`, and ignores tests.
     fn read_path(&self, path: &str) -> PathReading {
         let program = path.strip_suffix(".go").filter(|stem| !stem.ends_with("_test") && !path.contains('/'));
-        let Some(stem) = program else { return file_name::read_flat(path, FileName::read_numbered) };
+        let Some(stem) = program else { return reading::read_flat(path, FileName::read_numbered) };
         let read = stem.split_once('_').and_then(|(number, name)| {
             let version = file_name::canonical_number(number)?;
             Some(FileName { version, name: name.to_owned(), role: FileRole::Program })
@@ -40,7 +40,7 @@ impl LayoutRules for Goose {
     }
 
     fn has_mark(&self, line: &str) -> bool {
-        read_mark(line).is_some()
+        read_mark(line).is_some_and(|mark| mark == "up")
     }
 
     fn refuse_name(&self, name: &FileName) -> Option<(String, &'static str)> {
@@ -206,8 +206,8 @@ mod tests {
         let sections = Goose.find_sections(text).unwrap();
         (
             sections.keep_up(text.to_owned()),
-            sections.downs.first().map(|down| text[down.clone()].to_owned()),
-            sections.opt_out.map(|range| text[range].to_owned()),
+            sections.downs.first().and_then(|down| text.get(down.clone())).map(str::to_owned),
+            sections.opt_out.and_then(|range| text.get(range)).map(str::to_owned),
         )
     }
 

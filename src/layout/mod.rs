@@ -118,7 +118,7 @@ pub enum Depth {
 
 /// The treatment of a file that begins or ends transactions itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnTransactions {
+pub enum OwnTransactionTreatment {
     /// It is refused, unless it is one transaction from its first statement to its last.
     Refused,
     /// It is sent as it is, in one message without a transaction around it, as the layout's tool sends it.
@@ -147,7 +147,7 @@ pub trait LayoutRules: Sync {
 
     /// Reads a path relative to the directory, with `/` between its parts.
     fn read_path(&self, path: &str) -> PathReading {
-        file_name::read_flat(path, FileName::read_numbered)
+        reading::read_flat(path, FileName::read_numbered)
     }
 
     /// Reports how well the directory fits.
@@ -211,8 +211,8 @@ pub trait LayoutRules: Sync {
     }
 
     /// Returns the treatment of files that begin or end transactions themselves.
-    fn own_transactions(&self) -> OwnTransactions {
-        OwnTransactions::Refused
+    fn own_transactions(&self) -> OwnTransactionTreatment {
+        OwnTransactionTreatment::Refused
     }
 
     /// Returns a version as the ledger has it, from the form in which a file's name or `target` has it.

@@ -2,7 +2,7 @@
 //! `migration_persistence.rs`).
 
 use super::{
-    Depth, LayoutRules, OwnTransactions,
+    Depth, LayoutRules, OwnTransactionTreatment,
     checksum::ChecksumDigest,
     file_name::{self, FileName, FileRole},
     reading::{Fit, FoundFiles, PathReading},
@@ -47,13 +47,13 @@ impl LayoutRules for Prisma {
         &["migration_lock.toml"]
     }
 
-    fn own_transactions(&self) -> OwnTransactions {
-        OwnTransactions::OneMessage
+    fn own_transactions(&self) -> OwnTransactionTreatment {
+        OwnTransactionTreatment::OneMessage
     }
 
     fn canonical_version(&self, version: &str) -> Option<String> {
         let is_dated = version.starts_with(|character: char| character.is_ascii_digit());
-        (is_dated && !version.contains(['/', '\n'])).then(|| version.to_owned())
+        (is_dated && !version.contains(['/', ' ', '\n'])).then(|| version.to_owned())
     }
 
     fn compare_versions(&self, left: &str, right: &str) -> Ordering {

@@ -1,6 +1,6 @@
 //! The reading of a directory by one layout: which paths are migrations, and how well they fit.
 
-use super::file_name::FileName;
+use super::file_name::{FileName, is_sql};
 
 /// The meaning of one file of the directory in a layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +45,13 @@ pub enum Fit {
     Possible,
     /// No other layout has names or marks like these.
     Certain,
+}
+
+/// Reads a path of a layout whose files are all in the directory itself, by the name of the file.
+pub(super) fn read_flat(path: &str, read_name: impl Fn(&str) -> Result<FileName, String>) -> PathReading {
+    match (path.contains('/'), is_sql(path)) {
+        (_, false) => PathReading::Unrelated,
+        (true, true) => PathReading::LeftOut,
+        (false, true) => read_name(path).map_or_else(PathReading::Unreadable, PathReading::Migration),
+    }
 }

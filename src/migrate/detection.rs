@@ -51,24 +51,21 @@ impl Detection {
             return Err(two_marks_fault(first, second));
         }
         let marks: Vec<&'static str> = marks.iter().map(|mark| mark.layout.name()).collect();
-        let mut readings: Vec<(Fit, NameReading)> = layout::ALL
-            .into_iter()
-            .map(|layout| NameReading::of(layout, settings, &listing.files))
-            .map(|reading| (fit_of(&reading, &marks), reading))
-            .collect();
-        let best = readings.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
-        if let Some((first, second)) = mixed_directory(&readings) {
+        // One reading after the other: each has as many names as there are files.
+        let fits: Vec<LayoutFit> =
+            layout::ALL.into_iter().map(|layout| LayoutFit::of(layout, settings, &listing.files, &marks)).collect();
+        if let Some((first, second)) = mixed_directory(&fits) {
             return Err(mixed_fault(settings, first, second));
         }
-        readings.retain(|(fit, _)| *fit == best && best != Fit::No);
-        let mut candidates: Vec<Layout> = readings.iter().map(|(_, reading)| reading.layout).collect();
-        let reading = match readings.into_iter().next() {
-            Some((_, reading)) => reading,
-            None => NameReading::of(Layout::default(), settings, &listing.files),
-        };
+        let best = fits.iter().map(|found| found.fit).max().filter(|fit| *fit != Fit::No);
+        let best = best.unwrap_or(Fit::Certain);
+        let mut candidates: Vec<Layout> =
+            fits.iter().filter(|found| found.fit == best).map(|found| found.layout).collect();
         if candidates.is_empty() {
-            candidates.push(reading.layout);
+            candidates.push(Layout::default());
         }
+        let first = candidates.first().copied().unwrap_or_default();
+        let reading = NameReading::of(first, settings, &listing.files);
         let (reading, listing) = match reading.layout.depth() {
             Depth::Recursive => {
                 let listing = DirectoryListing::read(settings, Depth::Recursive)?;
@@ -81,34 +78,43 @@ impl Detection {
     }
 }
 
-fn fit_of(reading: &NameReading, marks: &[&'static str]) -> Fit {
-    let names: Vec<_> = reading.entries.iter().map(|entry| &entry.name).collect();
-    let found = FoundFiles {
-        names: &names,
-        left_out: reading.left_out.iter().filter(|path| !path.contains('/')).count(),
-        unreadable: reading.unreadable,
-        marks,
-    };
-    reading.layout.fit(&found)
+/// The degree to which the directory fits a layout.
+#[derive(Debug)]
+struct LayoutFit {
+    layout: Layout,
+    fit: Fit,
+    /// One of its files.
+    example: String,
+}
+
+impl LayoutFit {
+    fn of(layout: Layout, settings: &SqlSettings, files: &[ListedFile], marks: &[&'static str]) -> Self {
+        let reading = NameReading::of(layout, settings, files);
+        let names: Vec<_> = reading.entries.iter().map(|entry| &entry.name).collect();
+        let found = FoundFiles {
+            names: &names,
+            left_out: reading.left_out.iter().filter(|path| !path.contains('/')).count(),
+            unreadable: reading.unreadable,
+            marks,
+        };
+        let example = reading.entries.first().map_or_else(String::new, |entry| entry.file.clone());
+        Self { layout, fit: layout.fit(&found), example }
+    }
 }
 
 /// Finds two layouts of which one reads directories and the other files beside them.
-fn mixed_directory(readings: &[(Fit, NameReading)]) -> Option<(&NameReading, &NameReading)> {
-    let mut fitting = readings.iter().filter(|(fit, _)| *fit != Fit::No).map(|(_, reading)| reading);
-    let is_directories = |reading: &&NameReading| reading.layout.depth() == Depth::Directories;
-    let of_directories = fitting.clone().find(is_directories)?;
-    let other = fitting.find(|reading| reading.layout != of_directories.layout)?;
+fn mixed_directory(fits: &[LayoutFit]) -> Option<(&LayoutFit, &LayoutFit)> {
+    let mut fitting = fits.iter().filter(|found| found.fit != Fit::No);
+    let of_directories = fitting.clone().find(|found| found.layout.depth() == Depth::Directories)?;
+    let other = fitting.find(|found| found.layout != of_directories.layout)?;
     Some((of_directories, other))
 }
 
-fn mixed_fault(settings: &SqlSettings, first: &NameReading, second: &NameReading) -> Fault {
-    let example = |reading: &NameReading| reading.entries.first().map_or("", |entry| &entry.file).to_owned();
+fn mixed_fault(settings: &SqlSettings, first: &LayoutFit, second: &LayoutFit) -> Fault {
     let (first_name, second_name) = (first.layout.name(), second.layout.name());
     let cause = format!(
         "files of two layouts are mixed in `{}`: `{}` is one of {first_name}, `{}` one of {second_name}",
-        settings.migrations,
-        example(first),
-        example(second)
+        settings.migrations, first.example, second.example
     );
     Fault::new(Code::LayoutAmbiguous, cause).fix(format!(
         "set `layout: {first_name}` or `layout: {second_name}`, or move the files of the other one to a directory of their own"

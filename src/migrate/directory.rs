@@ -47,9 +47,10 @@ pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Faul
         .into_iter()
         .chain(text_order_warning(layout, &entries))
         .collect();
+    drop((listing, left_out));
     let downs: HashMap<&str, &NamedFile> = downs.iter().map(|down| (down.name.version.as_str(), down)).collect();
     let (mut files, mut programs) = (Vec::new(), Vec::new());
-    for (entry, id) in entries.iter().zip(ids) {
+    for (entry, id) in entries.into_iter().zip(ids) {
         if entry.applies_sql() {
             let down = downs.get(id.version.as_str()).copied();
             files.extend(entry.load_file(id, layout, down).map_err(|file_faults| faults.extend(file_faults)));

@@ -1,13 +1,11 @@
 //! The migrations of a directory before their ledger is known.
 
-use super::{migration::Migration, parsed_file::ParsedFile, work::Work};
+use super::{migration::Migration, parsed_file::ParsedFile, way_back::WayBack, work::Work};
 use crate::{
     fault::Fault,
     layout::{Application, Checksum, Evidence, Layout},
     run::MigrationId,
-    sql::Span,
 };
-use std::path::PathBuf;
 
 /// The migrations of a directory.
 #[derive(Debug, Default)]
@@ -29,17 +27,6 @@ pub(super) struct LoadedFile {
     pub(super) checksum: Checksum,
     pub(super) way_back: Option<WayBack>,
     pub(super) relative_path: String,
-}
-
-/// The place of the SQL that undoes a migration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WayBack {
-    /// The file, as the user would write its path.
-    pub file: String,
-    /// The path that can be opened.
-    pub path: PathBuf,
-    /// The sections of the file, in bytes; empty for a file of its own.
-    pub sections: Vec<Span>,
 }
 
 impl MigrationFiles {

@@ -1,13 +1,18 @@
 //! A migration: its name, its body, and the way it is sent.
 
-use super::{body::Body, files::WayBack, work::Work};
+use super::{
+    body::Body,
+    way_back::WayBack,
+    work::{UNDO_KEY, Work},
+};
 use crate::{
     fault::FilePosition,
     layout::{Checksum, MigrationKey},
-    run::{MigrationId, blocking::run_blocking},
+    ledger::LedgerState,
+    run::{MigrationId, blocking::run_blocking, event::Event},
     sql::{Execution, Span, SqlSource, TransactionModes, split::statement_spans},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// One migration, ready to be planned and sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,74 @@ impl Migration {
     /// Returns the text with its file's name, to find places in it, if it is in memory.
     pub(super) fn source(&self) -> SqlSource<'_> {
         SqlSource::of_file(self.sent_file(), self.text())
+    }
+
+    /// Returns the migration as one that is only recorded.
+    #[must_use]
+    pub fn into_recorded(self) -> Self {
+        Self {
+            work: Work::Record,
+            execution: Execution::SingleQuery,
+            modes: TransactionModes::default(),
+            note: None,
+            leaves_traces: false,
+            ..self
+        }
+    }
+
+    /// Returns the file whose text is sent, as the user would write its path.
+    #[must_use]
+    pub fn sent_file(&self) -> &str {
+        match (&self.work, &self.way_back) {
+            (Work::Undo { .. }, Some(way_back)) => &way_back.file,
+            _ => &self.id.file,
+        }
+    }
+
+    /// Returns the text that is sent in one message.
+    pub(super) fn sent_text(&self) -> &str {
+        match self.work {
+            Work::Record => "",
+            Work::Apply | Work::Undo { .. } => self.text(),
+        }
+    }
+
+    /// Returns the key of its progress, if it runs without a transaction.
+    pub(super) fn progress_key(&self) -> String {
+        match self.work {
+            Work::Apply | Work::Record => self.id.version.clone(),
+            Work::Undo { .. } => format!("{}{UNDO_KEY}", self.id.version),
+        }
+    }
+
+    /// Reports whether the work is done, according to the ledger.
+    #[must_use]
+    pub fn is_done_in(&self, ledger: &LedgerState) -> bool {
+        let mut rows = ledger.recorded.iter();
+        match self.work {
+            Work::Apply | Work::Record => rows.any(|row| row.records(&self.id.version, &self.checksum)),
+            Work::Undo { .. } => rows.all(|row| row.version != self.id.version),
+        }
+    }
+
+    /// Returns the event that the work is done.
+    #[must_use]
+    pub fn done_event(&self, took: Duration) -> Event {
+        let index = self.id.index;
+        match self.work {
+            Work::Apply => Event::Applied { index, took },
+            Work::Record => Event::Baselined { index },
+            Work::Undo { .. } => Event::RolledBack { index },
+        }
+    }
+
+    /// Returns the bytes that a digest of a plan covers besides the migration itself.
+    #[must_use]
+    pub fn undo_text(&self) -> Option<&str> {
+        match (&self.work, &self.body) {
+            (Work::Undo { .. }, Body::InMemory(text)) => Some(text),
+            _ => None,
+        }
     }
 
     /// Returns the place of the line with this 1-based number in a part of the text.

@@ -2,9 +2,11 @@
 
 use super::{
     blocks::unreadable,
-    files::{LoadedFile, WayBack},
+    files::LoadedFile,
     listing::{ListedFile, written_path},
+    options_file::find_opt_out,
     parsed_file::ParsedFile,
+    way_back::WayBack,
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
@@ -12,10 +14,7 @@ use crate::{
     run::MigrationId,
     settings::SqlSettings,
 };
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 /// The length in bytes above which a file is not held in memory.
 const LONG_FILE_BYTES: u64 = 1 << 20;
@@ -149,13 +148,4 @@ impl NamedFile {
         see_bytes(&bytes);
         ParsedFile::from_bytes(&self.file, bytes, layout, opt_out)
     }
-}
-
-/// Returns the reason why the file beside this one opts it out of its transaction.
-pub(super) fn find_opt_out(path: &Path, layout: Layout) -> Option<String> {
-    let path = layout.options_file(path)?;
-    let options = fs::read_to_string(&path).ok()?;
-    let line = layout.opt_out_line(&options)?;
-    let name = path.file_name()?.to_string_lossy().into_owned();
-    Some(format!("`{}` in `{name}` asks for no transaction", line.trim()))
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    layout::{Layout, OwnTransactions, SectionProblem, SectionProblemKind, Sections},
+    layout::{Layout, OwnTransactionTreatment, SectionProblem, SectionProblemKind, Sections},
     sql::{
         Decision, Detail, Execution, FileDecision, FileParser, FilePart, FileRules, MoreText, Span, SqlSource,
         TextStart, Tokens, TransactionModes, mark_session_setup,
@@ -142,7 +142,7 @@ fn keep_sections(text: &str, sections: &[Span]) -> String {
 }
 
 fn rules_of(layout: Layout, opt_out: Option<String>) -> FileRules {
-    let sends_as_is = (layout.own_transactions() == OwnTransactions::OneMessage).then(|| layout.name());
+    let sends_as_is = (layout.own_transactions() == OwnTransactionTreatment::OneMessage).then(|| layout.name());
     FileRules { opt_out, is_section: layout.has_sections(), sends_as_is }
 }
 

@@ -5,11 +5,12 @@ use super::{
     directive::{self, OptOut},
     lasting_settings::leaves_traces,
     location::{FilePlaces, SqlSource},
+    one_message::one_message_decision,
     span::Span,
     split::{FaultAt, MoreText, RawStatement, SplitPart, find_end_of_rows, split_part},
     statement::classify_statement,
     statement_class::StatementClass,
-    transaction_mode::{ClassifiedFile, Decision, MAX_CHUNK_BYTES, decide_execution, one_message_decision},
+    transaction_mode::{ClassifiedFile, Decision, MAX_CHUNK_BYTES, decide_execution},
 };
 use crate::fault::{Code, Fault};
 

@@ -10,6 +10,7 @@ mod identifier;
 mod lasting_settings;
 mod lexer;
 mod location;
+mod one_message;
 mod options;
 mod phrase;
 mod refusal;

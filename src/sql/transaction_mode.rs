@@ -82,41 +82,17 @@ pub(crate) fn decide_execution(file: &ClassifiedFile<'_>) -> Result<Decision, Ve
     }
 }
 
-/// Decides to send a file in one message without a transaction around it, as this tool sends it; `None` if a
-/// transaction would be left open, or rows of a COPY can't be part of the message.
-pub(crate) fn one_message_decision(file: &ClassifiedFile<'_>, tool: &str) -> Option<Decision> {
-    let has_rows = file.statements.iter().any(|statement| statement.raw.data.is_some());
-    if has_rows || !OwnTransactions::find_blocks(file.statements).unpaired.is_empty() {
-        return None;
-    }
-    let span = Span { start: 0, end: file.length };
-    let statement = Statement {
-        span,
-        kind: StatementKind::Opaque,
-        chunks: vec![SqlChunk::Query(span)],
-        modes: TransactionModes::default(),
-        session_setup: Vec::new(),
-    };
-    let why = format!("it begins or ends transactions itself, so it is sent in one message, as {tool} sends it");
-    Some(Decision {
-        execution: Execution::PerStatement { statements: vec![statement], lost: Vec::new(), why },
-        modes: TransactionModes::default(),
-        replaced: Vec::new(),
-        note: None,
-    })
-}
-
 /// The transactions that the file itself begins and ends.
 #[derive(Debug, Default)]
-struct OwnTransactions {
+pub(super) struct OwnTransactions {
     /// From BEGIN to COMMIT, as indexes of statements.
     complete: Vec<RangeInclusive<usize>>,
     /// Indexes of all other statements that begin or end a transaction.
-    unpaired: Vec<usize>,
+    pub(super) unpaired: Vec<usize>,
 }
 
 impl OwnTransactions {
-    fn find_blocks(statements: &[ClassifiedStatement]) -> Self {
+    pub(super) fn find_blocks(statements: &[ClassifiedStatement]) -> Self {
         let (mut blocks, mut begin_index) = (Self::default(), None);
         for (index, statement) in statements.iter().enumerate() {
             match (&statement.class, begin_index) {

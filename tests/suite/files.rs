@@ -207,9 +207,11 @@ fn an_unterminated_string_is_rejected() {
 
 #[test]
 fn an_undo_section_is_rejected() {
-    leaves_the_database_empty_for_text("-- +goose Up\ncreate table a ();\n-- +goose Down\ndrop table a;\n", |done| {
-        done.fails("undo-section", 2).annotation("migrations/0001_a.sql", 3, "`-- +goose Down` on line 3")
-    });
+    let text = "-- +goose Up\ncreate table a ();\n-- +goose Down\ndrop table a;\n";
+    leaves_the_database_empty(
+        |step| step.input("layout", "plain").file("migrations/0001_a.sql", text),
+        |done| done.fails("undo-section", 2).annotation("migrations/0001_a.sql", 3, "`-- +goose Down` on line 3"),
+    );
 }
 
 #[test]

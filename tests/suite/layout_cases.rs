@@ -126,26 +126,57 @@ fn every_case_belongs_to_a_layout() {
     }
 }
 
-/// Declares a test for the cases of each layout.
-macro_rules! layouts {
-    ($($test:ident = $layout:literal,)+) => {
-        $(#[test]
-        fn $test() {
-            run_cases_of($layout);
-        })+
-    };
+#[test]
+fn real_folders_of_golang_migrate_are_read_as_it_reads_them() {
+    run_cases_of("golang-migrate");
 }
 
-layouts! {
-    real_folders_of_golang_migrate_are_read_as_it_reads_them = "golang-migrate",
-    real_folders_of_dbmate_are_read_as_it_reads_them = "dbmate",
-    real_folders_of_goose_are_read_as_it_reads_them = "goose",
-    real_folders_of_diesel_are_read_as_it_reads_them = "diesel",
-    real_folders_of_refinery_are_read_as_it_reads_them = "refinery",
-    real_folders_of_flyway_are_read_as_it_reads_them = "flyway",
-    real_folders_of_prisma_are_read_as_it_reads_them = "prisma",
-    real_folders_of_tern_are_read_as_it_reads_them = "tern",
-    real_folders_of_supabase_are_read_as_its_cli_reads_them = "supabase",
-    real_folders_of_sqlx_are_read_as_it_reads_them = "sqlx",
-    the_layout_is_decided_by_evidence_or_not_at_all = "auto",
+#[test]
+fn real_folders_of_dbmate_are_read_as_it_reads_them() {
+    run_cases_of("dbmate");
+}
+
+#[test]
+fn real_folders_of_goose_are_read_as_it_reads_them() {
+    run_cases_of("goose");
+}
+
+#[test]
+fn real_folders_of_diesel_are_read_as_it_reads_them() {
+    run_cases_of("diesel");
+}
+
+#[test]
+fn real_folders_of_refinery_are_read_as_it_reads_them() {
+    run_cases_of("refinery");
+}
+
+#[test]
+fn real_folders_of_flyway_are_read_as_it_reads_them() {
+    run_cases_of("flyway");
+}
+
+#[test]
+fn real_folders_of_prisma_are_read_as_it_reads_them() {
+    run_cases_of("prisma");
+}
+
+#[test]
+fn real_folders_of_tern_are_read_as_it_reads_them() {
+    run_cases_of("tern");
+}
+
+#[test]
+fn real_folders_of_supabase_are_read_as_its_cli_reads_them() {
+    run_cases_of("supabase");
+}
+
+#[test]
+fn real_folders_of_sqlx_are_read_as_it_reads_them() {
+    run_cases_of("sqlx");
+}
+
+#[test]
+fn the_layout_is_decided_by_evidence_or_not_at_all() {
+    run_cases_of("auto");
 }

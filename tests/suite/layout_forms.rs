@@ -3,13 +3,16 @@
 
 use crate::action::Action;
 
+/// A path and a text.
+pub(crate) type TextFile = (String, String);
+
 /// A layout, and how its files are written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
     /// The name in the input `layout`.
     pub(crate) layout: &'static str,
     /// The files of a migration: number, name, SQL that applies it, SQL that undoes it.
-    write: fn(u32, &str, &str, &str) -> Vec<(String, String)>,
+    write: fn(u32, &str, &str, &str) -> Vec<TextFile>,
     /// The name under which a migration is reported.
     label: fn(u32, &str) -> String,
     /// The lines that opt a file out of its transaction, and a file beside it.
@@ -249,7 +252,7 @@ impl Form {
     }
 
     /// Returns the files of the two migrations whose rows are golden.
-    pub(crate) fn golden_texts(&self) -> Vec<(String, String)> {
+    pub(crate) fn golden_texts(&self) -> Vec<TextFile> {
         [(self.write)(1, "one", ONE, UNDO_ONE), (self.write)(2, "two", TWO, UNDO_TWO)].concat()
     }
 

@@ -3,14 +3,14 @@
 
 use crate::{
     action::Action,
-    lab::{
-        Lab,
-        venv::{DBMATE, venv},
-    },
+    lab::{Lab, venv::venv},
     layout_forms::Form,
 };
 use std::{fs, process::Command};
 use tempfile::TempDir;
+
+/// The environment with dbmate, whose program `PyPI` has.
+const DBMATE: &str = "dbmate";
 
 /// Applies the golden files with dbmate, and returns its output.
 fn run_dbmate(lab: &Lab, form: &Form, count: usize) -> String {

@@ -15,7 +15,7 @@ const WITH_WAY_BACK: [&str; 7] = ["plain", "sqlx", "golang-migrate", "dbmate", "
 const BUDGET: Duration = Duration::from_secs(7);
 
 fn forms(with_way_back: &[&str]) -> impl Iterator<Item = &'static Form> {
-    FORMS.iter().filter(|form| with_way_back.contains(&form.layout)).inspect(|form| eprintln!("layout {}", form.layout))
+    FORMS.iter().filter(|form| with_way_back.contains(&form.layout))
 }
 
 fn with_undo<'a>(form: &Form, lab: &'a Lab, undo_two: &str) -> Action<'a> {
@@ -188,7 +188,6 @@ fn a_way_back_without_a_transaction_resumes_and_no_other_direction_is_taken_mean
 #[test]
 fn a_baseline_records_up_to_the_target_and_runs_nothing() {
     for form in FORMS {
-        eprintln!("layout {}", form.layout);
         let lab = Lab::new();
         lab.database.sql(&format!("set role app; {ONE}"));
         let (one, two) = (form.label(1, "one"), form.label(2, "two"));

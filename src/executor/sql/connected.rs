@@ -152,12 +152,16 @@ impl<'a> ConnectedSql<'a> {
         if settings.sql.layout == LayoutChoice::Auto {
             self.setup.events.emit_note(format!("the layout is {}: {reason}", ledger.layout.name()));
         }
+        let candidates = self.files.candidates().to_vec();
         let (migrations, programs) = self.take_migrations(ledger.layout).await?;
         let mut all_migrations: Vec<MigrationId> = migrations.iter().map(|migration| migration.id.clone()).collect();
         all_migrations.extend(programs.iter().cloned());
         let versions: Vec<&str> = all_migrations.iter().map(|id| id.version.as_str()).collect();
         let ledger_before = match rows {
-            Some(rows) => ledger.parse_state(&rows, &versions),
+            Some(rows) => {
+                self.refuse_unfit(&candidates, (&ledger, &rows), &versions)?;
+                ledger.parse_state(&rows, &versions)
+            }
             None => std::mem::take(&mut self.state_without_ledger),
         };
         let rules = PlanRules {
@@ -190,6 +194,29 @@ impl<'a> ConnectedSql<'a> {
         let plan = SqlPlan { ledger, other_ledgers, ledger_before, all_migrations, pending };
         self.check_plan(&plan, &digest)?;
         Ok(plan)
+    }
+
+    /// Refuses a ledger that decided the layout among these, and has no row for any of the files.
+    fn refuse_unfit(
+        &self,
+        candidates: &[Layout],
+        (ledger, rows): (&Ledger, &Rows),
+        versions: &[&str],
+    ) -> Result<(), Vec<Fault>> {
+        let layout = ledger.layout;
+        let Some(other) = candidates.iter().find(|other| **other != layout && layout != Layout::default()) else {
+            return Ok(());
+        };
+        let recorded = LedgerState::from_rows(rows).recorded;
+        let is_of_file = |row: &RecordedMigration| {
+            let version = layout.canonical_version(&row.version).unwrap_or_else(|| row.version.clone());
+            versions.contains(&version.as_str())
+        };
+        if recorded.is_empty() || recorded.iter().any(is_of_file) {
+            return Ok(());
+        }
+        let choice = self.survey.choose_ledger_of(*other, &self.hints(), String::new()).map_err(single_fault)?;
+        Err(vec![refuse_foreign(&choice.ledger, layout.name(), &ledger.table)])
     }
 
     /// Reads the ledger that was chosen; no rows if there is none. Where it is empty and the only other one with rows
