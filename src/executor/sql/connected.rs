@@ -1,6 +1,7 @@
 //! The second phase: the session is open. It takes the run lock, chooses the ledger and makes the plan.
 
 use super::{
+    comparison::{PlannedWork, plan_work, recorded_migrations},
     fresh_session::{NewSessionState, own_locks},
     planned::{self, PlannedSql},
     setup::SqlSetup,
@@ -310,54 +311,6 @@ impl<'a> ConnectedSql<'a> {
             commits: CommitProgress::default(),
         }
     }
-}
-
-/// The work that is planned.
-struct PlannedWork {
-    pending: Vec<Migration>,
-    digest: String,
-}
-
-/// Plans the work of this command.
-async fn plan_work(
-    command: Command,
-    migrations: Vec<Migration>,
-    recorded: &[RecordedMigration],
-    rules: &PlanRules,
-) -> Result<PlannedWork, Vec<Fault>> {
-    let layout = rules.layout;
-    let pending = match command {
-        Command::Rollback => {
-            let undone = plan::find_applied_after_target(&migrations, recorded, rules)?;
-            run_blocking(move || migrate::read_ways_back(undone, layout)).await?
-        }
-        Command::Baseline | Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => {
-            let plan = plan::compare_with_ledger(&migrations, recorded, rules)?;
-            let pending: Vec<MigrationId> = plan.pending.iter().map(|migration| migration.id.clone()).collect();
-            let pending = migrations.into_iter().filter(|migration| pending.contains(&migration.id));
-            match command {
-                Command::Baseline => pending.map(Migration::into_recorded).collect(),
-                _ => pending.collect(),
-            }
-        }
-    };
-    let digest = plan::plan_digest(layout, recorded, command.plan_action(), pending.iter());
-    Ok(PlannedWork { pending, digest })
-}
-
-/// Returns the migrations in the ledger; one whose file is gone has only a name.
-fn recorded_migrations(ledger_before: &LedgerState, all_migrations: &[MigrationId]) -> Vec<MigrationId> {
-    let id = |row: &RecordedMigration| {
-        let id_of_file = all_migrations.iter().find(|id| id.version == row.version).cloned();
-        id_of_file.unwrap_or_else(|| MigrationId {
-            index: 0,
-            version: row.version.clone(),
-            name: row.name.clone(),
-            file: String::new(),
-            ..MigrationId::default()
-        })
-    };
-    ledger_before.recorded.iter().filter(|row| row.success).map(id).collect()
 }
 
 /// Returns the query for ledgers and INVALID indexes: all that a plan needs if there is no ledger.

@@ -1,6 +1,7 @@
 //! `executor: sql`: plain SQL files, applied by the action over the tunnel. One session holds the run lock and runs the
 //! migration, so that both are lost only together. Each phase is a type: the files, the connected session, the plan.
 
+mod comparison;
 mod connected;
 mod files;
 mod fresh_session;
