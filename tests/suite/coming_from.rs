@@ -10,6 +10,7 @@ use crate::{
         sshd::keygen,
         venv::DJANGO_4_2,
     },
+    layout_forms::FORMS,
     scenarios::{INIT_SQL, MIGRATIONS, TENANT_LEDGER, read, readers_step_with_pin},
     workflow::fenced,
 };
@@ -125,5 +126,30 @@ fn seed_002_from_the_loop_to_a_green_run_of_each_tenant() {
     assert_applied(1);
     tenants(&lab.database, 2);
     assert_applied(2);
+    step().run().nothing_to_do().done();
+}
+
+/// Flyway has applied the first file.
+#[test]
+fn from_flyway_to_a_run_that_continues_its_ledger() {
+    let lab = Lab::new();
+    let form = FORMS.iter().find(|form| form.layout == "flyway").expect("Flyway has a layout");
+    let [one, two] = ["create table one (id int);\n", "create table two (id int);\n"];
+    let begin = Action::new(&lab).input("migrations", "sql").input("layout", "flyway");
+    begin.file("sql/V1__one.sql", one).run().succeeds().applied(["V1__one"]).done();
+
+    let block = step_of(&section(PAGE, "From Flyway"));
+    let steps: Value = serde_yaml::from_str(&block).expect("a step is YAML");
+    let with = steps[0]["with"].as_mapping().expect("`with:` is a mapping");
+    let step = || {
+        let step = Action::new(&lab).file("sql/V1__one.sql", one).file("sql/V2__two.sql", two);
+        // The lab has the bastion's address, the login and the database's URL.
+        let own = with.iter().filter(|(_, value)| !value.as_str().is_some_and(|value| value.contains("${{")));
+        own.fold(step, |step, (name, value)| {
+            step.input(name.as_str().expect("a string"), value.as_str().expect("a string"))
+        })
+    };
+    step().run().succeeds().applied(["V2__two"]).logs("the layout is flyway: ").done();
+    assert_eq!(lab.database.sql(form.rows), form.golden);
     step().run().nothing_to_do().done();
 }
