@@ -178,7 +178,8 @@ impl ProcessContext {
     fn reporter_for(&self, invocation: &Invocation) -> Reporter {
         let log = Log::new(&invocation.runner, self.screen, &invocation.secrets, &self.flow);
         log.install_tracing();
-        let report = RunReport::new(invocation.command, invocation.environment.clone(), &invocation.runner);
+        let mut report = RunReport::new(invocation.command, invocation.environment.clone(), &invocation.runner);
+        report.pin_variable.clone_from(&invocation.pin_variable);
         Reporter::new(report, log, self.flow.clone())
     }
 

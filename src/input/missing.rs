@@ -48,6 +48,15 @@ pub(super) fn look_for_hints(
     MissingHints { fix_text: fix.or(usual), elsewhere: other_prefixes.iter().map(hint).collect() }
 }
 
+/// Returns the variable with the environment's prefix that the workflow maps to the pinned host keys, also if it has no
+/// value yet.
+pub(super) fn pin_variable(variables: &Variables, environment: Option<&str>) -> Option<String> {
+    let prefixes = environment.map(environment_prefixes).unwrap_or_default();
+    let suffixes = InputName::SshKnownHosts.prefixed_variables();
+    let names = prefixes.iter().flat_map(|prefix| suffixes.iter().map(move |suffix| format!("{prefix}{suffix}")));
+    names.into_iter().find(|name| variables.is_named(name))
+}
+
 /// Returns the fix for variables with another prefix than the environment's: renaming one of the two is enough.
 fn environment_fix(unknown_prefix: &str, environment: Option<&str>, config: &Config) -> String {
     let set_environment = format!("set `environment: {}`", environment_name(unknown_prefix));

@@ -75,6 +75,8 @@ pub struct Invocation {
     pub command: Option<Command>,
     /// Name of the environment.
     pub environment: Option<String>,
+    /// The variable of the environment that the workflow maps to the pinned host keys, if it does.
+    pub pin_variable: Option<String>,
     /// Environment variables for the sidecar, a process of this program in another container.
     pub handover: Vec<(String, Secret)>,
 }
@@ -155,9 +157,10 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     }
     findings.warnings.extend(environment::short_env_warning(&inputs, &variables));
     let Findings { faults, warnings } = findings;
+    let pin_variable = missing::pin_variable(&variables, environment.as_deref());
     let handover = handover::handover_variables(&inputs, settings.as_ref(), &runner);
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
-    Invocation { settings, github, warnings, secrets, runner, command, environment, handover }
+    Invocation { settings, github, warnings, secrets, runner, command, environment, pin_variable, handover }
 }
 
 fn short_secret_warning() -> Fault {

@@ -457,3 +457,16 @@ fn a_key_keeps_its_last_line_break() {
     assert!(key.ends_with("-----\n"));
     assert_eq!((login.key, login.password), (Some(Secret::new(key)), Some(Secret::new("pass"))));
 }
+
+#[test]
+fn the_variable_for_the_host_key_is_the_one_that_the_workflow_names() {
+    let pin_variable = |env: &[(&str, &str)]| run(&[], &[ENOUGH, env]).pin_variable;
+    let dev = ("INPUT_ENVIRONMENT", "dev-backend");
+    // A variable that does not exist yet is empty.
+    assert_eq!(pin_variable(&[dev, ("DEV_SSH_KNOWN_HOSTS", "")]).as_deref(), Some("DEV_SSH_KNOWN_HOSTS"));
+    let both = [dev, ("DEV_SSH_KNOWN_HOSTS", ""), ("DEV_BACKEND_SSH_KNOWN_HOSTS", "")];
+    assert_eq!(pin_variable(&both).as_deref(), Some("DEV_BACKEND_SSH_KNOWN_HOSTS"));
+    for other in [&[dev][..], &[dev, ("PROD_SSH_KNOWN_HOSTS", "")], &[("DEV_SSH_KNOWN_HOSTS", "")]] {
+        assert_eq!(pin_variable(other), None, "{other:?}");
+    }
+}

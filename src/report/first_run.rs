@@ -14,8 +14,12 @@ pub(super) fn awaits_pin(report: &RunReport) -> bool {
     report.plan.is_none() && report.faults.first().is_some_and(is_expected_stop)
 }
 
-/// Returns the command that stores the pin.
+/// Returns the command that stores the pin. A name with a prefix names the environment already, and the job's own
+/// `environment:` may be called otherwise: the repository's variable is read in every job.
 pub(super) fn store_command(report: &RunReport) -> String {
+    if let Some(name) = &report.pin_variable {
+        return format!("gh variable set {name}");
+    }
     let environment = report.environment.as_deref().map(|name| format!(" --env {}", shell_words::quote(name)));
     format!("gh variable set SSH_KNOWN_HOSTS{}", environment.unwrap_or_default())
 }
@@ -33,6 +37,9 @@ mod tests {
         assert_eq!(store_command(&report), "gh variable set SSH_KNOWN_HOSTS --env 'eu prod'");
         report.environment = None;
         assert_eq!(store_command(&report), "gh variable set SSH_KNOWN_HOSTS");
+        report.environment = Some("dev".to_owned());
+        report.pin_variable = Some("DEV_SSH_KNOWN_HOSTS".to_owned());
+        assert_eq!(store_command(&report), "gh variable set DEV_SSH_KNOWN_HOSTS");
     }
 
     #[test]

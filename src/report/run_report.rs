@@ -23,6 +23,9 @@ pub struct RunReport {
     pub command: Option<Command>,
     /// The environment's name.
     pub environment: Option<String>,
+    /// The variable that the workflow maps to the pinned host keys, if it has the environment's prefix.
+    #[serde(skip)]
+    pub pin_variable: Option<String>,
     /// The URL of the run's page.
     pub run_url: Option<String>,
     /// The URL under which GitHub shows the files of the run's commit.

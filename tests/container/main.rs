@@ -12,6 +12,8 @@ mod behaviours;
 mod bystander;
 #[cfg(test)]
 mod cancel;
+#[cfg(test)]
+mod coming_from;
 mod command_line;
 #[cfg(test)]
 mod compose;

@@ -23,14 +23,14 @@ const IMAGES: [&str; 3] =
 const SECRET_KEY: &str = "django-insecure-0123456789";
 
 /// Reads a file of the repository and replaces the reader's registry by the lab's.
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     IMAGES.iter().fold(text, |text, name| text.replace(name, &registry::shared().reference("backend")))
 }
 
 /// Pushes the application's image, as an earlier job would.
-fn push(app: &str, tag: &str) {
+pub(crate) fn push(app: &str, tag: &str) {
     registry::shared().push(image(app), &format!("backend:{tag}"));
 }
 
@@ -46,7 +46,7 @@ fn context(values: &[(&str, &str)]) -> Context {
 }
 
 /// Returns a context with an environment's secrets, their names prefixed.
-fn prefixed_context(database: &Database, prefix: &str) -> Context {
+pub(crate) fn prefixed_context(database: &Database, prefix: &str) -> Context {
     let (known_hosts, ca) = (database.network().known_hosts(), database.network().ca().to_owned());
     let of_environment = [
         ("secrets", "HOST", BASTION),
@@ -68,7 +68,7 @@ fn prefixed_context(database: &Database, prefix: &str) -> Context {
 }
 
 /// Returns a context with the secrets of an environment that has its own scope.
-fn scoped_context(database: &Database, url: &str) -> Context {
+pub(crate) fn scoped_context(database: &Database, url: &str) -> Context {
     let network = database.network();
     context(&[
         ("secrets.SSH_HOST", &network.bastion_host()),
@@ -80,13 +80,13 @@ fn scoped_context(database: &Database, url: &str) -> Context {
     ])
 }
 
-fn extended(mut context: Context, more: &[(&str, &str)]) -> Context {
+pub(crate) fn extended(mut context: Context, more: &[(&str, &str)]) -> Context {
     context.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     context
 }
 
 /// Evaluates every value of a mapping; a missing mapping is empty.
-fn evaluated(mapping: &Value, context: &Context) -> BTreeMap<String, String> {
+pub(crate) fn evaluated(mapping: &Value, context: &Context) -> BTreeMap<String, String> {
     let text = |value: &Value| match value {
         Value::Number(number) => number.to_string(),
         _ => value.as_str().expect("names and values are texts and numbers").to_owned(),
@@ -96,7 +96,7 @@ fn evaluated(mapping: &Value, context: &Context) -> BTreeMap<String, String> {
 }
 
 /// Builds the step as the runner starts it. The workflow's `env:` is readable as `env.NAME` and reaches the step, too.
-fn step<'a>(database: &'a Database, workflow_env: &Value, step: &Value, context: &Context) -> Step<'a> {
+pub(crate) fn step<'a>(database: &'a Database, workflow_env: &Value, step: &Value, context: &Context) -> Step<'a> {
     let mut context = context.clone();
     let env = evaluated(workflow_env, &context);
     context.extend(env.iter().map(|(name, value)| (format!("env.{name}"), value.clone())));
@@ -283,7 +283,7 @@ fn run(step: &Value, context: &Context) -> String {
 }
 
 /// Adds the tunnel's outputs to the context.
-fn with_tunnel(opened: &OpenTunnel, context: Context) -> Context {
+pub(crate) fn with_tunnel(opened: &OpenTunnel, context: Context) -> Context {
     let (host, port) = ("steps.tunnel.outputs.tunnel-host", "steps.tunnel.outputs.tunnel-port");
     extended(context, &[(host, "127.0.0.1"), (port, &opened.port)])
 }

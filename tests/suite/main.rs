@@ -17,6 +17,8 @@ mod bounds;
 #[cfg(test)]
 mod building_blocks;
 mod circles;
+#[cfg(test)]
+mod coming_from;
 mod commands;
 mod comments;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
         sshd::Sshd,
         venv::{DJANGO_4_2, DJANGO_5_2},
     },
-    workflow::{Context, evaluate, fenced, our_step},
+    workflow::{Context, evaluate, our_step},
 };
 use serde_yaml::Value;
 use std::{
@@ -25,7 +25,7 @@ use std::{
 };
 
 /// The application's migrations, in their order.
-const MIGRATIONS: [&str; 5] = [
+pub(crate) const MIGRATIONS: [&str; 5] = [
     "carriers.0001_initial",
     "suppliers.0001_initial",
     "customers.0001_initial",
@@ -173,7 +173,7 @@ fn seed_000_the_server_does_not_reach_the_database() {
 }
 
 /// SQL that runs before the tenants' migrations.
-const INIT_SQL: &str = "create extension if not exists \"uuid-ossp\";\n\
+pub(crate) const INIT_SQL: &str = "create extension if not exists \"uuid-ossp\";\n\
     do $$ begin\n\
     \x20   if not exists (select from pg_roles where rolname = current_user) then\n\
     \x20       raise exception 'nobody';\n\
@@ -199,7 +199,7 @@ steps:
 ";
 
 /// The ledger of each tenant's schema.
-const TENANT_LEDGER: [&str; 10] = [
+pub(crate) const TENANT_LEDGER: [&str; 10] = [
     "contenttypes.0001_initial",
     "contenttypes.0002_remove_content_type_name",
     "tenants.0001_initial",
@@ -332,26 +332,23 @@ fn example_step<'a>(lab: &'a Lab, server: &'a Server, path: &str) -> Action<'a> 
     readers_step(lab, server, &our_step(&read(path), "migrate"))
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// Returns a step of the documents, with the secrets and variables of a reader's repository.
 fn readers_step<'a>(lab: &'a Lab, server: &'a Server, workflow_step: &Value) -> Action<'a> {
-    let (key, url, port) = (server.sshd().key(), lab.database.url(), format!("127.0.0.1:{}", server.sshd().port));
-    let (name, pin) = (server.login().name(), server.sshd().known_hosts_line());
-    let context: Context = [
-        ("secrets.DEV_HOST", port.as_str()),
-        ("secrets.DEV_USER", name),
-        ("secrets.DEV_SSH_PASSWORD", server.login().password()),
-        ("vars.DEV_SSH_KNOWN_HOSTS", &pin),
-        ("secrets.SSH_HOST", &format!("{name}@{port}")),
-        ("secrets.SSH_PRIVATE_KEY", key.expose()),
-        ("vars.SSH_KNOWN_HOSTS", &pin),
-        ("secrets.DATABASE_URL", &url),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
+    readers_step_with_pin(lab, server, workflow_step, &server.sshd().known_hosts_line())
+}
+
+/// Returns such a step with this value of the variables for the host key.
+pub(crate) fn readers_step_with_pin<'a>(
+    lab: &'a Lab,
+    server: &'a Server,
+    workflow_step: &Value,
+    pin: &str,
+) -> Action<'a> {
+    let context = readers_context(lab, server, pin);
     let lines = |mapping: &Value| {
         let lines: Vec<(String, String)> = mapping
             .as_mapping()
@@ -364,9 +361,31 @@ fn readers_step<'a>(lab: &'a Lab, server: &'a Server, workflow_step: &Value) -> 
             .collect();
         lines
     };
-    let step = Action::at_server(lab, server).hides(key.expose()).hides(&url);
+    let step = Action::at_server(lab, server).input("ssh-known-hosts", "").hides(server.sshd().key().expose());
+    let step = step.hides(&lab.database.url());
     let step = lines(&workflow_step["with"]).into_iter().fold(step, |step, (name, value)| step.input(&name, value));
     lines(&workflow_step["env"]).into_iter().fold(step, |step, (name, value)| step.env(&name, value))
+}
+
+/// Returns the secrets and variables of a reader's repository, with prefixes and without.
+fn readers_context(lab: &Lab, server: &Server, pin: &str) -> Context {
+    let (key, url, port) = (server.sshd().key(), lab.database.url(), format!("127.0.0.1:{}", server.sshd().port));
+    let (name, host) = (server.login().name(), format!("{}@{port}", server.login().name()));
+    let prefixed = ["DEV", "UAT", "PROD"].into_iter().flat_map(|prefix| {
+        [
+            (format!("secrets.{prefix}_HOST"), port.clone()),
+            (format!("secrets.{prefix}_USER"), name.to_owned()),
+            (format!("secrets.{prefix}_SSH_PASSWORD"), server.login().password().to_owned()),
+            (format!("vars.{prefix}_SSH_KNOWN_HOSTS"), pin.to_owned()),
+        ]
+    });
+    let plain = [
+        ("secrets.SSH_HOST", host.as_str()),
+        ("secrets.SSH_PRIVATE_KEY", key.expose()),
+        ("vars.SSH_KNOWN_HOSTS", pin),
+        ("secrets.DATABASE_URL", &url),
+    ];
+    plain.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().chain(prefixed).collect()
 }
 
 #[test]
@@ -375,18 +394,6 @@ fn seed_000_the_server_example_migrates() {
     let server = Server::with_project(&lab.database);
     let step = || example_step(&lab, &server, "examples/workflows/server.yml");
     step().run().succeeds().applied(MIGRATIONS).logs_in_order(&[EXPECTED[0], EXPECTED[5], EXPECTED[6]]).done();
-    step().run().nothing_to_do().done();
-}
-
-#[test]
-fn seed_000_the_step_that_replaces_ssh_action_migrates() {
-    let lab = Lab::new();
-    let server = Server::with_project(&lab.database);
-    let blocks = fenced(&read("docs/coming-from.md"), "yaml");
-    let block = blocks.iter().find(|block| block.contains("executor: server")).expect("the page has such a step");
-    let steps: Value = serde_yaml::from_str(&block.replace("/home/django/", "")).unwrap();
-    let step = || readers_step(&lab, &server, &steps[0]);
-    step().run().succeeds().applied(MIGRATIONS).done();
     step().run().nothing_to_do().done();
 }
 

@@ -33,6 +33,11 @@ impl Variables {
         }
     }
 
+    /// Returns whether the variable is there, also if its value is empty: then the workflow names it.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Returns the inputs in the workflow's `with:`, written with dashes, each with its variable; variables of other
     /// steps and jobs that begin with `INPUT_` are among them.
     pub(crate) fn workflow_inputs(&self) -> impl Iterator<Item = (String, &str)> {
