@@ -47,14 +47,22 @@ pub fn find_applied_after_target(
     for row in undone {
         match by_version.get(row.version.as_str()) {
             Some(file) => migrations.push(((*file).clone(), version_before(files, rules, &row.version))),
-            // With `missing: ignore` its row is no conflict.
-            None => faults.push(Fault::new(
-                Code::NoWayBack,
-                format!("version {} can't be undone: there is no file for it", row.version),
-            )),
+            None => faults.push(no_file(rules, &row.version)),
         }
     }
     if faults.is_empty() { Ok(migrations) } else { Err(faults) }
+}
+
+/// Returns the fault of a version that no SQL file has: a program, or, with `missing: ignore`, a file that is gone.
+fn no_file(rules: &PlanRules, version: &str) -> Fault {
+    match rules.programs.iter().find(|program| program.version == version) {
+        Some(program) => {
+            let tool = rules.layout.name();
+            let cause = format!("`{}` can't be undone here: it is a program, and only {tool} can run it", program.file);
+            Fault::new(Code::NoWayBack, cause).fix(format!("undo it with {tool}, and then roll back further here"))
+        }
+        None => Fault::new(Code::NoWayBack, format!("version {version} can't be undone: there is no file for it")),
+    }
 }
 
 fn version_before(files: &[Migration], rules: &PlanRules, version: &str) -> Option<String> {

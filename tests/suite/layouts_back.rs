@@ -209,3 +209,19 @@ fn a_long_file_is_recorded_without_being_sent() {
     files().input("command", "baseline").run().succeeds().applied(["0001_long"]).done();
     files().run().nothing_to_do().done();
 }
+
+#[test]
+fn a_program_that_would_have_to_be_undone_is_named() {
+    let lab = Lab::new();
+    lab.database.sql(
+        "set role app; create table a (); create table goose_db_version (id serial primary key, version_id bigint not null, \
+         is_applied boolean not null, tstamp timestamp default now()); \
+         insert into goose_db_version (version_id, is_applied) values (0, true), (1, true), (2, true)",
+    );
+    let step = Action::new(&lab)
+        .file("migrations/00001_a.sql", "-- +goose Up\ncreate table a ();\n-- +goose Down\ndrop table a;\n")
+        .file("migrations/00002_fill.go", "package migrations\n");
+    let refused = step.input("command", "rollback").input("target", "0").run();
+    refused.fails("no-way-back", 5).error("it is a program, and only goose can run it").done();
+    assert_eq!(lab.database.sql("select to_regclass('a') is not null, count(*) from goose_db_version"), "t|3");
+}
