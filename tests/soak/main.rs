@@ -48,6 +48,8 @@ struct Options {
     cancels: usize,
     limit: Duration,
     only: Option<String>,
+    /// The numbers of the last kill and of the last cancel of an earlier soak with this seed.
+    after: (usize, usize),
 }
 
 /// State shared by the workers.
@@ -64,7 +66,8 @@ fn main() -> ExitCode {
         "SEED={}: {} kills and {} cancels, at most {:?}",
         options.seed, options.kills, options.cancels, options.limit
     );
-    let (began, shared) = (Instant::now(), Mutex::new(Shared::default()));
+    let (kills, cancels) = options.after;
+    let (began, shared) = (Instant::now(), Mutex::new(Shared { kills, cancels, ..Shared::default() }));
     thread::scope(|scope| {
         for worker in 0..if options.only.is_some() { 1 } else { AT_ONCE } {
             let play_rounds = || play_rounds(&options, &shared, began);
@@ -74,8 +77,8 @@ fn main() -> ExitCode {
                 .expect("a thread can start");
         }
     });
-    let Shared { score, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-    print_result(&options, &score, began.elapsed())
+    let Shared { score, kills, cancels } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    print_result(&options, &score, (kills, cancels), began.elapsed())
 }
 
 fn parse_options() -> Options {
@@ -85,11 +88,17 @@ fn parse_options() -> Options {
     let matches = Command::new("soak")
         .arg(Arg::new("seed").long("seed").value_parser(value_parser!(u64)))
         .arg(Arg::new("round").long("round"))
+        .arg(Arg::new("after").long("after").help("as an earlier soak with this seed printed it"))
         .args([number("kills", "1000"), number("cancels", "300"), number("minutes", "60")])
         .get_matches();
     let count = |name: &str| matches.get_one::<u64>(name).copied().unwrap_or_default();
     let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let after = matches.get_one::<String>("after").map_or((0, 0), |after| {
+        let (kills, cancels) = after.split_once('/').expect("written as kills/cancels");
+        (kills.parse().expect("a number"), cancels.parse().expect("a number"))
+    });
     Options {
+        after,
         seed: matches.get_one("seed").copied().unwrap_or_else(clock),
         kills: usize::try_from(count("kills")).expect("a count fits"),
         cancels: usize::try_from(count("cancels")).expect("a count fits"),
@@ -181,7 +190,8 @@ fn save_violation(options: &Options, name: &str, plan: &Plan, record: &Record) {
     println!("{report}");
 }
 
-fn print_result(options: &Options, score: &Score, took: Duration) -> ExitCode {
+/// Prints the result; `last` are the numbers of the last kill and of the last cancel.
+fn print_result(options: &Options, score: &Score, last: (usize, usize), took: Duration) -> ExitCode {
     let hits = |kind| score.hits.get(kind).copied().unwrap_or_default();
     let (kills, cancels, failed) = (hits("kill"), hits("cancel"), score.failed.len());
     println!(
@@ -196,6 +206,7 @@ fn print_result(options: &Options, score: &Score, took: Duration) -> ExitCode {
     let enough = options.only.is_some() || (kills >= options.kills && cancels >= options.cancels);
     if !enough {
         println!("The time was not enough for {} kills and {} cancels.", options.kills, options.cancels);
+        println!("go on with: make soak SEED={} AFTER={}/{}", options.seed, last.0, last.1);
     }
     if failed == 0 && enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
