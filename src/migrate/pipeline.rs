@@ -35,8 +35,9 @@ pub struct StoppedAt {
 }
 
 /// Limits for migrations in flight, in files and in bytes: enough to keep a server busy over a slow connection, and
-/// bounded memory.
-const WINDOW_FILES: usize = 512;
+/// bounded memory. A quick file takes the server at least 1.3 ms (see `transaction`), so that these are work for a third of
+/// a second.
+const WINDOW_FILES: usize = 256;
 const WINDOW_BYTES: usize = 4 << 20;
 
 impl Pipeline<'_> {

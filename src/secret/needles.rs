@@ -19,6 +19,9 @@ const TRIPLE_HASHES: usize = 1 << 16;
 /// Number of large hash values of three bytes.
 const LARGE_HASHES: usize = 1 << 20;
 
+/// Number of bits of an integer.
+const BITS: usize = 64;
+
 /// The byte strings to hide. No `Debug`: that would show them.
 pub(super) struct Needles {
     texts: Vec<Vec<u8>>,
@@ -34,8 +37,8 @@ pub(super) struct Needles {
     needle_bytes: [bool; 256],
     /// For each byte, true if it may occur in a needle, plain or escaped.
     text_bytes: [bool; 256],
-    /// For the large hash of three bytes, true if they follow each other in some needle.
-    triples: Vec<bool>,
+    /// For the large hash of three bytes, a bit that is set if they follow each other in some needle.
+    triples: Vec<u64>,
 }
 
 impl Needles {
@@ -55,12 +58,11 @@ impl Needles {
             }
             text.iter().filter_map(|letter| letters.get_mut(usize::from(*letter)).map(|flag| *flag = true)).count();
         }
-        let mut triples = vec![false; LARGE_HASHES];
+        let mut triples = vec![0; LARGE_HASHES / BITS];
         for triple in texts.iter().flat_map(|text| text.windows(3)) {
-            if let [first, second, third] = triple
-                && let Some(flag) = triples.get_mut(large_hash(*first, *second, *third))
-            {
-                *flag = true;
+            if let [first, second, third] = triple {
+                let hash = large_hash(*first, *second, *third);
+                triples.get_mut(hash / BITS).into_iter().for_each(|bits| *bits |= 1 << (hash % BITS));
             }
         }
         let mut text = letters;
@@ -119,7 +121,9 @@ impl Needles {
 
     /// Returns whether these bytes follow each other in a needle, or have the hash of bytes that do.
     fn has_triple(&self, [first, second, third]: [u8; 3]) -> bool {
-        self.shortest < 3 || self.triples.get(large_hash(first, second, third)).copied().unwrap_or_default()
+        let hash = large_hash(first, second, third);
+        let bits = self.triples.get(hash / BITS).copied().unwrap_or_default();
+        self.shortest < 3 || bits >> (hash % BITS) & 1 == 1
     }
 
     /// Returns the state after another byte.

@@ -2,14 +2,10 @@
 
 use crate::{
     action::Action,
-    figures::peak_memory,
+    figures::{DATA_LIMIT, peak_data},
     lab::{Lab, gate::Gate},
 };
-use std::{fmt::Write as _, fs, thread};
-
-/// Memory limit in bytes for a run with files of any length. The tested program is built without optimisation; the released
-/// one needs less.
-const MEMORY_LIMIT: u64 = 40 << 20;
+use std::{fmt::Write as _, fs};
 
 fn one_file<'a>(lab: &'a Lab, text: &str) -> Action<'a> {
     Action::new(lab).file("migrations/0001_long.sql", text)
@@ -33,15 +29,11 @@ fn a_long_file_is_never_in_memory_as_a_whole() {
     ] {
         let lab = Lab::new();
         let running = one_file(&lab, &format!("create table long (text text);\n{text}")).start();
-        let mut peak = 0;
-        while let Some(now) = peak_memory(running.pid()) {
-            peak = now;
-            thread::yield_now();
-        }
+        let peak = peak_data(running.pid());
         running.finish().succeeds().applied(["0001_long"]).done();
         assert_eq!(lab.database.sql("select count(*) from long"), rows.to_string(), "{shape}");
         eprintln!("{shape}, {} KiB: {} KiB at most", text.len() >> 10, peak >> 10);
-        assert!(peak > 0 && peak < MEMORY_LIMIT, "{shape}: {peak} bytes");
+        assert!(peak > 0 && peak < DATA_LIMIT, "{shape}: {peak} bytes");
     }
 }
 

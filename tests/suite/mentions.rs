@@ -19,7 +19,7 @@ const LIBPQ: &str = "PGHOST=${DATABASE_HOST}\nPGPORT=${DATABASE_PORT}\nPGUSER=${
 fn documented_env() -> String {
     let page =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/executors.md")).expect("it is there");
-    let blocks = page.split("```text\nenv: |\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = page.split("```yaml\nenv: |\n").skip(1).filter_map(|rest| rest.split("```").next());
     let lines: Vec<String> = blocks.flat_map(str::lines).map(|line| line.trim().to_owned()).collect();
     assert!(lines.len() > 8, "{lines:?}");
     lines.join("\n")

@@ -178,7 +178,10 @@ fn a_late_cancel_request_does_not_hide_what_was_committed() {
     let waiting_check =
         "select count(*) from pg_locks where relation = 'bastion_migrate.ledger'::regclass and not granted";
     lab.database.wait_for(waiting_check, "1");
-    holder.sql("insert into bastion_migrate.ledger (version, name, checksum, duration_ms) values (1, 'one', '', 1)");
+    let checksum = format!("encode(sha256(convert_to($${}$$, 'UTF8')), 'hex')", Gate::sql(1));
+    holder.sql(&format!(
+        "insert into bastion_migrate.ledger (version, name, checksum, duration_ms) values (1, 'one', {checksum}, 1)"
+    ));
     lab.database.sql(&format!("select pg_cancel_backend({})", lab.database.backend()));
     holder.sql("commit");
     running.finish().fails("cancelled", 130).applied(["0001_one"]).within(BUDGET).done();

@@ -2,7 +2,7 @@
 
 use super::{
     comparison::{PlannedWork, plan_work, recorded_migrations},
-    fresh_session::{NewSessionState, own_locks},
+    fresh_session::NewSessionState,
     planned::{self, PlannedSql},
     setup::SqlSetup,
 };
@@ -295,8 +295,10 @@ impl<'a> ConnectedSql<'a> {
     pub(super) fn into_planned(self, plan: SqlPlan) -> PlannedSql<'a> {
         let lock = self.lock_requirement();
         let SqlPlan { ledger, other_ledgers, ledger_before, all_migrations, pending } = plan;
-        let Self { setup, session, new_session, .. } = self;
-        let fresh_state = new_session.without_locks(&own_locks(setup.target, &setup.locks_of_tool(&ledger)));
+        let Self { setup, session, new_session, held_locks, .. } = self;
+        // Only those that are held: the text is sent with each file.
+        let locks: Vec<AdvisoryLock> = [run_lock::bastion_migrate_lock()].into_iter().chain(held_locks).collect();
+        let fresh_state = new_session.without_locks(&locks);
         PlannedSql {
             setup,
             session,

@@ -152,7 +152,7 @@ impl PlannedSql<'_> {
         if !handed_over {
             self.reopen_session(transport).await?;
         }
-        let locks = own_locks(self.setup.target, &self.setup.locks_of_tool(&self.ledger));
+        let locks = self.held_locks();
         let query = OwnQuery::read_only(fresh_state_query(&locks));
         let rows = answer_within(wait, query_rows(&self.session.client, &query)).await?;
         self.fresh_state = parse_fresh_state(&rows)?.without_locks(&locks);
