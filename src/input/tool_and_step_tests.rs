@@ -118,15 +118,13 @@ fn a_django_without_a_manage_py_is_started_with_the_manage_input() {
 }
 
 #[test]
-fn sql_files_can_not_be_rolled_back() {
-    let fault = only_fault(&["rollback", "--target", "7"], &[DATABASE]);
-    assert!(fault.cause.contains("can't be rolled back") && fault.fix.contains("new migration"), "{fault:?}");
-    let fault = only_fault(&["baseline"], &[DATABASE]);
-    assert!(fault.cause.contains("recorded without being applied"), "{fault:?}");
-    assert_eq!(
-        (settings(&["--target", "0007"], &[DATABASE]).sql.target, fault.code),
-        (Some("0007".to_owned()), Code::InputInvalid)
-    );
+fn sql_files_are_rolled_back_to_a_version() {
+    let fault = only_fault(&["rollback"], &[DATABASE]);
+    assert!(fault.code == Code::InputMissing && fault.fix.contains("or to 0 to undo all"), "{fault:?}");
+    for arguments in [&["rollback", "--target", "0007"][..], &["baseline", "--target", "0007"], &["--target", "0007"]] {
+        assert_eq!(settings(arguments, &[DATABASE]).sql.target.as_deref(), Some("0007"), "{arguments:?}");
+    }
+    assert_eq!(settings(&["baseline"], &[DATABASE]).sql.target, None);
     assert_eq!(only_fault(&["--target", "orders 0007"], &[DATABASE]).code, Code::InputInvalid);
 }
 
