@@ -6,9 +6,9 @@ use super::{
     file_name::{self, FileName, FileRole},
     reading::{Fit, FoundFiles, PathReading},
     sections::{Line, SectionProblem, Sections, lines},
-    table::{NewRow, Table},
+    table::Table,
 };
-use crate::postgres::{RowTag, quote_literal};
+use crate::postgres::RowTag;
 use std::cmp::Ordering;
 
 /// The layout `dbmate`.
@@ -114,15 +114,6 @@ impl LayoutRules for Dbmate {
 
     fn way_back(&self) -> &'static str {
         "section `-- migrate:down`"
-    }
-
-    fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
-        format!(
-            "INSERT INTO {} (version) VALUES ({}) RETURNING {}",
-            table.to_sql(),
-            quote_literal(row.version),
-            row.duration_sql(1_000)
-        )
     }
 }
 

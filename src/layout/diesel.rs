@@ -5,9 +5,9 @@ use super::{
     Depth, LayoutRules,
     file_name::{self, FileName, FileRole},
     reading::{Fit, FoundFiles, PathReading},
-    table::{NewRow, Table},
+    table::Table,
 };
-use crate::postgres::{RowTag, quote_literal};
+use crate::postgres::RowTag;
 use std::{
     cmp::Ordering,
     path::{Path, PathBuf},
@@ -100,15 +100,6 @@ impl LayoutRules for Diesel {
 
     fn way_back(&self) -> &'static str {
         "`down.sql`"
-    }
-
-    fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
-        format!(
-            "INSERT INTO {} (version) VALUES ({}) RETURNING {}",
-            table.to_sql(),
-            quote_literal(row.version),
-            row.duration_sql(1_000)
-        )
     }
 }
 

@@ -276,7 +276,10 @@ pub trait LayoutRules: Sync {
     }
 
     /// Returns the statements that record a migration; the last of them returns its milliseconds.
-    fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String;
+    fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {
+        let (table, version) = (table.to_sql(), quote_literal(row.version));
+        format!("INSERT INTO {table} (version) VALUES ({version}) RETURNING {}", row.duration_sql(1_000))
+    }
 
     /// Returns the statements that remove a migration. `previous` is the version before it.
     fn remove_sql(&self, table: &Table, version: &str, _previous: Option<&str>) -> String {

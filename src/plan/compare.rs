@@ -35,8 +35,6 @@ pub struct PlanRules {
 pub struct Plan<'a> {
     /// The migrations to apply, in the order of their versions.
     pub pending: Vec<&'a Migration>,
-    /// The digest of the pending migrations and the ledger's state: `sha256:` and 64 hexadecimal digits.
-    pub digest: String,
     /// Number of migrations in the ledger.
     pub recorded: usize,
 }
@@ -93,11 +91,7 @@ pub fn compare_with_ledger<'a>(
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(Plan {
-        digest: plan_digest(rules.layout, recorded, PlanAction::Apply, pending.iter().copied()),
-        pending,
-        recorded: ledger.len(),
-    })
+    Ok(Plan { pending, recorded: ledger.len() })
 }
 
 /// Returns the fault of a pending program. The files before it can be applied up to their last version.
@@ -194,9 +188,8 @@ fn short_checksum(checksum: &[u8]) -> String {
     }
 }
 
-/// Returns the digest of the pending migrations and the ledger's state. Each part is hashed with its length, so that
-/// different plans never give the same input.
-/// Returns the digest of the work on these migrations, and of the ledger's state.
+/// Returns the digest of the work on these migrations, and of the ledger's state. Each part is hashed with its length,
+/// so that different plans never give the same input: `sha256:` and 64 hexadecimal digits.
 #[must_use]
 pub fn plan_digest<'m>(
     layout: Layout,
@@ -270,6 +263,14 @@ mod tests {
             relative_path: String::new(),
             work: crate::migrate::Work::Apply,
         }
+    }
+
+    fn digest_of(plan: &Plan<'_>, recorded: &[RecordedMigration]) -> String {
+        plan_digest(RULES.layout, recorded, PlanAction::Apply, plan.pending.iter().copied())
+    }
+
+    fn digest_after(files: &[Migration], recorded: &[RecordedMigration], rules: &PlanRules) -> String {
+        digest_of(&compare_with_ledger(files, recorded, rules).unwrap(), recorded)
     }
 
     fn files(versions: &[usize]) -> Vec<Migration> {
@@ -407,8 +408,8 @@ mod tests {
     #[test]
     fn refuses_a_plan_other_than_the_approved_one() {
         let files = files(&[1, 2]);
-        let digest = compare_with_ledger(&files, &[], &RULES).unwrap().digest;
-        let other_digest = compare_with_ledger(&files, &[row(&files[0])], &RULES).unwrap().digest;
+        let digest = digest_after(&files, &[], &RULES);
+        let other_digest = digest_after(&files, &[row(&files[0])], &RULES);
         assert_eq!((check_approved(&digest, Some(&digest)), check_approved(&digest, None)), (Ok(()), Ok(())));
         let fault = check_approved(&other_digest, Some(&digest)).unwrap_err();
         assert_eq!(fault.code, Code::PlanChanged);
@@ -425,11 +426,11 @@ mod tests {
         };
         let edited = vec![base[0].clone(), file(2, "SELECT 0;")];
         let digests: std::collections::BTreeSet<String> = [
-            compare_with_ledger(&base, &[], &RULES).unwrap().digest,
-            compare_with_ledger(&base, &[row(&base[0])], &RULES).unwrap().digest,
-            compare_with_ledger(&base, &[], &PlanRules { target: Some("1".to_owned()), ..RULES }).unwrap().digest,
-            compare_with_ledger(&renamed, &[], &RULES).unwrap().digest,
-            compare_with_ledger(&edited, &[], &RULES).unwrap().digest,
+            digest_after(&base, &[], &RULES),
+            digest_after(&base, &[row(&base[0])], &RULES),
+            digest_after(&base, &[], &PlanRules { target: Some("1".to_owned()), ..RULES }),
+            digest_after(&renamed, &[], &RULES),
+            digest_after(&edited, &[], &RULES),
         ]
         .into();
         assert_eq!(digests.len(), 5);
@@ -481,7 +482,7 @@ mod tests {
             let reversed: Vec<_> = ledger.iter().rev().cloned().collect();
             let (a, b) = (compare_with_ledger(&shuffled, &ledger, &RULES).unwrap(), compare_with_ledger(&sorted, &reversed, &RULES).unwrap());
             prop_assert_eq!(versions(&a), versions(&b));
-            prop_assert_eq!(a.digest, b.digest);
+            prop_assert_eq!(digest_of(&a, &ledger), digest_of(&b, &reversed));
         }
 
         #[test]

@@ -25,7 +25,7 @@ pub(crate) struct FileRules {
     pub(crate) sends_as_is: Option<&'static str>,
 }
 
-/// The length of what is kept of each statement.
+/// The detail in which the statements are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
     /// Each statement is one of the list.

@@ -177,8 +177,8 @@ impl<'a> ConnectedSql<'a> {
         if !half_done.is_empty() {
             return Err(half_done);
         }
-        let work = plan_work(settings.command, migrations, &ledger_before.recorded, &rules).await?;
-        let PlannedWork { pending, digest } = work;
+        let PlannedWork { pending, digest } =
+            plan_work(settings.command, migrations, &ledger_before.recorded, &rules).await?;
         self.setup.events.emit(Event::Planned(PlanFacts {
             change: settings.command.plan_action(),
             coverage: Coverage::Complete,
