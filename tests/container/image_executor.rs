@@ -236,7 +236,7 @@ fn the_second_of_two_runs_in_images_waits_for_the_first() {
     let database = shared().database();
     let slow = || Step::of_app(&database, DJANGO_5_2).trouble("slow").pass_variable("APP_SECONDS=3");
     let first = slow().start();
-    let sleeps = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'";
+    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
     first.wait_until("the last migration", || (database.sql(sleeps) == "1").then_some(()));
     let second = slow().start();
     second.wait_for_line("waiting for the run lock");

@@ -7,12 +7,16 @@ use crate::{
     engine::image,
     judge::Finished,
     network::{Database, shared},
+    process::poll,
     step::Step,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// The application behind an entrypoint that runs the script in the variable MIND (`tests/container/script`).
 const ENTRYPOINT_IMAGE: &str = "bastion-migrate-mind:bookworm";
+
+/// Time limit for what happens in the background.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A digest that belongs to no plan.
 const UNKNOWN_PLAN: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -444,7 +448,7 @@ fn a_tool_that_outlives_its_killed_action_blocks_the_next_run() {
         step.beside_the_database()
     };
     let running = direct("600").start();
-    let sleeps = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'";
+    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
     running.wait_until("the last migration", || (database.sql(sleeps) == "1").then_some(()));
     let mut killed = running.kill();
     drop(killed.finished.take_problems());
@@ -457,8 +461,11 @@ fn a_tool_that_outlives_its_killed_action_blocks_the_next_run() {
         "{}",
         finished.log
     );
-    // As the reported fix advises. The tool has lost its network, so the server would not notice its end soon.
-    database.sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'");
+    // As the reported fix advises, and again until it is gone: a session that looks for its vanished client does not sleep.
+    // The tool has lost its network, so the server would not notice its end soon.
+    let terminated = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+        where application_name like 'bastion-migrate-tool%' and datname = current_database()";
+    poll(PATIENCE, || (database.sql(terminated) == "0").then_some(())).expect("the tool's session ends");
     direct("1").post().with_state(killed.state).run().cleans_up().done();
     direct("1").run().succeeds().applied([TROUBLE]).done();
 }

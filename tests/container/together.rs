@@ -78,7 +78,7 @@ fn an_app_with_nothing_to_do_ends_before_the_run_continues() {
     Step::of_app(&database, DJANGO_5_2).run().succeeds().applied(MIGRATIONS).done();
     let step = printing_starts(&database, DJANGO_5_2).input("after", "[{ name: Pause, sql: pause.sql }]");
     let running = step.file("pause.sql", "select pg_sleep(3);\n").start();
-    let pauses = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and wait_event = 'PgSleep'";
+    let pauses = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
     running.wait_until("the step", || (database.sql(pauses) == "1").then_some(()));
     assert_eq!(running.siblings(), [""; 0]);
     running.finish().finished.nothing_to_do().summary("| Pause | done |").done();
