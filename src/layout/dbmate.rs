@@ -4,6 +4,7 @@
 use super::{
     LayoutRules,
     file_name::{self, FileName, FileRole},
+    origin::RowDetail,
     reading::{Fit, FoundFiles, PathReading},
     sections::{Line, SectionProblem, Sections, lines},
     table::Table,
@@ -98,7 +99,7 @@ impl LayoutRules for Dbmate {
         format!("create table if not exists {} (version varchar primary key)", table.to_sql())
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, _: RowDetail) -> String {
         format!(
             "SELECT {}, version, '', NULL, true, NULL FROM {} ORDER BY version; ",
             RowTag::RecordedMigration,

@@ -4,6 +4,7 @@
 use super::{
     Depth, LayoutRules,
     file_name::{self, FileName, FileRole},
+    origin::{OriginSql, RowDetail, time_sql},
     reading::{Fit, FoundFiles, PathReading},
     table::Table,
 };
@@ -90,12 +91,17 @@ impl LayoutRules for Diesel {
         )
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String {
         format!(
-            "SELECT {}, version, '', NULL, true, NULL FROM {} ORDER BY version; ",
+            "SELECT {}, version, '', NULL, true, NULL{} FROM {} ORDER BY version; ",
             RowTag::RecordedMigration,
+            self.origin_sql().columns(detail),
             table.to_sql()
         )
+    }
+
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql { time: Some(time_sql!("run_on")), ..OriginSql::default() }
     }
 
     fn way_back(&self) -> &'static str {

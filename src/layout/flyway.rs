@@ -8,6 +8,7 @@ use super::{
     checksum::ChecksumDigest,
     file_name::{self, FileName, FileRole},
     flyway_version::{self, BASELINE, REPEATABLE},
+    origin::{OriginSql, RowDetail, time_sql},
     reading::{Fit, FoundFiles, PathReading},
     sections::{SectionProblem, Sections, lines},
     table::{MigrationKey, NewRow, RecordedMigration, Table},
@@ -166,17 +167,22 @@ impl LayoutRules for Flyway {
     }
 
     /// The newest row of a version, or of a description, decides: a migration that was undone or deleted keeps its rows.
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String {
         format!(
             "SELECT {}, CASE WHEN type LIKE '%BASELINE' THEN '{BASELINE}' || version \
              ELSE coalesce(version, '{REPEATABLE}' || description) END, description, \
-             pg_catalog.encode(pg_catalog.convert_to(checksum::text, 'UTF8'), 'hex'), success, execution_time \
+             pg_catalog.encode(pg_catalog.convert_to(checksum::text, 'UTF8'), 'hex'), success, execution_time{} \
              FROM (SELECT DISTINCT ON (version, CASE WHEN version IS NULL THEN description END) * FROM {} \
              WHERE type <> 'SCHEMA' ORDER BY version, CASE WHEN version IS NULL THEN description END, installed_rank DESC) h \
              WHERE type NOT LIKE 'UNDO%' AND type <> 'DELETE' ORDER BY installed_rank; ",
             RowTag::RecordedMigration,
+            self.origin_sql().columns(detail),
             table.to_sql()
         )
+    }
+
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql { time: Some(time_sql!("installed_on")), role: Some("installed_by"), run: None }
     }
 
     fn complete_rows(&self, rows: Vec<RecordedMigration>, versions: &[&str]) -> Vec<RecordedMigration> {

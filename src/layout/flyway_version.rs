@@ -94,6 +94,7 @@ mod tests {
             checksum: Some(b"1".to_vec()),
             success: true,
             took_ms: 0,
+            origin: None,
         }
     }
 

@@ -4,6 +4,7 @@
 use super::{
     LayoutRules, OwnTransactionTreatment,
     file_name::{self, FileName, FileRole},
+    origin::RowDetail,
     reading::{Fit, FoundFiles, PathReading},
     table::{MigrationKey, NewRow, RecordedMigration, Table, rows_up_to},
 };
@@ -68,7 +69,7 @@ impl LayoutRules for GolangMigrate {
         )
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, _: RowDetail) -> String {
         format!("SELECT {}, version, '', NULL, NOT dirty, NULL FROM {}; ", RowTag::RecordedMigration, table.to_sql())
     }
 

@@ -4,6 +4,7 @@
 use super::{
     LayoutRules,
     file_name::{self, FileName, FileRole},
+    origin::{OriginSql, RowDetail, time_sql},
     reading::{self, Fit, FoundFiles, PathReading},
     sections::{Line, SectionProblem, Sections, lines},
     table::{MigrationKey, NewRow, Table},
@@ -119,13 +120,18 @@ impl LayoutRules for Goose {
     }
 
     /// Older versions of goose add a row for each direction, so the newest row of a version decides.
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String {
         format!(
-            "SELECT {}, version_id, '', NULL, true, NULL FROM (SELECT DISTINCT ON (version_id) version_id, is_applied \
-             FROM {} ORDER BY version_id, id DESC) r WHERE is_applied AND version_id > 0 ORDER BY version_id; ",
+            "SELECT {}, version_id, '', NULL, true, NULL{} FROM (SELECT DISTINCT ON (version_id) version_id, is_applied, \
+             tstamp FROM {} ORDER BY version_id, id DESC) r WHERE is_applied AND version_id > 0 ORDER BY version_id; ",
             RowTag::RecordedMigration,
+            self.origin_sql().columns(detail),
             table.to_sql()
         )
+    }
+
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql { time: Some(time_sql!("tstamp")), ..OriginSql::default() }
     }
 
     fn way_back(&self) -> &'static str {

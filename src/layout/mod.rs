@@ -10,6 +10,7 @@ mod flyway;
 mod flyway_version;
 mod golang_migrate;
 mod goose;
+pub(crate) mod origin;
 pub(crate) mod plain;
 mod prisma;
 mod reading;
@@ -23,6 +24,7 @@ mod tern;
 pub use application::{Application, Evidence, FoundEvidence};
 pub use checksum::{Checksum, ChecksumDigest};
 pub use file_name::{FileName, FileRole};
+pub use origin::{OriginSql, RowDetail, RowOrigin};
 pub use reading::{Fit, FoundFiles, PathReading};
 pub use sections::{SectionProblem, SectionProblemKind, Sections};
 pub use table::{MigrationKey, NewRow, RecordedMigration, Table};
@@ -266,8 +268,13 @@ pub trait LayoutRules: Sync {
 
     /// Returns the query for all rows, as [`RecordedMigration::from_row`] reads them: the tag
     /// [`RowTag::RecordedMigration`](crate::postgres::RowTag), version, name, checksum in hexadecimal or `NULL`,
-    /// success, milliseconds.
-    fn read_sql(&self, table: &Table) -> String;
+    /// success, milliseconds, and then [`Self::origin_sql`] if it is to be read.
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String;
+
+    /// Returns what the ledger has about the origin of a row.
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql::default()
+    }
 
     /// Completes the rows of a ledger that does not have one for each applied migration. `versions` are those of all
     /// files.

@@ -3,6 +3,7 @@
 use super::{
     LayoutRules, ProgressPlace,
     file_name::{FileName, FileRole},
+    origin::{OriginSql, RowDetail, time_sql},
     reading::{Fit, FoundFiles},
     table::{NewRow, Table},
 };
@@ -62,12 +63,17 @@ impl LayoutRules for Plain {
         )
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String {
         format!(
-            "SELECT {}, version, name, checksum, 't', duration_ms FROM {} ORDER BY version; ",
+            "SELECT {}, version, name, checksum, 't', duration_ms{} FROM {} ORDER BY version; ",
             RowTag::RecordedMigration,
+            self.origin_sql().columns(detail),
             table.to_sql()
         )
+    }
+
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql { time: Some(time_sql!("applied_at")), role: Some("applied_by"), run: Some("run") }
     }
 
     fn insert_sql(&self, table: &Table, row: &NewRow<'_>) -> String {

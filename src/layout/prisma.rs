@@ -5,6 +5,7 @@ use super::{
     Depth, LayoutRules, OwnTransactionTreatment,
     checksum::ChecksumDigest,
     file_name::{self, FileName, FileRole},
+    origin::{OriginSql, RowDetail, time_sql},
     reading::{Fit, FoundFiles, PathReading},
     table::{MigrationKey, NewRow, RecordedMigration, Table},
 };
@@ -105,14 +106,19 @@ impl LayoutRules for Prisma {
     }
 
     /// A row that is rolled back does not count; a migration may have several.
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String {
         format!(
             "SELECT {}, migration_name, migration_name, pg_catalog.encode(pg_catalog.convert_to(checksum, 'UTF8'), 'hex'), \
-             finished_at IS NOT NULL, pg_catalog.floor(EXTRACT(epoch FROM finished_at - started_at) * 1000)::bigint \
+             finished_at IS NOT NULL, pg_catalog.floor(EXTRACT(epoch FROM finished_at - started_at) * 1000)::bigint{} \
              FROM {} WHERE rolled_back_at IS NULL ORDER BY started_at; ",
             RowTag::RecordedMigration,
+            self.origin_sql().columns(detail),
             table.to_sql()
         )
+    }
+
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql { time: Some(time_sql!("coalesce(finished_at, started_at)")), ..OriginSql::default() }
     }
 
     fn way_back(&self) -> &'static str {

@@ -4,6 +4,7 @@ use super::{
     Depth, LayoutRules,
     checksum::ChecksumDigest,
     file_name::{self, FileName, FileRole},
+    origin::{OriginSql, RowDetail},
     reading::{Fit, FoundFiles, PathReading},
     table::{NewRow, Table},
 };
@@ -77,13 +78,18 @@ impl LayoutRules for Refinery {
         )
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String {
         format!(
-            "SELECT {}, version, name, pg_catalog.encode(pg_catalog.convert_to(checksum, 'UTF8'), 'hex'), true, NULL \
+            "SELECT {}, version, name, pg_catalog.encode(pg_catalog.convert_to(checksum, 'UTF8'), 'hex'), true, NULL{} \
              FROM {} ORDER BY version; ",
             RowTag::RecordedMigration,
+            self.origin_sql().columns(detail),
             table.to_sql()
         )
+    }
+
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql { time: Some("applied_on"), ..OriginSql::default() }
     }
 
     /// The checksum contains the version, as an integer of the column's size.

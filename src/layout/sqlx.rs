@@ -6,6 +6,7 @@ use super::{
     application::{Evidence, FoundEvidence, find_above},
     checksum::ChecksumDigest,
     file_name::FileName,
+    origin::{OriginSql, RowDetail, time_sql},
     table::{NewRow, Table},
 };
 use crate::postgres::{RowTag, quote_literal};
@@ -48,13 +49,18 @@ impl LayoutRules for Sqlx {
         )
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, detail: RowDetail) -> String {
         format!(
-            "SELECT {}, version, description, pg_catalog.encode(checksum, 'hex'), success, execution_time / 1000000 \
+            "SELECT {}, version, description, pg_catalog.encode(checksum, 'hex'), success, execution_time / 1000000{} \
              FROM {} ORDER BY version; ",
             RowTag::RecordedMigration,
+            self.origin_sql().columns(detail),
             table.to_sql()
         )
+    }
+
+    fn origin_sql(&self) -> OriginSql {
+        OriginSql { time: Some(time_sql!("installed_on")), ..OriginSql::default() }
     }
 
     /// `execution_time` is in nanoseconds; `description` is the file's name with blanks for underscores.

@@ -3,6 +3,7 @@
 use super::{
     LayoutRules,
     file_name::{self, FileName, FileRole},
+    origin::RowDetail,
     reading::{Fit, FoundFiles, PathReading},
     table::{NewRow, Table},
 };
@@ -66,7 +67,7 @@ impl LayoutRules for Supabase {
         )
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, _: RowDetail) -> String {
         format!(
             "SELECT {}, version, coalesce(name, ''), NULL, true, NULL FROM {} ORDER BY version; ",
             RowTag::RecordedMigration,

@@ -1,6 +1,6 @@
 //! Ledger tables and their rows, as every layout has them.
 
-use super::checksum::Checksum;
+use super::{checksum::Checksum, origin::RowOrigin};
 use crate::postgres::{Row, quote_identifier, quote_literal};
 use std::{cmp::Ordering, fmt, time::Duration};
 
@@ -46,6 +46,8 @@ pub struct RecordedMigration {
     pub success: bool,
     /// Duration in milliseconds.
     pub took_ms: u64,
+    /// Its origin, if that was read and the ledger has it.
+    pub origin: Option<Box<RowOrigin>>,
 }
 
 impl RecordedMigration {
@@ -59,6 +61,7 @@ impl RecordedMigration {
             checksum: checksum.map(|checksum| hex::decode(checksum).unwrap_or_default()),
             success: success != Some("f"),
             took_ms: took_ms.and_then(|took_ms| took_ms.parse().ok()).unwrap_or_default(),
+            origin: RowOrigin::from_row(row, 5).map(Box::new),
         }
     }
 
@@ -143,6 +146,7 @@ pub(super) fn rows_up_to(
         checksum: None,
         success: true,
         took_ms: 0,
+        origin: None,
     });
     older.chain(rows).collect()
 }

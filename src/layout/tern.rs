@@ -4,6 +4,7 @@
 use super::{
     LayoutRules,
     file_name::{self, FileName, FileRole},
+    origin::RowDetail,
     reading::{Fit, FoundFiles},
     sections::{SectionProblem, Sections, lines},
     table::{NewRow, RecordedMigration, Table, rows_up_to},
@@ -93,7 +94,7 @@ impl LayoutRules for Tern {
         )
     }
 
-    fn read_sql(&self, table: &Table) -> String {
+    fn read_sql(&self, table: &Table, _: RowDetail) -> String {
         format!(
             "SELECT {}, version, '', NULL, true, NULL FROM {} WHERE version > 0; ",
             RowTag::RecordedMigration,

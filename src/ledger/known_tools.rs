@@ -182,6 +182,8 @@ pub struct ToolLedger {
     shape: &'static LedgerShape,
     /// Its table.
     pub table: Table,
+    /// The names of its columns.
+    pub(super) columns: Vec<String>,
 }
 
 /// A migration that a tool has recorded.
@@ -235,7 +237,7 @@ pub fn parse_ledgers(rows: &Rows, tool: Option<&str>) -> Result<ToolLedgers, Fau
 /// Returns the ledgers among these tables, those of all tools and our own.
 pub(super) fn ledgers_among(tables: &[CatalogTable]) -> Vec<ToolLedger> {
     let own_ledgers = tables.iter().filter(|table| table.has_only_columns(plain::COLUMNS));
-    let own_ledgers = own_ledgers.map(|table| ToolLedger { shape: &OWN_SHAPE, table: table.table.clone() });
+    let own_ledgers = own_ledgers.map(|table| ToolLedger::new(&OWN_SHAPE, table));
     own_ledgers.chain(tool_ledgers_among(tables, None)).collect()
 }
 
@@ -245,8 +247,7 @@ pub(super) fn tool_of(found: &CatalogTable, tables: &[CatalogTable]) -> Option<&
 }
 
 fn tool_ledgers_among(tables: &[CatalogTable], tool: Option<&str>) -> Vec<ToolLedger> {
-    let read =
-        |found: &CatalogTable| Some(ToolLedger { shape: shape_of(found, tables, tool)?, table: found.table.clone() });
+    let read = |found: &CatalogTable| Some(ToolLedger::new(shape_of(found, tables, tool)?, found));
     tables.iter().filter_map(read).collect()
 }
 
@@ -265,6 +266,15 @@ fn shape_of(found: &CatalogTable, tables: &[CatalogTable], tool: Option<&str>) -
 }
 
 impl ToolLedger {
+    fn new(shape: &'static LedgerShape, found: &CatalogTable) -> Self {
+        Self { shape, table: found.table.clone(), columns: found.columns.clone() }
+    }
+
+    /// Returns the SQL of the migration's name for people, and the condition for rows of applied migrations.
+    pub(super) fn row_sql(&self) -> (&'static str, String) {
+        (self.shape.name, self.shape.applied.replace("{table}", &self.table.to_sql()))
+    }
+
     /// Returns the name of the tool.
     #[must_use]
     pub fn tool_name(&self) -> &'static str {
@@ -275,15 +285,16 @@ impl ToolLedger {
 /// Returns one query for the rows of all these ledgers.
 #[must_use]
 pub fn read_sql(ledgers: &[ToolLedger]) -> String {
-    let selects = ledgers.iter().map(|ToolLedger { shape, table }| {
-        let schema = quote_literal(&table.schema);
+    let selects = ledgers.iter().map(|ledger| {
+        let ToolLedger { shape, table, .. } = ledger;
+        let (schema, (name, applied)) = (quote_literal(&table.schema), ledger.row_sql());
         format!(
             "(SELECT {}, {schema}, {}, ({})::text FROM {} WHERE {} ORDER BY {})",
             RowTag::ToolMigration,
-            shape.name,
+            name,
             shape.took.unwrap_or("NULL"),
             table.to_sql(),
-            shape.applied.replace("{table}", &table.to_sql()),
+            applied,
             shape.order
         )
     });
@@ -294,7 +305,7 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
 /// tool has been used.
 #[must_use]
 pub(super) fn in_use_sql(ledgers: &[ToolLedger]) -> String {
-    let conditions = ledgers.iter().map(|ToolLedger { shape, table }| {
+    let conditions = ledgers.iter().map(|ToolLedger { shape, table, .. }| {
         let (tool, schema, name) =
             (quote_literal(shape.tool), quote_literal(&table.schema), quote_literal(&table.name));
         let tag = RowTag::LedgerInUse;

@@ -5,6 +5,7 @@ mod choice_faults;
 mod discover;
 pub mod known_tools;
 mod progress;
+pub mod row_times;
 pub mod schema_snapshot;
 pub mod tenants;
 
@@ -13,7 +14,7 @@ pub use discover::{LedgerChoice, LedgerHints, Survey, survey_query};
 pub use progress::{ProgressRecord, ProgressRow};
 
 use crate::{
-    layout::{Layout, MigrationKey, NewRow, ProgressPlace, RecordedMigration, Table},
+    layout::{Layout, MigrationKey, NewRow, ProgressPlace, RecordedMigration, RowDetail, Table},
     postgres::{INDEX_BUILD_RUNNING, RowTag, Rows, own_query::OwnQuery, quote_identifier},
 };
 use known_tools::ToolLedger;
@@ -38,13 +39,19 @@ impl Ledger {
     /// [`Self::parse_state`] reads the response.
     #[must_use]
     pub fn read_query(&self, others: &[ToolLedger]) -> OwnQuery {
-        OwnQuery::read_only(self.read_sql() + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
+        self.detailed_query(others, RowDetail::ForPlan)
     }
 
-    fn read_sql(&self) -> String {
+    /// Returns the same query, with this detail of each row.
+    #[must_use]
+    pub fn detailed_query(&self, others: &[ToolLedger], detail: RowDetail) -> OwnQuery {
+        OwnQuery::read_only(self.read_sql(detail) + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
+    }
+
+    fn read_sql(&self, detail: RowDetail) -> String {
         let mut sql = String::new();
         if self.exists {
-            sql += &self.layout.read_sql(&self.table);
+            sql += &self.layout.read_sql(&self.table, detail);
         }
         if self.progress_exists {
             sql += &progress::read_sql(&self.progress_table());

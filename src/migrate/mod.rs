@@ -43,4 +43,4 @@ pub use script::run_script;
 pub use transaction::{FLUSH, FreshState, ROLLBACK};
 pub use undo::read_ways_back;
 pub use way_back::WayBack;
-pub use work::Work;
+pub use work::{Work, split_progress_key};

@@ -1,6 +1,6 @@
 //! Reasons not to run or resume a migration without a transaction.
 
-use super::{migration::Migration, work::UNDO_KEY};
+use super::{migration::Migration, work::split_progress_key};
 use crate::{
     fault::{Code, Fault},
     ledger::{Ledger, LedgerState, ProgressRow},
@@ -39,16 +39,13 @@ pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &L
 #[must_use]
 pub fn refuse_other_direction(change: PlanAction, content: &LedgerState) -> Vec<Fault> {
     let fault = |row: &ProgressRow| {
-        let (version, is_undo) = match row.version.strip_suffix(UNDO_KEY) {
-            Some(version) => (version, true),
-            None => (row.version.as_str(), false),
-        };
-        match (change, is_undo) {
-            (PlanAction::RollBack, false) => Some(
+        let (version, begun) = split_progress_key(&row.version);
+        match (change, begun) {
+            (PlanAction::RollBack, PlanAction::Apply) => Some(
                 Fault::new(Code::LedgerDirty, format!("version {version} is applied in part, without a transaction"))
                     .fix("run `command: migrate`, which resumes it, and then roll back"),
             ),
-            (PlanAction::Apply | PlanAction::Record, true) => Some(
+            (PlanAction::Apply | PlanAction::Record, PlanAction::RollBack) => Some(
                 Fault::new(Code::LedgerDirty, format!("version {version} is undone in part, without a transaction"))
                     .fix("run `command: rollback` again with the same `target`: it resumes"),
             ),

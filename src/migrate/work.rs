@@ -1,5 +1,7 @@
 //! The work that a run does with a migration.
 
+use crate::run::PlanAction;
+
 /// The work that a run does with a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
@@ -12,6 +14,15 @@ pub enum Work {
         /// The version before it, which is then the last one.
         previous: Option<String>,
     },
+}
+
+/// Returns the version of a progress row, and whether its migration was being applied or rolled back.
+#[must_use]
+pub fn split_progress_key(key: &str) -> (&str, PlanAction) {
+    match key.strip_suffix(UNDO_KEY) {
+        Some(version) => (version, PlanAction::RollBack),
+        None => (key, PlanAction::Apply),
+    }
 }
 
 /// The end of the key of a progress row for a way back; no version ends like this.

@@ -125,7 +125,7 @@ fn unknown_target(files: &[&Migration], rules: &PlanRules, target: Option<&str>)
 /// Returns the fault of a ledger row that does not match its file. Rows beyond `target` are checked, too, because they
 /// are applied.
 pub(super) fn row_conflict(rules: &PlanRules, row: &RecordedMigration, file: Option<&Migration>) -> Option<Fault> {
-    let RecordedMigration { version, name, checksum, success, took_ms: _ } = row;
+    let RecordedMigration { version, name, checksum, success, took_ms: _, origin: _ } = row;
     let named = if name.is_empty() { format!("version {version}") } else { format!("version {version} (`{name}`)") };
     if !success {
         let cause = format!("according to the ledger, {named} was started and not finished");
@@ -284,6 +284,7 @@ mod tests {
             checksum: Some(file.checksum.as_bytes().to_vec()),
             success: true,
             took_ms: 1,
+            origin: None,
         }
     }
 

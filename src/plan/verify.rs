@@ -85,6 +85,7 @@ mod tests {
             checksum: Some(migration.checksum.as_bytes().to_vec()),
             success: true,
             took_ms: 1,
+            origin: None,
         };
         LedgerState {
             recorded: migrations.iter().map(row).collect(),

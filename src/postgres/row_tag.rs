@@ -49,6 +49,8 @@ row_tags! {
     ToolLedger = "tool ledger",
     /// A row of a tool's ledger.
     ToolMigration = "row",
+    /// The time of a row of a tool's ledger.
+    RowTime = "row time",
     /// A table that lists tenants.
     TenantTable = "tenants",
     /// The schema of a tenant.

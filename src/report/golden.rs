@@ -9,7 +9,7 @@ use super::{
 use crate::{
     fault::{Code, Excerpt, Fault, FilePosition, Stage},
     run::{
-        Coverage, MigrationId, PlanAction, PlanFacts,
+        Coverage, HalfDoneMigration, LedgerEntry, MigrationId, PlanAction, PlanFacts,
         event::{Event, Proof},
     },
     settings::Command,
@@ -163,6 +163,42 @@ fn run_in_doubt() {
     );
     events.push((900, Event::Fault(fault)));
     insta::assert_snapshot!(summary(&events));
+}
+
+/// Returns a row of our own ledger; the first ones were recorded on a laptop.
+fn ledger_entry(index: usize) -> LedgerEntry {
+    LedgerEntry {
+        id: migration_id(index, NAMES[index % NAMES.len()]),
+        recorded_at: Some(format!("2026-01-{index:02}T23:59:59Z")),
+        role: Some(if index == 1 { "o|wner_<b>".to_owned() } else { "owner".to_owned() }),
+        run: (index > 1).then(|| format!("https://github.com/owner/name/actions/runs/{index}")),
+    }
+}
+
+fn status(recorded: Vec<LedgerEntry>, half_done: Vec<HalfDoneMigration>) -> RunReport {
+    let listed = Event::LedgerListed { recorded, half_done };
+    let events = planned(files(2), "bastion_migrate.ledger").into_iter().take_while(|(at, _)| *at < 300);
+    let events = events.chain([(250, listed)]).collect();
+    RunReport { command: Some(Command::Status), ..sample::report_of(&events) }
+}
+
+#[test]
+fn status_with_a_half_done_migration() {
+    let gone =
+        LedgerEntry { id: MigrationId { file: String::new(), ..migration_id(4, "gone") }, ..LedgerEntry::default() };
+    let half = HalfDoneMigration {
+        entry: LedgerEntry { id: migration_id(42, NAMES[0]), ..LedgerEntry::default() },
+        statements_done: Some(2),
+        change: PlanAction::Apply,
+    };
+    let recorded = vec![ledger_entry(1), ledger_entry(2), ledger_entry(3), gone];
+    insta::assert_snapshot!(render_summary(&status(recorded, vec![half]), 1 << 20));
+}
+
+#[test]
+fn status_of_a_ledger_that_has_versions_alone() {
+    let entry = |index| LedgerEntry { id: migration_id(index, "add_email"), ..LedgerEntry::default() };
+    insta::assert_snapshot!(render_summary(&status((1..4).map(entry).collect(), Vec::new()), 1 << 20));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The text of each event, as lines without formatting.
 
-use super::first_run::is_expected_stop;
+use super::{first_run::is_expected_stop, ledger_lines::ledger_lines};
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
@@ -80,7 +80,9 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
         Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
         Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
-        Event::LedgerListed { recorded } => applied_file_lines(recorded),
+        Event::LedgerListed { recorded, half_done } => {
+            ledger_lines(recorded, half_done).into_iter().map(|line| LogLine::Text(Tone::Neutral, line)).collect()
+        }
         Event::LostInCrash { index } => {
             text(Tone::Bad, format!("  lost: the server crashed before {} was written to disk", name(index)))
         }
@@ -202,12 +204,6 @@ fn plan_lines(facts: &PlanFacts) -> Vec<String> {
     let files = facts.pending.iter().map(|id| format!("  {word} {}", listed(id)));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()
-}
-
-/// Returns a line for each applied file. A tool's own list is in the log already.
-fn applied_file_lines(recorded: &[MigrationId]) -> Vec<LogLine> {
-    let files = recorded.iter().filter(|id| !id.file.is_empty());
-    files.map(|id| LogLine::Text(Tone::Neutral, format!("  applied {}", id.display_path()))).collect()
 }
 
 fn fault_lines(fault: &Fault, word: &str, tone: Tone) -> Vec<LogLine> {

@@ -1,4 +1,4 @@
-//! The tables of migrations in the summary: applied, recorded earlier, pending. Migrations of tenants are in the table of
+//! The tables of migrations in the summary: applied and pending. Migrations of tenants are in the table of
 //! tenants.
 
 use super::{
@@ -11,9 +11,6 @@ use super::{
     summary_page::{APPLIED, FoldedPart, MAX_OPEN_ROWS, PENDING, SummaryPage},
     visible_text::clip_text,
 };
-
-/// Maximum number of recorded migrations that are listed.
-const MAX_RECORDED: usize = 500;
 
 /// Maximum length of an untrusted text in a table, in characters.
 const MAX_CELL_LENGTH: usize = 4_000;
@@ -44,18 +41,6 @@ pub(super) fn add_applied(report: &RunReport, page: &mut SummaryPage) {
     let last_column = (" Time", "---:");
     let table = MigrationTable { part: APPLIED, title: "Applied", last_column, rows, folding: TableFolding::WhenLong };
     table.add_to(report, page);
-}
-
-/// Adds the content of the ledger, for `command: status`.
-pub(super) fn add_recorded(report: &RunReport, page: &mut SummaryPage) {
-    let recorded: Vec<MigrationReport> = report.recorded.iter().map(MigrationReport::new_pending).collect();
-    let rows = recorded.iter().take(MAX_RECORDED).map(|entry| (entry, String::new())).collect();
-    let last_column = ("", "---");
-    let table = MigrationTable { part: APPLIED, title: "Applied", last_column, rows, folding: TableFolding::WhenLong };
-    table.add_to(report, page);
-    if let more @ 1.. = recorded.len().saturating_sub(MAX_RECORDED) {
-        page.add_piece(APPLIED, &format!("and {more} more\n\n"));
-    }
 }
 
 /// Adds the migrations that are not applied. If they are the result of the run, they are never folded.

@@ -16,6 +16,8 @@ mod folded_details;
 mod golden;
 mod headline;
 mod host_key_pin;
+mod ledger_lines;
+mod ledger_tables;
 mod log;
 mod log_lines;
 mod markdown;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        BastionFacts, DatabaseFacts, ImageFacts, MigrationId, PlanFacts, TunnelFacts,
+        BastionFacts, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -70,11 +70,12 @@ redacted! {
     TunnelFacts { host, alias } { port }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     MigrationReport { id } { fate, started_ms, took_ms }
+    HalfDoneMigration { entry } { statements_done, change }
     NoticeReport { severity, text, file } {}
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
     RunReport {
-        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, recorded, migrations, steps, schema, blocked, notices,
+        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, recorded, half_done, migrations, steps, schema, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -98,6 +99,22 @@ impl Redact for MigrationId {
             file: file.redacted(redactor),
             schema: schema.redacted(redactor),
             title: clip_text(&redactor.redact(title), MAX_TITLE_LENGTH),
+        }
+    }
+}
+
+/// Maximum length of a role and of a run's page in a ledger, in characters: they are shown in lines and tables.
+const MAX_ORIGIN_LENGTH: usize = 200;
+
+impl Redact for LedgerEntry {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        let Self { id, recorded_at, role, run } = self;
+        let clipped = |text: &Option<String>| Some(clip_text(&redactor.redact(text.as_ref()?), MAX_ORIGIN_LENGTH));
+        Self {
+            id: id.redacted(redactor),
+            recorded_at: recorded_at.redacted(redactor),
+            role: clipped(role),
+            run: clipped(run),
         }
     }
 }
@@ -129,7 +146,9 @@ impl Redact for Event {
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
-            Self::LedgerListed { recorded } => Self::LedgerListed { recorded: recorded.redacted(redactor) },
+            Self::LedgerListed { recorded, half_done } => {
+                Self::LedgerListed { recorded: recorded.redacted(redactor), half_done: half_done.redacted(redactor) }
+            }
             Self::SchemaAssigned { index, schema } => {
                 Self::SchemaAssigned { index: *index, schema: schema.redacted(redactor) }
             }

@@ -9,7 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, ImageFacts, MigrationId, PlanFacts, TunnelFacts,
+        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts,
+        TunnelFacts,
         event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -46,7 +47,9 @@ pub struct RunReport {
     /// The plan.
     pub plan: Option<PlanFacts>,
     /// The content of the ledger, with `command: status`.
-    pub recorded: Vec<MigrationId>,
+    pub recorded: Vec<LedgerEntry>,
+    /// Migrations that were started and not finished, with `command: status`.
+    pub half_done: Vec<HalfDoneMigration>,
     /// The plan's migrations with their states.
     pub migrations: Vec<MigrationReport>,
     /// The stages with their times.
@@ -109,7 +112,10 @@ impl RunReport {
                 self.migrations = facts.pending.iter().map(MigrationReport::new_pending).collect();
                 self.plan = Some(facts.clone());
             }
-            Event::LedgerListed { recorded } => self.recorded.clone_from(recorded),
+            Event::LedgerListed { recorded, half_done } => {
+                self.recorded.clone_from(recorded);
+                self.half_done.clone_from(half_done);
+            }
             Event::Notice { severity, text, about } => {
                 if self.notices.len() == MAX_NOTICES {
                     self.notices.remove(0);

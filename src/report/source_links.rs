@@ -18,6 +18,25 @@ pub(super) fn linked_place(report: &RunReport, place: &FilePosition) -> String {
     linked(&code_html(&format_place(place)), file_url(report, &place.file).map(|url| format!("{url}{line}")))
 }
 
+/// Returns the page of a run that a ledger names, as the number of the run with a link. The text is not ours: only a page
+/// of this repository's runs becomes a link.
+pub(super) fn linked_run(report: &RunReport, page: &str) -> String {
+    let number = |base: &str| {
+        let rest = page.strip_prefix(base)?;
+        let (number, attempt) = rest.split_once("/attempts/").unwrap_or((rest, "1"));
+        [number, attempt].iter().all(|part| is_number(part)).then_some(number)
+    };
+    let own_page = report.run_url.as_deref().and_then(|own| own.split_once("/actions/runs/"));
+    match own_page.and_then(|(repository, _)| number(&format!("{repository}/actions/runs/"))) {
+        Some(number) => format!("[{number}]({page})"),
+        None => code_html(page),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn linked(code: &str, url: Option<String>) -> String {
     url.map_or_else(|| code.to_owned(), |url| format!("[{code}]({url})"))
 }
@@ -40,6 +59,18 @@ mod tests {
         assert_eq!(linked_file(&report, "db/a b).sql"), format!("[<code>db/a b).sql</code>]({url}/db/a%20b%29.sql)"));
         let place = FilePosition { line: Some(7), ..FilePosition::of_file("a.sql") };
         assert_eq!(linked_place(&report, &place), format!("[<code>a.sql:7</code>]({url}/a.sql#L7)"));
+    }
+
+    #[test]
+    fn links_a_run_of_this_repository_and_no_other_page() {
+        let report = sample::report_of(&sample::successful_events());
+        let runs = "https://github.com/owner/name/actions/runs";
+        assert_eq!(linked_run(&report, &format!("{runs}/17")), format!("[17]({runs}/17)"));
+        assert_eq!(linked_run(&report, &format!("{runs}/17/attempts/2")), format!("[17]({runs}/17/attempts/2)"));
+        for page in [format!("{runs}/17)[x](evil"), format!("{runs}/"), "https://evil.example/1".to_owned()] {
+            assert!(linked_run(&report, &page).starts_with("<code>"), "{page}");
+        }
+        assert!(linked_run(&RunReport { run_url: None, ..report }, &format!("{runs}/17")).starts_with("<code>"));
     }
 
     #[test]

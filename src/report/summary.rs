@@ -8,13 +8,14 @@ use super::{
     folded_details::add_folded_details,
     headline::Headline,
     host_key_pin::pin_section,
+    ledger_tables::add_ledger,
     log_lines::format_tenths,
     markdown::{escape_markdown, sentence_with_names},
-    migration_tables::{add_applied, add_pending, add_recorded},
+    migration_tables::{add_applied, add_pending},
     run_report::RunReport,
     summary_page::{
-        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, NOTICES, PENDING, SCHEMA, STEPS, SummaryPage, TENANTS,
-        WARNINGS,
+        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, NOTICES, PENDING, SCHEMA, STEPS, SummaryPage,
+        TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -31,7 +32,7 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, APPLIED, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING,
+        ACCESS, APPLIED, HALF_DONE, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -62,7 +63,7 @@ fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     add_faults(report, page);
     add_tenants(report, page);
     add_applied(report, page);
-    add_recorded(report, page);
+    add_ledger(report, page);
     add_pending(report, page);
     add_steps(report, page);
     for (at, warning) in report.warnings.iter().enumerate() {

@@ -3,6 +3,7 @@
 use super::{
     backpressure::LogFlow,
     facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
+    ledger_entry::{HalfDoneMigration, LedgerEntry},
     migration_id::MigrationId,
     plan_facts::PlanFacts,
 };
@@ -43,7 +44,9 @@ pub enum Event {
     /// The migrations in the ledger, for a command that lists them.
     LedgerListed {
         /// The migrations, in the ledger's order.
-        recorded: Vec<MigrationId>,
+        recorded: Vec<LedgerEntry>,
+        /// Migrations that were started and not finished.
+        half_done: Vec<HalfDoneMigration>,
     },
     /// A migration started.
     Started(MigrationId),

@@ -4,6 +4,7 @@ pub mod backpressure;
 pub mod blocking;
 pub mod event;
 mod facts;
+mod ledger_entry;
 pub mod lock_retries;
 mod migration_id;
 mod plan_facts;
@@ -12,5 +13,6 @@ pub mod shutdown;
 pub mod supervisor;
 
 pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
+pub use ledger_entry::{HalfDoneMigration, LedgerEntry};
 pub use migration_id::{FILES_OF_DIRECTORIES, MigrationId};
 pub use plan_facts::{Coverage, PlanAction, PlanFacts};

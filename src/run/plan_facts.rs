@@ -1,10 +1,13 @@
 //! The facts of a plan.
 
 use super::migration_id::MigrationId;
+
 /// The operation that a run performs on the migrations of its plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PlanAction {
     /// Apply them.
+    #[default]
     Apply,
     /// Record them as applied without applying them.
     Record,

@@ -44,20 +44,72 @@ fn read_only_commands_take_no_transaction_id_and_leave_nothing() {
     assert_eq!(state(), after);
 }
 
+/// Returns the report of a run as JSON.
+fn report(done: &Finished) -> serde_json::Value {
+    serde_json::from_str(&done.outputs["report"]).unwrap()
+}
+
 #[test]
-fn status_lists_what_is_applied() {
+fn status_lists_what_is_applied_and_when_by_which_role_and_which_run() {
     let lab = Lab::new();
     one_file(&lab, "migrate").run().succeeds().applied(["0001_users"]).done();
+    lab.database.sql("update bastion_migrate.ledger set applied_at = '2026-01-31 23:59:59.9-05', applied_by = 'a|b'");
     let finished = one_file(&lab, "status").file("migrations/0002_more.sql", "select 1;").run().has_pending();
+    let run = lab.database.sql("select run from bastion_migrate.ledger");
     let finished = finished
         .pending(["0002_more"])
-        .logs("  applied migrations/0001_users.sql\n")
-        .logs("  pending migrations/0002_more.sql\n");
-    let finished =
-        finished.summary("### Applied\n\n| Migration |\n|---|\n| [<code>migrations/0001\\_users.sql</code>](");
-    let report: serde_json::Value = serde_json::from_str(&finished.outputs["report"]).unwrap();
-    assert_eq!(report["recorded"][0]["file"], "migrations/0001_users.sql");
+        .logs(&format!("  applied migrations/0001_users.sql  2026-02-01T04:59:59Z  by a|b  in {run}\n"))
+        .logs("  pending migrations/0002_more.sql\n")
+        .summary("### Applied\n\n| Migration | When | Role | Run |\n|---|---|---|---|\n| [<code>migrations/0001\\_users.sql</code>](")
+        .summary(&format!(") | <code>2026-02-01T04:59:59Z</code> | a\\|b | ["))
+        .summary(&format!("]({run}) |\n"));
+    assert_eq!(
+        report(&finished)["recorded"],
+        serde_json::json!([{
+            "version": "1", "name": "users", "file": "migrations/0001_users.sql",
+            "recorded_at": "2026-02-01T04:59:59Z", "role": "a|b", "run": run,
+        }])
+    );
     finished.done();
+}
+
+#[test]
+fn status_lists_the_ledger_although_the_plan_is_refused() {
+    let lab = Lab::new();
+    two_files(&lab, "migrate").run().succeeds().applied(["0001_users", "0002_index"]).done();
+    let changed = one_file(&lab, "status").file("migrations/0001_users.sql", "create table users (id bigint);\n").run();
+    let changed = changed.fails("file-changed", 5).error_in("migrations/0001_users.sql", "is not what was applied");
+    let changed = changed.error("version 2 (`index`) is applied, but there is no file for it");
+    let recorded = &report(&changed)["recorded"];
+    assert_eq!((&recorded[0]["file"], &recorded[1]["name"]), (&"migrations/0001_users.sql".into(), &"index".into()));
+    assert!(recorded[1].get("file").is_none(), "{recorded}");
+    changed
+        .logs("  applied migrations/0001_users.sql  20")
+        .logs("  applied 2 index ")
+        .summary("| 2 index | <code>20")
+        .done();
+}
+
+#[test]
+fn status_lists_what_is_half_done() {
+    let lab = Lab::new();
+    let step = |command: &str| {
+        two_files(&lab, command)
+            .file("migrations/0002_index.sql", "-- no-transaction\ncreate table a (); create table no.b ();\n")
+    };
+    let failed = step("migrate").run().fails("statement-failed", 6).applied(["0001_users"]).pending(["0002_index"]);
+    failed.logs("the next run resumes with it").done();
+    let status = step("status").run().has_pending().pending(["0002_index"]);
+    assert_eq!(
+        report(&status)["half_done"],
+        serde_json::json!([{
+            "version": "2", "name": "index", "file": "migrations/0002_index.sql", "statements_done": 1, "change": "apply",
+        }])
+    );
+    status
+        .logs("  half-done migrations/0002_index.sql: 1 statement done\n")
+        .summary("### Half-done\n\n| Migration | |\n")
+        .done();
 }
 
 /// A superuser's ledger with a cast that writes whenever it is read.

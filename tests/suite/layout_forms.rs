@@ -25,6 +25,8 @@ pub(crate) struct Form {
     pub(crate) golden: &'static str,
     /// Set if the ledger has checksums.
     pub(crate) has_checksums: bool,
+    /// The keys of what the ledger has about the origin of a row.
+    pub(crate) has_of_rows: &'static [&'static str],
 }
 
 /// The way in which a file opts out of its transaction.
@@ -68,6 +70,7 @@ pub(crate) const FORMS: &[Form] = &[
                else 'create table two (id int);' end || chr(10), 'UTF8')), 'hex') from bastion_migrate.ledger order by 1",
         golden: "1|one|t\n2|two|t",
         has_checksums: true,
+        has_of_rows: &["recorded_at", "role", "run"],
     },
     Form {
         layout: "sqlx",
@@ -83,6 +86,7 @@ pub(crate) const FORMS: &[Form] = &[
                from _sqlx_migrations order by 1",
         golden: "1|one|t|t\n2|two|t|t",
         has_checksums: true,
+        has_of_rows: &["recorded_at"],
     },
     Form {
         layout: "golang-migrate",
@@ -96,6 +100,7 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select version, dirty from schema_migrations",
         golden: "2|f",
         has_checksums: false,
+        has_of_rows: &[],
     },
     Form {
         layout: "dbmate",
@@ -109,6 +114,7 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select version from schema_migrations order by 1",
         golden: "20240101000001\n20240101000002",
         has_checksums: false,
+        has_of_rows: &[],
     },
     Form {
         layout: "goose",
@@ -126,6 +132,7 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select id, version_id, is_applied from goose_db_version order by 1",
         golden: "1|0|t\n2|1|t\n3|2|t",
         has_checksums: false,
+        has_of_rows: &["recorded_at"],
     },
     Form {
         layout: "diesel",
@@ -139,6 +146,7 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select version from __diesel_schema_migrations order by 1",
         golden: "20240101000001\n20240101000002",
         has_checksums: false,
+        has_of_rows: &["recorded_at"],
     },
     Form {
         layout: "refinery",
@@ -149,6 +157,7 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select version, name, applied_on ~ '^[0-9]{4}-[0-9-]+T[0-9:.]+Z$', checksum from refinery_schema_history order by 1",
         golden: "1|one|t|13066505081342230554\n2|two|t|10882991275459591221",
         has_checksums: true,
+        has_of_rows: &["recorded_at"],
     },
     Form {
         layout: "flyway",
@@ -160,6 +169,7 @@ pub(crate) const FORMS: &[Form] = &[
                success from flyway_schema_history order by 1",
         golden: "1|1|one|SQL|V1__one.sql|-955116569|app|t|t\n2|2|two|SQL|V2__two.sql|-406682249|app|t|t",
         has_checksums: true,
+        has_of_rows: &["recorded_at", "role"],
     },
     Form {
         layout: "prisma",
@@ -177,6 +187,7 @@ pub(crate) const FORMS: &[Form] = &[
                finished_at >= started_at, logs, rolled_back_at, applied_steps_count from _prisma_migrations order by 1",
         golden: "20240101000001_one|t|36|t|||1\n20240101000002_two|t|36|t|||1",
         has_checksums: true,
+        has_of_rows: &["recorded_at"],
     },
     Form {
         layout: "tern",
@@ -190,6 +201,7 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select version from schema_version",
         golden: "2",
         has_checksums: false,
+        has_of_rows: &[],
     },
     Form {
         layout: "supabase",
@@ -200,6 +212,7 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select version, statements, name from supabase_migrations.schema_migrations order by 1",
         golden: "20240101000001|{\"create table one (id int)\"}|one\n20240101000002|{\"create table two (id int)\"}|two",
         has_checksums: false,
+        has_of_rows: &[],
     },
 ];
 

@@ -189,6 +189,37 @@ fn a_half_done_file_without_a_transaction_resumes_and_leaves_nothing_of_ours_beh
 }
 
 #[test]
+fn status_lists_what_each_ledger_has_about_its_rows() {
+    for form in forms() {
+        let lab = Lab::new();
+        // Times without a zone are those of the zone that the database has set.
+        lab.database.sql(&format!("alter database {} set timezone = 'Asia/Kolkata'", lab.database.name()));
+        step(form, &lab).run().succeeds().applied(labels(form).each_ref().map(String::as_str)).done();
+        let status = step(form, &lab).input("command", "status").run().nothing_to_do();
+        let report: serde_json::Value = serde_json::from_str(&status.outputs["report"]).unwrap();
+        let rows = report["recorded"].as_array().unwrap();
+        assert_eq!(rows.len(), 2, "{}", form.layout);
+        for row in rows {
+            let found: Vec<&str> =
+                ["recorded_at", "role", "run"].into_iter().filter(|key| !row[key].is_null()).collect();
+            assert_eq!(found, form.has_of_rows, "{}", form.layout);
+            assert!(!row["version"].as_str().unwrap().is_empty() && !row["file"].as_str().unwrap().is_empty());
+            if let Some(time) = row["recorded_at"].as_str() {
+                let is_now = format!("select now() - '{time}'::timestamptz between '0' and '2 min', length('{time}')");
+                assert_eq!(lab.database.sql(&is_now), "t|20", "{} {time}", form.layout);
+            }
+            assert!(row["role"].as_str().is_none_or(|role| role == "app"), "{row}");
+        }
+        let columns = form.has_of_rows.iter().map(|key| match *key {
+            "recorded_at" => " When |",
+            "role" => " Role |",
+            _ => " Run |",
+        });
+        status.summary(&format!("### Applied\n\n| Migration |{}\n", columns.collect::<String>())).done();
+    }
+}
+
+#[test]
 fn an_approved_plan_is_applied_and_another_one_is_not() {
     for form in forms() {
         let lab = Lab::new();

@@ -1,7 +1,11 @@
 //! Ledgers of other tools, as those tools create them, read from a real server.
 
 use crate::lab::Lab;
-use bastion_migrate::{ledger::known_tools, postgres::Rows, tool::Recipe};
+use bastion_migrate::{
+    ledger::{known_tools, row_times},
+    postgres::Rows,
+    tool::Recipe,
+};
 
 /// Tool, its table with an applied row (and an unapplied one, if the tool has such rows), and the displayed name of the
 /// row.
@@ -220,4 +224,45 @@ fn every_ledger_layout_is_found_in_its_schema_and_read_in_one_query() {
     let read: Vec<(String, String)> = rows.into_iter().map(|row| (row.schema, row.name)).collect();
     let expected = LEDGERS.iter().enumerate().map(|(index, (.., name))| (format!("s{index:02}"), (*name).to_owned()));
     assert_eq!(read, expected.collect::<Vec<_>>());
+}
+
+/// Tools whose ledgers have no time; that of refinery is a text, which is none in `LEDGERS`, and knex may have none.
+const WITHOUT_TIMES: [&str; 14] = [
+    "alembic",
+    "golang-migrate",
+    "supabase",
+    "rails",
+    "dbmate",
+    "refinery",
+    "drizzle",
+    "knex",
+    "laravel",
+    "typeorm",
+    "sequelize",
+    "ef-core",
+    "tern",
+    "bastion-migrate",
+];
+
+#[test]
+fn the_times_in_the_ledgers_of_other_tools_are_read_in_utc() {
+    let lab = Lab::new();
+    for (index, (_, ddl, _)) in LEDGERS.iter().enumerate() {
+        // What these two write into a column without a zone is UTC.
+        let zone = if ddl.contains("inserted_at") || ddl.contains("_utc") { "UTC" } else { "Asia/Kolkata" };
+        lab.database
+            .sql(&format!("create schema s{index:02}; set search_path = s{index:02}; set timezone = '{zone}'; {ddl}"));
+    }
+    let found =
+        known_tools::parse_ledgers(&parse_output(&lab.database.sql(&known_tools::find_sql())), None).unwrap().ledgers;
+    let query = format!("set timezone = 'Asia/Kolkata'; {}", row_times::read_sql(&found).unwrap());
+    let times = row_times::parse_rows(&parse_output(&lab.database.sql(&query)));
+    for (index, (tool, _, name)) in LEDGERS.iter().enumerate() {
+        let row = known_tools::ToolMigration { schema: format!("s{index:02}"), name: (*name).to_owned() };
+        assert_eq!(times.contains_key(&row), !WITHOUT_TIMES.contains(tool), "{tool}");
+        if let Some(time) = times.get(&row) {
+            let is_now = format!("select now() - '{time}'::timestamptz between '-1 s' and '2 min'");
+            assert_eq!(lab.database.sql(&is_now), "t", "{tool} {time}");
+        }
+    }
 }

@@ -2,13 +2,14 @@
 
 use crate::{
     fault::Fault,
-    layout::RecordedMigration,
+    layout::{RecordedMigration, RowDetail, RowOrigin},
     ledger::LedgerState,
     migrate::{self, Migration},
     plan::{self, PlanRules},
-    run::{MigrationId, blocking::run_blocking},
+    run::{HalfDoneMigration, LedgerEntry, MigrationId, blocking::run_blocking, event::Event},
     settings::Command,
 };
+use std::collections::HashMap;
 
 /// The work that is planned.
 #[derive(Debug)]
@@ -49,17 +50,33 @@ pub(super) async fn plan_work(
     Ok(PlannedWork { pending, digest })
 }
 
-/// Returns the migrations in the ledger; one whose file is gone has only a name.
-pub(super) fn recorded_migrations(ledger_before: &LedgerState, all_migrations: &[MigrationId]) -> Vec<MigrationId> {
-    let id = |row: &RecordedMigration| {
-        let id_of_file = all_migrations.iter().find(|id| id.version == row.version).cloned();
-        id_of_file.unwrap_or_else(|| MigrationId {
-            index: 0,
-            version: row.version.clone(),
-            name: row.name.clone(),
-            file: String::new(),
-            ..MigrationId::default()
-        })
+/// Returns the part of each row that this command needs.
+pub(super) fn detail_for(command: Command) -> RowDetail {
+    if command == Command::Status { RowDetail::WithOrigin } else { RowDetail::ForPlan }
+}
+
+/// Returns the content of the ledger, and the migrations that were started and not finished. One whose file is gone has
+/// only a version and a name.
+pub(super) fn listed_ledger(ledger_before: &LedgerState, all_migrations: &[MigrationId]) -> Event {
+    let files: HashMap<&str, &MigrationId> = all_migrations.iter().map(|id| (id.version.as_str(), id)).collect();
+    let id_of = |version: &str, name: &str| match files.get(version) {
+        Some(id) => (*id).clone(),
+        None => MigrationId { version: version.to_owned(), name: name.to_owned(), ..MigrationId::default() },
     };
-    ledger_before.recorded.iter().filter(|row| row.success).map(id).collect()
+    let entry = |row: &RecordedMigration| {
+        let RowOrigin { time, role, run } = row.origin.as_deref().cloned().unwrap_or_default();
+        LedgerEntry { id: id_of(&row.version, &row.name), recorded_at: time, role, run }
+    };
+    let (recorded, unfinished): (Vec<_>, Vec<_>) = ledger_before.recorded.iter().partition(|row| row.success);
+    let unfinished =
+        unfinished.into_iter().map(|row| HalfDoneMigration { entry: entry(row), ..HalfDoneMigration::default() });
+    let in_progress = ledger_before.progress.iter().filter(|row| row.started > 0).map(|row| {
+        let (version, change) = migrate::split_progress_key(&row.version);
+        let entry = LedgerEntry { id: id_of(version, ""), ..LedgerEntry::default() };
+        HalfDoneMigration { entry, statements_done: Some(row.done), change }
+    });
+    Event::LedgerListed {
+        recorded: recorded.into_iter().map(entry).collect(),
+        half_done: unfinished.chain(in_progress).collect(),
+    }
 }

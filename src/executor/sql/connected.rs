@@ -1,7 +1,7 @@
 //! The second phase: the session is open. It takes the run lock, chooses the ledger and makes the plan.
 
 use super::{
-    comparison::{PlannedWork, plan_work, recorded_migrations},
+    comparison::{self, PlannedWork, plan_work},
     fresh_session::NewSessionState,
     planned::{self, PlannedSql},
     setup::SqlSetup,
@@ -165,6 +165,10 @@ impl<'a> ConnectedSql<'a> {
             }
             None => std::mem::take(&mut self.state_without_ledger),
         };
+        if settings.command == Command::Status {
+            // Before any fault of the plan: the ledger explains most of them.
+            self.setup.events.emit(comparison::listed_ledger(&ledger_before, &all_migrations));
+        }
         let rules = PlanRules {
             layout: ledger.layout,
             ledger: ledger.table.clone(),
@@ -188,10 +192,6 @@ impl<'a> ConnectedSql<'a> {
             pending: pending.iter().map(|migration| migration.id.clone()).collect(),
             digest: digest.clone(),
         }));
-        if settings.command == Command::Status {
-            let recorded = recorded_migrations(&ledger_before, &all_migrations);
-            self.setup.events.emit(Event::LedgerListed { recorded });
-        }
         let plan = SqlPlan { ledger, other_ledgers, ledger_before, all_migrations, pending };
         self.check_plan(&plan, &digest)?;
         Ok(plan)
@@ -256,7 +256,8 @@ impl<'a> ConnectedSql<'a> {
         if !ledger.exists && !ledger.progress_exists && other_ledgers.is_empty() {
             return Ok(None);
         }
-        let query = ledger.read_query(other_ledgers).requiring_lock(self.lock_requirement());
+        let detail = comparison::detail_for(self.setup.settings.command);
+        let query = ledger.detailed_query(other_ledgers, detail).requiring_lock(self.lock_requirement());
         answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await.map(Some)
     }
 

@@ -4,6 +4,7 @@
 
 mod contradictions;
 mod first_names;
+mod ledger_listing;
 mod listed;
 mod listing;
 mod plan;
@@ -19,7 +20,6 @@ use super::lock_holder::LockHolder;
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
-    ledger::known_tools::ToolMigration,
     postgres::wait::answer_within,
     run::{
         Coverage, MigrationId, PlanFacts,
@@ -30,7 +30,7 @@ use crate::{
         CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
-    tool::{CommandLine, LedgerCount, Verb},
+    tool::{CommandLine, Verb},
 };
 use listed::ToolListing;
 use snapshot::LedgerSnapshot;
@@ -159,7 +159,8 @@ impl<'a> ToolExecutor<'a> {
         let digest = plan.digest.clone();
         self.events.emit(Event::Planned(plan));
         if self.settings.command == Command::Status {
-            self.events.emit(Event::LedgerListed { recorded: self.recorded_migrations() });
+            let recorded = self.listed_ledger().await.map_err(plan_fault)?;
+            self.events.emit(Event::LedgerListed { recorded, half_done: Vec::new() });
         }
         if self.settings.command == Command::Plan && self.has_work() {
             self.run_read_only(Verb::Plan, sites).await.map_err(plan_fault)?;
@@ -188,17 +189,6 @@ impl<'a> ToolExecutor<'a> {
                 &self.pending,
             ),
         }
-    }
-
-    /// Returns the applied migrations, numbered in the ledger's order.
-    fn recorded_migrations(&self) -> Vec<MigrationId> {
-        let has_schema_ledgers = self.tool.recipe.ledgers == LedgerCount::EachSchema;
-        let id = |row: &ToolMigration| MigrationId {
-            name: row.name.clone(),
-            schema: if has_schema_ledgers { row.schema.clone() } else { String::new() },
-            ..MigrationId::default()
-        };
-        plan::with_titles(plan::with_indexes(self.snapshot_before.rows.iter().map(id)), self.listing.migrations())
     }
 
     /// Returns the migrations to run, from the tool's listing and the ledger.
