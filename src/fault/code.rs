@@ -274,6 +274,8 @@ codes! {
     LedgerElsewhere "ledger-elsewhere" PlanRefused Plan "name the ledger in `ledger-table`, with its schema";
     /// This run's ledger is empty and another tool's is not.
     LedgerForeign "ledger-foreign" PlanRefused Plan "keep using the tool that the ledger belongs to, or name your own ledger in `ledger-table`";
+    /// The other tool's ledger can't be taken over as it is.
+    TakeoverRefused "takeover-refused" PlanRefused Plan "compare the files with the ledger that `from` names";
     /// The files and the ledger fit two layouts.
     LayoutAmbiguous "layout-ambiguous" PlanRefused Plan "set `layout`";
     /// The ledger table has an unexpected shape.

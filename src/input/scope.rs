@@ -21,6 +21,8 @@ pub(super) enum CommandScope {
     Forward,
     /// Those that write to the database.
     Writes,
+    /// `baseline`.
+    Baseline,
 }
 
 /// The place that a run has to use for an input to have an effect.
@@ -44,7 +46,7 @@ pub(super) enum PlaceScope {
 }
 
 /// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 14] = [
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 15] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
     (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
@@ -98,6 +100,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 14] = [
         CommandScope::AllButTunnel,
         PlaceScope::Files,
     ),
+    (&[InputName::From], CommandScope::Baseline, PlaceScope::Files),
     (
         &[
             InputName::Target,
@@ -149,6 +152,7 @@ impl CommandScope {
             Self::AllButTunnel => command != Command::Tunnel,
             Self::Forward => !matches!(command, Command::Tunnel | Command::Rollback | Command::Baseline),
             Self::Writes => command.may_write(),
+            Self::Baseline => command == Command::Baseline,
         }
     }
 }
@@ -175,10 +179,23 @@ pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault>
     let is_written = |name: &InputName| matches!(inputs.source(*name), Some(ValueSource::Flag | ValueSource::Input));
     let idle: Vec<InputName> =
         InputName::ALL.iter().copied().filter(is_written).filter(|name| !scope_of(*name).0.includes(command)).collect();
+    let (of_baseline, idle): (Vec<InputName>, Vec<InputName>) =
+        idle.into_iter().partition(|name| scope_of(*name).0 == CommandScope::Baseline);
+    let of_baseline = (!of_baseline.is_empty()).then(|| {
+        let (names, command_name) = (list_quoted(&of_baseline), command.name());
+        let subject = subject_with_verb(inputs, &of_baseline);
+        let cause = format!("{subject} no effect with `command: {command_name}`: only a baseline takes a ledger over");
+        Fault::new(Code::InputInvalid, cause).fix(format!("remove {names}, or set `command: baseline`"))
+    });
+    of_baseline.into_iter().chain(idle_for_command(inputs, command, &idle)).collect()
+}
+
+/// Returns the fault of inputs that have no effect with this command.
+fn idle_for_command(inputs: &Inputs, command: Command, idle: &[InputName]) -> Option<Fault> {
     if idle.is_empty() {
-        return Vec::new();
+        return None;
     }
-    let (names, command_name) = (list_quoted(&idle), command.name());
+    let (names, command_name) = (list_quoted(idle), command.name());
     let (reason, fix) = match command {
         Command::Tunnel => (
             "which opens a tunnel and migrates nothing".to_owned(),
@@ -192,8 +209,8 @@ pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault>
             ("which only reads".to_owned(), format!("remove {names}, or set `command: migrate`"))
         }
     };
-    let cause = format!("{} no effect with `command: {command_name}`, {reason}", subject_with_verb(inputs, &idle));
-    vec![Fault::new(Code::InputInvalid, cause).fix(fix)]
+    let cause = format!("{} no effect with `command: {command_name}`, {reason}", subject_with_verb(inputs, idle));
+    Some(Fault::new(Code::InputInvalid, cause).fix(fix))
 }
 
 /// Returns the faults of inputs for places that the run does not use.
@@ -340,6 +357,7 @@ mod tests {
                 Self::AllButTunnel => "all but `tunnel`",
                 Self::Forward => "`migrate`, `plan`, `status`, `verify`",
                 Self::Writes => "`migrate`, `rollback`, `baseline`",
+                Self::Baseline => "`baseline`",
             }
         }
     }

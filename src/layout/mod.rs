@@ -16,6 +16,7 @@ mod prisma;
 mod reading;
 mod refinery;
 mod sections;
+mod source_ledger;
 mod sqlx;
 mod supabase;
 mod table;
@@ -27,6 +28,7 @@ pub use file_name::{FileName, FileRole};
 pub use origin::{OriginSql, RowDetail, RowOrigin};
 pub use reading::{Fit, FoundFiles, PathReading};
 pub use sections::{SectionProblem, SectionProblemKind, Sections};
+pub use source_ledger::{LedgerSource, SourceTool, is_same_name};
 pub use table::{MigrationKey, NewRow, RecordedMigration, Table};
 
 use crate::postgres::quote_literal;

@@ -3,7 +3,7 @@
 use super::{Ledger, catalog::CatalogTable};
 use crate::{
     fault::{Code, Fault},
-    layout::{Application, Layout, Table},
+    layout::{Application, Layout, SourceTool, Table},
 };
 
 pub(super) fn ledger_moved_fault(existing: &Table, expected: &Table) -> Fault {
@@ -91,8 +91,15 @@ pub fn refuse_foreign(ledger: &Ledger, tool: &str, foreign_table: &Table) -> Fau
         }
         None => format!("go on with {tool} if it is what applies these files"),
     };
+    let take_over = match SourceTool::by_name(tool).filter(|_| ledger.layout == Layout::default()) {
+        Some(_) => format!(
+            "; if it has applied these files and is no longer used, run `command: baseline` with `from: {tool} {foreign_table}`, which \
+             records what it has"
+        ),
+        None => String::new(),
+    };
     fault.fix(format!(
-        "{go_on}; if that ledger belongs to other migrations than these, set `layout: {}` and `ledger-table: {own_table}`",
+        "{go_on}{take_over}; if that ledger belongs to other migrations than these, set `layout: {}` and `ledger-table: {own_table}`",
         ledger.layout.name()
     ))
 }

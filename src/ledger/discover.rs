@@ -21,10 +21,10 @@ use crate::{
 /// The tables that could be a ledger, and the session's search path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    role: String,
+    pub(super) role: String,
     /// The existing schemas of the session's search path.
     path: Vec<String>,
-    tables: Vec<CatalogTable>,
+    pub(super) tables: Vec<CatalogTable>,
     /// Schemas in which a ledger could be created, with their owner if we don't trust it.
     schemas: Vec<(String, Option<String>)>,
 }
@@ -59,15 +59,16 @@ pub struct LedgerHints<'a> {
     pub application: Option<&'a Application>,
 }
 
-/// Returns the query whose response [`Survey::from_rows`] reads.
+/// Returns the query whose response [`Survey::from_rows`] reads. `source_table` is that of a ledger which is taken over.
 #[must_use]
-pub fn survey_query(ledger_table: Option<&str>) -> OwnQuery {
+pub fn survey_query(ledger_table: Option<&str>, source_table: Option<&str>) -> OwnQuery {
     let default_tables = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
     let tables: Vec<&str> = ledger_table.map_or_else(default_tables, |table| vec![table]);
     let names =
         tables.iter().flat_map(|table| [table_name_of(table).to_owned(), format!("{}_progress", table_name_of(table))]);
-    let names: Vec<String> =
-        names.chain(known_tools::table_names().map(str::to_owned)).map(|name| quote_literal(&name)).collect();
+    let names = names.chain(known_tools::table_names().map(str::to_owned));
+    let names = names.chain(source_table.map(|table| table_name_of(table).to_owned()));
+    let names: Vec<String> = names.map(|name| quote_literal(&name)).collect();
     let unique_columns = layout::ALL.iter().filter_map(|layout| layout.unique_column());
     let unique_columns: Vec<String> = unique_columns.map(quote_literal).collect();
     // The last part finds the ledgers of the layouts under any name, by a column that no other tool's table has.
@@ -207,7 +208,7 @@ impl Survey {
     }
 
     /// Returns the table with this name; without a schema, the first on the search path.
-    fn table_at(&self, table_name: &str) -> Option<&CatalogTable> {
+    pub(super) fn table_at(&self, table_name: &str) -> Option<&CatalogTable> {
         let find_table = |schema: &str, name: &str| {
             self.tables.iter().find(|found| found.table.schema == schema && found.table.name == name)
         };

@@ -7,11 +7,13 @@ pub mod known_tools;
 mod progress;
 pub mod row_times;
 pub mod schema_snapshot;
+mod takeover;
 pub mod tenants;
 
 pub use choice_faults::{refuse_foreign, two_ledgers_fault};
 pub use discover::{LedgerChoice, LedgerHints, Survey, survey_query};
 pub use progress::{ProgressRecord, ProgressRow};
+pub use takeover::SourceLedger;
 
 use crate::{
     layout::{Layout, MigrationKey, NewRow, ProgressPlace, RecordedMigration, RowDetail, Table},

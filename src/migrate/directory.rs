@@ -220,6 +220,7 @@ mod tests {
             out_of_order: Policy::Refuse,
             gaps: Policy::Allow,
             missing: Policy::Refuse,
+            from: None,
         };
         (directory, settings)
     }

@@ -2,8 +2,10 @@
 
 mod compare;
 mod rollback;
+mod takeover;
 mod verify;
 
 pub use compare::{PlanRules, check_approved, compare_with_ledger, plan_digest};
 pub use rollback::find_applied_after_target;
+pub use takeover::find_taken_over;
 pub use verify::{invalid_index_fault, missing_after_run, still_pending};

@@ -10,7 +10,7 @@ pub use tool::{ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site
 
 use crate::{
     fault::{Code, Fault},
-    layout::LayoutChoice,
+    layout::{LayoutChoice, LedgerSource},
     postgres::DatabaseTarget,
     proxy::ClientTls,
     secret::Secret,
@@ -57,6 +57,8 @@ pub struct SqlSettings {
     pub gaps: Policy,
     /// Policy for applied versions without a file.
     pub missing: Policy,
+    /// The ledger that `baseline` takes over.
+    pub from: Option<LedgerSource>,
 }
 
 /// Limits and approvals that keep a run from doing harm.

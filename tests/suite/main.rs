@@ -115,6 +115,7 @@ mod stopped;
 mod surfaces;
 #[cfg(test)]
 mod symptoms;
+mod takeover;
 #[cfg(test)]
 mod together;
 #[cfg(test)]

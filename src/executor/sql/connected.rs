@@ -125,7 +125,7 @@ impl<'a> ConnectedSql<'a> {
         Ok(())
     }
 
-    fn lock_requirement(&self) -> RunLockRequirement {
+    pub(super) fn lock_requirement(&self) -> RunLockRequirement {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
@@ -137,7 +137,7 @@ impl<'a> ConnectedSql<'a> {
         }
     }
 
-    fn choose_ledger(&self) -> Result<LedgerChoice, Fault> {
+    pub(super) fn choose_ledger(&self) -> Result<LedgerChoice, Fault> {
         self.survey.choose_ledger(&self.hints())
     }
 
@@ -146,7 +146,11 @@ impl<'a> ConnectedSql<'a> {
     /// # Errors
     /// All faults that forbid the plan.
     pub(super) async fn plan(&mut self) -> Result<SqlPlan, Vec<Fault>> {
-        let (choice, rows) = self.read_chosen_ledger().await.map_err(single_fault)?;
+        let read = match self.setup.settings.sql.from {
+            Some(_) => self.read_own_ledger().await,
+            None => self.read_chosen_ledger().await,
+        };
+        let (choice, rows) = read.map_err(single_fault)?;
         let LedgerChoice { ledger, reason, other_ledgers, ignored, .. } = choice;
         let SqlSetup { settings, .. } = self.setup;
         crate::executor::report_ignored_ledgers(&ignored, &self.setup.events);
@@ -181,8 +185,10 @@ impl<'a> ConnectedSql<'a> {
         if !half_done.is_empty() {
             return Err(half_done);
         }
-        let PlannedWork { pending, digest } =
-            plan_work(settings.command, migrations, &ledger_before.recorded, &rules).await?;
+        let PlannedWork { pending, digest } = match self.read_source(&versions).await.map_err(single_fault)? {
+            Some(source) => source.plan(migrations, &ledger_before.recorded, &rules)?,
+            None => plan_work(settings.command, migrations, &ledger_before.recorded, &rules).await?,
+        };
         self.setup.events.emit(Event::Planned(PlanFacts {
             change: settings.command.plan_action(),
             coverage: Coverage::Complete,
@@ -248,7 +254,7 @@ impl<'a> ConnectedSql<'a> {
         }
     }
 
-    async fn read_ledger_of(&mut self, choice: &LedgerChoice) -> Result<Option<Rows>, Fault> {
+    pub(super) async fn read_ledger_of(&mut self, choice: &LedgerChoice) -> Result<Option<Rows>, Fault> {
         let LedgerChoice { ledger, other_ledgers, .. } = choice;
         if let Some((_, rows)) = self.early_read.take().filter(|(read, _)| read == ledger) {
             return Ok(Some(rows));
@@ -318,7 +324,8 @@ impl<'a> ConnectedSql<'a> {
 
 /// Returns the query for ledgers and INVALID indexes: all that a plan needs if there is no ledger.
 pub(super) fn opening_query(settings: &Settings) -> OwnQuery {
-    survey_query(settings.sql.ledger_table.as_deref()).with_appended(&invalid_indexes_sql())
+    let source_table = settings.sql.from.as_ref().and_then(|source| source.table.as_deref());
+    survey_query(settings.sql.ledger_table.as_deref(), source_table).with_appended(&invalid_indexes_sql())
 }
 
 fn single_fault(fault: Fault) -> Vec<Fault> {

@@ -8,6 +8,7 @@ mod fresh_session;
 mod planned;
 mod recovery;
 mod setup;
+mod takeover;
 
 use crate::{
     fault::{Code, Fault},

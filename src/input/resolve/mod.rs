@@ -6,6 +6,7 @@ pub(crate) mod container;
 mod database;
 pub(crate) mod environment;
 pub(crate) mod health;
+mod sql;
 mod ssh;
 mod steps;
 mod tool;
@@ -25,15 +26,12 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    layout::{self, LayoutChoice},
     proxy::ClientTls,
-    settings::{Command, CommentPolicy, GithubSettings, Policy, SafetySettings, Settings, SqlSettings},
+    settings::{Command, CommentPolicy, GithubSettings, Policy, SafetySettings, Settings},
 };
 use command::resolve_executor;
 use database::ResolvedDatabase;
 
-const MISSING_POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("ignore", Policy::Allow)];
-const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
 const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::Refuse)];
 const COMMENTS: [(&str, CommentPolicy); 3] =
     [("never", CommentPolicy::Never), ("plan", CommentPolicy::Plan), ("always", CommentPolicy::Always)];
@@ -68,7 +66,7 @@ pub(super) fn resolve_settings(
         false => Some(Vec::new()),
     };
     let wait_timeout = findings.ok_or_record(inputs.required(InputName::WaitTimeout, value::parse_positive_duration));
-    let sql = resolve_sql_settings(inputs, executor, runner, findings);
+    let sql = sql::resolve_sql_settings(inputs, command, executor, runner, findings);
     let default_key = environment.or(context.target().map(|target| target.name.as_str())).map(ToOwned::to_owned);
     let mut github = resolve_github_settings(inputs, default_key, findings);
     let assemble = || {
@@ -154,43 +152,6 @@ fn resolve_database(
         return Some(None);
     }
     database::resolve_database(inputs, runner, findings).map(Some)
-}
-
-fn parse_layout_choice(text: &str) -> Result<LayoutChoice, InvalidValue> {
-    let layouts = layout::ALL.map(|layout| (layout.name(), LayoutChoice::Named(layout)));
-    value::parse_choice(text, &[&[("auto", LayoutChoice::Auto)], &layouts[..]].concat())
-}
-
-fn resolve_sql_settings(
-    inputs: &Inputs,
-    executor: Option<ExecutorChoice>,
-    runner: &Runner,
-    findings: &mut Findings,
-) -> Option<SqlSettings> {
-    let given_path = findings.ok_or_record(inputs.required(InputName::Migrations, |text| Ok(text.to_owned())));
-    let layout = findings.ok_or_record(inputs.required(InputName::Layout, parse_layout_choice));
-    let ledger_table = findings.ok_or_record(inputs.optional(InputName::LedgerTable, value::parse_table));
-    // A tool's target is a text in the tool's own notation.
-    let target = match executor {
-        Some(ExecutorChoice::Sql) => findings.ok_or_record(inputs.optional(InputName::Target, value::parse_version)),
-        Some(ExecutorChoice::Image | ExecutorChoice::Server) | None => Some(None),
-    };
-    let out_of_order =
-        findings.ok_or_record(inputs.required(InputName::OutOfOrder, |text| value::parse_choice(text, &POLICIES)));
-    let gaps = findings.ok_or_record(inputs.required(InputName::Gaps, |text| value::parse_choice(text, &POLICIES)));
-    let missing =
-        findings.ok_or_record(inputs.required(InputName::Missing, |text| value::parse_choice(text, &MISSING_POLICIES)));
-    let directory = runner.resolve_path(&given_path?);
-    Some(SqlSettings {
-        migrations: runner.display_path(&directory),
-        directory,
-        layout: layout?,
-        ledger_table: ledger_table?,
-        target: target?,
-        out_of_order: out_of_order?,
-        gaps: gaps?,
-        missing: missing?,
-    })
 }
 
 fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<SafetySettings> {

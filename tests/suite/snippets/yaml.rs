@@ -193,6 +193,7 @@ pub(super) fn bases() -> Vec<Step> {
     let image = "executor: image\nimage: ghcr.io/acme/shop:1.4\n";
     let kinds = [
         database.to_owned(),
+        format!("{database}command: baseline\n"),
         format!("{database}{image}tool: django\n"),
         format!("{database}executor: server\ntool: django\n"),
         format!("{image}{database}tool: django\ncommand: rollback\ntarget: shop 0016\n"),

@@ -1,0 +1,64 @@
+//! `command: baseline` with `from`: plain files take over the ledger of another tool.
+
+use super::{comparison::PlannedWork, connected::ConnectedSql};
+use crate::{
+    fault::Fault,
+    layout::RecordedMigration,
+    ledger::{LedgerChoice, SourceLedger},
+    migrate::Migration,
+    plan::{self, PlanRules},
+    postgres::{Rows, query_rows, wait::answer_within},
+    settings::Command,
+};
+
+/// The ledger that is taken over, and its rows.
+#[derive(Debug)]
+pub(super) struct ReadSource {
+    ledger: SourceLedger,
+    rows: Vec<RecordedMigration>,
+}
+
+impl ConnectedSql<'_> {
+    /// Reads our own ledger, whatever other ledgers have rows: one of them is taken over.
+    pub(super) async fn read_own_ledger(&mut self) -> Result<(LedgerChoice, Option<Rows>), Fault> {
+        let choice = self.choose_ledger()?;
+        let rows = self.read_ledger_of(&choice).await?;
+        Ok((choice, rows))
+    }
+
+    /// Reads the ledger that is taken over, if one is. `versions` are those of all files.
+    pub(super) async fn read_source(&self, versions: &[&str]) -> Result<Option<ReadSource>, Fault> {
+        let Some(source) = &self.setup.settings.sql.from else { return Ok(None) };
+        let ledger = self.survey.find_source(source)?;
+        let query = ledger.read_query().requiring_lock(self.lock_requirement());
+        let rows = answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
+        let rows = ledger.parse_rows(&rows, versions);
+        self.setup.events.emit_note(format!(
+            "`{}`, the ledger of {}, is taken over; it has {} as applied",
+            ledger.table,
+            ledger.tool.name(),
+            match rows.len() {
+                1 => "1 migration".to_owned(),
+                count => format!("{count} migrations"),
+            }
+        ));
+        Ok(Some(ReadSource { ledger, rows }))
+    }
+}
+
+impl ReadSource {
+    /// Plans to record what the ledger has as applied.
+    ///
+    /// # Errors
+    /// All faults that forbid it.
+    pub(super) fn plan(
+        &self,
+        migrations: Vec<Migration>,
+        recorded: &[RecordedMigration],
+        rules: &PlanRules,
+    ) -> Result<PlannedWork, Vec<Fault>> {
+        let pending = plan::find_taken_over(migrations, (&self.ledger, &self.rows), recorded, rules)?;
+        let digest = plan::plan_digest(rules.layout, recorded, Command::Baseline.plan_action(), pending.iter());
+        Ok(PlannedWork { pending, digest })
+    }
+}

@@ -1,0 +1,107 @@
+//! Resolves the settings for SQL files.
+
+use crate::{
+    fault::{Code, Fault},
+    github::runner::Runner,
+    input::{
+        findings::Findings,
+        names::InputName,
+        parse::{
+            ExecutorChoice,
+            value::{self, InvalidValue},
+        },
+        source::Inputs,
+    },
+    layout::{self, Layout, LayoutChoice, LedgerSource, SourceTool},
+    settings::{Command, Policy, SqlSettings},
+};
+
+const MISSING_POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("ignore", Policy::Allow)];
+const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
+
+/// Reads a tool, and behind a blank its table if it is named.
+fn parse_source(text: &str) -> Result<LedgerSource, InvalidValue> {
+    let (tool, table) = match text.split_once(char::is_whitespace) {
+        Some((tool, table)) => (tool, Some(table.trim())),
+        None => (text, None),
+    };
+    let tools: Vec<(&str, SourceTool)> = SourceTool::all().map(|tool| (tool.name(), tool)).collect();
+    let table = table.map(value::parse_table).transpose()?;
+    Ok(LedgerSource { tool: value::parse_choice(tool, &tools)?, table })
+}
+
+/// Returns the layout of files that take a ledger over: they are plain.
+fn layout_for_takeover(inputs: &Inputs, source: &LedgerSource, layout: LayoutChoice) -> Result<LayoutChoice, Fault> {
+    let plain = Layout::default();
+    let (from, tool) = (inputs.label(InputName::From), source.tool.name());
+    let fault = match layout {
+        LayoutChoice::Named(named) if named != plain => {
+            let cause =
+                format!("{from} takes a ledger over into that of plain files, and `layout` is `{}`", named.name());
+            let fix = match named.name() == tool {
+                true => format!(
+                    "remove `command: baseline` and `from`: with `layout: {tool}` that ledger is continued as it is"
+                ),
+                false => "set `layout: plain`, or remove `from`".to_owned(),
+            };
+            Fault::new(Code::InputInvalid, cause).fix(fix)
+        }
+        _ if inputs.is_given(InputName::Target) => {
+            let cause = format!(
+                "`target` and {from} contradict each other: what the ledger of {tool} has is recorded, and nothing else"
+            );
+            Fault::new(Code::InputInvalid, cause).fix("remove `target`")
+        }
+        _ => return Ok(LayoutChoice::Named(plain)),
+    };
+    Err(fault)
+}
+
+fn parse_layout_choice(text: &str) -> Result<LayoutChoice, InvalidValue> {
+    let layouts = layout::ALL.map(|layout| (layout.name(), LayoutChoice::Named(layout)));
+    value::parse_choice(text, &[&[("auto", LayoutChoice::Auto)], &layouts[..]].concat())
+}
+
+/// Resolves the settings for SQL files.
+pub(crate) fn resolve_sql_settings(
+    inputs: &Inputs,
+    command: Option<Command>,
+    executor: Option<ExecutorChoice>,
+    runner: &Runner,
+    findings: &mut Findings,
+) -> Option<SqlSettings> {
+    let given_path = findings.ok_or_record(inputs.required(InputName::Migrations, |text| Ok(text.to_owned())));
+    let layout = findings.ok_or_record(inputs.required(InputName::Layout, parse_layout_choice));
+    let ledger_table = findings.ok_or_record(inputs.optional(InputName::LedgerTable, value::parse_table));
+    // A tool's target is a text in the tool's own notation.
+    let target = match executor {
+        Some(ExecutorChoice::Sql) => findings.ok_or_record(inputs.optional(InputName::Target, value::parse_version)),
+        Some(ExecutorChoice::Image | ExecutorChoice::Server) | None => Some(None),
+    };
+    let out_of_order =
+        findings.ok_or_record(inputs.required(InputName::OutOfOrder, |text| value::parse_choice(text, &POLICIES)));
+    let gaps = findings.ok_or_record(inputs.required(InputName::Gaps, |text| value::parse_choice(text, &POLICIES)));
+    let missing =
+        findings.ok_or_record(inputs.required(InputName::Missing, |text| value::parse_choice(text, &MISSING_POLICIES)));
+    // The configuration file has values for every command.
+    let from = match command {
+        Some(Command::Baseline) => findings.ok_or_record(inputs.optional(InputName::From, parse_source)),
+        _ => Some(None),
+    };
+    let layout = match (&from, layout) {
+        (Some(Some(source)), Some(layout)) => findings.ok_or_record(layout_for_takeover(inputs, source, layout)),
+        (_, layout) => layout,
+    };
+    let directory = runner.resolve_path(&given_path?);
+    Some(SqlSettings {
+        migrations: runner.display_path(&directory),
+        directory,
+        layout: layout?,
+        ledger_table: ledger_table?,
+        target: target?,
+        out_of_order: out_of_order?,
+        gaps: gaps?,
+        missing: missing?,
+        from: from?,
+    })
+}
