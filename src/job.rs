@@ -175,7 +175,7 @@ impl<'a> MigrationJob<'a> {
                 })
                 .await?;
             }
-            run_stage(events, Stage::Migrate, async { executor.migrate(sites).await.map_err(single_fault) }).await?;
+            run_stage(events, Stage::Migrate, executor.migrate(sites)).await?;
         }
         if writes || settings.command == Command::Verify {
             run_stage(events, Stage::Verify, executor.verify(sites)).await?;

@@ -278,7 +278,7 @@ impl<'a> LockHolder<'a> {
             let wait = LockWait {
                 limit,
                 input: "wait-timeout",
-                previous_pid: before,
+                previous_pids: before.as_slice(),
                 ..lock_wait(self.settings, self.runner)
             };
             run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
@@ -353,7 +353,7 @@ pub(super) fn lock_wait<'a>(settings: &Settings, runner: &'a Runner) -> LockWait
         limit: settings.safety.lock_wait,
         input: "lock-wait",
         response_timeout: settings.wait_timeout,
-        previous_pid: None,
+        previous_pids: &[],
         server_url: runner.server_url.as_deref(),
     }
 }

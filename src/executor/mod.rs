@@ -98,11 +98,11 @@ impl<'a> Executor<'a> {
     ///
     /// # Errors
     /// The reason why it stopped; events report what was applied before.
-    pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
+    pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Vec<Fault>> {
         // Boxed, because the future is large and its caller holds it next to others.
         match self {
-            Self::Sql(sql) => Box::pin(sql.migrate(sites.transport_mut()?)).await,
-            Self::Tool(tool) => Box::pin(tool.migrate(sites)).await,
+            Self::Sql(sql) => Box::pin(sql.migrate(sites.transport_mut().map_err(single_fault)?)).await,
+            Self::Tool(tool) => Box::pin(tool.migrate(sites)).await.map_err(single_fault),
         }
     }
 
@@ -234,4 +234,8 @@ impl<'a> Executor<'a> {
             Self::Tool(tool) => tool.close().await,
         }
     }
+}
+
+fn single_fault(fault: Fault) -> Vec<Fault> {
+    vec![fault]
 }

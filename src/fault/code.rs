@@ -280,6 +280,8 @@ codes! {
     LayoutAmbiguous "layout-ambiguous" PlanRefused Plan "set `layout`";
     /// The ledger table has an unexpected shape.
     LedgerShape "ledger-shape" PlanRefused Plan "check `layout` and `ledger-table`";
+    /// The list of tenants can't be used, or a tenant has no schema.
+    TenantsInvalid "tenants-invalid" PlanRefused Plan "correct `tenants`, or what its query returns";
     /// The plan is not the approved one.
     PlanChanged "plan-changed" PlanRefused Plan "look at the new plan, and approve its digest if it is right";
     /// `target` names no version that exists.

@@ -155,6 +155,7 @@ names! {
     OutOfOrder "out-of-order" Sql Choice [] [];
     Gaps "gaps" Sql Choice [] [];
     Missing "missing" Sql Choice [] [];
+    Tenants "tenants" Sql Yaml [] [];
     From "from" Sql Text [] [];
 
     Tool "tool" Tool Text [] [];

@@ -96,6 +96,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 15] = [
             InputName::OutOfOrder,
             InputName::Gaps,
             InputName::Missing,
+            InputName::Tenants,
         ],
         CommandScope::AllButTunnel,
         PlaceScope::Files,
@@ -222,7 +223,7 @@ pub(super) fn unused_by_executor(inputs: &Inputs, executor: ExecutorChoice) -> V
     let is_idle = |name: &InputName| !scope_of(*name).1.counts_in(executor, &executors_in_use);
     // Steps name their own executors.
     let mut idle: Vec<InputName> = InputName::ALL.iter().copied().filter(is_given).filter(is_idle).collect();
-    idle.retain(|name| !name.is_yaml());
+    idle.retain(|name| !name.is_yaml() || *name == InputName::Tenants);
     if executor == ExecutorChoice::Sql {
         return unused_without_tool(inputs, &idle);
     }

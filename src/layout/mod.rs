@@ -252,6 +252,11 @@ pub trait LayoutRules: Sync {
     /// Returns the table if the input `ledger-table` names none.
     fn default_table(&self) -> &'static str;
 
+    /// Returns the name of the table in the schema of a tenant, unless the ledger has one place for all.
+    fn tenant_table(&self) -> Option<&'static str> {
+        Some(self.default_table().split_once('.').map_or(self.default_table(), |(_, name)| name))
+    }
+
     /// Returns the columns that make a table such a ledger.
     fn columns(&self) -> &'static [&'static str];
 

@@ -41,6 +41,10 @@ impl LayoutRules for Plain {
         "bastion_migrate.ledger"
     }
 
+    fn tenant_table(&self) -> Option<&'static str> {
+        Some("bastion_migrate_ledger")
+    }
+
     fn columns(&self) -> &'static [&'static str] {
         COLUMNS
     }

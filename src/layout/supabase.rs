@@ -54,6 +54,10 @@ impl LayoutRules for Supabase {
         "supabase_migrations.schema_migrations"
     }
 
+    fn tenant_table(&self) -> Option<&'static str> {
+        None
+    }
+
     fn columns(&self) -> &'static [&'static str] {
         &["version", "statements", "name"]
     }

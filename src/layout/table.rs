@@ -5,7 +5,7 @@ use crate::postgres::{Row, quote_identifier, quote_literal};
 use std::{cmp::Ordering, fmt, time::Duration};
 
 /// A table, by schema and name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Table {
     /// Its schema.
     pub schema: String,

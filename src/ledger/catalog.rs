@@ -88,10 +88,19 @@ pub(super) fn parse_role(rows: &Rows) -> String {
 
 /// Returns the query for those of these schemas that exist, with their owner if we don't trust it.
 pub(super) fn schemas_sql(schemas: &str) -> String {
+    schemas_where_sql(&format!("n.nspname IN ({schemas})"))
+}
+
+/// Returns the query for all schemas that are not the system's, as [`schemas_sql`] does.
+pub(super) fn all_schemas_sql() -> String {
+    schemas_where_sql("n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'")
+}
+
+fn schemas_where_sql(condition: &str) -> String {
     format!(
         "{TRUSTED} SELECT {}, n.nspname, \
          CASE WHEN n.nspowner NOT IN (SELECT oid FROM trusted) THEN pg_get_userbyid(n.nspowner) END \
-         FROM pg_namespace n WHERE n.nspname IN ({schemas})",
+         FROM pg_namespace n WHERE {condition}",
         RowTag::LedgerSchema
     )
 }

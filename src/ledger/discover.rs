@@ -26,7 +26,7 @@ pub struct Survey {
     path: Vec<String>,
     pub(super) tables: Vec<CatalogTable>,
     /// Schemas in which a ledger could be created, with their owner if we don't trust it.
-    schemas: Vec<(String, Option<String>)>,
+    pub(super) schemas: Vec<(String, Option<String>)>,
 }
 
 /// The ledger of a run, and the others in the database.
@@ -64,8 +64,11 @@ pub struct LedgerHints<'a> {
 pub fn survey_query(ledger_table: Option<&str>, source_table: Option<&str>) -> OwnQuery {
     let default_tables = || layout::ALL.iter().map(|layout| layout.default_table()).collect();
     let tables: Vec<&str> = ledger_table.map_or_else(default_tables, |table| vec![table]);
-    let names =
-        tables.iter().flat_map(|table| [table_name_of(table).to_owned(), format!("{}_progress", table_name_of(table))]);
+    let tenant_tables = layout::ALL.iter().filter_map(|layout| layout.tenant_table());
+    let own_tables: Vec<&str> = tables.iter().copied().chain(tenant_tables).collect();
+    let names = own_tables
+        .iter()
+        .flat_map(|table| [table_name_of(table).to_owned(), format!("{}_progress", table_name_of(table))]);
     let names = names.chain(known_tools::table_names().map(str::to_owned));
     let names = names.chain(source_table.map(|table| table_name_of(table).to_owned()));
     let names: Vec<String> = names.map(|name| quote_literal(&name)).collect();
@@ -111,7 +114,7 @@ impl Survey {
     /// # Errors
     /// The reason why no ledger can be trusted, or why several are possible.
     pub fn choose_ledger(&self, hints: &LedgerHints<'_>) -> Result<LedgerChoice, Fault> {
-        let (layout, reason) = self.choose_layout(hints)?;
+        let (layout, reason) = self.choose_layout(hints, |layout| self.standing_ledger(layout, hints.table))?;
         let (reason, ambiguity) = match reason {
             Ok(reason) => (reason, None),
             Err(fault) => (String::new(), Some(fault)),
@@ -151,12 +154,15 @@ impl Survey {
 
     /// Chooses among the layouts that the files fit: by the columns of the table that the user named, else by the
     /// ledger that exists, else by the configuration of a tool.
-    fn choose_layout(&self, hints: &LedgerHints<'_>) -> Result<(Layout, LayoutReason), Fault> {
+    pub(super) fn choose_layout<'s>(
+        &'s self,
+        hints: &LedgerHints<'_>,
+        standing: impl Fn(Layout) -> Option<&'s CatalogTable>,
+    ) -> Result<(Layout, LayoutReason), Fault> {
         let [preferred, others @ ..] = hints.layouts else {
             return Err(Fault::new(Code::Bug, "the files were read without a layout"));
         };
-        let standing = |layout: &&Layout| self.standing_ledger(**layout, hints.table);
-        let with_ledger = hints.layouts.iter().find_map(|layout| Some((layout, standing(&layout)?)));
+        let with_ledger = hints.layouts.iter().find_map(|layout| Some((layout, standing(*layout)?)));
         if let Some((layout, table)) = with_ledger {
             return Ok((*layout, Ok(format!("`{}` is its ledger", table.table))));
         }
@@ -218,7 +224,7 @@ impl Survey {
         }
     }
 
-    fn existing_ledger(&self, layout: Layout, found: &CatalogTable) -> Result<Ledger, Fault> {
+    pub(super) fn existing_ledger(&self, layout: Layout, found: &CatalogTable) -> Result<Ledger, Fault> {
         if !layout.recognises(&found.columns) {
             return Err(wrong_shape_fault(layout, found));
         }
@@ -275,7 +281,7 @@ impl Survey {
         }
     }
 
-    fn with_progress(&self, ledger: Ledger) -> Result<Ledger, Fault> {
+    pub(super) fn with_progress(&self, ledger: Ledger) -> Result<Ledger, Fault> {
         let table = ledger.progress_table();
         let schema = self.schemas.iter().find(|(schema, _)| *schema == table.schema);
         if let (ProgressPlace::OwnSchema, Some((schema, Some(owner)))) = (ledger.layout.progress_place(), schema) {

@@ -2,18 +2,24 @@
 
 pub mod catalog;
 mod choice_faults;
+mod database_state;
 mod discover;
 pub mod known_tools;
 mod progress;
 pub mod row_times;
 pub mod schema_snapshot;
 mod takeover;
+mod tenant_ledgers;
+mod tenant_schemas;
 pub mod tenants;
 
 pub use choice_faults::{refuse_foreign, two_ledgers_fault};
+pub use database_state::{DatabaseState, read_all_query};
 pub use discover::{LedgerChoice, LedgerHints, Survey, survey_query};
 pub use progress::{ProgressRecord, ProgressRow};
 pub use takeover::SourceLedger;
+pub use tenant_ledgers::{TenantLedger, TenantLedgers, refuse_foreign_tenants};
+pub use tenant_schemas::{order_tenants, parse_session_path, read_tenants, tenant_survey_query};
 
 use crate::{
     layout::{Layout, MigrationKey, NewRow, ProgressPlace, RecordedMigration, RowDetail, Table},
@@ -37,8 +43,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Returns the query for everything that the plan needs from the database, in one round trip;
-    /// [`Self::parse_state`] reads the response.
+    /// Returns the query for everything that the plan of a run without tenants needs from the database, in one round
+    /// trip; [`DatabaseState::from_rows`] reads the response.
     #[must_use]
     pub fn read_query(&self, others: &[ToolLedger]) -> OwnQuery {
         self.detailed_query(others, RowDetail::ForPlan)
@@ -47,7 +53,7 @@ impl Ledger {
     /// Returns the same query, with this detail of each row.
     #[must_use]
     pub fn detailed_query(&self, others: &[ToolLedger], detail: RowDetail) -> OwnQuery {
-        OwnQuery::read_only(self.read_sql(detail) + &known_tools::in_use_sql(others) + &invalid_indexes_sql())
+        read_all_query([("", self, others)].into_iter(), detail)
     }
 
     fn read_sql(&self, detail: RowDetail) -> String {
@@ -127,13 +133,6 @@ impl Ledger {
     pub fn tool_lock_keys(&self, database: &str) -> Vec<i64> {
         self.layout.lock_keys(database, &self.table)
     }
-
-    /// Reads the response to [`Self::read_query`]. `versions` are those of all files.
-    #[must_use]
-    pub fn parse_state(&self, rows: &Rows, versions: &[&str]) -> LedgerState {
-        let state = LedgerState::from_rows(rows);
-        LedgerState { recorded: self.layout.complete_rows(state.recorded, versions), ..state }
-    }
 }
 
 /// Returns the query for indexes that a failed CREATE INDEX CONCURRENTLY left behind. It omits those that are being
@@ -154,15 +153,13 @@ pub fn parse_invalid_indexes(rows: &Rows) -> Vec<String> {
     rows.texts_tagged(RowTag::InvalidIndex).collect()
 }
 
-/// The state of the database: the ledger's rows, half-done migrations and invalid indexes.
+/// The state of one ledger: its rows, and half-done migrations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerState {
     /// The ledger's rows, by version.
     pub recorded: Vec<RecordedMigration>,
     /// Migrations without a transaction that were started and not finished.
     pub progress: Vec<ProgressRow>,
-    /// INVALID indexes, with their schemas.
-    pub invalid_indexes: Vec<String>,
     /// Other ledgers that have rows: the tool and the table of each.
     pub other_ledgers: Vec<(String, Table)>,
 }
@@ -174,7 +171,6 @@ impl LedgerState {
         Self {
             recorded: rows.tagged(RowTag::RecordedMigration).map(RecordedMigration::from_row).collect(),
             progress: progress::parse_rows(rows),
-            invalid_indexes: parse_invalid_indexes(rows),
             other_ledgers: known_tools::parse_in_use(rows),
         }
     }

@@ -4,15 +4,24 @@ use super::{
     commit_progress::CommitProgress,
     error_location,
     migration::Migration,
+    planned_migration::PlannedMigration,
     response::{ControlResponse, read_body_response, read_control_response},
-    transaction::{Commit, FreshState, OWN_ENCODING, close_sql, had_transaction_ended, open_sql, opening_fault},
+    transaction::{
+        Commit, FreshState, OWN_ENCODING, SessionGuard, close_sql, had_transaction_ended, open_sql, opening_fault,
+    },
     work::Work,
 };
 use crate::{
     fault::{Code, Fault},
     layout::NewRow,
-    ledger::Ledger,
-    postgres::{LockWaits, fault::statement_fault, wait::answer_within, waits_for_transactions},
+    postgres::{
+        LockWaits,
+        fault::statement_fault,
+        own_query::{OwnQuery, RunLockRequirement},
+        quote_identifier,
+        wait::answer_within,
+        waits_for_transactions,
+    },
     run::{
         event::{Event, Events},
         lock_retries::LockRetries,
@@ -28,8 +37,8 @@ use tokio_postgres::{Client, Error, SimpleQueryStream};
 pub struct Pipeline<'a> {
     /// The session that holds the run lock.
     pub client: &'a Client,
-    /// The ledger in which migrations are recorded.
-    pub ledger: &'a Ledger,
+    /// The way in which the session holds the run lock.
+    pub lock: RunLockRequirement,
     /// The state of a new session.
     pub fresh: &'a FreshState,
     /// The receiver of events.
@@ -61,12 +70,18 @@ pub enum LockTimeouts {
 
 /// A migration that was sent and whose response is outstanding.
 pub(super) struct InFlight {
+    /// The ledger is created, if this is the first migration in it.
+    creation: Option<Pin<Box<SimpleQueryStream>>>,
     open: Pin<Box<SimpleQueryStream>>,
     body: Pin<Box<SimpleQueryStream>>,
     close: Pin<Box<SimpleQueryStream>>,
 }
 
 impl Pipeline<'_> {
+    pub(super) fn guard(&self) -> SessionGuard<'_> {
+        SessionGuard { fresh: self.fresh, lock: self.lock }
+    }
+
     /// Returns the lock timeout of this attempt, if it is ours to set and shorter than the session's.
     pub(super) fn lock_timeout(&self, attempt: u32) -> Option<Duration> {
         let limit = self.lock_retries.timeout_for(attempt);
@@ -85,16 +100,21 @@ impl Pipeline<'_> {
     /// Sends a migration that is one transaction, without waiting for the response.
     pub(super) async fn send_migration(
         &self,
-        migration: &Migration,
-        previous: Option<&Migration>,
+        migration: &PlannedMigration,
+        previous: Option<&PlannedMigration>,
         commit: Commit,
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
-        let opening_sql = open_sql(self.ledger, self.fresh, (migration.id.index, migration.modes), previous, limit);
-        let close =
-            close_sql(self.ledger, (migration.id.index, &migration.work), &self.new_ledger_row(migration), commit);
-        // `simple_query_raw` returns after sending, before the response.
+        let opening_sql = open_sql(migration, self.guard(), previous, limit);
+        let close = close_sql(migration, &self.new_ledger_row(migration), commit);
+        // `simple_query_raw` returns after sending, before the response. The file may follow its ledger at once:
+        // without one it can't be recorded, and is rolled back.
+        let creation = match creation_sql(migration, previous) {
+            Some(sql) => Some(Box::pin(self.client.simple_query_raw(&sql).await?)),
+            None => None,
+        };
         Ok(InFlight {
+            creation,
             open: Box::pin(self.client.simple_query_raw(&opening_sql).await?),
             body: Box::pin(self.client.simple_query_raw(migration.sent_text()).await?),
             close: Box::pin(self.send_close(&close).await?),
@@ -114,7 +134,12 @@ impl Pipeline<'_> {
     ///
     /// # Errors
     /// The reason why it was rolled back.
-    pub(super) async fn read_responses(&self, migration: &Migration, in_flight: InFlight) -> Result<(), Fault> {
+    pub(super) async fn read_responses(&self, migration: &PlannedMigration, in_flight: InFlight) -> Result<(), Fault> {
+        if let Some(creation) = in_flight.creation
+            && let Some(error) = read_control_response(creation).await.error
+        {
+            return Err(creation_fault(&error, migration));
+        }
         let began = self.check_opened(migration, read_control_response(in_flight.open).await)?;
         let body = read_body_response(in_flight.body).await;
         let closed = read_control_response(in_flight.close).await;
@@ -163,6 +188,17 @@ impl Pipeline<'_> {
         Ok(())
     }
 
+    /// Creates the ledger of this migration if it is the first in it, and waits for the response.
+    pub(super) async fn create_ledger(
+        &self,
+        migration: &PlannedMigration,
+        previous: Option<&PlannedMigration>,
+    ) -> Result<(), Fault> {
+        let Some(sql) = creation_sql(migration, previous) else { return Ok(()) };
+        let created = self.client.batch_execute(&sql).await;
+        created.map_err(|error| creation_fault(&error, migration))
+    }
+
     /// Leaves the failed block; when this returns, the responses to all earlier messages have arrived. Returns another
     /// fault if the session was lost, and with it perhaps commits that were not flushed.
     pub(super) async fn roll_back_after(&self, fault: Fault) -> Fault {
@@ -180,15 +216,49 @@ impl Pipeline<'_> {
         fault
     }
 
-    pub(super) fn new_ledger_row<'m>(&'m self, migration: &'m Migration) -> NewRow<'m> {
+    pub(super) fn new_ledger_row<'m>(&'m self, migration: &'m PlannedMigration) -> NewRow<'m> {
         NewRow {
             version: &migration.id.version,
             name: &migration.id.name,
             path: &migration.relative_path,
-            statements: if self.ledger.layout.records_statements() { migration.statements() } else { Vec::new() },
+            statements: if migration.place.ledger.layout.records_statements() {
+                migration.statements()
+            } else {
+                Vec::new()
+            },
             checksum: &migration.checksum,
             run_url: self.run_url,
             took: None,
         }
     }
 }
+
+/// Returns the message that creates the ledger of this migration, if it is the first in it. Another attempt sends it
+/// again, so it suppresses the notice that the table exists.
+fn creation_sql(migration: &PlannedMigration, previous: Option<&PlannedMigration>) -> Option<String> {
+    let create = migration.place.ledger.create_sql().filter(|_| previous.is_none())?;
+    Some(OwnQuery::read_write(format!("SET LOCAL client_min_messages TO warning; {create}")).to_string())
+}
+
+fn creation_fault(error: &Error, migration: &PlannedMigration) -> Fault {
+    let table = &migration.place.ledger.table;
+    let fault = statement_fault(error).detail(format!("the ledger `{table}` could not be created"));
+    match (fault.code, &migration.place.tenant) {
+        (Code::PermissionDenied, None) => fault.fix(format!(
+            "let the role create it (`GRANT CREATE ON DATABASE … TO …`), or name a table in a schema that it may write \
+             to, as in `ledger-table: public.{}`",
+            table.name
+        )),
+        (Code::PermissionDenied, Some(tenant)) => fault.fix(format!(
+            "let the role create tables in the schema (`GRANT CREATE ON SCHEMA {} TO …`)",
+            quote_identifier(&tenant.schema)
+        )),
+        (_, Some(_)) if fault.sqlstate.as_deref() == Some(SCHEMA_MISSING) => {
+            fault.code(Code::TenantsInvalid).in_file(migration.whole_file())
+        }
+        _ => fault,
+    }
+}
+
+/// The SQLSTATE of a schema that does not exist (PostgreSQL manual, appendix A).
+const SCHEMA_MISSING: &str = "3F000";

@@ -13,7 +13,7 @@ use std::{borrow::Cow, sync::Arc};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// The text itself.
-    InMemory(String),
+    InMemory(Arc<str>),
     /// A long file, which is read again while it is sent.
     OnDisk(Arc<LongFile>),
 }
@@ -49,7 +49,7 @@ impl Body {
     /// As for [`Self::read`].
     pub(super) async fn surroundings(&self, span: Span) -> Result<Surroundings<'_>, Fault> {
         match self {
-            Self::InMemory(text) => Ok(Surroundings::new(text, 0, TextStart::OF_FILE)),
+            Self::InMemory(text) => Ok(Surroundings::new(&**text, 0, TextStart::OF_FILE)),
             Self::OnDisk(file) => {
                 let file = Arc::clone(file);
                 run_blocking(move || file.surroundings(span)).await

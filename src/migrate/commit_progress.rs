@@ -25,6 +25,13 @@ impl CommitProgress {
         }
     }
 
+    /// Leaves out the migrations before this one that are not committed: none of them will be sent again.
+    pub fn skip_to(&self, index: usize) {
+        self.durable.set(index);
+        self.committed.set(index);
+        self.sent.set(index);
+    }
+
     /// Returns the SQL that leaves a failed transaction block; it also flushes earlier commits if they are not flushed.
     #[must_use]
     pub fn rollback_sql(&self) -> &'static str {

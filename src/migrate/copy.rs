@@ -4,6 +4,7 @@ use super::{
     applier::Pipeline,
     error_location,
     migration::Migration,
+    planned_migration::PlannedMigration,
     response::{read_body_response, read_control_response},
     transaction::{Commit, close_sql, open_sql},
 };
@@ -22,9 +23,9 @@ const COPY_DATA_BYTES: usize = 64 << 10;
 
 pub(super) async fn apply_in_chunks(
     apply: &Pipeline<'_>,
-    migration: &Migration,
+    migration: &PlannedMigration,
     chunks: &[SqlChunk],
-    previous: Option<&Migration>,
+    previous: Option<&PlannedMigration>,
 ) -> Result<(), Fault> {
     match run_transaction(apply, migration, chunks, previous).await {
         Ok(()) => Ok(()),
@@ -34,23 +35,18 @@ pub(super) async fn apply_in_chunks(
 
 async fn run_transaction(
     apply: &Pipeline<'_>,
-    migration: &Migration,
+    migration: &PlannedMigration,
     chunks: &[SqlChunk],
-    previous: Option<&Migration>,
+    previous: Option<&PlannedMigration>,
 ) -> Result<(), Fault> {
     let plainly = |error: Error| statement_fault(&error).in_file(migration.whole_file());
     let limit = apply.lock_timeout_of(migration, apply.attempt.get());
-    let opening_sql = open_sql(apply.ledger, apply.fresh, (migration.id.index, migration.modes), previous, limit);
+    let opening_sql = open_sql(migration, apply.guard(), previous, limit);
     let stream = apply.client.simple_query_raw(&opening_sql).await.map_err(plainly)?;
     let began = apply.check_opened(migration, read_control_response(Box::pin(stream)).await)?;
     send_chunks(apply, migration, chunks).await?;
     apply.commits.sent.set(apply.commits.committed.get() + 1);
-    let close = close_sql(
-        apply.ledger,
-        (migration.id.index, &migration.work),
-        &apply.new_ledger_row(migration),
-        Commit::Flushed,
-    );
+    let close = close_sql(migration, &apply.new_ledger_row(migration), Commit::Flushed);
     let stream = apply.send_close(&close).await.map_err(plainly)?;
     apply.check_recorded(migration, read_control_response(Box::pin(stream)).await, began)
 }

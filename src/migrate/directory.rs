@@ -220,6 +220,7 @@ mod tests {
             out_of_order: Policy::Refuse,
             gaps: Policy::Allow,
             missing: Policy::Refuse,
+            tenants: None,
             from: None,
         };
         (directory, settings)

@@ -79,10 +79,11 @@ impl LoadedFile {
         Migration {
             id,
             body: content.body,
-            execution: content.execution,
+            execution: content.execution.into(),
             modes: content.modes,
             note: content.note,
             leaves_traces: content.leaves_traces,
+            path_reset: content.path_reset,
             checksum,
             way_back,
             relative_path,

@@ -6,9 +6,9 @@ use super::{
     work::{UNDO_KEY, Work},
 };
 use crate::{
-    fault::FilePosition,
+    fault::{Code, Fault, FilePosition},
     layout::{Checksum, MigrationKey},
-    ledger::LedgerState,
+    ledger::DatabaseState,
     run::{MigrationId, blocking::run_blocking, event::Event},
     sql::{Execution, Span, SqlSource, TransactionModes, split::statement_spans},
 };
@@ -24,13 +24,15 @@ pub struct Migration {
     /// The checksum of its content, for the ledger.
     pub checksum: Checksum,
     /// The way it is sent.
-    pub execution: Execution,
+    pub execution: Arc<Execution>,
     /// The modes that it requests for its transaction.
     pub modes: TransactionModes,
     /// A note for the log about the way it is sent.
     pub note: Option<String>,
     /// Set if it changes its session in a way that can't be undone.
     pub leaves_traces: bool,
+    /// The byte of the first statement that returns to the search path that the session began with.
+    pub path_reset: Option<usize>,
     /// The SQL that undoes it, if there is any.
     pub way_back: Option<WayBack>,
     /// The path of its file in the directory, with `/` between its parts.
@@ -81,10 +83,11 @@ impl Migration {
     pub fn into_recorded(self) -> Self {
         Self {
             work: Work::Record,
-            execution: Execution::SingleQuery,
+            execution: Execution::SingleQuery.into(),
             modes: TransactionModes::default(),
             note: None,
             leaves_traces: false,
+            path_reset: None,
             ..self
         }
     }
@@ -96,6 +99,23 @@ impl Migration {
             (Work::Undo { .. }, Some(way_back)) => &way_back.file,
             _ => &self.id.file,
         }
+    }
+
+    /// Refuses a file that leaves the search path of its tenant: what follows would go to another schema.
+    ///
+    /// # Errors
+    /// `statement-refused`.
+    pub fn refuse_path_reset(&self) -> Result<(), Fault> {
+        let Some(byte) = self.path_reset else { return Ok(()) };
+        let place = match self.body.in_memory() {
+            Some(_) => self.source().place_at_byte(byte),
+            None => self.whole_file(),
+        };
+        let cause =
+            "the statement returns to the search path of the session, which does not lead to the schema of the tenant";
+        Err(Fault::new(Code::StatementRefused, cause)
+            .fix("remove it: after each file all settings are reset")
+            .in_file(place))
     }
 
     /// Returns the text that is sent in one message.
@@ -116,8 +136,8 @@ impl Migration {
 
     /// Reports whether the work is done, according to the ledger.
     #[must_use]
-    pub fn is_done_in(&self, ledger: &LedgerState) -> bool {
-        let mut rows = ledger.recorded.iter();
+    pub fn is_done_in(&self, database: &DatabaseState) -> bool {
+        let mut rows = database.ledger_of(&self.id.schema).recorded.iter();
         match self.work {
             Work::Apply | Work::Record => rows.any(|row| row.records(&self.id.version, &self.checksum)),
             Work::Undo { .. } => rows.all(|row| row.version != self.id.version),

@@ -25,6 +25,8 @@ pub(super) struct ParsedFile {
     pub(super) modes: TransactionModes,
     pub(super) note: Option<String>,
     pub(super) leaves_traces: bool,
+    /// The byte of the first statement that returns to the search path that the session began with.
+    pub(super) path_reset: Option<usize>,
     /// The sections that undo the migration.
     pub(super) downs: Vec<Span>,
 }
@@ -80,19 +82,19 @@ impl ParsedFile {
         let source = SqlSource::of_file(file, &text);
         let mut parser = FileParser::new(Detail::EachStatement, rules);
         parser.read_part(FilePart { source, offset: 0, more: MoreText::Nothing });
-        let FileDecision { mut decision, ignored, leaves_traces } = parser.decide(&source, text.len())?;
+        let FileDecision { mut decision, ignored, leaves_traces, path_reset } = parser.decide(&source, text.len())?;
         if let Execution::PerStatement { statements, lost, .. } = &mut decision.execution {
             *lost = mark_session_setup(&text, statements);
         }
         let replaced = decision.replaced.iter().flat_map(|span| word_spans(span.slice_of(&text), span.start));
         let blanks: Vec<Span> = ignored.into_iter().chain(replaced).collect();
-        let body = Body::InMemory(blank_text(text, &blanks));
-        Ok(Self::new(body, decision, leaves_traces))
+        let body = Body::InMemory(blank_text(text, &blanks).into());
+        Ok(Self { path_reset, ..Self::new(body, decision, leaves_traces) })
     }
 
     fn new(body: Body, decision: Decision, leaves_traces: bool) -> Self {
         let Decision { execution, modes, note, .. } = decision;
-        Self { body, execution, modes, note, leaves_traces, downs: Vec::new() }
+        Self { body, execution, modes, note, leaves_traces, path_reset: None, downs: Vec::new() }
     }
 
     /// Parses a long file of a layout without sections block by block; `see_bytes` is called with all its bytes in
@@ -115,7 +117,8 @@ impl ParsedFile {
         while let Some(text) = long.append_block(&mut reader, &mut see_bytes).map_err(only)? {
             parts.read_block(&text);
         }
-        let FileDecision { decision, ignored, leaves_traces } = parts.into_parser().decide(&long, long.length())?;
+        let FileDecision { decision, ignored, leaves_traces, path_reset } =
+            parts.into_parser().decide(&long, long.length())?;
         if let Execution::PerStatement { .. } = decision.execution {
             // Its statements refer to each other, however far apart.
             let text = long.read(Span { start: 0, end: long.length() }).map_err(only)?;
@@ -126,7 +129,7 @@ impl ParsedFile {
             blanks.extend(word_spans(&long.read(*span).map_err(only)?, span.start));
         }
         long.set_blanks(blanks);
-        Ok(Self::new(Body::OnDisk(Arc::new(long)), decision, leaves_traces))
+        Ok(Self { path_reset, ..Self::new(Body::OnDisk(Arc::new(long)), decision, leaves_traces) })
     }
 }
 
@@ -295,10 +298,11 @@ mod tests {
             id,
             body: content.body,
             checksum: Layout::default().checksum(b""),
-            execution: content.execution,
+            execution: content.execution.into(),
             modes: content.modes,
             note: None,
             leaves_traces: false,
+            path_reset: None,
             way_back: None,
             relative_path: String::new(),
             work: Work::Apply,

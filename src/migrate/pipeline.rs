@@ -3,17 +3,16 @@
 use super::{
     applier::{InFlight, Pipeline},
     copy,
-    migration::Migration,
+    planned_migration::PlannedMigration,
     resumable,
     transaction::{Commit, needs_new_session},
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{fault::statement_fault, own_query::OwnQuery},
+    postgres::fault::statement_fault,
     run::event::Event,
     sql::Execution,
 };
-use futures_util::future::join;
 use std::{collections::VecDeque, time::Duration};
 
 /// The result of applying migrations in one session.
@@ -47,21 +46,18 @@ impl Pipeline<'_> {
     /// # Errors
     /// The migration that failed, and the reason. Every migration before it is committed and recorded; no later one has
     /// started.
-    pub async fn apply_all(&self, pending: &[&Migration], first_index: usize) -> Result<SessionOutcome, StoppedAt> {
+    pub async fn apply_all(
+        &self,
+        pending: &[PlannedMigration],
+        first_index: usize,
+    ) -> Result<SessionOutcome, StoppedAt> {
         let mut index = first_index;
         self.start_attempt(0);
-        let (created, first) = self.create_ledger_and_apply_first(pending, first_index).await;
-        created.map_err(|fault| StoppedAt { at: first_index, fault })?;
-        let mut first = Some(first);
         while index < pending.len() {
             if index > first_index && pending.get(index - 1).is_some_and(|before| before.leaves_traces) {
                 return Ok(SessionOutcome::NeedsNewSession(index));
             }
-            let result = match first.take() {
-                Some(result) => result,
-                None => self.apply_next_batch(pending, index).await,
-            };
-            let stopped = match result {
+            let stopped = match self.apply_next_batch(pending, index).await {
                 Ok(done) => {
                     index = done;
                     self.start_attempt(0);
@@ -112,32 +108,13 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Creates the ledger and sends the first files right after it, without waiting. That is safe: without a ledger
-    /// they can't be recorded, and are rolled back. Files without a transaction wait for the ledger. Returns both results.
-    async fn create_ledger_and_apply_first(
-        &self,
-        pending: &[&Migration],
-        first_index: usize,
-    ) -> (Result<(), Fault>, Result<usize, StoppedAt>) {
-        if first_index > 0 {
-            return (Ok(()), self.apply_next_batch(pending, first_index).await);
-        }
-        if pending.first().is_some_and(|migration| migration.execution == Execution::SingleQuery) {
-            return join(self.create_ledger(), self.apply_next_batch(pending, 0)).await;
-        }
-        match self.create_ledger().await {
-            Ok(()) => (Ok(()), self.apply_next_batch(pending, 0).await),
-            Err(fault) => (Err(fault), Ok(0)),
-        }
-    }
-
     /// Applies the migration at `index` and, if they can be pipelined with it, those after it. Returns the index of the
     /// next one.
-    async fn apply_next_batch(&self, pending: &[&Migration], index: usize) -> Result<usize, StoppedAt> {
+    async fn apply_next_batch(&self, pending: &[PlannedMigration], index: usize) -> Result<usize, StoppedAt> {
         let Some(rest) = pending.get(index..) else { return Ok(index) };
-        let previous = index.checked_sub(1).and_then(|index| pending.get(index)).copied();
-        let batch_length =
-            rest.iter().take_while(|migration| matches!(migration.execution, Execution::SingleQuery)).count();
+        let previous = index.checked_sub(1).and_then(|index| pending.get(index));
+        let previous = previous.filter(|previous| rest.first().is_some_and(|next| next.shares_place(previous)));
+        let batch_length = rest.iter().take_while(|migration| *migration.execution == Execution::SingleQuery).count();
         // The files after one that leaves traces wait for a new session.
         let batch_length = rest
             .iter()
@@ -145,7 +122,7 @@ impl Pipeline<'_> {
             .position(|migration| migration.leaves_traces)
             .map_or(batch_length, |index| index + 1);
         let stopped = |fault| StoppedAt { at: index, fault };
-        match rest.first().map(|migration| (migration, &migration.execution)) {
+        match rest.first().map(|migration| (migration, &*migration.execution)) {
             None => Ok(index),
             Some((_, Execution::SingleQuery)) => {
                 let batch = rest.get(..batch_length).unwrap_or(rest);
@@ -153,12 +130,14 @@ impl Pipeline<'_> {
                 Ok(index + batch_length)
             }
             Some((migration, Execution::Chunked(chunks))) => {
+                self.create_ledger(migration, previous).await.map_err(stopped)?;
                 copy::apply_in_chunks(self, migration, chunks, previous).await.map_err(stopped)?;
                 Ok(index + 1)
             }
             Some((migration, Execution::PerStatement { statements: list, .. })) => {
                 self.commits.sent.set(index + 1);
                 self.commits.xid.set(None);
+                self.create_ledger(migration, previous).await.map_err(stopped)?;
                 resumable::apply_resumable(self, migration, list).await.map_err(stopped)?;
                 Ok(index + 1)
             }
@@ -169,9 +148,9 @@ impl Pipeline<'_> {
     /// safe.
     async fn apply_batch(
         &self,
-        batch: &[&Migration],
+        batch: &[PlannedMigration],
         first: usize,
-        mut previous: Option<&Migration>,
+        mut previous: Option<&PlannedMigration>,
     ) -> Result<(), StoppedAt> {
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let (mut sent, mut bytes) = (0, 0);
@@ -198,24 +177,6 @@ impl Pipeline<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Creates the ledger if it does not exist.
-    async fn create_ledger(&self) -> Result<(), Fault> {
-        let Some(sql) = self.ledger.create_sql() else { return Ok(()) };
-        let created = self.client.batch_execute(&OwnQuery::read_write(sql).to_string()).await;
-        created.map_err(|error| {
-            let table = &self.ledger.table;
-            let fault = statement_fault(&error);
-            match fault.code {
-                Code::PermissionDenied => fault.detail(format!("the ledger `{table}` could not be created")).fix(format!(
-                    "let the role create it (`GRANT CREATE ON DATABASE … TO …`), or name a table in a schema that it may write to, as in \
-                     `ledger-table: public.{}`",
-                    table.name
-                )),
-                _ => fault.detail(format!("the ledger `{table}` could not be created")),
-            }
-        })
     }
 }
 

@@ -8,7 +8,7 @@
 use super::{
     applier::Pipeline,
     concurrent_index, copy,
-    migration::Migration,
+    planned_migration::PlannedMigration,
     transaction::{Commit, OWN_ENCODING, RESET_SESSION, lock_timeout_sql, open_without_transaction_sql, record_sql},
     work::Work,
 };
@@ -31,10 +31,10 @@ use tokio::time::Instant;
 
 pub(super) async fn apply_resumable(
     apply: &Pipeline<'_>,
-    migration: &Migration,
+    migration: &PlannedMigration,
     list: &[Statement],
 ) -> Result<(), Fault> {
-    let progress = apply.ledger.progress_record(&migration.progress_key());
+    let progress = migration.place.ledger.progress_record(&migration.progress_key());
     let run =
         ResumableRun { pipeline: apply, migration, statements: list, progress, digest_so_far: RefCell::default() };
     let result = run.run_all().await;
@@ -60,7 +60,7 @@ const OWN_ENCODING_LOCAL: &str = "SET LOCAL client_encoding TO 'UTF8'";
 
 struct ResumableRun<'a> {
     pipeline: &'a Pipeline<'a>,
-    migration: &'a Migration,
+    migration: &'a PlannedMigration,
     statements: &'a [Statement],
     progress: ProgressRecord,
     /// The number of statements hashed so far, and their digest.
@@ -91,7 +91,7 @@ impl ResumableRun<'_> {
         let duration = began.elapsed();
         let row = NewRow { took: Some(duration), ..self.pipeline.new_ledger_row(self.migration) };
         // One message is one transaction.
-        let record = record_sql(self.pipeline.ledger, &self.migration.work, &row);
+        let record = record_sql(self.migration, &row);
         let comment = origin_comment::last_message_comment(self.migration.id.index);
         let record = format!("{comment} {RESET_SESSION}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
@@ -106,10 +106,14 @@ impl ResumableRun<'_> {
     /// Reads where an earlier attempt stopped. Each attempt reads it anew, as the plan's value is out of date after the
     /// first.
     async fn find_progress(&self) -> Result<Option<ProgressRow>, Fault> {
-        let opening_sql =
-            open_without_transaction_sql(self.pipeline.fresh, self.pipeline.lock_timeout(self.pipeline.attempt.get()));
+        let limit = self.pipeline.lock_timeout(self.pipeline.attempt.get());
+        let opening_sql = open_without_transaction_sql(self.migration, self.pipeline.guard(), limit);
         let comment = origin_comment::first_message_comment(self.migration.id.index);
         let query = OwnQuery::read_write(opening_sql).with_appended(&self.progress.find_sql()).preceded_by(comment);
+        let query = match self.migration.place.session_path_sql() {
+            Some(path_sql) => query.with_appended(&path_sql),
+            None => query,
+        };
         let rows = query_rows(self.pipeline.client, &query).await;
         let rows = rows.map_err(|fault| fault.in_file(self.migration.whole_file()))?;
         Ok(LedgerState::from_rows(&rows).progress.into_iter().next())

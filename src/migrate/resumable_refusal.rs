@@ -1,9 +1,9 @@
 //! Reasons not to run or resume a migration without a transaction.
 
-use super::{migration::Migration, work::split_progress_key};
+use super::{planned_migration::PlannedMigration, work::split_progress_key};
 use crate::{
     fault::{Code, Fault},
-    ledger::{Ledger, LedgerState, ProgressRow},
+    ledger::{DatabaseState, LedgerState, ProgressRow},
     postgres::quote_literal,
     run::PlanAction,
     sql::{Execution, UnrecoverableObject},
@@ -12,27 +12,23 @@ use crate::{
 /// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
 /// Also refuses files whose session objects a resumed run could not restore.
 #[must_use]
-pub fn refuse_half_done(pending: &[Migration], content: &LedgerState, ledger: &Ledger) -> Vec<Fault> {
-    let is_half_done = |migration: &&Migration| {
-        let row = content.progress.iter().find(|row| row.version == migration.progress_key());
-        row.is_some_and(|row| row.started > 0) && !matches!(migration.execution, Execution::PerStatement { .. })
+pub fn refuse_half_done(pending: &[PlannedMigration], content: &DatabaseState) -> Vec<Fault> {
+    let is_half_done = |migration: &&PlannedMigration| {
+        let row =
+            content.ledger_of(&migration.id.schema).progress.iter().find(|row| row.version == migration.progress_key());
+        row.is_some_and(|row| row.started > 0) && !matches!(*migration.execution, Execution::PerStatement { .. })
     };
-    let fault = |migration: &Migration| {
+    let fault = |migration: &PlannedMigration| {
         let (file, version) = (migration.sent_file(), quote_literal(&migration.progress_key()));
         let cause =
             format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
-        let table = ledger.progress_table().to_sql();
+        let table = migration.place.ledger.progress_table().to_sql();
         Fault::new(Code::FileChanged, cause)
             .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
             .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
             .in_file(migration.whole_file())
     };
-    pending
-        .iter()
-        .filter(is_half_done)
-        .map(fault)
-        .chain(pending.iter().flat_map(|migration| refuse_unrecoverable(migration, ledger)))
-        .collect()
+    pending.iter().filter(is_half_done).map(fault).chain(pending.iter().flat_map(refuse_unrecoverable)).collect()
 }
 
 /// Refuses to go on in one direction while a migration without a transaction is half-done in the other.
@@ -57,9 +53,9 @@ pub fn refuse_other_direction(change: PlanAction, content: &LedgerState) -> Vec<
 
 /// Refuses session objects that the file uses after a statement that commits by itself, if a resumed run could not
 /// restore them.
-fn refuse_unrecoverable(migration: &Migration, ledger: &Ledger) -> Vec<Fault> {
-    let Execution::PerStatement { lost, .. } = &migration.execution else { return Vec::new() };
-    let (source, table) = (migration.source(), ledger.progress_table().to_sql());
+fn refuse_unrecoverable(migration: &PlannedMigration) -> Vec<Fault> {
+    let Execution::PerStatement { lost, .. } = &*migration.execution else { return Vec::new() };
+    let (source, table) = (migration.source(), migration.place.ledger.progress_table().to_sql());
     let fault = |lost: &UnrecoverableObject| {
         let cause = format!(
             "`{}`, created on line {} of `{}`, ends with its session, and line {} needs it after a statement that is committed by \

@@ -14,19 +14,17 @@
 //! `open` also requires that the session's state is that of a new one. This detects every change of that state, however
 //! a file made it; the files after it run in a new session.
 
-use super::{migration::Migration, work::Work};
+use super::{migration::Migration, place::TENANT_GONE, planned_migration::PlannedMigration, work::Work};
 use crate::{
-    fault::Fault,
+    fault::{Code, Fault},
     layout::NewRow,
-    ledger::Ledger,
     postgres::{
         DISABLE_TRANSACTION_TIMEOUT,
         fault::statement_fault,
         origin_comment,
-        own_query::{PIN_SEARCH_PATH, RESTORE_SEARCH_PATH, lock_check_sql, raise_unless},
+        own_query::{PIN_SEARCH_PATH, RunLockRequirement, lock_check_sql, raise_unless},
         quote_literal,
     },
-    sql::TransactionModes,
 };
 use std::time::Duration;
 use tokio_postgres::Error;
@@ -65,6 +63,15 @@ impl FreshState {
     }
 }
 
+/// The state in which a session has to be when a migration begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SessionGuard<'a> {
+    /// The state of a new session.
+    pub(super) fresh: &'a FreshState,
+    /// The way in which it holds the run lock.
+    pub(super) lock: RunLockRequirement,
+}
+
 /// Reports whether a migration could not start because it needs a new session.
 pub(super) fn needs_new_session(fault: &Fault) -> bool {
     fault.sqlstate.as_deref() == Some(SESSION_CHANGED)
@@ -85,15 +92,15 @@ pub(super) fn lock_timeout_sql(limit: Option<Duration>) -> String {
 /// Returns the SQL that opens a migration and returns its transaction id. The file runs with the settings of the
 /// database, the role and the URL.
 pub(super) fn open_sql(
-    ledger: &Ledger,
-    fresh: &FreshState,
-    (index, modes): (usize, TransactionModes),
-    previous: Option<&Migration>,
+    migration: &PlannedMigration,
+    guard: SessionGuard<'_>,
+    previous: Option<&PlannedMigration>,
     limit: Option<Duration>,
 ) -> String {
+    let (index, modes, place) = (migration.id.index, migration.modes, &migration.place);
     let recorded = previous.map(|previous| {
         let version = &previous.id.version;
-        let is_recorded = ledger.is_recorded_sql(&previous.key());
+        let is_recorded = previous.place.ledger.is_recorded_sql(&previous.key());
         match previous.work {
             Work::Apply | Work::Record => {
                 let message = format!("bastion-migrate: version {version} is not recorded");
@@ -105,19 +112,25 @@ pub(super) fn open_sql(
             }
         }
     });
-    let guard_statements =
-        lock_check_sql(&format!("{}{}{DISABLE_TRANSACTION_TIMEOUT}", recorded.unwrap_or_default(), fresh.guard_sql()));
+    let checks = [recorded.unwrap_or_default(), guard.fresh.guard_sql(), place.guard_sql()].concat();
+    let guard_statements = lock_check_sql(guard.lock, &format!("{checks}{DISABLE_TRANSACTION_TIMEOUT}"));
+    let restore = place.restore_settings_sql();
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
     let (comment, limit) = (origin_comment::first_message_comment(index), lock_timeout_sql(limit));
     format!(
-        "{comment} {begin}; {PIN_SEARCH_PATH}; {guard_statements}; SELECT pg_current_xact_id()::text; {RESTORE_SEARCH_PATH}; {limit}{savepoint}"
+        "{comment} {begin}; {PIN_SEARCH_PATH}; {guard_statements}; SELECT pg_current_xact_id()::text; {restore}; {limit}{savepoint}"
     )
 }
 
 /// Returns the SQL that opens a migration without a transaction. It doesn't check the previous version, because no
 /// message is sent before the previous response has arrived.
-pub(super) fn open_without_transaction_sql(fresh: &FreshState, limit: Option<Duration>) -> String {
-    let guard_statements = lock_check_sql(&format!("{}{DISABLE_TRANSACTION_TIMEOUT}", fresh.guard_sql()));
+pub(super) fn open_without_transaction_sql(
+    migration: &PlannedMigration,
+    guard: SessionGuard<'_>,
+    limit: Option<Duration>,
+) -> String {
+    let checks = [guard.fresh.guard_sql(), migration.place.guard_sql()].concat();
+    let guard_statements = lock_check_sql(guard.lock, &format!("{checks}{DISABLE_TRANSACTION_TIMEOUT}"));
     match limit {
         Some(limit) => format!("{guard_statements}; SET lock_timeout TO {}", limit.as_millis()),
         None => guard_statements,
@@ -126,13 +139,14 @@ pub(super) fn open_without_transaction_sql(fresh: &FreshState, limit: Option<Dur
 
 /// Returns the fault of a migration that could not start.
 pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
-    statement_fault(error).in_file(migration.whole_file())
+    let fault = statement_fault(error).in_file(migration.whole_file());
+    if fault.sqlstate.as_deref() == Some(TENANT_GONE) { fault.code(Code::TenantsInvalid) } else { fault }
 }
 
 /// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
 /// commit is flushed later.
-pub(super) fn close_sql(ledger: &Ledger, (index, work): (usize, &Work), row: &NewRow<'_>, commit: Commit) -> String {
-    let (record, comment) = (record_sql(ledger, work, row), origin_comment::last_message_comment(index));
+pub(super) fn close_sql(migration: &PlannedMigration, row: &NewRow<'_>, commit: Commit) -> String {
+    let (record, comment) = (record_sql(migration, row), origin_comment::last_message_comment(migration.id.index));
     let constraints_sql = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
@@ -146,8 +160,9 @@ pub(super) fn close_sql(ledger: &Ledger, (index, work): (usize, &Work), row: &Ne
 }
 
 /// Returns the SQL that records the work, and returns the milliseconds that it took.
-pub(super) fn record_sql(ledger: &Ledger, work: &Work, row: &NewRow<'_>) -> String {
-    match work {
+pub(super) fn record_sql(migration: &PlannedMigration, row: &NewRow<'_>) -> String {
+    let ledger = &migration.place.ledger;
+    match &migration.work {
         Work::Apply | Work::Record => ledger.insert_sql(row),
         Work::Undo { previous } => ledger.remove_sql(row, previous.as_deref()),
     }

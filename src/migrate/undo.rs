@@ -38,10 +38,11 @@ fn read_way_back(migration: Migration, layout: Layout, previous: Option<String>)
     let parsed = ParsedFile::from_way_back(&way_back.file, bytes, (layout, opt_out), &way_back.sections)?;
     Ok(Migration {
         body: parsed.body,
-        execution: parsed.execution,
+        execution: parsed.execution.into(),
         modes: parsed.modes,
         note: parsed.note,
         leaves_traces: parsed.leaves_traces,
+        path_reset: parsed.path_reset,
         work: Work::Undo { previous },
         ..migration
     })

@@ -43,6 +43,8 @@ pub enum RunLockRequirement {
     NotNeeded,
     /// The session holds it, and the query fails if it does not.
     Held,
+    /// The session holds it together with other sessions of its run, and the query fails if it does not.
+    Shared,
 }
 
 impl OwnQuery {
@@ -93,19 +95,25 @@ impl Display for OwnQuery {
             write!(formatter, "{before}; ")?;
         }
         write!(formatter, "{PIN_SEARCH_PATH}; ")?;
-        if self.lock == RunLockRequirement::Held {
-            write!(formatter, "{}; ", lock_check_sql(""))?;
+        if self.lock != RunLockRequirement::NotNeeded {
+            write!(formatter, "{}; ", lock_check_sql(self.lock, ""))?;
         }
         formatter.write_str(&self.sql)
     }
 }
 
-/// Returns a statement that fails unless this session can take the run lock, and then runs `further_checks`. The check
-/// is harmless: a session that holds an advisory lock always gets it again (PostgreSQL manual, 13.3.5), and all its
-/// holds end with the session.
-pub(crate) fn lock_check_sql(further_checks: &str) -> String {
-    let locked = format!("pg_catalog.pg_try_advisory_lock({})", bastion_migrate_key());
-    let lock_check = raise_unless(&locked, LOCK_LOST, "bastion-migrate: the run lock is held by another session");
+/// Returns a statement that fails unless this session can take the run lock as required, and then runs
+/// `further_checks`. The check is harmless: a session that holds an advisory lock always gets it again (PostgreSQL
+/// manual, 13.3.5), and all its holds end with the session.
+pub(crate) fn lock_check_sql(lock: RunLockRequirement, further_checks: &str) -> String {
+    let key = bastion_migrate_key();
+    let locked = match lock {
+        RunLockRequirement::NotNeeded => None,
+        RunLockRequirement::Held => Some(format!("pg_catalog.pg_try_advisory_lock({key})")),
+        RunLockRequirement::Shared => Some(format!("pg_catalog.pg_try_advisory_lock_shared({key})")),
+    };
+    let message = "bastion-migrate: the run lock is held by another session";
+    let lock_check = locked.map(|locked| raise_unless(&locked, LOCK_LOST, message)).unwrap_or_default();
     format!("DO $bastion_migrate$ BEGIN {lock_check}{further_checks} END $bastion_migrate$")
 }
 

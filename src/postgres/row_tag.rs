@@ -31,6 +31,8 @@ row_tags! {
     Role = "role",
     /// A schema of the session's search path.
     SearchPath = "path",
+    /// The search path that a session begins with.
+    SessionPath = "session path",
     /// A table that could be the run's ledger.
     LedgerCandidate = "table",
     /// A schema in which the run's ledger could be created.

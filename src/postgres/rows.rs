@@ -40,6 +40,20 @@ impl Rows {
         self.row(0)?.text(0)
     }
 
+    /// Divides the rows at those of this kind: each section has the first column of the row that begins it. The first
+    /// section has none.
+    #[must_use]
+    pub fn sections(&self, tag: RowTag) -> Vec<(Option<String>, Self)> {
+        let mut sections = vec![(None, Self::default())];
+        for values in &self.0 {
+            match values.as_slice() {
+                [Some(first), title, ..] if first == tag.text() => sections.push((title.clone(), Self::default())),
+                _ => sections.last_mut().into_iter().for_each(|(_, rows)| rows.0.push(values.clone())),
+            }
+        }
+        sections
+    }
+
     /// Returns whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -58,6 +72,12 @@ impl<'r> Row<'r> {
     #[must_use]
     pub fn columns<const COUNT: usize>(self) -> [Option<&'r str>; COUNT] {
         array::from_fn(|index| self.text(index))
+    }
+
+    /// Returns the number of columns.
+    #[must_use]
+    pub fn column_count(self) -> usize {
+        self.0.len()
     }
 
     /// Returns the value of a column.
@@ -89,6 +109,16 @@ mod tests {
         assert_eq!(columns, [Some("a"), None, None]);
         assert_eq!(rows.texts_tagged(RowTag::InvalidIndex).collect::<Vec<_>>(), ["a"]);
         assert_eq!(rows.tagged(RowTag::Tenant).count(), 0);
+    }
+
+    #[test]
+    fn rows_are_divided_at_those_of_a_kind() {
+        let tenant = Some(RowTag::Tenant.text());
+        let all = rows(&[&[Some("a")], &[tenant, Some("x")], &[tenant, Some("y")], &[Some("b")], &[None]]);
+        let section = |title: Option<&str>, content: &[&[Option<&str>]]| (title.map(str::to_owned), rows(content));
+        let expected =
+            [section(None, &[&[Some("a")]]), section(Some("x"), &[]), section(Some("y"), &[&[Some("b")], &[None]])];
+        assert_eq!(all.sections(RowTag::Tenant), expected);
     }
 
     #[test]

@@ -142,8 +142,8 @@ pub struct LockWait<'a> {
     pub input: &'static str,
     /// Time limit for each response (`wait-timeout`).
     pub response_timeout: Duration,
-    /// The backend of this run's previous, lost session: the server may not have ended it yet.
-    pub previous_pid: Option<i32>,
+    /// The backends of this run's previous, lost sessions: the server may not have ended them yet.
+    pub previous_pids: &'a [i32],
     /// Base URL of the pages of runs.
     pub server_url: Option<&'a str>,
 }
@@ -203,7 +203,7 @@ async fn query_within(session: &Session, query: &OwnQuery, wait: &LockWait<'_>) 
 /// Returns the holder's pid if it is this run's previous session.
 fn previous_session_pid(row: Row<'_>, wait: &LockWait<'_>) -> Option<i32> {
     let holder: i32 = row.parse(0)?;
-    wait.previous_pid.filter(|before| *before == holder)
+    wait.previous_pids.contains(&holder).then_some(holder)
 }
 
 /// Returns SQL that terminates a session of the same run. It checks the name, because another session may have the
@@ -239,6 +239,39 @@ pub async fn hand_over_lock(from: &Session, to: &Session, lock: AdvisoryLock) ->
     query_rows(&from.client, &OwnQuery::read_only(format!("SELECT pg_advisory_unlock_shared({key})"))).await?;
     let take_sql = format!("{}; SELECT pg_catalog.pg_advisory_unlock_shared({key})", try_lock_sql(key));
     is_granted(to, &take_sql).await
+}
+
+/// Takes the run lock in shared mode, beside the other sessions of the run. Returns whether that succeeded.
+///
+/// # Errors
+/// The session is lost.
+pub async fn try_share_lock(session: &Session) -> Result<bool, Fault> {
+    is_granted(session, &format!("SELECT pg_catalog.pg_try_advisory_lock_shared({})", bastion_migrate_key())).await
+}
+
+/// Turns this session's exclusive hold of the run lock into a shared one, so that other sessions of the run can hold
+/// it, too. Returns whether that succeeded; if other sessions queue for the lock in the server, it does not, and the
+/// session still holds it exclusively. All sessions of the run together hold it as one: another run gets it after the
+/// last of them has ended, and with it its work.
+///
+/// # Errors
+/// The session is lost.
+pub async fn share_run_lock(session: &Session) -> Result<bool, Fault> {
+    if !try_share_lock(session).await? {
+        return Ok(false);
+    }
+    query_rows(&session.client, &OwnQuery::read_only(release_exclusive_sql(bastion_migrate_key()))).await?;
+    Ok(true)
+}
+
+/// Returns SQL that releases every exclusive hold: an unlock for each time it was taken, and a last one, which raises a
+/// warning because nothing is left to unlock.
+fn release_exclusive_sql(key: i64) -> String {
+    format!(
+        "SET client_min_messages = error; \
+         DO $bastion_migrate$ BEGIN WHILE pg_catalog.pg_advisory_unlock({key}) LOOP END LOOP; END $bastion_migrate$; \
+         RESET client_min_messages"
+    )
 }
 
 async fn is_granted(session: &Session, sql: &str) -> Result<bool, Fault> {

@@ -34,7 +34,7 @@ pub(super) fn listed_name(entry: &LedgerEntry) -> String {
         ("", "") => id.entitled().into_owned(),
         ("", version) if id.name.is_empty() || id.name == version => version.to_owned(),
         ("", version) => format!("{version} {}", id.name),
-        (file, _) => file.to_owned(),
+        (_, _) => id.display_path().into_owned(),
     }
 }
 

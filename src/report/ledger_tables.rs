@@ -6,7 +6,7 @@ use super::{
     log_lines::count_of,
     markdown::{code_html, escape_markdown},
     run_report::RunReport,
-    source_links::{linked_file, linked_run},
+    source_links::{linked_migration, linked_run},
     summary_page::{APPLIED, FoldedPart, HALF_DONE, MAX_OPEN_ROWS, SummaryPage},
     visible_text::clip_text,
 };
@@ -38,7 +38,7 @@ pub(super) fn add_ledger(report: &RunReport, page: &mut SummaryPage) {
 fn cells(report: &RunReport, entry: &LedgerEntry, progress: String) -> Cells {
     let migration = match entry.id.file.as_str() {
         "" => escape_markdown(&clip_text(&listed_name(entry), MAX_NAME_LENGTH)),
-        file => linked_file(report, &clip_text(file, MAX_NAME_LENGTH)),
+        _ => linked_migration(report, &entry.id, MAX_NAME_LENGTH),
     };
     let escaped = |text: &Option<String>| text.as_deref().map(escape_markdown).unwrap_or_default();
     let run = entry.run.as_deref().map(|run| linked_run(report, run)).unwrap_or_default();

@@ -199,8 +199,9 @@ fn plan_lines(facts: &PlanFacts) -> Vec<String> {
         ledger => format!("{} recorded in {ledger}", facts.recorded),
     };
     let head = format!("  {pending} {recorded}");
-    let listed =
-        |id: &MigrationId| if id.file.is_empty() { indent_further_lines(&id.entitled()) } else { id.file.clone() };
+    let listed = |id: &MigrationId| {
+        if id.file.is_empty() { indent_further_lines(&id.entitled()) } else { id.display_path().into_owned() }
+    };
     let files = facts.pending.iter().map(|id| format!("  {word} {}", listed(id)));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
     std::iter::once(head).chain(files).chain(digest).collect()

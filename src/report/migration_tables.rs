@@ -7,7 +7,7 @@ use super::{
     markdown::escape_markdown,
     run_outcome::RunOutcome,
     run_report::RunReport,
-    source_links::linked_file,
+    source_links::linked_migration,
     summary_page::{APPLIED, FoldedPart, MAX_OPEN_ROWS, PENDING, SummaryPage},
     visible_text::clip_text,
 };
@@ -117,6 +117,6 @@ impl MigrationTable<'_> {
 fn migration_cell(report: &RunReport, row: &MigrationReport) -> String {
     match row.id.file.as_str() {
         "" => escape_markdown(&clip_text(&row.id.entitled(), MAX_CELL_LENGTH)),
-        file => linked_file(report, &clip_text(file, MAX_CELL_LENGTH)),
+        _ => linked_migration(report, &row.id, MAX_CELL_LENGTH),
     }
 }

@@ -7,6 +7,7 @@ use super::{
     entries::{MigrationReport, MigrationState},
     run_outcome::RunOutcome,
     run_report::RunReport,
+    tenant_table::{TenantOutput, tenant_outputs},
 };
 use crate::run::MigrationId;
 use serde::Serialize;
@@ -46,6 +47,8 @@ struct ReportOutput<'a> {
     exit_code: u8,
     /// Keys that were emptied because the report was too long.
     left_out: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tenants: &'a [TenantOutput],
     #[serde(flatten)]
     report: &'a RunReport,
 }
@@ -140,37 +143,52 @@ fn migration_output(entry: &MigrationReport) -> MigrationOutput<'_> {
     MigrationOutput { version, name, file, schema, title }
 }
 
-/// A part of the report that can be emptied.
-type ReportCut = (&'static str, fn(&mut RunReport));
+/// The content of the output `report`.
+struct ReportContent {
+    report: RunReport,
+    tenants: Vec<TenantOutput>,
+}
+
+/// A part of it that can be emptied.
+type ReportCut = (&'static str, fn(&mut ReportContent));
 
 /// Returns the report as JSON within the limit: the least important parts are emptied until it fits; if that is not
 /// enough, long texts and lists are shortened.
 fn report_within_limit(report: &RunReport) -> String {
-    let cuts: [ReportCut; 9] = [
-        ("notices", |report| report.notices.clear()),
-        ("plan.pending", |report| report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
-        ("recorded", |report| report.recorded.clear()),
-        ("half_done", |report| report.half_done.clear()),
-        ("migrations", |report| report.migrations.clear()),
-        ("schema", |report| report.schema.clear()),
-        ("warnings", |report| report.warnings.clear()),
-        ("blocked", |report| report.blocked.clear()),
-        ("steps", |report| report.steps.clear()),
+    let cuts: [ReportCut; 10] = [
+        ("notices", |content| content.report.notices.clear()),
+        ("plan.pending", |content| content.report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
+        ("recorded", |content| content.report.recorded.clear()),
+        ("half_done", |content| content.report.half_done.clear()),
+        ("migrations", |content| content.report.migrations.clear()),
+        ("schema", |content| content.report.schema.clear()),
+        ("warnings", |content| content.report.warnings.clear()),
+        ("blocked", |content| content.report.blocked.clear()),
+        ("steps", |content| content.report.steps.clear()),
+        ("tenants", |content| content.tenants.clear()),
     ];
     let (outcome, exit_code) = (report.outcome(), report.exit_code());
-    let (mut report, mut left_out) = (report.clone(), Vec::new());
+    let mut content = ReportContent { report: report.clone(), tenants: tenant_outputs(report) };
+    let mut left_out = Vec::new();
     let mut cuts = cuts.into_iter();
     loop {
-        let text = to_json(&ReportOutput { outcome, exit_code, left_out: &left_out, report: &report });
+        let ReportContent { report, tenants } = &content;
+        let text = to_json(&ReportOutput { outcome, exit_code, left_out: &left_out, tenants, report });
         if text.len() <= REPORT_LIMIT {
             return text;
         }
         let Some((name, cut)) = cuts.next() else { break };
-        cut(&mut report);
+        cut(&mut content);
         left_out.push(name);
     }
     left_out.push("long texts and lists");
-    let all = serde_json::to_value(ReportOutput { outcome, exit_code, left_out: &left_out, report: &report });
+    let all = serde_json::to_value(ReportOutput {
+        outcome,
+        exit_code,
+        left_out: &left_out,
+        tenants: &content.tenants,
+        report: &content.report,
+    });
     let mut all = all.expect("texts, numbers and lists of them always have a JSON form");
     let mut length = FIRST_TEXT_LENGTH;
     loop {

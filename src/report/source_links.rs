@@ -1,15 +1,29 @@
 //! Links to the files of the repository, at the commit of the run.
 
-use super::{log_lines::format_place, markdown::code_html, run_report::RunReport};
-use crate::fault::FilePosition;
+use super::{
+    log_lines::format_place,
+    markdown::{code_html, escape_markdown},
+    run_report::RunReport,
+    visible_text::clip_text,
+};
+use crate::{fault::FilePosition, run::MigrationId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Characters of a path that are encoded in its URL.
 const NOT_IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Returns a file's path as code, linked to the file if it is in the repository.
-pub(super) fn linked_file(report: &RunReport, file: &str) -> String {
+fn linked_file(report: &RunReport, file: &str) -> String {
     linked(&code_html(file), file_url(report, file))
+}
+
+/// Returns the file of a migration, behind the schema of its tenant if it has one. A longer path or name is cut.
+pub(super) fn linked_migration(report: &RunReport, id: &MigrationId, longest: usize) -> String {
+    let file = linked_file(report, &clip_text(&id.file, longest));
+    match id.schema.as_str() {
+        "" => file,
+        schema => format!("{}: {file}", escape_markdown(&clip_text(schema, longest))),
+    }
 }
 
 /// Returns a position in a file as code, linked to its line.

@@ -1,4 +1,4 @@
-//! The table of tenants, for tools with a ledger in each schema: readers look for a tenant, not for the migrations of all
+//! The table of tenants, for ledgers in the schema of each tenant: readers look for a tenant, not for the migrations of all
 //! tenants together.
 
 use super::{
@@ -7,13 +7,16 @@ use super::{
     markdown::escape_markdown,
     migration_tables::describe_state,
     run_report::RunReport,
-    summary_page::{FoldedPart, MAX_OPEN_ROWS, SummaryPage, TENANTS},
+    summary_page::{FoldedPart, SummaryPage, TENANTS},
     visible_text::clip_text,
 };
 use std::collections::BTreeMap;
 
 /// The head of the table.
 const TABLE_HEAD: &str = "| Schema | | Migrations |\n|---|---|---|\n";
+
+/// The largest number of tenants that are not folded.
+const MAX_OPEN_TENANTS: usize = 30;
 
 /// Estimated number of bytes of a row besides its list.
 const ROW_OVERHEAD: usize = 200;
@@ -22,12 +25,17 @@ const ROW_OVERHEAD: usize = 200;
 /// folded.
 pub(super) fn add_tenants(report: &RunReport, page: &mut SummaryPage) {
     let failed = failed_schema(report);
-    let mut tenants: Vec<(&str, TenantCounts)> = count_by_tenant(report).into_iter().collect();
+    let by_tenant = group_by_tenant(report);
+    let mut tenants: Vec<(&str, TenantCounts)> =
+        by_tenant.iter().map(|(schema, entries)| (*schema, TenantCounts::of(entries))).collect();
     if tenants.is_empty() {
         return;
     }
     tenants.sort_by_key(|(_, tenant)| !tenant.needs_attention());
-    let lists: Vec<String> = tenants.iter().map(|(schema, _)| list_migrations(report, schema)).collect();
+    let lists: Vec<String> = tenants
+        .iter()
+        .map(|(schema, _)| by_tenant.get(schema).map(|entries| list_migrations(entries)).unwrap_or_default())
+        .collect();
     // Without room for all lists, a row of each tenant is worth more than some lists.
     let fits = lists.iter().map(|list| list.len() + ROW_OVERHEAD).sum::<usize>() < page.remaining_room() / 2;
     let rows = tenants.iter().zip(&lists).map(|((schema, tenant), list)| {
@@ -36,7 +44,7 @@ pub(super) fn add_tenants(report: &RunReport, page: &mut SummaryPage) {
     });
     let rows: Vec<String> = rows.collect();
     let attention = tenants.iter().filter(|(_, tenant)| tenant.needs_attention()).count();
-    let open = if rows.len() > MAX_OPEN_ROWS { attention } else { rows.len() };
+    let open = if rows.len() > MAX_OPEN_TENANTS { attention } else { rows.len() };
     page.add_piece(TENANTS, "### Tenants\n\n");
     if open > 0 {
         page.add_piece(TENANTS, TABLE_HEAD);
@@ -60,16 +68,15 @@ fn describe_states(states: impl Iterator<Item = &'static str>) -> String {
 }
 
 /// Lists the migrations of a tenant within one cell of a table.
-fn list_migrations(report: &RunReport, schema: &str) -> String {
-    let entries = report.migrations.iter().filter(|entry| entry.id.schema == schema);
-    let names = entries.map(|entry| {
+fn list_migrations(entries: &[&MigrationReport]) -> String {
+    let names = entries.iter().map(|entry| {
         let note = match entry.fate {
             MigrationState::Applied => entry.took_ms.map(format_millis).unwrap_or_default(),
             MigrationState::Pending => "pending".to_owned(),
             state => describe_state(state).to_owned(),
         };
         let note = if note.is_empty() { note } else { format!(" ({note})") };
-        format!("{}{note}", escape_markdown(&clip_text(&entry.id.name, 300)))
+        format!("{}{note}", escape_markdown(&clip_text(&entry.id.name_without_schema(), 300)))
     });
     names.collect::<Vec<_>>().join("<br>")
 }
@@ -141,6 +148,12 @@ impl TenantCounts {
         }
     }
 
+    fn of(entries: &[&MigrationReport]) -> Self {
+        let mut counts = Self::default();
+        entries.iter().for_each(|entry| counts.count_migration(entry));
+        counts
+    }
+
     fn count_migration(&mut self, entry: &MigrationReport) {
         match entry.fate {
             MigrationState::Applied => self.applied += 1,
@@ -152,13 +165,34 @@ impl TenantCounts {
     }
 }
 
-/// Counts the migrations of every tenant that has any, by schema; empty without tenants.
-fn count_by_tenant(report: &RunReport) -> BTreeMap<&str, TenantCounts> {
-    let mut tenants: BTreeMap<&str, TenantCounts> = BTreeMap::new();
+/// Groups the migrations of every tenant that has any, by schema; empty without tenants.
+fn group_by_tenant(report: &RunReport) -> BTreeMap<&str, Vec<&MigrationReport>> {
+    let mut tenants: BTreeMap<&str, Vec<&MigrationReport>> = BTreeMap::new();
     for entry in report.migrations.iter().filter(|entry| !entry.id.schema.is_empty()) {
-        tenants.entry(&entry.id.schema).or_default().count_migration(entry);
+        tenants.entry(&entry.id.schema).or_default().push(entry);
     }
     tenants
+}
+
+/// The state of a tenant, for the output `report`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(super) struct TenantOutput {
+    schema: String,
+    /// In words, as in the summary.
+    state: &'static str,
+    applied: usize,
+    pending: usize,
+}
+
+/// Returns the state of every tenant that has migrations in the plan; empty without tenants.
+pub(super) fn tenant_outputs(report: &RunReport) -> Vec<TenantOutput> {
+    let failed = failed_schema(report);
+    let output = |(schema, entries): (&str, Vec<&MigrationReport>)| {
+        let counts = TenantCounts::of(&entries);
+        let state = counts.describe_state(failed);
+        TenantOutput { schema: schema.to_owned(), state, applied: counts.applied, pending: counts.open }
+    };
+    group_by_tenant(report).into_iter().map(output).collect()
 }
 
 #[cfg(test)]
@@ -181,11 +215,11 @@ mod tests {
 
     #[test]
     fn a_tenant_that_is_partly_done_stays_visible_above_many_others() {
-        let text = table(16, 1 << 20);
-        let (open, folded) = text.split_once("<details><summary>15 tenants pending</summary>\n").unwrap();
-        assert!(open.contains("| t0015 | **partly done** | <details><summary>1 applied, 9 open</summary>"), "{text}");
-        assert_eq!((open.matches("| t0").count(), folded.matches("| t0").count()), (1, 15), "{text}");
-        assert!(!table(15, 1 << 20).contains("tenants pending"));
+        let text = table(31, 1 << 20);
+        let (open, folded) = text.split_once("<details><summary>30 tenants pending</summary>\n").unwrap();
+        assert!(open.contains("| t0030 | **partly done** | <details><summary>1 applied, 9 open</summary>"), "{text}");
+        assert_eq!((open.matches("| t0").count(), folded.matches("| t0").count()), (1, 30), "{text}");
+        assert!(!table(30, 1 << 20).contains("tenants pending"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct MigrationId {
     /// The file, as the user wrote the path; empty for a tool's migration, whose files only the tool knows.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
-    /// The schema, if a tool keeps one ledger per tenant; otherwise empty.
+    /// The schema, if there is one ledger per tenant; otherwise empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub schema: String,
     /// The description in the tool's list, for people only; it identifies nothing. Untrusted text.
@@ -34,10 +34,14 @@ impl MigrationId {
         Self { name, schema, ..Self::default() }
     }
 
-    /// Returns the file, or [`Self::label`] if there is none.
+    /// Returns the file, behind the schema if there is one per tenant, or [`Self::label`] if there is no file.
     #[must_use]
     pub fn display_path(&self) -> Cow<'_, str> {
-        if self.file.is_empty() { self.label() } else { Cow::from(&self.file) }
+        match (self.file.as_str(), self.schema.as_str()) {
+            ("", _) => self.label(),
+            (file, "") => Cow::from(file),
+            (file, schema) => Cow::from(format!("{schema}: {file}")),
+        }
     }
 
     /// Returns [`Self::label`], followed by the title if there is one.
@@ -51,9 +55,13 @@ impl MigrationId {
     /// migration is a directory, or the tool's own name, prefixed with the schema if there is one per tenant.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
-        if !self.schema.is_empty() {
-            return Cow::from(format!("{}: {}", self.schema, self.name));
-        }
+        let name = self.name_without_schema();
+        if self.schema.is_empty() { name } else { Cow::from(format!("{}: {name}", self.schema)) }
+    }
+
+    /// Returns [`Self::label`] without the schema.
+    #[must_use]
+    pub fn name_without_schema(&self) -> Cow<'_, str> {
         if self.file.is_empty() {
             return Cow::from(&self.name);
         }

@@ -2,10 +2,12 @@
 
 mod command;
 mod steps;
+mod tenants;
 mod tool;
 
 pub use command::Command;
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
+pub use tenants::{OnFailure, TenantSettings, TenantSource};
 pub use tool::{ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site, SiteImage, ToolSettings, Workspace};
 
 use crate::{
@@ -57,6 +59,8 @@ pub struct SqlSettings {
     pub gaps: Policy,
     /// Policy for applied versions without a file.
     pub missing: Policy,
+    /// The tenants, if each has its own schema.
+    pub tenants: Option<TenantSettings>,
     /// The ledger that `baseline` takes over.
     pub from: Option<LedgerSource>,
 }

@@ -6,6 +6,7 @@ use super::{
     lasting_settings::leaves_traces,
     location::{FilePlaces, SqlSource},
     one_message::one_message_decision,
+    path_reset::find_path_reset,
     span::Span,
     split::{FaultAt, MoreText, RawStatement, SplitPart, find_end_of_rows, split_part},
     statement::classify_statement,
@@ -66,6 +67,7 @@ pub(crate) struct FileParser {
     undo_section: Option<FaultAt>,
     faults: Vec<FaultAt>,
     leaves_traces: bool,
+    path_reset: Option<usize>,
     rows_go_on: bool,
 }
 
@@ -77,6 +79,8 @@ pub(crate) struct FileDecision {
     pub(crate) ignored: Vec<Span>,
     /// Set if it changes its session in a way that can't be undone.
     pub(crate) leaves_traces: bool,
+    /// The byte of the first statement that returns to the search path that the session began with.
+    pub(crate) path_reset: Option<usize>,
 }
 
 impl FileParser {
@@ -90,6 +94,7 @@ impl FileParser {
             undo_section: None,
             faults: Vec::new(),
             leaves_traces: false,
+            path_reset: None,
             rows_go_on: false,
         }
     }
@@ -130,7 +135,7 @@ impl FileParser {
     ///
     /// Every fault of its text.
     pub(crate) fn decide(self, places: &dyn FilePlaces, length: usize) -> Result<FileDecision, Vec<Fault>> {
-        let Self { rules, statements, ignored, opt_out, undo_section, faults, leaves_traces, .. } = self;
+        let Self { rules, statements, ignored, opt_out, undo_section, faults, leaves_traces, path_reset, .. } = self;
         let in_file = |found: FaultAt| found.fault.in_file(places.place_at_byte(found.byte));
         let (opt_out, opt_out_reason) = (opt_out.as_ref(), rules.opt_out.as_deref());
         let file = ClassifiedFile { places, length, statements: &statements, opt_out, opt_out_reason };
@@ -139,7 +144,7 @@ impl FileParser {
             false => Err(faults.into_iter().map(in_file).collect()),
         };
         match (undo_section.map(in_file), decided) {
-            (None, Ok(decision)) => Ok(FileDecision { decision, ignored, leaves_traces }),
+            (None, Ok(decision)) => Ok(FileDecision { decision, ignored, leaves_traces, path_reset }),
             (None, Err(faults)) => Err(faults),
             (Some(undo_section), decided) => {
                 Err([undo_section].into_iter().chain(decided.err().into_iter().flatten()).collect())
@@ -157,7 +162,9 @@ impl FileParser {
                 self.undo_section =
                     directive::refuse_undo_section(part.source, sql).map(|found| part.fault_in_file(found));
             }
-            self.leaves_traces = self.leaves_traces || leaves_traces(sql.slice_of(part.source.text));
+            let text = sql.slice_of(part.source.text);
+            self.leaves_traces = self.leaves_traces || leaves_traces(text);
+            self.path_reset = self.path_reset.or_else(|| Some(part.offset + sql.start + find_path_reset(text)?));
             start = other.end;
         }
     }

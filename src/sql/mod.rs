@@ -12,6 +12,7 @@ mod lexer;
 mod location;
 mod one_message;
 mod options;
+mod path_reset;
 mod phrase;
 mod refusal;
 mod session_effects;

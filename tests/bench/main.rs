@@ -30,6 +30,7 @@ mod small_queries;
 mod start;
 mod stopwatch;
 mod table;
+mod tenants;
 mod usage;
 mod world;
 
@@ -39,12 +40,13 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 9] = [
+const TOPICS: [Topic; 10] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
     ("files", files::run),
     ("growth", growth::run),
+    ("tenants", tenants::run),
     ("notices", notices::run),
     ("start", start::run),
     ("image", image::run),

@@ -306,7 +306,7 @@ fn render_annotations(log: &str) -> String {
 }
 
 /// Returns the names in the output `applied` or `pending`: empty, or a JSON list of objects with a `file`, or with a
-/// `name` if they are another tool's.
+/// `name` if they are another tool's. A file of a tenant is behind the tenant's schema.
 fn migrations(list: &str) -> Vec<String> {
     if list.is_empty() {
         return Vec::new();
@@ -322,7 +322,8 @@ fn migrations(list: &str) -> Vec<String> {
             Some("up.sql" | "migration.sql") => path.parent().and_then(Path::file_name),
             _ => path.file_stem(),
         };
-        named.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        let named = named.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        entry["schema"].as_str().map_or_else(|| named.clone(), |schema| format!("{schema}: {named}"))
     };
     parsed
         .map_or_else(|error| vec![format!("not a JSON list ({error}): {list}")], |list| list.iter().map(name).collect())

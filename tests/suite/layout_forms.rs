@@ -29,6 +29,9 @@ pub(crate) struct Form {
     pub(crate) has_of_rows: &'static [&'static str],
 }
 
+/// Layouts whose files have SQL that undoes a migration.
+pub(crate) const WITH_WAY_BACK: [&str; 7] = ["plain", "sqlx", "golang-migrate", "dbmate", "goose", "diesel", "tern"];
+
 /// The way in which a file opts out of its transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OptOut {
@@ -251,6 +254,15 @@ impl Form {
     /// Returns the name under which a migration is reported.
     pub(crate) fn label(&self, number: u32, name: &str) -> String {
         (self.label)(number, name)
+    }
+
+    /// Returns the version of the migration 1 `one` or 2 `two`, as `target` has it.
+    pub(crate) fn version(&self, number: u32) -> String {
+        let label = self.label(number, if number == 1 { "one" } else { "two" });
+        if self.layout == "prisma" {
+            return label;
+        }
+        label.split('_').next().unwrap_or_default().trim_start_matches('V').trim_start_matches('0').to_owned()
     }
 
     /// Returns the path of the file that applies a migration.

@@ -3,13 +3,10 @@
 use crate::{
     action::Action,
     lab::{Lab, gate::Gate},
-    layout_forms::{FORMS, Form, ONE, TWO, UNDO_ONE, UNDO_TWO},
+    layout_forms::{FORMS, Form, ONE, TWO, UNDO_ONE, UNDO_TWO, WITH_WAY_BACK},
 };
 use rustix::process::Signal;
 use std::time::Duration;
-
-/// Layouts whose files have SQL that undoes a migration.
-const WITH_WAY_BACK: [&str; 7] = ["plain", "sqlx", "golang-migrate", "dbmate", "goose", "diesel", "tern"];
 
 /// Time limit from the first signal to the end.
 const BUDGET: Duration = Duration::from_secs(7);
@@ -27,14 +24,6 @@ fn step<'a>(form: &Form, lab: &'a Lab) -> Action<'a> {
     with_undo(form, lab, UNDO_TWO)
 }
 
-fn version(form: &Form, number: u32) -> String {
-    let label = form.label(number, if number == 1 { "one" } else { "two" });
-    if form.layout == "prisma" {
-        return label;
-    }
-    label.split('_').next().unwrap_or_default().trim_start_matches('V').trim_start_matches('0').to_owned()
-}
-
 fn tables(lab: &Lab) -> String {
     lab.database.sql("select to_regclass('one') is not null, to_regclass('two') is not null")
 }
@@ -50,7 +39,7 @@ fn a_rollback_undoes_the_migrations_after_the_target_and_removes_their_rows() {
         let lab = Lab::new();
         apply(form, &lab);
         let two = form.label(2, "two");
-        let back = || step(form, &lab).input("command", "rollback").input("target", version(form, 1));
+        let back = || step(form, &lab).input("command", "rollback").input("target", form.version(1));
         back().run().succeeds().pending([two.as_str()]).logs("to roll back").logs("rolled back ").done();
         assert_eq!(tables(&lab), "t|f", "{}", form.layout);
         // The ledger is the same as if the migration had never been applied.
@@ -101,7 +90,7 @@ fn a_migration_without_a_way_back_is_named_before_anything_is_undone() {
     for form in FORMS.iter().filter(|form| !WITH_WAY_BACK.contains(&form.layout)) {
         let lab = Lab::new();
         apply(form, &lab);
-        let refused = step(form, &lab).input("command", "rollback").input("target", version(form, 1)).run();
+        let refused = step(form, &lab).input("command", "rollback").input("target", form.version(1)).run();
         refused.fails("no-way-back", 5).logs("can't be undone").done();
         assert_eq!(lab.database.sql(form.rows), form.golden, "{}", form.layout);
     }
@@ -191,7 +180,7 @@ fn a_baseline_records_up_to_the_target_and_runs_nothing() {
         let lab = Lab::new();
         lab.database.sql(&format!("set role app; {ONE}"));
         let (one, two) = (form.label(1, "one"), form.label(2, "two"));
-        let baseline = || step(form, &lab).input("command", "baseline").input("target", version(form, 1));
+        let baseline = || step(form, &lab).input("command", "baseline").input("target", form.version(1));
         let recorded = baseline().run().succeeds().applied([one.as_str()]).logs("1 migration to record");
         recorded.logs("without applying it").never_logs("  applying ").done();
         assert_eq!(tables(&lab), "t|f", "{}", form.layout);

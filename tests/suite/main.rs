@@ -117,6 +117,8 @@ mod surfaces;
 mod symptoms;
 mod takeover;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod together;
 #[cfg(test)]
 mod tools;

@@ -3,18 +3,21 @@
 use super::{
     comparison::{self, PlannedWork, plan_work},
     fresh_session::NewSessionState,
+    lane::Lane,
     planned::{self, PlannedSql},
     setup::SqlSetup,
+    shared_plan::SharedPlan,
+    tenant_queue::TenantQueue,
 };
 use crate::{
     executor::lock_holder,
     fault::Fault,
-    layout::{Layout, LayoutChoice, RecordedMigration},
+    layout::{Layout, LayoutChoice, RecordedMigration, Table},
     ledger::{
-        Ledger, LedgerChoice, LedgerHints, LedgerState, Survey, invalid_indexes_sql, known_tools::ToolLedger,
-        refuse_foreign, survey_query, two_ledgers_fault,
+        DatabaseState, Ledger, LedgerChoice, LedgerHints, LedgerState, Survey, invalid_indexes_sql,
+        known_tools::ToolLedger, parse_invalid_indexes, refuse_foreign, survey_query, two_ledgers_fault,
     },
-    migrate::{self, CommitProgress, Migration, MigrationFiles},
+    migrate::{self, CommitProgress, Migration, MigrationFiles, Place, PlannedMigration},
     plan::{self, PlanRules},
     postgres::{
         Rows, Session,
@@ -24,8 +27,9 @@ use crate::{
         wait::answer_within,
     },
     run::{Coverage, MigrationId, PlanFacts, blocking::run_blocking, event::Event},
-    settings::{Command, Settings, SqlSettings},
+    settings::{Command, OnFailure, Settings, SqlSettings},
 };
+use std::sync::Arc;
 
 /// The connected session, before there is a plan.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ pub struct ConnectedSql<'a> {
     pub(super) files: MigrationFiles,
     pub(super) survey: Survey,
     /// The state that the first query found in a database without a ledger.
-    pub(super) state_without_ledger: LedgerState,
+    pub(super) state_without_ledger: DatabaseState,
     /// The state of the session when it was new.
     pub(super) new_session: NewSessionState,
     /// The ledger, if it was read together with the attempt to take the tool's lock.
@@ -46,15 +50,29 @@ pub struct ConnectedSql<'a> {
     pub(super) is_alone: bool,
 }
 
-/// The comparison of the files with the ledger.
+/// The comparison of the files with the ledgers.
 #[derive(Debug)]
 pub(super) struct SqlPlan {
-    ledger: Ledger,
-    /// Other ledgers in the database.
-    other_ledgers: Vec<ToolLedger>,
-    ledger_before: LedgerState,
+    chosen: ChosenPlaces,
+    before: DatabaseState,
     all_migrations: Vec<MigrationId>,
-    pending: Vec<Migration>,
+    /// The migrations of each tenant; of one list without tenants.
+    pending: Vec<Vec<PlannedMigration>>,
+}
+
+/// The places of the run, and what the database has in them.
+#[derive(Debug)]
+pub(super) struct ChosenPlaces {
+    pub(super) layout: Layout,
+    /// The reason for the layout, as a sentence without its full stop.
+    pub(super) reason: String,
+    pub(super) places: Vec<Arc<Place>>,
+    /// Other ledgers in the database of a run without tenants.
+    pub(super) other_ledgers: Vec<ToolLedger>,
+    /// Tables with the name of a ledger that are ignored, with the reason.
+    pub(super) ignored: Vec<String>,
+    /// The response to the query for the ledgers; none if there are none.
+    pub(super) rows: Option<Rows>,
 }
 
 impl<'a> ConnectedSql<'a> {
@@ -76,6 +94,11 @@ impl<'a> ConnectedSql<'a> {
             (self.has_lock, self.is_alone) = (true, true);
             // The previous holder may have created the ledger meanwhile.
             self.refresh_survey().await?;
+        }
+        // The locks of the tool that concern a tenant are taken with its migrations.
+        if settings.sql.tenants.is_some() {
+            self.setup.events.emit(Event::Locked { waited: began.elapsed() });
+            return Ok(());
         }
         let LedgerChoice { ledger, other_ledgers, .. } = self.choose_ledger()?;
         let missing = self.missing_locks(&ledger);
@@ -120,7 +143,7 @@ impl<'a> ConnectedSql<'a> {
         let settings = self.setup.settings;
         let query = opening_query(settings).requiring_lock(self.lock_requirement());
         let rows = answer_within(settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
-        (self.survey, self.state_without_ledger) = (Survey::from_rows(&rows), LedgerState::from_rows(&rows));
+        (self.survey, self.state_without_ledger) = (Survey::from_rows(&rows), state_without_ledger(&rows));
         self.early_read = None;
         Ok(())
     }
@@ -129,7 +152,7 @@ impl<'a> ConnectedSql<'a> {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    fn hints(&self) -> LedgerHints<'_> {
+    pub(super) fn hints(&self) -> LedgerHints<'_> {
         LedgerHints {
             layouts: self.files.candidates(),
             table: self.setup.settings.sql.ledger_table.as_deref(),
@@ -141,76 +164,82 @@ impl<'a> ConnectedSql<'a> {
         self.survey.choose_ledger(&self.hints())
     }
 
-    /// Compares the ledger with the files, which it takes out of `self`.
+    /// Compares the ledgers with the files, which it takes out of `self`.
     ///
     /// # Errors
     /// All faults that forbid the plan.
     pub(super) async fn plan(&mut self) -> Result<SqlPlan, Vec<Fault>> {
-        let read = match self.setup.settings.sql.from {
-            Some(_) => self.read_own_ledger().await,
-            None => self.read_chosen_ledger().await,
+        let settings = self.setup.settings;
+        let chosen = match &settings.sql.tenants {
+            Some(tenants) => self.choose_tenant_places(tenants).await,
+            None => self.choose_single_place().await,
         };
-        let (choice, rows) = read.map_err(single_fault)?;
-        let LedgerChoice { ledger, reason, other_ledgers, ignored, .. } = choice;
-        let SqlSetup { settings, .. } = self.setup;
-        crate::executor::report_ignored_ledgers(&ignored, &self.setup.events);
+        let chosen = chosen.map_err(single_fault)?;
+        crate::executor::report_ignored_ledgers(&chosen.ignored, &self.setup.events);
         if settings.sql.layout == LayoutChoice::Auto {
-            self.setup.events.emit_note(format!("the layout is {}: {reason}", ledger.layout.name()));
+            self.setup.events.emit_note(format!("the layout is {}: {}", chosen.layout.name(), chosen.reason));
         }
         let candidates = self.files.candidates().to_vec();
-        let (migrations, programs) = self.take_migrations(ledger.layout).await?;
+        let (migrations, programs) = self.take_migrations(chosen.layout).await?;
         let mut all_migrations: Vec<MigrationId> = migrations.iter().map(|migration| migration.id.clone()).collect();
         all_migrations.extend(programs.iter().cloned());
         let versions: Vec<&str> = all_migrations.iter().map(|id| id.version.as_str()).collect();
-        let ledger_before = match rows {
+        let before = match &chosen.rows {
             Some(rows) => {
-                self.refuse_unfit(&candidates, (&ledger, &rows), &versions)?;
-                ledger.parse_state(&rows, &versions)
+                self.refuse_unfit(&candidates, &chosen, &versions)?;
+                DatabaseState::from_rows(rows, chosen.layout, &versions)
             }
             None => std::mem::take(&mut self.state_without_ledger),
         };
         if settings.command == Command::Status {
             // Before any fault of the plan: the ledger explains most of them.
-            self.setup.events.emit(comparison::listed_ledger(&ledger_before, &all_migrations));
+            self.setup.events.emit(comparison::listed_ledgers(&chosen.places, &before, &all_migrations));
         }
         let rules = PlanRules {
-            layout: ledger.layout,
-            ledger: ledger.table.clone(),
+            layout: chosen.layout,
+            // Each place has its own.
+            ledger: Table::default(),
             programs,
             target: settings.sql.target.clone(),
             out_of_order: settings.sql.out_of_order,
             missing: settings.sql.missing,
         };
-        let half_done = migrate::refuse_other_direction(settings.command.plan_action(), &ledger_before);
-        if !half_done.is_empty() {
-            return Err(half_done);
-        }
-        let PlannedWork { pending, digest } = match self.read_source(&versions).await.map_err(single_fault)? {
-            Some(source) => source.plan(migrations, &ledger_before.recorded, &rules)?,
-            None => plan_work(settings.command, migrations, &ledger_before.recorded, &rules).await?,
+        let work = match self.read_source(&versions).await.map_err(single_fault)? {
+            Some(source) => self.plan_takeover(&source, migrations, (&chosen, &before), rules)?,
+            None => plan_work(settings.command, &migrations, (&chosen.places, &before), &rules).await?,
         };
+        let PlannedWork { pending, digest } = work;
+        let recorded: usize = chosen.places.iter().map(|place| before.ledger_of(place.schema()).recorded.len()).sum();
         self.setup.events.emit(Event::Planned(PlanFacts {
             change: settings.command.plan_action(),
             coverage: Coverage::Complete,
-            layout: ledger.layout.name().to_owned(),
-            ledger: ledger.table.to_string(),
-            recorded: ledger_before.recorded.len(),
-            pending: pending.iter().map(|migration| migration.id.clone()).collect(),
+            layout: chosen.layout.name().to_owned(),
+            ledger: describe_ledgers(&chosen.places),
+            recorded,
+            pending: pending.iter().flatten().map(|migration| migration.id.clone()).collect(),
             digest: digest.clone(),
         }));
-        let plan = SqlPlan { ledger, other_ledgers, ledger_before, all_migrations, pending };
+        let plan = SqlPlan { chosen, before, all_migrations, pending };
         self.check_plan(&plan, &digest)?;
         Ok(plan)
     }
 
-    /// Refuses a ledger that decided the layout among these, and has no row for any of the files.
-    fn refuse_unfit(
-        &self,
-        candidates: &[Layout],
-        (ledger, rows): (&Ledger, &Rows),
-        versions: &[&str],
-    ) -> Result<(), Vec<Fault>> {
+    async fn choose_single_place(&mut self) -> Result<ChosenPlaces, Fault> {
+        let (choice, rows) = match self.setup.settings.sql.from {
+            Some(_) => self.read_own_ledger().await?,
+            None => self.read_chosen_ledger().await?,
+        };
+        let LedgerChoice { ledger, reason, other_ledgers, ignored, .. } = choice;
         let layout = ledger.layout;
+        let places = vec![Arc::new(Place::without_tenant(ledger))];
+        Ok(ChosenPlaces { layout, reason, places, other_ledgers, ignored, rows })
+    }
+
+    /// Refuses a ledger that decided the layout among these, and has no row for any of the files.
+    fn refuse_unfit(&self, candidates: &[Layout], chosen: &ChosenPlaces, versions: &[&str]) -> Result<(), Vec<Fault>> {
+        let (layout, Some(rows), [place]) = (chosen.layout, &chosen.rows, chosen.places.as_slice()) else {
+            return Ok(());
+        };
         let Some(other) = candidates.iter().find(|other| **other != layout && layout != Layout::default()) else {
             return Ok(());
         };
@@ -223,7 +252,7 @@ impl<'a> ConnectedSql<'a> {
             return Ok(());
         }
         let choice = self.survey.choose_ledger_of(*other, &self.hints(), String::new()).map_err(single_fault)?;
-        Err(vec![refuse_foreign(&choice.ledger, layout.name(), &ledger.table)])
+        Err(vec![refuse_foreign(&choice.ledger, layout.name(), &place.ledger.table)])
     }
 
     /// Reads the ledger that was chosen; no rows if there is none. Where it is empty and the only other one with rows
@@ -281,13 +310,18 @@ impl<'a> ConnectedSql<'a> {
     /// Refuses a plan with half-done files, and one that was not approved.
     fn check_plan(&self, plan: &SqlPlan, digest: &str) -> Result<(), Vec<Fault>> {
         let settings = self.setup.settings;
-        let half_done = migrate::refuse_half_done(&plan.pending, &plan.ledger_before, &plan.ledger);
+        let half_done = plan.pending.iter().flat_map(|pending| {
+            let faults = migrate::refuse_half_done(pending, &plan.before).into_iter();
+            faults
+                .map(|fault| (pending.first().map(|migration| migration.id.schema.clone()).unwrap_or_default(), fault))
+        });
+        let half_done = plan::merge_faults(half_done.collect());
         if !half_done.is_empty() {
             return Err(half_done);
         }
-        let has_work = !plan.pending.is_empty();
+        let has_work = plan.pending.iter().any(|pending| !pending.is_empty());
         if !(settings.command.may_write() && has_work) {
-            planned::warn_of_old_invalid_indexes(&self.setup, &plan.ledger_before, &plan.ledger_before);
+            planned::warn_of_old_invalid_indexes(&self.setup, &plan.before, &plan.before);
         }
         match settings.command {
             // An empty plan needs no approval: an approved job that is run again succeeds.
@@ -301,25 +335,37 @@ impl<'a> ConnectedSql<'a> {
     /// Continues with this plan.
     pub(super) fn into_planned(self, plan: SqlPlan) -> PlannedSql<'a> {
         let lock = self.lock_requirement();
-        let SqlPlan { ledger, other_ledgers, ledger_before, all_migrations, pending } = plan;
+        let SqlPlan { chosen, before, all_migrations, pending } = plan;
+        let ChosenPlaces { layout, places, other_ledgers, .. } = chosen;
         let Self { setup, session, new_session, held_locks, .. } = self;
         // Only those that are held: the text is sent with each file.
         let locks: Vec<AdvisoryLock> = [run_lock::bastion_migrate_lock()].into_iter().chain(held_locks).collect();
         let fresh_state = new_session.without_locks(&locks);
+        let pending_count = pending.iter().map(Vec::len).sum();
+        let on_failure = setup.settings.sql.tenants.as_ref().map_or(OnFailure::Stop, |tenants| tenants.on_failure);
         PlannedSql {
-            setup,
-            session,
-            lock,
-            fresh_state,
-            ledger,
-            other_ledgers,
-            ledger_before,
-            all_migrations,
-            pending,
+            plan: SharedPlan { setup, layout, places, other_ledgers, before, all_migrations },
+            main: Lane { session, fresh_state, lock, begun: Vec::new(), commits: CommitProgress::default() },
+            others: Vec::new(),
+            queue: TenantQueue::new(pending, on_failure),
+            pending_count,
             early_proof: None,
-            commits: CommitProgress::default(),
         }
     }
+}
+
+/// Returns the ledger for messages; of tenants the table that each has.
+fn describe_ledgers(places: &[Arc<Place>]) -> String {
+    match places {
+        [place] if place.tenant.is_none() => place.ledger.table.to_string(),
+        [place, ..] => format!("{} in each of {} schemas", place.ledger.table.name, places.len()),
+        [] => String::new(),
+    }
+}
+
+/// Reads the state of a database without a ledger from the response to [`opening_query`].
+pub(super) fn state_without_ledger(rows: &Rows) -> DatabaseState {
+    DatabaseState::without_tenants(LedgerState::default(), parse_invalid_indexes(rows))
 }
 
 /// Returns the query for ledgers and INVALID indexes: all that a plan needs if there is no ledger.

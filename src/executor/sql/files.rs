@@ -1,7 +1,7 @@
 //! The first phase: the files have been read, and the session is opened.
 
 use super::{
-    connected::{ConnectedSql, opening_query},
+    connected::{ConnectedSql, opening_query, state_without_ledger},
     fresh_session::{self, NewSessionState},
     recovery,
     setup::{self, SqlSetup},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     executor::lock_holder,
     fault::Fault,
-    ledger::{LedgerState, Survey},
+    ledger::{DatabaseState, Survey},
     migrate::{self, MigrationFiles},
     postgres::{
         Session,
@@ -34,7 +34,7 @@ pub(super) struct OpenedSession {
     session: Session,
     survey: Survey,
     /// The state of a database without a ledger.
-    state_without_ledger: LedgerState,
+    state_without_ledger: DatabaseState,
     new_session: NewSessionState,
     has_lock: bool,
     /// The locks of the layout's tool that the first query took.
@@ -62,7 +62,8 @@ impl<'a> SqlFiles<'a> {
         let wait = settings.wait_timeout;
         let mut session = wait::wait_for_session(transport, target, startup, wait, events).await?;
         let attempt = lock_holder::lock_attempt(settings);
-        let likely_locks = match (attempt, self.files.likely_layout()) {
+        let likely_layout = self.files.likely_layout().filter(|_| settings.sql.tenants.is_none());
+        let likely_locks = match (attempt, likely_layout) {
             (LockAttempt::TryRunLock, Some(layout)) => setup::usual_locks(layout, target),
             _ => Vec::new(),
         };
@@ -79,7 +80,7 @@ impl<'a> SqlFiles<'a> {
         Ok(OpenedSession {
             session,
             survey: Survey::from_rows(&result.rows),
-            state_without_ledger: LedgerState::from_rows(&result.rows),
+            state_without_ledger: state_without_ledger(&result.rows),
             new_session,
             has_lock: result.locked,
             held_locks: run_lock::parse_taken_locks(&likely_locks, &result.rows),

@@ -5,10 +5,14 @@ mod comparison;
 mod connected;
 mod files;
 mod fresh_session;
+mod lane;
 mod planned;
 mod recovery;
 mod setup;
+mod shared_plan;
 mod takeover;
+mod tenant_places;
+mod tenant_queue;
 
 use crate::{
     fault::{Code, Fault},
@@ -93,8 +97,8 @@ impl<'a> SqlExecutor<'a> {
     ///
     /// # Errors
     /// The reason why it stopped; events report what was applied before.
-    pub async fn migrate(&mut self, transport: &mut Transport) -> Result<(), Fault> {
-        self.planned()?.migrate(transport).await
+    pub async fn migrate(&mut self, transport: &mut Transport) -> Result<(), Vec<Fault>> {
+        self.planned().map_err(|fault| vec![fault])?.migrate(transport).await
     }
 
     /// Proves the result: after `migrate`, that the ledger contains everything that was applied; for `verify`, that
@@ -123,7 +127,7 @@ impl<'a> SqlExecutor<'a> {
     fn session_mut(&mut self) -> Option<&mut Session> {
         match self {
             Self::Connected(connected) => Some(&mut connected.session),
-            Self::Planned(planned) => Some(&mut planned.session),
+            Self::Planned(planned) => Some(&mut planned.main.session),
             Self::Files(_) | Self::Empty => None,
         }
     }
@@ -131,7 +135,7 @@ impl<'a> SqlExecutor<'a> {
     /// Returns whether there is anything to apply.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        matches!(self, Self::Planned(planned) if !planned.pending.is_empty())
+        matches!(self, Self::Planned(planned) if planned.pending_count > 0)
     }
 
     /// Returns the step conditions that a successful run meets.
@@ -175,7 +179,7 @@ impl<'a> SqlExecutor<'a> {
     pub async fn close(self) {
         match self {
             Self::Connected(connected) => connected.session.close().await,
-            Self::Planned(planned) => planned.session.close().await,
+            Self::Planned(planned) => planned.close().await,
             Self::Files(_) | Self::Empty => {}
         }
     }

@@ -1,87 +1,180 @@
-//! The third phase: the plan is made. It is applied by `fresh_session` and proven here; `recovery` handles work that did
-//! not end by itself.
+//! The third phase: the plan is made. It is applied by [`Lane`]s and proven here; `recovery` handles work that did not end
+//! by itself.
 
-use super::setup::SqlSetup;
+use super::{
+    fresh_session::{fresh_state_query, parse_fresh_state},
+    lane::Lane,
+    setup::SqlSetup,
+    shared_plan::SharedPlan,
+    tenant_queue::TenantQueue,
+};
 use crate::{
     fault::{Code, Fault, Stage},
-    ledger::{Ledger, LedgerState, known_tools::ToolLedger},
-    migrate::{CommitProgress, FreshState, Migration},
+    ledger::{self, DatabaseState},
+    migrate::{CommitProgress, Migration},
     plan,
-    postgres::{Rows, Session, own_query::RunLockRequirement, query_rows},
-    run::{
-        MigrationId,
-        event::{Event, Proof},
+    postgres::{
+        Session,
+        own_query::{OwnQuery, RunLockRequirement},
+        query_rows,
+        run_lock::{self, bastion_migrate_lock},
+        wait::answer_within,
     },
-    settings::Command,
+    run::event::{Event, Proof},
+    settings::{Command, TenantSettings},
     transport::Transport,
 };
+use futures_util::future::{join, join_all};
+use std::collections::BTreeSet;
 
-/// The session and the plan.
+/// The sessions and the plan.
 #[derive(Debug)]
 pub struct PlannedSql<'a> {
-    pub(super) setup: SqlSetup<'a>,
-    pub(super) session: Session,
-    /// The lock requirement of our queries.
-    pub(super) lock: RunLockRequirement,
-    /// The state of the session when it was new.
-    pub(super) fresh_state: FreshState,
-    pub(super) ledger: Ledger,
-    /// Other ledgers in the database.
-    pub(super) other_ledgers: Vec<ToolLedger>,
-    pub(super) ledger_before: LedgerState,
-    /// The identities of all files.
-    pub(super) all_migrations: Vec<MigrationId>,
-    pub(super) pending: Vec<Migration>,
+    pub(super) plan: SharedPlan<'a>,
+    /// The session that took the run lock.
+    pub(super) main: Lane,
+    /// The sessions that work on tenants beside it.
+    pub(super) others: Vec<Lane>,
+    pub(super) queue: TenantQueue,
+    /// Number of planned migrations.
+    pub(super) pending_count: usize,
     /// The ledger, read directly behind the last file.
-    pub(super) early_proof: Option<LedgerState>,
-    pub(super) commits: CommitProgress,
+    pub(super) early_proof: Option<DatabaseState>,
 }
 
 impl PlannedSql<'_> {
+    /// Returns all sessions.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        [&self.main].into_iter().chain(&self.others)
+    }
+
+    /// Applies the plan: the canary first, then the other tenants in several sessions. A lost connection is opened
+    /// again to find out what was committed.
+    ///
+    /// # Errors
+    /// The reason why it stopped, or why tenants failed; events report what was applied.
+    pub(super) async fn migrate(&mut self, transport: &mut Transport) -> Result<(), Vec<Fault>> {
+        if let Some(migrations) = self.queue.take_next() {
+            let work = (&self.queue, migrations);
+            self.early_proof = self.main.apply_tenant(&self.plan, transport, work).await;
+        }
+        self.queue.end_canary();
+        if self.queue.remaining() > 0
+            && let Err(fault) = self.apply_remaining(transport).await
+        {
+            self.queue.record_loss(fault);
+        }
+        let failures = self.queue.take_failures();
+        if let Some(lost) = self.queue.take_loss() {
+            let settled = self.settle_after_loss(transport, lost).await;
+            let failures = failures.into_iter().chain(settled.err().map(|fault| (String::new(), fault)));
+            return refuse(plan::merge_faults(failures.collect()));
+        }
+        refuse(plan::merge_faults(failures))
+    }
+
+    /// Works on the tenants that are left in several sessions, and closes all but the main one.
+    async fn apply_remaining(&mut self, transport: &Transport) -> Result<(), Fault> {
+        let parallel = self.plan.setup.settings.sql.tenants.as_ref().map_or(1, |tenants| tenants.parallel);
+        let wanted = parallel.min(self.queue.remaining()).saturating_sub(1);
+        if wanted > 0 && run_lock::share_run_lock(&self.main.session).await? {
+            self.main.lock = RunLockRequirement::Shared;
+            let opened = join_all((0..wanted).map(|_| open_lane(&self.plan, transport))).await;
+            let (lanes, refusals): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+            self.others = lanes.into_iter().flatten().collect();
+            if let Some(fault) = refusals.into_iter().find_map(Result::err) {
+                let (sessions, cause) = (self.others.len() + 1, fault.cause);
+                self.plan.setup.events.emit_note(format!("{sessions} sessions work on the tenants: {cause}"));
+            }
+        }
+        let Self { plan, main, others, queue, .. } = self;
+        join(
+            main.work(plan, transport, queue),
+            join_all(others.iter_mut().map(|lane| lane.work(plan, transport, queue))),
+        )
+        .await;
+        Ok(())
+    }
+
     /// Proves the result: after `migrate`, that the ledger contains everything that was applied; for `verify`, that
     /// nothing is pending; for both, that no index is INVALID.
     ///
     /// # Errors
     /// All deviations from the expected state.
     pub(super) async fn verify(&mut self, transport: &mut Transport) -> Result<(), Vec<Fault>> {
-        let faults = match self.setup.settings.command {
-            Command::Verify => plan::still_pending(&self.pending, &self.ledger_before),
+        let faults = match self.plan.setup.settings.command {
+            Command::Verify => {
+                let pending = self.queue.waiting_migrations();
+                let pending: Vec<&Migration> = pending.iter().map(|migration| &**migration).collect();
+                plan::still_pending(&pending, &self.plan.before)
+            }
             // Nothing has changed since the plan read the ledger under the lock: that is the proof.
-            _ if self.pending.is_empty() => Vec::new(),
+            _ if self.pending_count == 0 => Vec::new(),
             _ => {
-                let proves =
-                    |after: &LedgerState| plan::missing_after_run(&self.pending, &self.ledger_before, after).is_empty();
-                let after = match self.early_proof.take().filter(proves) {
+                let after = match self.early_proof.take().filter(|after| self.find_missing(after).is_empty()) {
                     Some(after) => after,
                     None => self.read_ledger_after(transport).await.map_err(|fault| vec![fault])?,
                 };
-                warn_of_old_invalid_indexes(&self.setup, &self.ledger_before, &after);
-                plan::missing_after_run(&self.pending, &self.ledger_before, &after)
+                warn_of_old_invalid_indexes(&self.plan.setup, &self.plan.before, &after);
+                self.report_new_tenants().await;
+                self.find_missing(&after)
             }
         };
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        self.setup.events.emit(Event::Verified(Proof::Ledger));
+        refuse(faults)?;
+        self.plan.setup.events.emit(Event::Verified(Proof::Ledger));
         Ok(())
     }
 
-    pub(super) async fn read_ledger(&self, ledger: &Ledger) -> Result<LedgerState, Fault> {
-        let query = ledger.read_query(&self.other_ledgers).requiring_lock(self.lock);
-        let rows = query_rows(&self.session.client, &query).await?;
-        Ok(self.parse_state(&rows))
+    /// Reports the tenants that were created during the run. If the query fails, the next run reports that.
+    async fn report_new_tenants(&self) {
+        let SqlSetup { settings, events, .. } = &self.plan.setup;
+        let Some(TenantSettings { source, .. }) = &settings.sql.tenants else { return };
+        let reading = ledger::read_tenants(&self.main.session.client, source);
+        let Ok(schemas) = answer_within(settings.wait_timeout, reading).await else { return };
+        let is_known = |schema: &&String| self.plan.places.iter().any(|place| place.schema() == schema.as_str());
+        let new: BTreeSet<&str> = schemas.iter().filter(|schema| !is_known(schema)).map(String::as_str).collect();
+        if !new.is_empty() {
+            let tenants = plan::list_tenants(&new);
+            events.emit_note(format!("tenants were created during the run, and the next one migrates them: {tenants}"));
+        }
     }
 
-    /// Reads the ledger's rows, completed by the files.
-    pub(super) fn parse_state(&self, rows: &Rows) -> LedgerState {
-        let versions: Vec<&str> = self.all_migrations.iter().map(|id| id.version.as_str()).collect();
-        self.ledger.parse_state(rows, &versions)
+    fn find_missing(&self, after: &DatabaseState) -> Vec<Fault> {
+        let begun = self.lanes().flat_map(|lane| &lane.begun).map(|migration| &**migration);
+        plan::missing_after_run(begun, &self.plan.before, after)
     }
+
+    /// Closes all sessions, which releases the run lock.
+    pub(super) async fn close(self) {
+        let others = self.others.into_iter().map(|lane| lane.session.close());
+        join(self.main.session.close(), join_all(others)).await;
+    }
+}
+
+/// Opens another session of the run, which shares the run lock.
+async fn open_lane(plan: &SharedPlan<'_>, transport: &Transport) -> Result<Lane, Fault> {
+    let SqlSetup { settings, events, target, startup, .. } = &plan.setup;
+    let wait = settings.wait_timeout;
+    let session = answer_within(wait, Session::connect(transport, target, startup, events)).await?;
+    if !answer_within(wait, run_lock::try_share_lock(&session)).await? {
+        session.close().await;
+        return Err(Fault::new(Code::LockHeld, "another session waits for the run lock in the server"));
+    }
+    let locks = [bastion_migrate_lock()];
+    let query = OwnQuery::read_only(fresh_state_query(&locks));
+    let rows = answer_within(wait, query_rows(&session.client, &query)).await?;
+    let fresh_state = parse_fresh_state(&rows)?.without_locks(&locks);
+    let (lock, commits) = (RunLockRequirement::Shared, CommitProgress::default());
+    Ok(Lane { session, fresh_state, lock, begun: Vec::new(), commits })
+}
+
+fn refuse(faults: Vec<Fault>) -> Result<(), Vec<Fault>> {
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 /// Warns of INVALID indexes that earlier runs, or others, left behind and this run does not repair. `verify` reports
 /// them as faults instead.
-pub(super) fn warn_of_old_invalid_indexes(setup: &SqlSetup<'_>, before: &LedgerState, now: &LedgerState) {
+pub(super) fn warn_of_old_invalid_indexes(setup: &SqlSetup<'_>, before: &DatabaseState, now: &DatabaseState) {
     if setup.settings.command == Command::Verify {
         return;
     }

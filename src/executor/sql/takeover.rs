@@ -1,11 +1,14 @@
 //! `command: baseline` with `from`: plain files take over the ledger of another tool.
 
-use super::{comparison::PlannedWork, connected::ConnectedSql};
+use super::{
+    comparison::{PlannedWork, work_in_place},
+    connected::{ChosenPlaces, ConnectedSql},
+};
 use crate::{
     fault::Fault,
     layout::RecordedMigration,
-    ledger::{LedgerChoice, SourceLedger},
-    migrate::Migration,
+    ledger::{DatabaseState, LedgerChoice, SourceLedger},
+    migrate::{self, Migration},
     plan::{self, PlanRules},
     postgres::{Rows, query_rows, wait::answer_within},
     settings::Command,
@@ -44,21 +47,27 @@ impl ConnectedSql<'_> {
         ));
         Ok(Some(ReadSource { ledger, rows }))
     }
-}
 
-impl ReadSource {
     /// Plans to record what the ledger has as applied.
     ///
     /// # Errors
     /// All faults that forbid it.
-    pub(super) fn plan(
+    pub(super) fn plan_takeover(
         &self,
+        source: &ReadSource,
         migrations: Vec<Migration>,
-        recorded: &[RecordedMigration],
-        rules: &PlanRules,
+        (chosen, before): (&ChosenPlaces, &DatabaseState),
+        rules: PlanRules,
     ) -> Result<PlannedWork, Vec<Fault>> {
-        let pending = plan::find_taken_over(migrations, (&self.ledger, &self.rows), recorded, rules)?;
-        let digest = plan::plan_digest(rules.layout, recorded, Command::Baseline.plan_action(), pending.iter());
-        Ok(PlannedWork { pending, digest })
+        let [place] = chosen.places.as_slice() else { return Ok(PlannedWork::default()) };
+        let rules = PlanRules { ledger: place.ledger.table.clone(), ..rules };
+        let recorded = &before.ledger_of(place.schema()).recorded;
+        let half_done =
+            migrate::refuse_other_direction(Command::Baseline.plan_action(), before.ledger_of(place.schema()));
+        if !half_done.is_empty() {
+            return Err(half_done);
+        }
+        let planned = plan::find_taken_over(migrations, (&source.ledger, &source.rows), recorded, &rules)?;
+        Ok(work_in_place(Command::Baseline, planned, (place, recorded), rules.layout))
     }
 }

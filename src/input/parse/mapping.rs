@@ -56,6 +56,11 @@ impl<'a> MappingReader<'a> {
         }
     }
 
+    /// Returns whether the key is there with anything but null.
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        self.mapping.get(key).is_some_and(|value| !value.is_null())
+    }
+
     /// Returns whether the key has a value.
     pub(crate) fn has_value(&self, key: &str) -> bool {
         self.mapping.get(key).is_some_and(|value| !matches!(scalar_text(value), Ok(None)))

@@ -7,6 +7,7 @@ mod mapping;
 mod site;
 pub(crate) mod step;
 mod steps;
+mod tenants;
 pub(crate) mod value;
 mod words;
 
@@ -16,4 +17,5 @@ pub(crate) use image_reference::parse_image_reference;
 pub(crate) use mapping::{NotScalar, YamlOrigin, fault_about, key_text, parse_error_lines, scalar_text};
 pub(crate) use site::{EXECUTORS, ExecutorChoice, RunSite};
 pub(crate) use steps::ParsedSteps;
+pub(crate) use tenants::is_query;
 pub(crate) use words::split_words;

@@ -5,16 +5,18 @@ use super::{
     mapping::YamlOrigin,
     site::ExecutorChoice,
     step::{self, ParsedStep, ParsedWork},
+    tenants,
 };
-use crate::{fault::Fault, input::names::InputName};
+use crate::{fault::Fault, input::names::InputName, settings::TenantSettings};
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
-/// Parsed step lists; `None` marks a step that did not parse.
+/// The inputs that are written in YAML: step lists, in which `None` marks a step that did not parse, and others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ParsedSteps {
     lists: BTreeMap<InputName, Vec<Option<ParsedStep>>>,
     pub(crate) health: Option<health::ParsedHealth>,
+    pub(crate) tenants: Option<TenantSettings>,
 }
 
 impl ParsedSteps {
@@ -30,6 +32,10 @@ impl ParsedSteps {
             self.health = health::parse_health(value, origin, faults);
             return;
         }
+        if name == InputName::Tenants {
+            self.tenants = tenants::parse_tenants(value, origin, faults);
+            return;
+        }
         self.lists.insert(name, step::parse_step_list(name, value, origin, faults));
     }
 
@@ -42,6 +48,7 @@ impl ParsedSteps {
     pub(crate) fn extend(&mut self, other: Self) {
         self.lists.extend(other.lists);
         self.health = other.health.or(self.health.take());
+        self.tenants = other.tenants.or(self.tenants.take());
     }
 
     /// Returns the list under this input; `None` marks an invalid step.

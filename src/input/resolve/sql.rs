@@ -13,7 +13,7 @@ use crate::{
         source::Inputs,
     },
     layout::{self, Layout, LayoutChoice, LedgerSource, SourceTool},
-    settings::{Command, Policy, SqlSettings},
+    settings::{Command, Policy, SqlSettings, TenantSettings},
 };
 
 const MISSING_POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("ignore", Policy::Allow)];
@@ -92,6 +92,7 @@ pub(crate) fn resolve_sql_settings(
         (Some(Some(source)), Some(layout)) => findings.ok_or_record(layout_for_takeover(inputs, source, layout)),
         (_, layout) => layout,
     };
+    let tenants = resolve_tenants(inputs, ledger_table.as_ref(), findings);
     let directory = runner.resolve_path(&given_path?);
     Some(SqlSettings {
         migrations: runner.display_path(&directory),
@@ -102,6 +103,29 @@ pub(crate) fn resolve_sql_settings(
         out_of_order: out_of_order?,
         gaps: gaps?,
         missing: missing?,
+        tenants,
         from: from?,
     })
+}
+
+/// Returns the tenants, whose ledgers are each in a schema of its own.
+fn resolve_tenants(
+    inputs: &Inputs,
+    ledger_table: Option<&Option<String>>,
+    findings: &mut Findings,
+) -> Option<TenantSettings> {
+    let tenants = inputs.parsed_steps().tenants.clone()?;
+    if let Some((table, (_, name))) =
+        ledger_table.and_then(|table| Some((table.as_ref()?, table.as_ref()?.split_once('.')?)))
+    {
+        let label = inputs.label(InputName::LedgerTable);
+        let cause = format!("{label} is `{table}`: with `tenants`, each ledger is in the schema of its tenant");
+        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(format!("set `ledger-table: {name}`")));
+    }
+    if inputs.is_given(InputName::From) {
+        let label = inputs.label(InputName::From);
+        let cause = format!("{label} takes over one ledger, and with `tenants` there are several");
+        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix("remove `from`, or remove `tenants`"));
+    }
+    Some(tenants)
 }

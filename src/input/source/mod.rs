@@ -14,7 +14,7 @@ use super::{
     inline_secrets,
     manifest::{Manifest, is_expression},
     names::{InputName, list_quoted},
-    parse::{ParsedSteps, YamlOrigin, parse_error_lines, value::InvalidValue},
+    parse::{ParsedSteps, YamlOrigin, is_query, parse_error_lines, value::InvalidValue},
     synonyms,
 };
 use crate::{
@@ -291,13 +291,17 @@ fn secrets_inside(name: InputName, text: &str) -> Vec<Secret> {
 /// Parses an input that is written in YAML, and records its faults.
 fn parse_yaml(name: InputName, sourced: &SourcedValue, parsed_steps: &mut ParsedSteps, faults: &mut Vec<Fault>) {
     let origin = YamlOrigin { title: format!("`{name}` ({})", sourced.source), positions: Vec::new() };
-    let parsed =
-        serde_yaml::from_str(sourced.value.expose()).and_then(|mut value: Value| value.apply_merge().map(|()| value));
+    let text = sourced.value.expose();
+    if name == InputName::Tenants && is_query(text) {
+        return parsed_steps.replace_list(name, &Value::String(text.to_owned()), &origin, faults);
+    }
+    let parsed = serde_yaml::from_str(text).and_then(|mut value: Value| value.apply_merge().map(|()| value));
     match parsed {
         Ok(value) => parsed_steps.replace_list(name, &value, &origin, faults),
         Err(error) => {
             let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
-            let fault = fault.fix("write it as in docs/steps.md, below `|` in a workflow");
+            let page = if name == InputName::Tenants { "docs/tenants.md" } else { "docs/steps.md" };
+            let fault = fault.fix(format!("write it as in {page}, below `|` in a workflow"));
             parsed_steps.mark_invalid(name);
             faults.push(parse_error_lines(&error).into_iter().fold(fault, Fault::detail));
         }
