@@ -33,7 +33,7 @@ use crate::{
 use findings::Findings;
 use manifest::Manifest;
 use names::InputName;
-use resolve::{command::resolve_command, environment};
+use resolve::{command::resolve_command, environment, placeholders};
 use source::{
     Variables, config_file,
     flags::{self, Flags, ParsedArgs},
@@ -152,6 +152,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let command = resolve_command(&inputs).ok();
     let mut secrets = inputs.secrets();
     secrets.extend(environment::env_secrets(&inputs, &variables));
+    secrets.extend(placeholders::placeholder_secrets(&inputs, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(short_secret_warning());
     }

@@ -157,6 +157,7 @@ names! {
     Missing "missing" Sql Choice [] [];
     Tenants "tenants" Sql Yaml [] [];
     From "from" Sql Text [] [];
+    Placeholders "placeholders" Sql Text [] [];
 
     Tool "tool" Tool Text [] [];
     Run "run" Tool Text [] [];

@@ -97,6 +97,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 15] = [
             InputName::Gaps,
             InputName::Missing,
             InputName::Tenants,
+            InputName::Placeholders,
         ],
         CommandScope::AllButTunnel,
         PlaceScope::Files,

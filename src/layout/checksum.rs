@@ -21,6 +21,13 @@ impl Checksum {
         &self.variants
     }
 
+    /// Returns the checksum that also matches where the ledger has this other one.
+    #[must_use]
+    pub fn or_else_matching(mut self, other: &Self) -> Self {
+        self.variants.push(other.bytes.clone());
+        self
+    }
+
     /// Returns the bytes for the ledger.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -9,6 +9,7 @@ use super::{
     file_name::{self, FileName, FileRole},
     flyway_version::{self, BASELINE, REPEATABLE},
     origin::{OriginSql, RowDetail, time_sql},
+    placeholders::{self, FilledIn, ValueOf},
     reading::{Fit, FoundFiles, PathReading},
     sections::{SectionProblem, Sections, lines},
     table::{MigrationKey, NewRow, RecordedMigration, Table},
@@ -80,15 +81,30 @@ impl LayoutRules for Flyway {
         true
     }
 
-    /// Files have no sections, but placeholders, and comments with settings.
+    fn has_placeholders(&self) -> bool {
+        true
+    }
+
+    fn fill_in(&self, text: &str, value_of: &ValueOf<'_>) -> Result<Vec<FilledIn>, SectionProblem> {
+        placeholders::of_flyway(text, value_of)
+    }
+
+    fn keeps_placeholders(&self, options: &str) -> bool {
+        options.lines().any(|line| is_setting(line, "placeholderReplacement", "false"))
+    }
+
+    /// That of a repeatable migration is computed of the filled-in text (`SqlMigrationResolver`), so that it runs again
+    /// when a value has changed.
+    fn checksum_covers_values(&self, version: &str) -> bool {
+        self.is_repeatable(version)
+    }
+
+    fn merges_locations(&self) -> bool {
+        true
+    }
+
+    /// Files have no sections, but comments with settings.
     fn find_sections(&self, text: &str) -> Result<Sections, SectionProblem> {
-        if let Some((at, placeholder)) = find_placeholder(text) {
-            return Err(SectionProblem::of_template(
-                format!("has the placeholder `{placeholder}`, which Flyway fills in"),
-                "write the value itself in its place, or fill in the file in a step before this one",
-                at,
-            ));
-        }
         let is_opt_out = |line: &str| {
             let comment = line.trim_start().strip_prefix("--").map(str::trim_start);
             let setting = comment.and_then(|comment| comment.strip_prefix("flyway:"));
@@ -249,14 +265,6 @@ fn is_setting(line: &str, key: &str, value: &str) -> bool {
     setting.is_some_and(|(found, text)| found.trim() == key && text.trim().eq_ignore_ascii_case(value))
 }
 
-/// Finds the first `${…}`.
-fn find_placeholder(text: &str) -> Option<(usize, &str)> {
-    let at = text.find("${")?;
-    let rest = text.get(at..)?;
-    let end = rest.find('}')? + 1;
-    Some((at, rest.get(..end)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,12 +302,11 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_are_refused_and_settings_are_read() {
-        let problem = Flyway.find_sections("SELECT 1;\nGRANT ALL ON t TO ${owner};\n").unwrap_err();
-        assert!(problem.cause.contains("`${owner}`") && problem.at == 28, "{problem:?}");
+    fn settings_are_read() {
         let sections = Flyway.find_sections("-- flyway:executeInTransaction=false\nVACUUM;\n").unwrap();
         assert!(sections.opt_out.is_some());
         assert_eq!(Flyway.opt_out_line("a=b\nexecuteInTransaction = false\n"), Some("executeInTransaction = false"));
         assert_eq!(Flyway.opt_out_line("executeInTransaction=true\n"), None);
+        assert!(Flyway.keeps_placeholders("placeholderReplacement = FALSE\n") && !Flyway.keeps_placeholders(""));
     }
 }

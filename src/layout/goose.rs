@@ -5,6 +5,7 @@ use super::{
     LayoutRules,
     file_name::{self, FileName, FileRole},
     origin::{OriginSql, RowDetail, time_sql},
+    placeholders::{self, FilledIn, ValueOf},
     reading::{self, Fit, FoundFiles, PathReading},
     sections::{Line, SectionProblem, Sections, lines},
     table::{MigrationKey, NewRow, Table},
@@ -56,6 +57,26 @@ impl LayoutRules for Goose {
         true
     }
 
+    fn has_placeholders(&self) -> bool {
+        true
+    }
+
+    /// Comments of their own lines are not filled in.
+    fn fill_in(&self, text: &str, value_of: &ValueOf<'_>) -> Result<Vec<FilledIn>, SectionProblem> {
+        let (mut filled, mut is_on) = (Vec::new(), false);
+        for line in lines(text) {
+            match read_mark(line.text).as_deref() {
+                Some("envsub on") => is_on = true,
+                Some("envsub off") => is_on = false,
+                _ if is_on && !line.text.trim_start().starts_with("--") => {
+                    filled.extend(placeholders::of_goose_line(&line, value_of)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(filled)
+    }
+
     fn find_sections(&self, text: &str) -> Result<Sections, SectionProblem> {
         let (mut up, mut down, mut opt_out, mut begun) = (None::<Line<'_>>, None::<Line<'_>>, None, None::<Line<'_>>);
         for line in lines(text) {
@@ -64,8 +85,7 @@ impl LayoutRules for Goose {
                 ("up", _) if up.is_some() => return Err(misplaced(&line, "the file has `-- +goose Up` already")),
                 ("up", _) => up = Some(line),
                 ("no transaction", _) => opt_out = Some(line.range),
-                ("envsub on", _) => return Err(template(&line)),
-                ("envsub off", _) => {}
+                ("envsub on" | "envsub off", _) => {}
                 (_, _) if up.is_none() => return Err(misplaced(&line, "no `-- +goose Up` is above it")),
                 ("down", Some(_)) => {
                     return Err(misplaced(&line, "the `StatementBegin` above it has no `StatementEnd`"));
@@ -196,14 +216,6 @@ fn missing_up() -> SectionProblem {
     SectionProblem::of_marks("has no `-- +goose Up`", "write `-- +goose Up` above the statements", 0)
 }
 
-fn template(line: &Line<'_>) -> SectionProblem {
-    SectionProblem::of_template(
-        format!("is a template: `{}` has goose fill in environment variables", line.text.trim()),
-        "write the values themselves in their places, and remove the mark; or fill in the file in a step before this one",
-        line.range.start,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,8 +258,11 @@ mod tests {
             let problem = Goose.find_sections(text).unwrap_err();
             assert_eq!(problem.kind, super::super::SectionProblemKind::Marks, "{text}: {problem:?}");
         }
-        let problem = Goose.find_sections("-- +goose Up\n-- +goose ENVSUB ON\nSELECT '${A}';\n").unwrap_err();
-        assert_eq!(problem.kind, super::super::SectionProblemKind::Template);
+        let text = "-- +goose Up\n-- $X\nselect '$X';\n-- +goose ENVSUB ON\n-- $X\nselect '$A';\n-- +goose ENVSUB OFF\nselect '$X';\n";
+        let filled = Goose.fill_in(text, &|name| (name == "A").then(|| "one".to_owned())).unwrap();
+        assert_eq!(filled.iter().map(|filled| filled.text.as_str()).collect::<Vec<_>>(), ["one"]);
+        let problem = Goose.fill_in("-- +goose Up\n-- +goose ENVSUB ON\nSELECT '${A}';\n", &|_| None).unwrap_err();
+        assert_eq!((problem.kind, problem.at), (super::super::SectionProblemKind::Template, 41));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod flyway_version;
 mod golang_migrate;
 mod goose;
 pub(crate) mod origin;
+mod placeholders;
 pub(crate) mod plain;
 mod prisma;
 mod reading;
@@ -26,6 +27,7 @@ pub use application::{Application, Evidence, FoundEvidence};
 pub use checksum::{Checksum, ChecksumDigest};
 pub use file_name::{FileName, FileRole};
 pub use origin::{OriginSql, RowDetail, RowOrigin};
+pub use placeholders::{FilledIn, ValueOf};
 pub use reading::{Fit, FoundFiles, PathReading};
 pub use sections::{SectionProblem, SectionProblemKind, Sections};
 pub use source_ledger::{LedgerSource, SourceTool, is_same_name};
@@ -196,6 +198,35 @@ pub trait LayoutRules: Sync {
     /// A problem with a mark or a template.
     fn find_sections(&self, _text: &str) -> Result<Sections, SectionProblem> {
         Ok(Sections::default())
+    }
+
+    /// Reports whether files have placeholders that the tool fills in.
+    fn has_placeholders(&self) -> bool {
+        false
+    }
+
+    /// Finds the placeholders of a file, with what takes their place.
+    ///
+    /// # Errors
+    ///
+    /// A placeholder without a value.
+    fn fill_in(&self, _text: &str, _value_of: &ValueOf<'_>) -> Result<Vec<FilledIn>, SectionProblem> {
+        Ok(Vec::new())
+    }
+
+    /// Reports whether the file beside a migration says that its placeholders stay as they are.
+    fn keeps_placeholders(&self, _options: &str) -> bool {
+        false
+    }
+
+    /// Reports whether the checksum of this migration covers the values of its placeholders.
+    fn checksum_covers_values(&self, _version: &str) -> bool {
+        false
+    }
+
+    /// Reports whether the tool merges the files of several directories.
+    fn merges_locations(&self) -> bool {
+        false
     }
 
     /// Returns the file beside a migration that can opt it out of its transaction. `path` is that of the migration.

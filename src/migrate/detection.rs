@@ -2,7 +2,7 @@
 
 use super::{
     listing::{DirectoryListing, ListedFile, is_sql},
-    named_file::NameReading,
+    named_file::{FilePlace, NameReading},
 };
 use crate::{
     fault::{Code, Fault},
@@ -37,7 +37,7 @@ impl Detection {
         match settings.layout {
             LayoutChoice::Named(layout) => {
                 let listing = DirectoryListing::read(settings, layout.depth())?;
-                let reading = NameReading::of(layout, settings, &listing.files);
+                let reading = NameReading::of(layout, &listing.files);
                 Ok(Self { reading, candidates: vec![layout], application: None, listing })
             }
             LayoutChoice::Auto => Self::detect(settings),
@@ -53,7 +53,7 @@ impl Detection {
         let marks: Vec<&'static str> = marks.iter().map(|mark| mark.layout.name()).collect();
         // One reading after the other: each has as many names as there are files.
         let fits: Vec<LayoutFit> =
-            layout::ALL.into_iter().map(|layout| LayoutFit::of(layout, settings, &listing.files, &marks)).collect();
+            layout::ALL.into_iter().map(|layout| LayoutFit::of(layout, &listing.files, &marks)).collect();
         if let Some((first, second)) = mixed_directory(&fits) {
             return Err(mixed_fault(settings, first, second));
         }
@@ -65,11 +65,11 @@ impl Detection {
             candidates.push(Layout::default());
         }
         let first = candidates.first().copied().unwrap_or_default();
-        let reading = NameReading::of(first, settings, &listing.files);
+        let reading = NameReading::of(first, &listing.files);
         let (reading, listing) = match reading.layout.depth() {
             Depth::Recursive => {
                 let listing = DirectoryListing::read(settings, Depth::Recursive)?;
-                (NameReading::of(reading.layout, settings, &listing.files), listing)
+                (NameReading::of(reading.layout, &listing.files), listing)
             }
             Depth::Flat | Depth::Directories => (reading, listing),
         };
@@ -88,12 +88,12 @@ struct LayoutFit {
 }
 
 impl LayoutFit {
-    fn of(layout: Layout, settings: &SqlSettings, files: &[ListedFile], marks: &[&'static str]) -> Self {
-        let reading = NameReading::of(layout, settings, files);
+    fn of(layout: Layout, files: &[ListedFile], marks: &[&'static str]) -> Self {
+        let reading = NameReading::of(layout, files);
         let names: Vec<_> = reading.entries.iter().map(|entry| &entry.name).collect();
         let found = FoundFiles {
             names: &names,
-            left_out: reading.left_out.iter().filter(|path| !path.contains('/')).count(),
+            left_out: reading.left_out.iter().filter(|left_out| left_out.place == FilePlace::Beside).count(),
             unreadable: reading.unreadable,
             marks,
         };

@@ -4,7 +4,7 @@ use super::{
     detection::Detection,
     files::MigrationFiles,
     listing::{DirectoryListing, is_sql, written_path},
-    named_file::{NameReading, NamedFile},
+    named_file::{FilePlace, LeftOutFile, NameReading, NamedFile},
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
@@ -28,6 +28,10 @@ pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Faul
     let Detection { reading, candidates, application, listing } =
         Detection::of(settings).map_err(|fault| vec![fault])?;
     let NameReading { layout, mut entries, left_out, unreadable: _, mut faults } = reading;
+    let unused = candidates.iter().map(|layout| unused_inputs(settings, *layout)).min_by_key(Vec::len);
+    if let Some(unused) = unused.filter(|unused| !unused.is_empty()) {
+        return Err(unused);
+    }
     if let Some(fault) = wrong_directory(settings, &listing).filter(|_| entries.is_empty()) {
         return Err(vec![fault]);
     }
@@ -43,17 +47,19 @@ pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Faul
     if settings.gaps == Policy::Refuse {
         faults.extend(version_gaps(layout, &ids));
     }
-    let warnings = left_out_warnings(settings, layout, &left_out)
-        .into_iter()
-        .chain(text_order_warning(layout, &entries))
-        .collect();
+    let warnings =
+        left_out_warnings(layout, &left_out).into_iter().chain(text_order_warning(layout, &entries)).collect();
     drop((listing, left_out));
     let downs: HashMap<&str, &NamedFile> = downs.iter().map(|down| (down.name.version.as_str(), down)).collect();
     let (mut files, mut programs) = (Vec::new(), Vec::new());
     for (entry, id) in entries.into_iter().zip(ids) {
         if entry.applies_sql() {
             let down = downs.get(id.version.as_str()).copied();
-            files.extend(entry.load_file(id, layout, down).map_err(|file_faults| faults.extend(file_faults)));
+            files.extend(
+                entry
+                    .load_file(id, (layout, &settings.placeholders), down)
+                    .map_err(|file_faults| faults.extend(file_faults)),
+            );
         } else {
             programs.push(id);
         }
@@ -63,6 +69,23 @@ pub fn read_directory(settings: &SqlSettings) -> Result<MigrationFiles, Vec<Faul
     } else {
         Err(faults)
     }
+}
+
+/// Returns the faults of inputs that have no effect with this layout.
+#[must_use]
+pub fn unused_inputs(settings: &SqlSettings, layout: Layout) -> Vec<Fault> {
+    let (name, mut faults) = (layout.name(), Vec::new());
+    if !settings.placeholders.is_empty() && !layout.has_placeholders() {
+        let cause = format!("`placeholders` has no effect with the layout {name}, whose files are sent as they are");
+        let fix = "remove `placeholders`, or set `layout: flyway` or `layout: goose` if that tool's files these are";
+        faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
+    }
+    if !settings.more_locations.is_empty() && !layout.merges_locations() {
+        let cause = format!("`migrations` has several directories, and {name} has one: only Flyway merges several");
+        let fix = "name one directory, or set `layout: flyway` if these are Flyway's locations";
+        faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
+    }
+    faults
 }
 
 /// Returns a fault for each pair of files with one version. `ids` are in the order of their versions.
@@ -127,20 +150,17 @@ fn directories_of(directory: &Path) -> Vec<PathBuf> {
 
 /// Returns a warning for each subdirectory with SQL files that are not read, and for each such file beside the
 /// migrations.
-fn left_out_warnings(settings: &SqlSettings, layout: Layout, left_out: &[String]) -> Vec<Fault> {
-    let mut by_directory: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for path in left_out {
-        by_directory.entry(path.rsplit_once('/').map_or("", |(directory, _)| directory)).or_default().push(path);
+fn left_out_warnings(layout: Layout, left_out: &[LeftOutFile]) -> Vec<Fault> {
+    let mut by_directory: BTreeMap<(&str, FilePlace), Vec<&str>> = BTreeMap::new();
+    for LeftOutFile { file, place } in left_out {
+        let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
+        by_directory.entry((directory, *place)).or_default().push(file);
     }
-    let fault = |(directory, files): (&str, Vec<&str>)| {
-        let path = written_path(settings, directory);
-        let cause = match (directory, files.as_slice()) {
-            ("", [file]) => {
-                format!("`{}` is not read: {} does not read it", written_path(settings, file), layout.name())
-            }
-            ("", [file, ..]) => format!(
-                "`{}` and {} more SQL files are not read: {} does not read them",
-                written_path(settings, file),
+    let fault = |((path, place), files): ((&str, FilePlace), Vec<&str>)| {
+        let cause = match (place, files.as_slice()) {
+            (FilePlace::Beside, [file]) => format!("`{file}` is not read: {} does not read it", layout.name()),
+            (FilePlace::Beside, [file, ..]) => format!(
+                "`{file}` and {} more SQL files are not read: {} does not read them",
                 files.len() - 1,
                 layout.name()
             ),
@@ -201,7 +221,7 @@ fn no_migrations_fault(settings: &SqlSettings, directories: &[PathBuf]) -> Fault
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{layout::LayoutChoice, migrate::Migration};
+    use crate::{layout::LayoutChoice, migrate::Migration, settings::Placeholders};
     use tempfile::TempDir;
 
     fn directory(files: &[(&str, &str)]) -> (TempDir, SqlSettings) {
@@ -222,6 +242,8 @@ mod tests {
             missing: Policy::Refuse,
             tenants: None,
             from: None,
+            more_locations: Vec::new(),
+            placeholders: Placeholders::default(),
         };
         (directory, settings)
     }

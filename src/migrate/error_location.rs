@@ -18,6 +18,7 @@ pub(super) async fn body_fault(error: &Error, migration: &Migration, sent: Span,
     let failing = statement_spans(source, sent).nth(completed);
     let fault = fault.in_file(error_place(server, source, sent, failing));
     let of_transactions = transaction_fix(server, &migration.execution, failing.map(|span| span.slice_of(source.text)));
+    let fault = migration.replaced.restore_fault(fault);
     match of_transactions.map(str::to_owned).or_else(|| fix_for_placeholder(server, source, sent)) {
         Some(fix) => fault.fix(fix),
         None => fault,

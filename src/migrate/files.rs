@@ -84,6 +84,7 @@ impl LoadedFile {
             note: content.note,
             leaves_traces: content.leaves_traces,
             path_reset: content.path_reset,
+            replaced: content.replaced,
             checksum,
             way_back,
             relative_path,

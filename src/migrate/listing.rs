@@ -17,6 +17,17 @@ pub(super) struct ListedFile {
     pub(super) path: PathBuf,
     /// The path relative to the directory, with `/` between its parts; `None` if it is not UTF-8.
     pub(super) relative_path: Option<String>,
+    /// The path as the user would write it.
+    pub(super) file: String,
+    /// The beginning of that path that names the directory, in bytes.
+    directory_length: usize,
+}
+
+impl ListedFile {
+    /// Returns the path relative to the directory, for people if it is not UTF-8.
+    pub(super) fn shown_path(&self) -> String {
+        self.file.get(self.directory_length..).unwrap_or_default().to_owned()
+    }
 }
 
 /// The files of the directory, sorted. Hidden ones are left out.
@@ -35,35 +46,46 @@ impl DirectoryListing {
     ///
     /// The reason why the directory can't be listed.
     pub(super) fn read(settings: &SqlSettings, depth: Depth) -> Result<Self, Fault> {
-        let fault = |error: io::Error| listing_fault(&settings.migrations, &error);
         let mut listing = Self::default();
-        let mut below = Vec::new();
-        for entry in fs::read_dir(&settings.directory).map_err(fault)? {
-            listing.add(entry.map_err(fault)?.path(), &settings.directory, &mut below);
+        for (migrations, directory) in settings.locations() {
+            listing.read_location(migrations, directory, depth)?;
         }
-        listing.directories.clone_from(&below);
         listing.directories.sort();
+        listing.files.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(listing)
+    }
+
+    fn read_location(&mut self, migrations: &str, root: &Path, depth: Depth) -> Result<(), Fault> {
+        let fault = |error: io::Error| listing_fault(migrations, &error);
+        let location = (migrations, root);
+        let mut below = Vec::new();
+        for entry in fs::read_dir(root).map_err(fault)? {
+            self.add(entry.map_err(fault)?.path(), location, &mut below);
+        }
+        self.directories.extend_from_slice(&below);
         let mut levels = if depth == Depth::Recursive { DEEPEST } else { 1 };
         while levels > 0 && !below.is_empty() {
             levels -= 1;
             for directory in std::mem::take(&mut below) {
                 for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-                    listing.add(entry.path(), &settings.directory, &mut below);
+                    self.add(entry.path(), location, &mut below);
                 }
             }
         }
-        listing.files.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(listing)
+        Ok(())
     }
 
-    fn add(&mut self, path: PathBuf, root: &Path, below: &mut Vec<PathBuf>) {
+    fn add(&mut self, path: PathBuf, (migrations, root): (&str, &Path), below: &mut Vec<PathBuf>) {
         match (is_hidden(&path), path.is_dir()) {
             (true, _) => {}
             (false, true) => below.push(path),
             (false, false) => {
                 let relative_path = path.strip_prefix(root).unwrap_or(&path);
+                let shown = relative_path.to_string_lossy().into_owned();
                 let relative_path = relative_path.to_str().map(str::to_owned);
-                self.files.push(ListedFile { path, relative_path });
+                let file = path_in(migrations, &shown);
+                let directory_length = file.len() - shown.len();
+                self.files.push(ListedFile { path, relative_path, file, directory_length });
             }
         }
     }
@@ -94,7 +116,11 @@ pub(super) fn is_sql(path: &Path) -> bool {
 
 /// Returns the path of a file in the directory, as the user would write it.
 pub(super) fn written_path(settings: &SqlSettings, name: &str) -> String {
-    match settings.migrations.trim_end_matches('/') {
+    path_in(&settings.migrations, name)
+}
+
+fn path_in(migrations: &str, name: &str) -> String {
+    match migrations.trim_end_matches('/') {
         "." => name.to_owned(),
         directory => format!("{directory}/{name}"),
     }

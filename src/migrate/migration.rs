@@ -2,6 +2,7 @@
 
 use super::{
     body::Body,
+    filled_text::Replacements,
     way_back::WayBack,
     work::{UNDO_KEY, Work},
 };
@@ -33,6 +34,8 @@ pub struct Migration {
     pub leaves_traces: bool,
     /// The byte of the first statement that returns to the search path that the session began with.
     pub path_reset: Option<usize>,
+    /// The values that took the places of placeholders in its text.
+    pub replaced: Replacements,
     /// The SQL that undoes it, if there is any.
     pub way_back: Option<WayBack>,
     /// The path of its file in the directory, with `/` between its parts.
@@ -159,6 +162,8 @@ impl Migration {
     #[must_use]
     pub fn undo_text(&self) -> Option<&str> {
         match (&self.work, &self.body) {
+            // The digest covers the file and the values that may be shown.
+            _ if !self.replaced.is_empty() => None,
             (Work::Undo { .. }, Body::InMemory(text)) => Some(text),
             _ => None,
         }
@@ -170,7 +175,7 @@ impl Migration {
             Body::InMemory(text) => {
                 let lines = part.slice_of(text).split_inclusive('\n');
                 let before: usize = lines.take(line.saturating_sub(1)).map(str::len).sum();
-                self.source().place_at_byte(part.start + before)
+                self.replaced.restore_place(self.source().place_at_byte(part.start + before))
             }
             Body::OnDisk(file) => {
                 let file = Arc::clone(file);

@@ -1,18 +1,14 @@
 //! A file of the directory and its name, before its text is read.
 
 use super::{
-    blocks::unreadable,
-    files::LoadedFile,
-    listing::{ListedFile, written_path},
-    options_file::find_opt_out,
-    parsed_file::ParsedFile,
-    way_back::WayBack,
+    blocks::unreadable, files::LoadedFile, filled_text::Filling, listing::ListedFile, options_file::find_opt_out,
+    parsed_file::ParsedFile, way_back::WayBack,
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
     layout::{FileName, FileRole, Layout, PathReading},
     run::MigrationId,
-    settings::SqlSettings,
+    settings::Placeholders,
 };
 use std::{fs, io, path::PathBuf};
 
@@ -35,19 +31,36 @@ pub(super) struct NamedFile {
 pub(super) struct NameReading {
     pub(super) layout: Layout,
     pub(super) entries: Vec<NamedFile>,
-    /// SQL files that the layout does not read, relative to the directory.
-    pub(super) left_out: Vec<String>,
+    /// SQL files that the layout does not read.
+    pub(super) left_out: Vec<LeftOutFile>,
     /// Number of files whose names can't be read.
     pub(super) unreadable: usize,
     pub(super) faults: Vec<Fault>,
 }
 
+/// A SQL file that the layout does not read.
+#[derive(Debug)]
+pub(super) struct LeftOutFile {
+    /// The path as the user would write it.
+    pub(super) file: String,
+    pub(super) place: FilePlace,
+}
+
+/// The place of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FilePlace {
+    /// In the directory that the user named.
+    Beside,
+    /// In a directory below it.
+    Below,
+}
+
 impl NameReading {
     /// Parses the names of these files.
-    pub(super) fn of(layout: Layout, settings: &SqlSettings, files: &[ListedFile]) -> Self {
+    pub(super) fn of(layout: Layout, files: &[ListedFile]) -> Self {
         let mut reading = Self { layout, entries: Vec::new(), left_out: Vec::new(), unreadable: 0, faults: Vec::new() };
         for file in files {
-            reading.add(settings, file);
+            reading.add(file);
         }
         let refused = reading.entries.iter().filter_map(|entry| entry.refusal_fault(layout));
         let refused: Vec<Fault> = refused.collect();
@@ -55,11 +68,8 @@ impl NameReading {
         reading
     }
 
-    fn add(&mut self, settings: &SqlSettings, listed: &ListedFile) {
-        let shown = listed.relative_path.clone().unwrap_or_else(|| {
-            listed.path.strip_prefix(&settings.directory).unwrap_or(&listed.path).to_string_lossy().into_owned()
-        });
-        let file = written_path(settings, &shown);
+    fn add(&mut self, listed: &ListedFile) {
+        let (shown, file) = (listed.shown_path(), listed.file.clone());
         let reading = match &listed.relative_path {
             Some(path) => self.layout.read_path(path),
             // The ending decides whether it could be a migration.
@@ -74,7 +84,10 @@ impl NameReading {
                 self.entries.push(NamedFile { path, relative_path: shown, file, name });
             }
             PathReading::Unrelated => {}
-            PathReading::LeftOut => self.left_out.push(shown),
+            PathReading::LeftOut => {
+                let place = if shown.contains('/') { FilePlace::Below } else { FilePlace::Beside };
+                self.left_out.push(LeftOutFile { file, place });
+            }
             PathReading::Unreadable(reason) => {
                 let fault = Fault::new(Code::FileName, format!("the name of `{file}` {reason}"));
                 self.faults.push(fault.in_file(FilePosition::of_file(&file)));
@@ -123,21 +136,41 @@ impl NamedFile {
     pub(super) fn load_file(
         &self,
         id: MigrationId,
-        layout: Layout,
+        (layout, placeholders): (Layout, &Placeholders),
         down: Option<&Self>,
     ) -> Result<LoadedFile, Vec<Fault>> {
-        let mut digest = layout.start_checksum(&self.name);
-        let content = self.parse(layout, |bytes| digest.update(bytes))?;
-        let checksum = digest.finish();
+        let digest = || layout.start_checksum(&self.name);
+        let (mut of_file, mut of_values) = (digest(), digest());
+        let filling = Filling { file: &self.file, path: &self.path, layout, placeholders };
+        let content = self.parse(filling, |bytes| of_file.update(bytes), |bytes| of_values.update(bytes))?;
+        let covers_values = !content.replaced.is_empty() && layout.checksum_covers_values(&self.name.version);
+        let checksum = match (of_file.finish(), of_values.finish()) {
+            (of_file, of_values) if covers_values => of_values.or_else_matching(&of_file),
+            (of_file, _) => of_file,
+        };
+        let way_back = |of: &Self, sections| WayBack {
+            file: of.file.clone(),
+            path: of.path.clone(),
+            sections,
+            placeholders: placeholders.clone(),
+        };
         let way_back = match down {
-            Some(down) => Some(WayBack { file: down.file.clone(), path: down.path.clone(), sections: Vec::new() }),
+            Some(down) => Some(way_back(down, Vec::new())),
             None if content.downs.is_empty() => None,
-            None => Some(WayBack { file: self.file.clone(), path: self.path.clone(), sections: content.downs.clone() }),
+            None => Some(way_back(self, content.downs.clone())),
         };
         Ok(LoadedFile { id, content, checksum, way_back, relative_path: self.relative_path.clone() })
     }
 
-    fn parse(&self, layout: Layout, mut see_bytes: impl FnMut(&[u8])) -> Result<ParsedFile, Vec<Fault>> {
+    /// Parses the file. `see_bytes` is called with its bytes, `see_filled` with the text in which values have taken the
+    /// places of placeholders.
+    fn parse(
+        &self,
+        filling: Filling<'_>,
+        mut see_bytes: impl FnMut(&[u8]),
+        mut see_filled: impl FnMut(&[u8]),
+    ) -> Result<ParsedFile, Vec<Fault>> {
+        let layout = filling.layout;
         let fault = |error: io::Error| vec![unreadable(&self.file, &error)];
         let opt_out = find_opt_out(&self.path, layout);
         let is_long = fs::metadata(&self.path).map_err(fault)?.len() > LONG_FILE_BYTES;
@@ -146,6 +179,8 @@ impl NamedFile {
         }
         let bytes = fs::read(&self.path).map_err(fault)?;
         see_bytes(&bytes);
-        ParsedFile::from_bytes(&self.file, bytes, layout, opt_out)
+        let (bytes, replaced) = filling.fill_in(bytes)?;
+        see_filled(&bytes);
+        ParsedFile::restored(ParsedFile::from_bytes(&self.file, bytes, layout, opt_out), replaced)
     }
 }

@@ -5,6 +5,7 @@ use super::{
     blocks::BlockReader,
     body::Body,
     decode::{BYTE_ORDER_MARK, BytesOfFile},
+    filled_text::Replacements,
     long_file::LongFile,
 };
 use crate::{
@@ -29,6 +30,8 @@ pub(super) struct ParsedFile {
     pub(super) path_reset: Option<usize>,
     /// The sections that undo the migration.
     pub(super) downs: Vec<Span>,
+    /// The values that took the places of its placeholders.
+    pub(super) replaced: Replacements,
 }
 
 impl ParsedFile {
@@ -53,6 +56,14 @@ impl ParsedFile {
         let downs = sections.downs.iter().map(|down| Span { start: down.start, end: down.end }).collect();
         let parsed = Self::from_text(file, sections.keep_up(text), rules_of(layout, opt_out))?;
         Ok(Self { downs, ..parsed })
+    }
+
+    /// Adds the values that took the places of placeholders, and has the faults at their places in the file.
+    pub(super) fn restored(result: Result<Self, Vec<Fault>>, replaced: Replacements) -> Result<Self, Vec<Fault>> {
+        match result {
+            Ok(parsed) => Ok(Self { replaced, ..parsed }),
+            Err(faults) => Err(faults.into_iter().map(|fault| replaced.restore_fault(fault)).collect()),
+        }
     }
 
     /// Parses the sections that undo a migration, or a file that does.
@@ -94,7 +105,16 @@ impl ParsedFile {
 
     fn new(body: Body, decision: Decision, leaves_traces: bool) -> Self {
         let Decision { execution, modes, note, .. } = decision;
-        Self { body, execution, modes, note, leaves_traces, path_reset: None, downs: Vec::new() }
+        Self {
+            body,
+            execution,
+            modes,
+            note,
+            leaves_traces,
+            path_reset: None,
+            downs: Vec::new(),
+            replaced: Replacements::default(),
+        }
     }
 
     /// Parses a long file of a layout without sections block by block; `see_bytes` is called with all its bytes in
@@ -149,7 +169,7 @@ fn rules_of(layout: Layout, opt_out: Option<String>) -> FileRules {
     FileRules { opt_out, is_section: layout.has_sections(), sends_as_is }
 }
 
-fn section_fault(source: SqlSource<'_>, problem: SectionProblem) -> Fault {
+pub(super) fn section_fault(source: SqlSource<'_>, problem: SectionProblem) -> Fault {
     let code = match problem.kind {
         SectionProblemKind::Marks => Code::FileMarks,
         SectionProblemKind::Template => Code::FileTemplate,
@@ -304,6 +324,7 @@ mod tests {
             leaves_traces: false,
             path_reset: None,
             way_back: None,
+            replaced: Replacements::default(),
             relative_path: String::new(),
             work: Work::Apply,
         };

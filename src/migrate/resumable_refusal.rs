@@ -75,7 +75,7 @@ fn refuse_unrecoverable(migration: &PlannedMigration) -> Vec<Fault> {
                  version = {};",
                 quote_literal(&migration.id.version)
             ))
-            .in_file(source.place_at_byte(lost.created.start))
+            .in_file(migration.replaced.restore_place(source.place_at_byte(lost.created.start)))
     };
     lost.iter().map(fault).collect()
 }

@@ -1,7 +1,8 @@
 //! Reads the SQL that undoes migrations.
 
 use super::{
-    blocks::unreadable, migration::Migration, options_file::find_opt_out, parsed_file::ParsedFile, work::Work,
+    blocks::unreadable, filled_text::Filling, migration::Migration, options_file::find_opt_out,
+    parsed_file::ParsedFile, way_back::WayBack, work::Work,
 };
 use crate::{
     fault::{Code, Fault},
@@ -35,7 +36,10 @@ fn read_way_back(migration: Migration, layout: Layout, previous: Option<String>)
     };
     let bytes = fs::read(&way_back.path).map_err(|error| vec![unreadable(&way_back.file, &error)])?;
     let opt_out = find_opt_out(&way_back.path, layout);
-    let parsed = ParsedFile::from_way_back(&way_back.file, bytes, (layout, opt_out), &way_back.sections)?;
+    let WayBack { file, path, sections, placeholders } = way_back;
+    let (bytes, replaced) = Filling { file, path, layout, placeholders }.fill_in(bytes)?;
+    let parsed = ParsedFile::from_way_back(file, bytes, (layout, opt_out), sections);
+    let parsed = ParsedFile::restored(parsed, replaced)?;
     Ok(Migration {
         body: parsed.body,
         execution: parsed.execution.into(),
@@ -43,6 +47,7 @@ fn read_way_back(migration: Migration, layout: Layout, previous: Option<String>)
         note: parsed.note,
         leaves_traces: parsed.leaves_traces,
         path_reset: parsed.path_reset,
+        replaced: parsed.replaced,
         work: Work::Undo { previous },
         ..migration
     })

@@ -1,6 +1,6 @@
 //! The way back of a migration.
 
-use crate::sql::Span;
+use crate::{settings::Placeholders, sql::Span};
 use std::path::PathBuf;
 
 /// The place of the SQL that undoes a migration.
@@ -12,4 +12,6 @@ pub struct WayBack {
     pub path: PathBuf,
     /// The sections of the file, in bytes; empty for a file of its own.
     pub sections: Vec<Span>,
+    /// The values of placeholders in it.
+    pub placeholders: Placeholders,
 }

@@ -215,6 +215,7 @@ pub fn plan_digest<'m>(
         hash_bytes(migration.id.name.as_bytes());
         hash_bytes(migration.checksum.as_bytes());
         migration.undo_text().into_iter().for_each(|text| hash_bytes(text.as_bytes()));
+        migration.replaced.identity().iter().for_each(|text| hash_bytes(text.as_bytes()));
     }
     match change {
         PlanAction::Apply => {}
@@ -260,6 +261,7 @@ mod tests {
             note: None,
             leaves_traces: false,
             path_reset: None,
+            replaced: crate::migrate::Replacements::default(),
             way_back: None,
             relative_path: String::new(),
             work: crate::migrate::Work::Apply,

@@ -1,11 +1,13 @@
 //! The resolved settings of a run. A value of these types is valid.
 
 mod command;
+mod placeholders;
 mod steps;
 mod tenants;
 mod tool;
 
 pub use command::Command;
+pub use placeholders::{Placeholder, Placeholders, Visibility};
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
 pub use tenants::{OnFailure, TenantSettings, TenantSource};
 pub use tool::{ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site, SiteImage, ToolSettings, Workspace};
@@ -18,7 +20,11 @@ use crate::{
     secret::Secret,
     ssh::Route,
 };
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Policy for something unusual in the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +69,27 @@ pub struct SqlSettings {
     pub tenants: Option<TenantSettings>,
     /// The ledger that `baseline` takes over.
     pub from: Option<LedgerSource>,
+    /// Further directories whose files are merged with those of the first.
+    pub more_locations: Vec<Location>,
+    /// The values of placeholders.
+    pub placeholders: Placeholders,
+}
+
+/// A directory with migrations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The directory as the user wrote it, for reports.
+    pub migrations: String,
+    /// The directory to open.
+    pub directory: PathBuf,
+}
+
+impl SqlSettings {
+    /// Returns all directories, each as the user wrote it and as a path that can be opened.
+    pub fn locations(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let more = self.more_locations.iter().map(|more| (more.migrations.as_str(), more.directory.as_path()));
+        std::iter::once((self.migrations.as_str(), self.directory.as_path())).chain(more)
+    }
 }
 
 /// Limits and approvals that keep a run from doing harm.

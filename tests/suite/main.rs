@@ -73,6 +73,7 @@ mod notices;
 mod own_tool;
 #[cfg(test)]
 mod page;
+mod placeholders;
 mod places;
 mod plans;
 #[cfg(test)]

@@ -303,6 +303,10 @@ impl<'a> ConnectedSql<'a> {
             let settings = SqlSettings { layout: LayoutChoice::Named(layout), ..self.setup.settings.sql.clone() };
             files = run_blocking(move || migrate::read_directory(&settings)).await?;
         }
+        let unused = migrate::unused_inputs(&self.setup.settings.sql, layout);
+        if !unused.is_empty() {
+            return Err(unused);
+        }
         files.warnings().iter().for_each(|warning| self.setup.events.emit(Event::Warning(warning.clone())));
         Ok(files.into_migrations())
     }

@@ -145,7 +145,7 @@ fn check_mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) ->
 
 /// Returns the fault for missing variables: most likely secrets that did not arrive. The app would fail later without a
 /// clear reason.
-fn unset_fault(inputs: &Inputs, input: InputName, unset_names: &[&str]) -> Fault {
+pub(super) fn unset_fault(inputs: &Inputs, input: InputName, unset_names: &[&str]) -> Fault {
     let label = inputs.label(input);
     // The input may contain a pasted value.
     if !unset_names.iter().all(|name| is_likely_variable_name(name)) {
@@ -168,7 +168,7 @@ fn unset_fault(inputs: &Inputs, input: InputName, unset_names: &[&str]) -> Fault
 }
 
 /// Returns whether the word looks like the name of a variable rather than a value.
-fn is_likely_variable_name(name: &str) -> bool {
+pub(super) fn is_likely_variable_name(name: &str) -> bool {
     let is_name_character = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let looks_like_variable = !name.chars().any(|character| character.is_ascii_lowercase()) || name.contains('_');
     name.chars().all(is_name_character)
@@ -178,7 +178,7 @@ fn is_likely_variable_name(name: &str) -> bool {
 
 /// Finds the variable that is passed on under this name, and returns its own name: one with the environment's prefix
 /// takes precedence over the plain one.
-fn find_variable<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (String, Variable<'v>) {
+pub(super) fn find_variable<'v>(inputs: &Inputs, variables: &'v Variables, name: &str) -> (String, Variable<'v>) {
     let behind_prefix = inputs.prefixes().iter().map(|prefix| format!("{prefix}{name}"));
     let mut found = behind_prefix.map(|prefixed_name| (prefixed_name.clone(), variables.get(&prefixed_name)));
     found.find(|(_, value)| *value != Variable::Absent).unwrap_or_else(|| (name.to_owned(), variables.get(name)))

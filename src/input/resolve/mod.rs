@@ -6,6 +6,7 @@ pub(crate) mod container;
 mod database;
 pub(crate) mod environment;
 pub(crate) mod health;
+pub(crate) mod placeholders;
 mod sql;
 mod ssh;
 mod steps;
@@ -66,7 +67,7 @@ pub(super) fn resolve_settings(
         false => Some(Vec::new()),
     };
     let wait_timeout = findings.ok_or_record(inputs.required(InputName::WaitTimeout, value::parse_positive_duration));
-    let sql = sql::resolve_sql_settings(inputs, command, executor, runner, findings);
+    let sql = sql::resolve_sql_settings(inputs, (command, executor), (runner, variables), findings);
     let default_key = environment.or(context.target().map(|target| target.name.as_str())).map(ToOwned::to_owned);
     let mut github = resolve_github_settings(inputs, default_key, findings);
     let assemble = || {

@@ -1,5 +1,6 @@
 //! Resolves the settings for SQL files.
 
+use super::placeholders::resolve_placeholders;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
@@ -10,14 +11,32 @@ use crate::{
             ExecutorChoice,
             value::{self, InvalidValue},
         },
-        source::Inputs,
+        source::{Inputs, Variables},
     },
     layout::{self, Layout, LayoutChoice, LedgerSource, SourceTool},
-    settings::{Command, Policy, SqlSettings, TenantSettings},
+    settings::{Command, Location, Placeholders, Policy, SqlSettings, TenantSettings},
 };
 
 const MISSING_POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("ignore", Policy::Allow)];
 const POLICIES: [(&str, Policy); 2] = [("refuse", Policy::Refuse), ("allow", Policy::Allow)];
+
+/// Reads one path per line; there is one at least.
+fn parse_paths(text: &str) -> Result<Vec<String>, InvalidValue> {
+    Ok(text.lines().map(str::trim).filter(|path| !path.is_empty()).map(str::to_owned).collect())
+}
+
+/// Returns the fault of a directory inside of another one, whose files would be read twice.
+fn nested_fault(locations: &[Location]) -> Option<Fault> {
+    let (inner, outer) = locations.iter().enumerate().find_map(|(index, inner)| {
+        let mut others = locations.iter().enumerate().filter(|(other, _)| *other != index);
+        others.find(|(_, outer)| inner.directory.starts_with(&outer.directory)).map(|(_, outer)| (inner, outer))
+    })?;
+    let cause = format!(
+        "`migrations` names `{}` and `{}`: the first is in the second, which is read with all below it",
+        inner.migrations, outer.migrations
+    );
+    Some(Fault::new(Code::InputInvalid, cause).fix(format!("take `{}` out of `migrations`", inner.migrations)))
+}
 
 /// Reads a tool, and behind a blank its table if it is named.
 fn parse_source(text: &str) -> Result<LedgerSource, InvalidValue> {
@@ -65,12 +84,11 @@ fn parse_layout_choice(text: &str) -> Result<LayoutChoice, InvalidValue> {
 /// Resolves the settings for SQL files.
 pub(crate) fn resolve_sql_settings(
     inputs: &Inputs,
-    command: Option<Command>,
-    executor: Option<ExecutorChoice>,
-    runner: &Runner,
+    (command, executor): (Option<Command>, Option<ExecutorChoice>),
+    (runner, variables): (&Runner, &Variables),
     findings: &mut Findings,
 ) -> Option<SqlSettings> {
-    let given_path = findings.ok_or_record(inputs.required(InputName::Migrations, |text| Ok(text.to_owned())));
+    let given_paths = findings.ok_or_record(inputs.required(InputName::Migrations, parse_paths));
     let layout = findings.ok_or_record(inputs.required(InputName::Layout, parse_layout_choice));
     let ledger_table = findings.ok_or_record(inputs.optional(InputName::LedgerTable, value::parse_table));
     // A tool's target is a text in the tool's own notation.
@@ -93,10 +111,26 @@ pub(crate) fn resolve_sql_settings(
         (_, layout) => layout,
     };
     let tenants = resolve_tenants(inputs, ledger_table.as_ref(), findings);
-    let directory = runner.resolve_path(&given_path?);
+    let placeholders = match executor {
+        Some(ExecutorChoice::Sql) => findings.ok_or_record(resolve_placeholders(inputs, variables)),
+        Some(ExecutorChoice::Image | ExecutorChoice::Server) | None => Some(Placeholders::default()),
+    };
+    let location = |path: &String| {
+        let directory = runner.resolve_path(path);
+        Location { migrations: runner.display_path(&directory), directory }
+    };
+    let mut locations: Vec<Location> = given_paths?.iter().map(location).collect();
+    if let Some(fault) = nested_fault(&locations) {
+        findings.faults.push(fault);
+        return None;
+    }
+    let more_locations = locations.split_off(1);
+    let Location { migrations, directory } = locations.pop()?;
     Some(SqlSettings {
-        migrations: runner.display_path(&directory),
+        migrations,
         directory,
+        more_locations,
+        placeholders: placeholders?,
         layout: layout?,
         ledger_table: ledger_table?,
         target: target?,
