@@ -7,8 +7,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The tool, the column with the time, and the SQL that reads it. Ledgers of other tools have none, or, as those of
-/// TypeORM and drizzle, only the time at which the migration was written.
+/// The tool, the column with the time, and the SQL that reads it. Ledgers of other tools have none, or only
+/// the time at which the migration was written.
 const TIMES: &[(&str, &str, &str)] = &[
     ("django", "applied", time_sql!("applied")),
     ("flyway", "installed_on", time_sql!("installed_on")),

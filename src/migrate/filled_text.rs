@@ -1,7 +1,7 @@
 //! Fills in the placeholders of a file. Positions in the filled-in text are mapped back to the file: a value has no line
 //! break, so only columns differ.
 
-use super::{options_file::keeps_placeholders, parsed_file::section_fault};
+use super::{options_file::keeps_placeholders, section_fault::section_fault};
 use crate::{
     fault::{Fault, FilePosition},
     layout::{FilledIn, Layout},
@@ -225,7 +225,7 @@ mod tests {
                 assert_eq!((line_number, column), (3, 1));
                 continue;
             }
-            let before = text[..in_file].rsplit('\n').next().unwrap();
+            let before = text.get(..in_file).unwrap().rsplit('\n').next().unwrap();
             assert_eq!((line_number, column), (2, before.chars().count() + 1), "{word}");
             assert_eq!(excerpt, format!("{line}\n{}^", " ".repeat(column - 1)), "{word}");
         }

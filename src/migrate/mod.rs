@@ -27,6 +27,7 @@ mod response;
 mod resumable;
 mod resumable_refusal;
 mod script;
+mod section_fault;
 mod surroundings;
 mod transaction;
 mod undo;

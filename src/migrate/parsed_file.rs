@@ -7,10 +7,11 @@ use super::{
     decode::{BYTE_ORDER_MARK, BytesOfFile},
     filled_text::Replacements,
     long_file::LongFile,
+    section_fault::section_fault,
 };
 use crate::{
-    fault::{Code, Fault},
-    layout::{Layout, OwnTransactionTreatment, SectionProblem, SectionProblemKind, Sections},
+    fault::Fault,
+    layout::{Layout, OwnTransactionTreatment, Sections},
     sql::{
         Decision, Detail, Execution, FileDecision, FileParser, FilePart, FileRules, MoreText, Span, SqlSource,
         TextStart, Tokens, TransactionModes, mark_session_setup,
@@ -169,15 +170,6 @@ fn rules_of(layout: Layout, opt_out: Option<String>) -> FileRules {
     FileRules { opt_out, is_section: layout.has_sections(), sends_as_is }
 }
 
-pub(super) fn section_fault(source: SqlSource<'_>, problem: SectionProblem) -> Fault {
-    let code = match problem.kind {
-        SectionProblemKind::Marks => Code::FileMarks,
-        SectionProblemKind::Template => Code::FileTemplate,
-    };
-    let fault = Fault::new(code, format!("`{}` {}", source.file, problem.cause)).fix(problem.fix);
-    fault.in_file(source.place_at_byte(problem.at))
-}
-
 fn opt_out_reason(source: SqlSource<'_>, sections: &Sections) -> Option<String> {
     let range = sections.opt_out.clone()?;
     let line = source.line_number(range.start);
@@ -241,7 +233,7 @@ mod tests {
         super::{migration::Migration, work::Work},
         *,
     };
-    use crate::{run::MigrationId, sql::split::statement_spans};
+    use crate::{fault::Code, run::MigrationId, sql::split::statement_spans};
     use proptest::prelude::*;
 
     fn parsed(bytes: impl Into<Vec<u8>>) -> Result<ParsedFile, Vec<Fault>> {

@@ -65,7 +65,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Locked { waited } => {
             text(Tone::Neutral, format!("  lock taken ({})", format_millis(whole_millis(*waited))))
         }
-        Event::Planned(facts) => plan_lines(facts).into_iter().map(|line| LogLine::Text(Tone::Neutral, line)).collect(),
+        Event::Planned(facts) => neutral_lines(plan_lines(facts)),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
         Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
@@ -80,9 +80,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
         Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
         Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
-        Event::LedgerListed { recorded, half_done } => {
-            ledger_lines(recorded, half_done).into_iter().map(|line| LogLine::Text(Tone::Neutral, line)).collect()
-        }
+        Event::LedgerListed { recorded, half_done } => neutral_lines(ledger_lines(recorded, half_done)),
         Event::LostInCrash { index } => {
             text(Tone::Bad, format!("  lost: the server crashed before {} was written to disk", name(index)))
         }
@@ -135,6 +133,10 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
             lines
         }
     }
+}
+
+fn neutral_lines(texts: Vec<String>) -> Vec<LogLine> {
+    texts.into_iter().map(|text| LogLine::Text(Tone::Neutral, text)).collect()
 }
 
 fn step_line(id: &StepId, fate: StepState) -> Option<LogLine> {

@@ -9,7 +9,7 @@ fn flyway<'l>(lab: &'l Lab, placeholders: &str) -> Action<'l> {
 }
 
 fn digest(done: &Finished) -> String {
-    done.outputs["plan-digest"].clone()
+    done.outputs.get("plan-digest").cloned().expect("there is a plan")
 }
 
 #[test]

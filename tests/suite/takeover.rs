@@ -8,18 +8,23 @@ use crate::{
     shapes::LEDGERS,
 };
 use bastion_migrate::layout::SourceTool;
+use serde::Deserialize;
 
 /// Statements that fail if they are run again.
 const TEXTS: [&str; 2] = [ONE, TWO];
 
+/// A migration in the output `applied`.
+#[derive(Debug, Deserialize)]
+struct Applied {
+    version: String,
+    name: String,
+}
+
 /// Returns the names of plain files with the versions of these migrations.
 fn plain_names(migrated: &Finished) -> [String; 2] {
-    let report: serde_json::Value = serde_json::from_str(&migrated.outputs["report"]).unwrap();
-    [0, 1].map(|index| {
-        let migration = &report["migrations"][index];
-        let (version, name) = (migration["version"].as_str().unwrap(), migration["name"].as_str().unwrap());
-        if version == name { version.to_owned() } else { format!("{version}_{name}") }
-    })
+    let applied = migrated.outputs.get("applied").expect("there is a list");
+    let applied: [Applied; 2] = serde_json::from_str(applied).expect("it has both migrations");
+    applied.map(|Applied { version, name }| if version == name { version } else { format!("{version}_{name}") })
 }
 
 /// Applies both migrations as the tool of this layout does, and returns the names of plain files in their place.
@@ -41,12 +46,13 @@ fn baseline<'l>(lab: &'l Lab, names: &[String], from: &str) -> Action<'l> {
 }
 
 fn foreign_forms() -> impl Iterator<Item = &'static Form> {
-    FORMS.iter().filter(|form| form.layout != "plain").inspect(|form| eprintln!("layout {}", form.layout))
+    FORMS.iter().filter(|form| form.layout != "plain")
 }
 
 #[test]
 fn plain_files_take_over_the_ledger_of_each_tool_and_go_on_alone() {
     for form in foreign_forms() {
+        eprintln!("layout {}", form.layout);
         let lab = Lab::new();
         let [one, two] = applied_by(form, &lab);
         let three = "20300101000000_three".to_owned();

@@ -200,7 +200,7 @@ pub(super) fn bases() -> Vec<Step> {
         "executor: server\ntool: django\n".to_owned(),
     ];
     // Names that `pass-env` and `env` of a fragment pass on: the lines that map them are not shown.
-    let env = "SECRET_KEY: a-long-secret\nSENTRY_DSN: a-long-address\nSNAPSHOT_TOKEN: a-long-token\nDJANGO_SETTINGS_MODULE: shop.settings\n";
+    let env = "SECRET_KEY: a-long-secret\nSENTRY_DSN: a-long-address\nSNAPSHOT_TOKEN: a-long-token\nREADER_PASSWORD: a-long-password\nDJANGO_SETTINGS_MODULE: shop.settings\n";
     let env = parse(env);
     kinds
         .iter()
