@@ -7,9 +7,10 @@ use crate::{
     github::runner::Runner,
     ledger::{invalid_indexes_sql, parse_invalid_indexes},
     postgres::{
-        ActivityMonitor, LockWaits, Rows, Session, SessionSettings, WatchedSessions, WorkOwner,
+        ActivityMonitor, LockWaits, Rows, Session, SessionMeans, SessionSettings, WatchedSessions, WorkOwner,
         fault::statement_fault,
-        own_query::{OwnQuery, RunLockRequirement},
+        own_query::{AS_LOGIN_ROLE, OwnQuery, RunLockRequirement},
+        pooler,
         preflight::{self, LockAttempt},
         query_rows,
         run_lock::{self, LockWait},
@@ -76,11 +77,12 @@ impl<'a> LockHolder<'a> {
     ) -> Result<Self, Fault> {
         let target = settings.required_database()?;
         let wait = settings.wait_timeout;
-        let session =
-            wait::wait_for_session(transport, target, &startup_settings(settings, runner), wait, events).await?;
-        let ledgers_query = snapshot::ledgers_query(settings);
+        let startup = startup_settings(settings, runner);
+        let mut session = wait::wait_for_session(transport, target, &startup, wait, events).await?;
+        let ledgers_query = |_: &str| snapshot::ledgers_query(settings);
+        let means = SessionMeans { transport, wait, events };
         let preflight_result =
-            preflight::run_preflight(&session, target, lock_attempt(settings), ledgers_query, wait).await?;
+            preflight::run_preflight(&mut session, lock_attempt(settings), ledgers_query, means).await?;
         events.emit(Event::Database(preflight_result.facts));
         Ok(Self {
             settings,
@@ -190,7 +192,9 @@ impl<'a> LockHolder<'a> {
         let name = run_lock::monitor_application_name(self.runner);
         // If neither session gets a response any more, the one with the lock decides, and reports it first.
         let wait = self.settings.wait_timeout + KEEPALIVE_INTERVAL * 2;
-        match ActivityMonitor::connect(transport, self.settings.database.as_ref()?, &name, wait, &self.events).await {
+        let means = SessionMeans { transport, wait, events: &self.events };
+        let target = self.settings.database.as_ref()?;
+        match ActivityMonitor::connect(target, &name, self.session.delivery(), means).await {
             Ok(monitor) => {
                 let monitor = Rc::new(monitor);
                 self.monitor.replace(MonitorState::Connected(Rc::clone(&monitor)));
@@ -234,8 +238,7 @@ impl<'a> LockHolder<'a> {
     ) -> Result<(), Fault> {
         let target = self.settings.required_database()?;
         let startup = SessionSettings::dropping_indexes(run_lock::tool_application_name(self.runner), target);
-        let session =
-            wait::wait_for_session(transport, target, &startup, self.settings.wait_timeout, &self.events).await?;
+        let session = self.connect_beside(transport, startup).await?;
         let work = async {
             session.client.batch_execute("SET lock_timeout TO 0").await?;
             for index in indexes {
@@ -245,7 +248,7 @@ impl<'a> LockHolder<'a> {
             Ok(())
         };
         lock_waits.begin_attempt(Duration::ZERO);
-        let watch = self.monitor_until_lost(transport, || vec![session.announced_pid], lock_waits);
+        let watch = self.monitor_until_lost(transport, || vec![session.pid()], lock_waits);
         let dropped = match select(pin!(work), pin!(watch)).await {
             Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement_fault(&error)),
             Either::Right((lost, _)) => Err(lost),
@@ -254,27 +257,29 @@ impl<'a> LockHolder<'a> {
         dropped
     }
 
+    /// Opens another session with the same database, as soon as it accepts one.
+    async fn connect_beside(&self, transport: &Transport, startup: SessionSettings) -> Result<Session, Fault> {
+        let (target, wait) = (self.settings.required_database()?, self.settings.wait_timeout);
+        let startup = startup.delivered(self.session.delivery());
+        let mut session = wait::wait_for_session(transport, target, &startup, wait, &self.events).await?;
+        pooler::take_backend_if_pooled(&mut session, wait).await?;
+        Ok(session)
+    }
+
     /// Reconnects and takes the lock again, over an open transport. Holding it proves that its previous holder has
     /// ended.
     ///
     /// # Errors
     /// The reason why it can't.
     pub(super) async fn reconnect(&mut self, transport: &Transport) -> Result<(), Fault> {
-        let target = self.settings.required_database()?;
         self.session.abort_driver().await;
         self.monitor.take();
-        let before = Some(self.session.announced_pid);
+        let before = Some(self.session.pid());
         let limit = self.settings.wait_timeout;
         let timeout_fault = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
         let session = timeout(limit, async {
-            let session = wait::wait_for_session(
-                transport,
-                target,
-                &startup_settings(self.settings, self.runner),
-                limit,
-                &self.events,
-            )
-            .await?;
+            let startup = startup_settings(self.settings, self.runner);
+            let session = self.connect_beside(transport, startup).await?;
             let wait = LockWait {
                 limit,
                 input: "wait-timeout",
@@ -300,7 +305,7 @@ impl<'a> LockHolder<'a> {
         let application_literal = crate::postgres::quote_literal(if self.has_lock { &application_name } else { "" });
         let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
         let sql = format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
+            "{AS_LOGIN_ROLE}; SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
              OR (datname = pg_catalog.current_database() AND application_name = {application_literal} AND application_name <> '')",
             pids.join(","),
         );

@@ -58,7 +58,11 @@ impl<'a> Executor<'a> {
     /// The reason why the database can't be used.
     pub async fn connect(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
         match self {
-            Self::Sql(sql) => sql.connect(sites.transport()?).await,
+            Self::Sql(sql) => {
+                let delivery = sql.connect(sites.transport()?).await?;
+                sites.set_delivery(delivery);
+                Ok(())
+            }
             Self::Tool(tool) => tool.connect(sites).await,
         }
     }

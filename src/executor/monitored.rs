@@ -4,7 +4,7 @@
 use crate::{
     fault::Code,
     github::runner::Runner,
-    postgres::{ActivityMonitor, LockWaits, WatchedSessions, WorkOwner, run_lock},
+    postgres::{ActivityMonitor, LockWaits, Session, SessionMeans, WatchedSessions, WorkOwner, run_lock},
     run::event::{Event, Events},
     settings::Settings,
     transport::Transport,
@@ -21,7 +21,7 @@ pub(super) struct MonitoredBackend<'w> {
     pub(super) settings: &'w Settings,
     pub(super) runner: &'w Runner,
     pub(super) events: &'w Events,
-    pub(super) pid: i32,
+    pub(super) session: &'w Session,
 }
 
 /// Does the work, and reports meanwhile which sessions block it and its progress.
@@ -38,20 +38,15 @@ pub(super) async fn run_monitored<T>(
 }
 
 async fn monitor_when_needed(watch: MonitoredBackend<'_>, transport: &Transport, lock_waits: &LockWaits) -> Infallible {
-    let MonitoredBackend { settings, runner, events, pid } = watch;
+    let MonitoredBackend { settings, runner, events, session } = watch;
     lock_waits.wait_for_phase_change(MONITOR_DELAY).await;
     let Some(target) = &settings.database else { return pending().await };
-    match ActivityMonitor::connect(
-        transport,
-        target,
-        &run_lock::monitor_application_name(runner),
-        settings.wait_timeout,
-        events,
-    )
-    .await
-    {
+    let name = run_lock::monitor_application_name(runner);
+    let means = SessionMeans { transport, wait: settings.wait_timeout, events };
+    match ActivityMonitor::connect(target, &name, session.delivery(), means).await {
         Ok(monitor) => {
-            let watched = || WatchedSessions { pids: vec![pid], owner: WorkOwner::Run, ..WatchedSessions::default() };
+            let watched =
+                || WatchedSessions { pids: vec![session.pid()], owner: WorkOwner::Run, ..WatchedSessions::default() };
             monitor.poll_activity(watched, lock_waits, events).await
         }
         // The working session notices this loss as well, and reports it.

@@ -176,8 +176,10 @@ codes! {
     TlsExpired "tls-expired" Connection Database "renew the certificate, or update `database-ca`";
     /// The database is a read-only standby.
     DatabaseStandby "database-standby" Connection Database "use the primary's host name";
+    /// The login role can't take `database-role`.
+    DatabaseRole "database-role" Connection Database "correct `database-role`, or make the login role a member of it";
     /// A connection pooler is between this program and the server.
-    DatabasePooler "database-pooler" Connection Database "use the direct port: usually 5432 instead of 6432 (PgBouncer) or 6543 (Supabase), 25060 instead of 25061 (DigitalOcean)";
+    DatabasePooler "database-pooler" Connection Database "use the direct port: usually 5432 instead of 6432 (PgBouncer) or 6543 (Supabase), 25060 instead of 25061 (DigitalOcean), the host without `-pooler` (Neon); or a pool in session mode";
     /// The server is older than the oldest supported version.
     DatabaseTooOld "database-too-old" Connection Database "upgrade PostgreSQL to 14 or newer";
     /// The connection to PostgreSQL broke.

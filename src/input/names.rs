@@ -144,6 +144,7 @@ names! {
     DatabaseUser "database-user" Database Text ["DATABASE_USER"] ["DATABASE_USER" "DB_USER"];
     DatabasePassword "database-password" Database Secret ["DATABASE_PASSWORD"] ["DATABASE_PASSWORD" "DB_PASSWORD"];
     DatabaseName "database-name" Database Text ["DATABASE_NAME"] ["DATABASE_NAME" "DB_NAME"];
+    DatabaseRole "database-role" Database Text ["DATABASE_ROLE"] ["DATABASE_ROLE" "DB_ROLE"];
     DatabaseSslmode "database-sslmode" Database Choice ["DATABASE_SSLMODE"] ["DATABASE_SSLMODE" "DB_SSLMODE"];
     DatabaseCa "database-ca" Database Text ["DATABASE_CA"] ["DATABASE_CA" "DB_CA"];
     WaitTimeout "wait-timeout" Database Duration [] [];

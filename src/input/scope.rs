@@ -74,6 +74,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 15] = [
             InputName::DatabaseUser,
             InputName::DatabasePassword,
             InputName::DatabaseName,
+            InputName::DatabaseRole,
             InputName::DatabaseSslmode,
             InputName::DatabaseCa,
             InputName::Timeout,

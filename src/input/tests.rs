@@ -229,6 +229,20 @@ fn the_input_for_tls_takes_precedence_over_the_url() {
 }
 
 #[test]
+fn the_role_is_an_input_and_contradicts_no_url() {
+    let url = |parameters: &str| format!("postgres://app@db/shop{parameters}");
+    let target = |url: &str| settings(&["--database-role", "owner"], &[&[("DATABASE_URL", url)]]).database.unwrap();
+    for agreeing in ["", "?role=owner", "?options=-c%20role%3Downer"] {
+        assert_eq!(target(&url(agreeing)).role.as_deref(), Some("owner"), "{agreeing}");
+    }
+    let other = url("?role=other");
+    let other = [("DATABASE_URL", other.as_str())];
+    let fault = only_fault(&["--database-role", "owner"], &[&other]);
+    assert!(fault.code == Code::InputInvalid && fault.cause.contains("contradict"), "{fault:?}");
+    assert_eq!(settings(&[], &[&other]).database.unwrap().role, None);
+}
+
+#[test]
 fn a_ca_is_a_certificate_and_may_be_a_file_of_the_workspace() {
     let key = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
     let pem = key.cert.pem();

@@ -87,10 +87,12 @@ pub fn survey_query(ledger_table: Option<&str>, source_table: Option<&str>) -> O
     OwnQuery::read_only(catalog::role_sql())
         .with_appended(&catalog::tables_sql(RowTag::LedgerCandidate, &condition))
         .with_appended(&catalog::schemas_sql(&schemas))
-        .preceded_by(format!(
-            "SELECT {}, s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s",
-            RowTag::SearchPath
-        ))
+        .preceded_by(path_sql())
+}
+
+/// Returns the query for the existing schemas of the session's search path.
+pub(super) fn path_sql() -> String {
+    format!("SELECT {}, s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s", RowTag::SearchPath)
 }
 
 fn table_name_of(table: &str) -> &str {

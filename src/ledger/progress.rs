@@ -83,7 +83,7 @@ impl ProgressRecord {
             // need not have.
             ProgressPlace::BesideLedger => {
                 let create = self.create_sql().replacen("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1);
-                format!("SET client_min_messages = warning; {create}; RESET client_min_messages; {find}")
+                format!("SET LOCAL client_min_messages = warning; {create}; {find}")
             }
             // The last file of an earlier run, or of this one, has perhaps dropped it.
             ProgressPlace::OwnSchema => format!(

@@ -16,8 +16,9 @@ const LONGEST_NAME: usize = 63;
 /// that a session begins with.
 #[must_use]
 pub fn tenant_survey_query(ledger_table: Option<&str>) -> OwnQuery {
-    let path = format!("SELECT {}, reset_val FROM pg_settings WHERE name = 'search_path'", RowTag::SessionPath);
-    discover::survey_query(ledger_table, None).with_appended(&catalog::all_schemas_sql()).with_appended(&path)
+    let path = format!("SELECT {}, pg_catalog.current_setting('search_path')", RowTag::SessionPath);
+    let paths = format!("{} UNION ALL {path}", discover::path_sql());
+    discover::survey_query(ledger_table, None).with_appended(&catalog::all_schemas_sql()).preceded_by(paths)
 }
 
 /// Returns the search path that a session begins with, from the response to [`tenant_survey_query`].

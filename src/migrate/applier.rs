@@ -106,7 +106,7 @@ impl Pipeline<'_> {
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
         let opening_sql = open_sql(migration, self.guard(), previous, limit);
-        let close = close_sql(migration, &self.new_ledger_row(migration), commit);
+        let close = close_sql(migration, &self.fresh.defaults, &self.new_ledger_row(migration), commit);
         // `simple_query_raw` returns after sending, before the response. The file may follow its ledger at once:
         // without one it can't be recorded, and is rolled back.
         let creation = match creation_sql(migration, previous) {
@@ -202,7 +202,8 @@ impl Pipeline<'_> {
     /// Leaves the failed block; when this returns, the responses to all earlier messages have arrived. Returns another
     /// fault if the session was lost, and with it perhaps commits that were not flushed.
     pub(super) async fn roll_back_after(&self, fault: Fault) -> Fault {
-        let rollback = self.client.batch_execute(self.commits.rollback_sql());
+        let rollback_sql = self.commits.rollback_sql(&self.fresh.defaults);
+        let rollback = self.client.batch_execute(&rollback_sql);
         match answer_within(self.rollback_timeout, async { rollback.await.map_err(|error| statement_fault(&error)) })
             .await
         {

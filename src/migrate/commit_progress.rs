@@ -1,6 +1,7 @@
 //! The progress of a run: how many migrations are sent, committed and durable.
 
-use super::transaction::{Commit, ROLLBACK, ROLLBACK_AND_FLUSH};
+use super::transaction::{Commit, FLUSH, rollback_sql};
+use crate::postgres::SessionDefaults;
 use std::cell::Cell;
 
 /// The progress of a run. Migrations are sent, committed and flushed in order, so three numbers describe it.
@@ -34,8 +35,9 @@ impl CommitProgress {
 
     /// Returns the SQL that leaves a failed transaction block; it also flushes earlier commits if they are not flushed.
     #[must_use]
-    pub fn rollback_sql(&self) -> &'static str {
-        if self.durable.get() < self.committed.get() { ROLLBACK_AND_FLUSH } else { ROLLBACK }
+    pub fn rollback_sql(&self, defaults: &SessionDefaults) -> String {
+        let rollback = rollback_sql(defaults);
+        if self.durable.get() < self.committed.get() { format!("{rollback}; {FLUSH}") } else { rollback }
     }
 
     /// Records that this rollback succeeded: every commit before it is flushed.

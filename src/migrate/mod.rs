@@ -47,7 +47,7 @@ pub use place::{Place, Tenant};
 pub use planned_migration::PlannedMigration;
 pub use resumable_refusal::{refuse_half_done, refuse_other_direction};
 pub use script::run_script;
-pub use transaction::{FLUSH, FreshState, ROLLBACK};
+pub use transaction::{FLUSH, FreshState, rollback_sql};
 pub use undo::read_ways_back;
 pub use way_back::WayBack;
 pub use work::{Work, split_progress_key};

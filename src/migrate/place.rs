@@ -2,10 +2,7 @@
 
 use crate::{
     ledger::Ledger,
-    postgres::{
-        own_query::{RESTORE_SEARCH_PATH, raise_unless},
-        quote_identifier, quote_literal,
-    },
+    postgres::{own_query::raise_unless, quote_identifier, quote_literal},
 };
 
 /// The SQLSTATE raised if the schema of a tenant is gone. Class BM is unused (PostgreSQL manual, appendix A).
@@ -73,12 +70,9 @@ impl Place {
         [gone].into_iter().chain(locks).collect()
     }
 
-    /// Returns SQL that restores the settings of files for the rest of the transaction, after our own SQL.
-    pub(super) fn restore_settings_sql(&self) -> String {
-        match &self.tenant {
-            None => RESTORE_SEARCH_PATH.to_owned(),
-            Some(tenant) => format!("{RESTORE_SEARCH_PATH}; {}", tenant.path_sql("true")),
-        }
+    /// Returns SQL that gives the transaction the search path of files; none if it is that of the session.
+    pub(super) fn transaction_path_sql(&self) -> Option<String> {
+        self.tenant.as_ref().map(|tenant| tenant.path_sql("true"))
     }
 
     /// Returns SQL that gives the session the search path of files; none if it begins with it.

@@ -9,7 +9,9 @@ use super::{
     applier::Pipeline,
     concurrent_index, copy,
     planned_migration::PlannedMigration,
-    transaction::{Commit, OWN_ENCODING, RESET_SESSION, lock_timeout_sql, open_without_transaction_sql, record_sql},
+    transaction::{
+        Commit, OWN_ENCODING, lock_timeout_sql, open_without_transaction_sql, record_sql, reset_session_sql,
+    },
     work::Work,
 };
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
     layout::NewRow,
     ledger::{LedgerState, ProgressRecord, ProgressRow},
     postgres::{
+        SessionDefaults,
         fault::statement_fault,
         origin_comment,
         own_query::{OwnQuery, PIN_SEARCH_PATH},
@@ -40,15 +43,16 @@ pub(super) async fn apply_resumable(
     let result = run.run_all().await;
     if result.is_err() {
         // The file's settings must not affect the next attempt.
-        drop(apply.client.batch_execute(RESET_SESSION).await);
+        drop(apply.client.batch_execute(&reset_session_sql(&apply.fresh.defaults)).await);
     }
     result
 }
 
 /// Resets the role and the lock timeout for the rest of the transaction, so that the run's own rows can be written
 /// regardless of the file's settings.
-const OWN_ROLE_LOCAL: &str = "SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT; \
-    SET LOCAL lock_timeout TO DEFAULT";
+fn own_role_sql(defaults: &SessionDefaults) -> String {
+    defaults.reset_local_sql(&["session_authorization", "role", "lock_timeout"])
+}
 
 /// Removes the lock timeout for a statement that waits for other transactions to end. If it gave up, it would leave its
 /// work half-done; and meanwhile no other session queues behind it.
@@ -93,7 +97,8 @@ impl ResumableRun<'_> {
         // One message is one transaction.
         let record = record_sql(self.migration, &row);
         let comment = origin_comment::last_message_comment(self.migration.id.index);
-        let record = format!("{comment} {RESET_SESSION}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
+        let reset = reset_session_sql(&self.pipeline.fresh.defaults);
+        let record = format!("{comment} {reset}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());
         if !record.is_ascii() {
             self.execute_own(OWN_ENCODING).await?;
         }
@@ -195,11 +200,10 @@ impl ResumableRun<'_> {
                 self.execute_own(OWN_ENCODING_LOCAL).await?;
             }
             // Reports deferred errors before COMMIT, while there still is a block to fail.
-            self.execute_own(&format!(
-                "SET CONSTRAINTS ALL IMMEDIATE; {OWN_ROLE_LOCAL}; {PIN_SEARCH_PATH}; {done}; COMMIT"
-            ))
-            .await
-            .map_err(|fault| fault.in_file(self.place_of(next)))
+            let own_role = own_role_sql(&self.pipeline.fresh.defaults);
+            self.execute_own(&format!("SET CONSTRAINTS ALL IMMEDIATE; {own_role}; {PIN_SEARCH_PATH}; {done}; COMMIT"))
+                .await
+                .map_err(|fault| fault.in_file(self.place_of(next)))
         };
         match result.await {
             Ok(()) => Ok(()),
@@ -249,7 +253,7 @@ impl ResumableRun<'_> {
     fn restore_lock_timeout_sql(&self) -> String {
         match self.pipeline.lock_timeout(self.pipeline.attempt.get()) {
             Some(limit) => format!("SET lock_timeout TO {}", limit.as_millis()),
-            None => "RESET lock_timeout".to_owned(),
+            None => self.pipeline.fresh.defaults.reset_sql("lock_timeout"),
         }
     }
 
@@ -266,7 +270,8 @@ impl ResumableRun<'_> {
 
     /// Saves the progress, together with a setting for later statements. One message is one transaction.
     async fn save_progress(&self, progress_sql: &str, setting: &str) -> Result<(), Fault> {
-        let progress_sql = format!("{OWN_ROLE_LOCAL}; {PIN_SEARCH_PATH}; {progress_sql}; {setting}");
+        let own_role = own_role_sql(&self.pipeline.fresh.defaults);
+        let progress_sql = format!("{own_role}; {PIN_SEARCH_PATH}; {progress_sql}; {setting}");
         if progress_sql.is_ascii() {
             return self.execute_own(&progress_sql).await;
         }

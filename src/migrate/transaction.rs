@@ -19,10 +19,10 @@ use crate::{
     fault::{Code, Fault},
     layout::NewRow,
     postgres::{
-        DISABLE_TRANSACTION_TIMEOUT,
-        fault::statement_fault,
+        DISABLE_TRANSACTION_TIMEOUT, SessionDefaults,
+        fault::{LOCK_LOST, statement_fault},
         origin_comment,
-        own_query::{PIN_SEARCH_PATH, RunLockRequirement, lock_check_sql, raise_unless},
+        own_query::{PIN_SEARCH_PATH, PINNED_SETTINGS, RunLockRequirement, lock_check_sql, raise_unless},
         quote_literal,
     },
 };
@@ -54,12 +54,21 @@ pub struct FreshState {
     pub state_sql: String,
     /// Its value.
     pub state: String,
+    /// The settings with which it started.
+    pub defaults: SessionDefaults,
+    /// The SQL condition that the backend is the session's own.
+    pub is_own_backend_sql: String,
 }
 
 impl FreshState {
     fn guard_sql(&self) -> String {
         let is_same = format!("({} OPERATOR(pg_catalog.=) {})", self.state_sql, quote_literal(&self.state));
         raise_unless(&is_same, SESSION_CHANGED, "bastion-migrate: a new session would begin in another state")
+    }
+
+    /// Must come before the run lock, which would stay with another backend.
+    fn own_backend_guard_sql(&self) -> String {
+        raise_unless(&self.is_own_backend_sql, LOCK_LOST, "bastion-migrate: another backend has answered")
     }
 }
 
@@ -72,6 +81,13 @@ pub(super) struct SessionGuard<'a> {
     pub(super) lock: RunLockRequirement,
 }
 
+impl SessionGuard<'_> {
+    /// Returns the statement that fails unless the session is in that state, and then runs these checks.
+    fn check_sql(self, further_checks: &str) -> String {
+        lock_check_sql(self.lock, &self.fresh.own_backend_guard_sql(), further_checks)
+    }
+}
+
 /// Reports whether a migration could not start because it needs a new session.
 pub(super) fn needs_new_session(fault: &Fault) -> bool {
     fault.sqlstate.as_deref() == Some(SESSION_CHANGED)
@@ -80,8 +96,10 @@ pub(super) fn needs_new_session(fault: &Fault) -> bool {
 /// Resets the session after a file: roles and settings return to their start-up values, and session objects (temporary
 /// tables, prepared statements, cursors, LISTEN) are dropped, so that no file depends on the files before it in the
 /// same run.
-pub(super) const RESET_SESSION: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
-    CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *";
+pub(super) fn reset_session_sql(defaults: &SessionDefaults) -> String {
+    let settings = defaults.reset_all_sql();
+    format!("{settings}; CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; DEALLOCATE ALL; UNLISTEN *")
+}
 
 /// Returns the SQL that sets the lock timeout of the current transaction; empty where the session's own timeout
 /// applies.
@@ -113,10 +131,11 @@ pub(super) fn open_sql(
         }
     });
     let checks = [recorded.unwrap_or_default(), guard.fresh.guard_sql(), place.guard_sql()].concat();
-    let guard_statements = lock_check_sql(guard.lock, &format!("{checks}{DISABLE_TRANSACTION_TIMEOUT}"));
-    let restore = place.restore_settings_sql();
+    let guard_statements = guard.check_sql(&format!("{checks}{DISABLE_TRANSACTION_TIMEOUT}"));
     let (begin, savepoint) = (modes.begin_sql(), modes.savepoint_sql("bastion_migrate"));
     let (comment, limit) = (origin_comment::first_message_comment(index), lock_timeout_sql(limit));
+    let restore = [Some(guard.fresh.defaults.reset_local_sql(&PINNED_SETTINGS)), place.transaction_path_sql()];
+    let restore = restore.into_iter().flatten().collect::<Vec<_>>().join("; ");
     format!(
         "{comment} {begin}; {PIN_SEARCH_PATH}; {guard_statements}; SELECT pg_current_xact_id()::text; {restore}; {limit}{savepoint}"
     )
@@ -130,7 +149,7 @@ pub(super) fn open_without_transaction_sql(
     limit: Option<Duration>,
 ) -> String {
     let checks = [guard.fresh.guard_sql(), migration.place.guard_sql()].concat();
-    let guard_statements = lock_check_sql(guard.lock, &format!("{checks}{DISABLE_TRANSACTION_TIMEOUT}"));
+    let guard_statements = guard.check_sql(&format!("{checks}{DISABLE_TRANSACTION_TIMEOUT}"));
     match limit {
         Some(limit) => format!("{guard_statements}; SET lock_timeout TO {}", limit.as_millis()),
         None => guard_statements,
@@ -145,7 +164,13 @@ pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
 
 /// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
 /// commit is flushed later.
-pub(super) fn close_sql(migration: &PlannedMigration, row: &NewRow<'_>, commit: Commit) -> String {
+pub(super) fn close_sql(
+    migration: &PlannedMigration,
+    defaults: &SessionDefaults,
+    row: &NewRow<'_>,
+    commit: Commit,
+) -> String {
+    let reset = reset_session_sql(defaults);
     let (record, comment) = (record_sql(migration, row), origin_comment::last_message_comment(migration.id.index));
     let constraints_sql = match commit {
         Commit::Flushed => String::new(),
@@ -155,7 +180,7 @@ pub(super) fn close_sql(migration: &PlannedMigration, row: &NewRow<'_>, commit: 
         ),
     };
     format!(
-        "{comment} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {RESET_SESSION}; {PIN_SEARCH_PATH}; {record}; {constraints_sql}COMMIT"
+        "{comment} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {reset}; {PIN_SEARCH_PATH}; {record}; {constraints_sql}COMMIT"
     )
 }
 
@@ -178,11 +203,10 @@ pub(super) const OWN_ENCODING: &str = "SET client_encoding TO 'UTF8'";
 pub const FLUSH: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
 
 /// Leaves a block, and resets the role and the encoding, which could prevent us from reading the ledger afterwards.
-pub const ROLLBACK: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL";
-
-/// [`ROLLBACK`], followed by [`FLUSH`].
-pub(super) const ROLLBACK_AND_FLUSH: &str = "ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
-    SELECT pg_catalog.pg_logical_emit_message(true, 'bastion_migrate', '')";
+#[must_use]
+pub fn rollback_sql(defaults: &SessionDefaults) -> String {
+    format!("ROLLBACK; {}", defaults.reset_all_sql())
+}
 
 /// Reports whether `close` failed because the transaction of `open` had ended: there was another one without our
 /// savepoint, or none.

@@ -11,8 +11,9 @@ use super::{
     own_query::OwnQuery,
     query_rows,
     rows::Rows,
-    session::Session,
-    session_settings::SessionSettings,
+    session::{Session, SessionMeans},
+    session_defaults::set_for_transaction_sql,
+    session_settings::{SessionSettings, SettingsDelivery},
     target::DatabaseTarget,
     wait::answer_within,
     watched_sessions::{WatchedSessions, WorkOwner},
@@ -20,7 +21,6 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     run::event::{Event, Events},
-    transport::Transport,
 };
 use std::{convert::Infallible, time::Duration};
 use tokio::time::Instant;
@@ -39,24 +39,30 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct ActivityMonitor {
     session: Session,
+    /// The statement that sets the settings for one query. Behind a pooler, none may stay: a monitor is dropped at any
+    /// moment, and the next client would get them.
+    set_settings: Option<String>,
     response_timeout: Duration,
 }
 
 impl ActivityMonitor {
-    /// Connects within `wait`, which also limits each later query.
+    /// Connects with settings of this delivery. The time limit for it also limits each later query.
     ///
     /// # Errors
     /// The reason why a further connection failed.
     pub async fn connect(
-        transport: &Transport,
         target: &DatabaseTarget,
         application_name: &str,
-        wait: Duration,
-        events: &Events,
+        delivery: SettingsDelivery,
+        SessionMeans { transport, wait, events }: SessionMeans<'_>,
     ) -> Result<Self, Fault> {
-        let settings = SessionSettings::monitoring(application_name);
+        let settings = SessionSettings::monitoring(application_name).delivered(delivery);
         let session = answer_within(wait, Session::connect(transport, target, &settings, events)).await?;
-        Ok(Self { session, response_timeout: wait })
+        let set_settings = match delivery {
+            SettingsDelivery::StartupPacket => None,
+            SettingsDelivery::Statements => Some(set_for_transaction_sql(&settings.for_statements(None)?)),
+        };
+        Ok(Self { session, set_settings, response_timeout: wait })
     }
 
     /// Polls once a second, or more often while lock timeouts are short, and reports new observations until it is
@@ -83,11 +89,8 @@ impl ActivityMonitor {
                 AttemptPhase::Running(limit) => (Some(activity_query::activity_sql(&watched)), poll_interval(limit)),
             };
             if let Some(query) = query {
-                match answer_within(
-                    self.response_timeout,
-                    query_rows(&self.session.client, &OwnQuery::read_only(query)),
-                )
-                .await
+                match answer_within(self.response_timeout, query_rows(&self.session.client, &self.own_query(query)))
+                    .await
                 {
                     Ok(rows) if phase == AttemptPhase::Paused => {
                         if rows.is_empty() {
@@ -113,13 +116,21 @@ impl ActivityMonitor {
         }
     }
 
+    fn own_query(&self, sql: String) -> OwnQuery {
+        let query = OwnQuery::read_only(sql);
+        match &self.set_settings {
+            Some(statement) => query.preceded_by(statement.as_str()),
+            None => query,
+        }
+    }
+
     /// Cancels the statements of these backends. One that can't be cancelled goes on until the run's own time limit.
     async fn cancel_waiters(&self, waiters: &[i32]) {
         if !waiters.is_empty() {
             drop(
                 answer_within(
                     self.response_timeout,
-                    query_rows(&self.session.client, &OwnQuery::read_only(activity_query::cancel_sql(waiters))),
+                    query_rows(&self.session.client, &self.own_query(activity_query::cancel_sql(waiters))),
                 )
                 .await,
             );

@@ -4,7 +4,10 @@ use super::{
     message_treatment::MAX_ROW, protocol_violation::ProtocolViolation, sent_requests::NO_COPY_ROWS, sqlstate_hint,
     target::DatabaseTarget, tls,
 };
-use crate::fault::{Code, Fault};
+use crate::{
+    fault::{Code, Fault},
+    postgres::quote_identifier,
+};
 use std::{error::Error as StdError, io};
 use tokio_postgres::error::{DbError, Error, SqlState};
 
@@ -70,6 +73,7 @@ fn find_source<E: StdError + 'static>(error: &Error) -> Option<&E> {
 fn refusal_fault(server: &DbError, target: &DatabaseTarget) -> Fault {
     let (role, database) = (&target.user, &target.name);
     let fault = match server.code() {
+        _ if is_about_role(server, target) => role_fault(server.code(), server.message(), target),
         state if *state == SqlState::INVALID_CATALOG_NAME => {
             Fault::new(Code::DatabaseMissing, format!("there is no database `{database}`"))
         }
@@ -97,6 +101,41 @@ fn refusal_fault(server: &DbError, target: &DatabaseTarget) -> Fault {
         _ => Fault::new(Code::DatabaseLogin, "the server refused the connection"),
     };
     with_server_message(fault, server)
+}
+
+/// Returns whether the server has refused `database-role`.
+fn is_about_role(server: &DbError, target: &DatabaseTarget) -> bool {
+    let is_refusal = [&SqlState::INVALID_PARAMETER_VALUE, &SqlState::INSUFFICIENT_PRIVILEGE].contains(&server.code());
+    let named = |role: &String| server.message().contains(&format!("\"{role}\""));
+    is_refusal && target.role.as_ref().is_some_and(named)
+}
+
+/// Returns the fault of a role that can't be taken (PostgreSQL, `check_role`).
+fn role_fault(state: &SqlState, message: &str, target: &DatabaseTarget) -> Fault {
+    let role = target.role.as_deref().unwrap_or_default();
+    let grant = format!("GRANT {} TO {}", quote_identifier(role), quote_identifier(&target.user));
+    let fault = Fault::new(Code::DatabaseRole, format!("`{}` can't take the role `{role}`: {message}", target.user));
+    match *state == SqlState::INSUFFICIENT_PRIVILEGE {
+        true => fault.fix(format!("run `{grant}` as a role that may grant it, or correct `database-role`")),
+        false => fault.fix(format!(
+            "correct `database-role`; or create the role, and then run `{grant}`: `CREATE ROLE {}`",
+            quote_identifier(role)
+        )),
+    }
+    .sqlstate(state.code())
+}
+
+/// Returns the fault of a setting that a statement can't set, behind a pooler.
+pub(super) fn setting_fault(error: &Error, target: &DatabaseTarget) -> Fault {
+    if let Some(server) = error.as_db_error().filter(|server| is_about_role(server, target)) {
+        return role_fault(server.code(), server.message(), target);
+    }
+    let fault = statement_fault(error);
+    if fault.code.ends_session() {
+        return fault;
+    }
+    let cause = format!("a setting of `options` can't be set behind a connection pooler: {}", fault.cause);
+    Fault { cause, ..fault.code(Code::DatabasePooler) }.fix("remove the setting from `options`, or use the direct port")
 }
 
 /// Returns the fault for a failed statement, or for the connection that broke while it ran.

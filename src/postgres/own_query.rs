@@ -14,8 +14,12 @@ use std::fmt::{self, Display};
 /// (20.11.1).
 pub(crate) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path TO pg_catalog, pg_temp; SET LOCAL row_security TO off";
 
-/// SQL that restores both for the rest of the transaction, to the settings of the database, the role and the URL.
-pub(crate) const RESTORE_SEARCH_PATH: &str = "SET LOCAL search_path TO DEFAULT; SET LOCAL row_security TO DEFAULT";
+/// The settings that [`PIN_SEARCH_PATH`] sets.
+pub(crate) const PINNED_SETTINGS: [&str; 2] = ["search_path", "row_security"];
+
+/// SQL by which the rest of the transaction runs as the login role. Another one may neither see nor end the sessions of
+/// that role (PostgreSQL manual, 28.2.3 and 9.28.2).
+pub(crate) const AS_LOGIN_ROLE: &str = "SET LOCAL role TO 'none'";
 
 /// SQL that makes the transaction read-only: once it has read something, no statement in it can make it writable again
 /// (PostgreSQL manual, SET TRANSACTION).
@@ -96,16 +100,16 @@ impl Display for OwnQuery {
         }
         write!(formatter, "{PIN_SEARCH_PATH}; ")?;
         if self.lock != RunLockRequirement::NotNeeded {
-            write!(formatter, "{}; ", lock_check_sql(self.lock, ""))?;
+            write!(formatter, "{}; ", lock_check_sql(self.lock, "", ""))?;
         }
         formatter.write_str(&self.sql)
     }
 }
 
-/// Returns a statement that fails unless this session can take the run lock as required, and then runs
-/// `further_checks`. The check is harmless: a session that holds an advisory lock always gets it again (PostgreSQL
+/// Returns a statement that runs `earlier_checks`, fails unless this session can take the run lock as required, and then
+/// runs `further_checks`. The check is harmless: a session that holds an advisory lock always gets it again (PostgreSQL
 /// manual, 13.3.5), and all its holds end with the session.
-pub(crate) fn lock_check_sql(lock: RunLockRequirement, further_checks: &str) -> String {
+pub(crate) fn lock_check_sql(lock: RunLockRequirement, earlier_checks: &str, further_checks: &str) -> String {
     let key = bastion_migrate_key();
     let locked = match lock {
         RunLockRequirement::NotNeeded => None,
@@ -114,7 +118,7 @@ pub(crate) fn lock_check_sql(lock: RunLockRequirement, further_checks: &str) -> 
     };
     let message = "bastion-migrate: the run lock is held by another session";
     let lock_check = locked.map(|locked| raise_unless(&locked, LOCK_LOST, message)).unwrap_or_default();
-    format!("DO $bastion_migrate$ BEGIN {lock_check}{further_checks} END $bastion_migrate$")
+    format!("DO $bastion_migrate$ BEGIN {earlier_checks}{lock_check}{further_checks} END $bastion_migrate$")
 }
 
 /// Returns a PL/pgSQL statement that raises this error unless the condition holds.

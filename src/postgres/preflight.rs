@@ -3,11 +3,12 @@
 
 use super::{
     own_query::{self, OwnQuery},
-    query_rows,
+    pooler, query_rows,
     row_tag::RowTag,
     rows::Rows,
     run_lock,
-    session::Session,
+    session::{Session, SessionMeans},
+    session_settings::SettingsDelivery,
     target::{DatabaseTarget, SslMode},
     tls,
     wait::answer_within,
@@ -44,63 +45,83 @@ pub enum LockAttempt {
     TryRunLock,
 }
 
-/// Identifies the server and refuses an unsupported one. `extra` is another query for the same round trip; the response
-/// must come within `wait`.
+/// Identifies the server and refuses an unsupported one. `extra` returns another query for the same round trip; it gets
+/// the SQL condition that the backend is the session's own. Behind a pooler in session mode, the session gets its
+/// settings, and the query is sent again.
 ///
 /// # Errors
-/// A standby, a pooler or a server that is too old; a failure of the query.
+/// A standby, a pooler in another mode or a server that is too old; a failure of the query.
 pub async fn run_preflight(
-    session: &Session,
-    target: &DatabaseTarget,
+    session: &mut Session,
     lock_attempt: LockAttempt,
-    extra: OwnQuery,
-    wait: Duration,
+    extra: impl Fn(&str) -> OwnQuery,
+    means: SessionMeans<'_>,
 ) -> Result<Preflight, Fault> {
-    let pid = session.announced_pid;
-    // Behind a pooler the lock would stay with a backend that is not ours, so it is tried only on the announced
-    // backend.
+    if let Some(result) = ask_server(session, lock_attempt, &extra, means.wait).await? {
+        return Ok(result);
+    }
+    session.leave_settings_to_statements()?;
+    pooler::check_session_mode(session, means).await?;
+    pooler::take_backend(session, means.wait).await?;
+    let result = ask_server(session, lock_attempt, &extra, means.wait).await?;
+    result.ok_or_else(|| pooler::shared_backend_fault(session.target()))
+}
+
+/// Sends the first query; none if the backend that answers is not the session's own.
+async fn ask_server(
+    session: &Session,
+    lock_attempt: LockAttempt,
+    extra: impl Fn(&str) -> OwnQuery,
+    wait: Duration,
+) -> Result<Option<Preflight>, Fault> {
+    let target = session.target();
+    // Behind a pooler the lock would stay with a backend that is not ours.
+    let is_own = session.is_own_backend_sql();
     let lock = match lock_attempt {
         LockAttempt::Skip => "NULL".to_owned(),
         LockAttempt::TryRunLock => format!(
-            "CASE WHEN pg_catalog.pg_backend_pid() = {pid} AND NOT pg_catalog.pg_is_in_recovery() \
-             THEN pg_catalog.pg_try_advisory_lock({}) END",
+            "CASE WHEN {is_own} AND NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_try_advisory_lock({}) END",
             own_query::bastion_migrate_key()
         ),
     };
     let sql = format!(
         "SELECT {}, current_setting('server_version_num'), current_setting('server_version'), \
-         pg_is_in_recovery(), pg_backend_pid(), current_user, {lock}, {}",
+         pg_is_in_recovery(), {is_own}, session_user, current_user, {lock}, {}",
         RowTag::Server,
         run_lock::ACTIVE_TOOL_COUNT
     );
-    let rows = answer_within(wait, query_rows(&session.client, &extra.with_prepended(&sql))).await?;
+    let query = extra(&is_own).with_prepended(&sql);
+    let rows = answer_within(wait, query_rows(&session.client, &query)).await?;
     let Some(server) = rows.tagged(RowTag::Server).next() else {
         return Err(Fault::new(Code::DatabaseNotPostgres, "the server does not report its version"));
     };
-    let [number, version, in_recovery, backend_pid, role, locked, tool_count] =
+    let [number, version, in_recovery, is_own, role, acting_role, locked, tool_count] =
         server.columns().map(Option::unwrap_or_default);
     refuse_unsupported(number, version, in_recovery, target)?;
-    if backend_pid != pid.to_string() {
-        return Err(Fault::new(
-            Code::DatabasePooler,
-            format!(
-                "a connection pooler answers at `{}:{}`: the run lock would not hold behind it",
-                target.host, target.port
-            ),
-        ));
+    if is_own != "t" {
+        return Ok(None);
+    }
+    if let Some(wanted) = target.role.as_deref().filter(|wanted| session.takes_role() && *wanted != acting_role) {
+        let cause = format!("the session has the role `{acting_role}`, and not `{wanted}`, which it asked for");
+        return Err(Fault::new(Code::DatabaseRole, cause));
     }
     let facts = DatabaseFacts {
         host: target.host.clone(),
         port: target.port,
         name: target.name.clone(),
         role: role.to_owned(),
+        acting_role: (acting_role != role).then(|| acting_role.to_owned()),
         version: version.split_whitespace().next().unwrap_or_default().to_owned(),
         tls: match tls::effective_mode(target) {
             SslMode::Disable => "off".to_owned(),
             mode => mode.name().to_owned(),
         },
+        pooler: match session.delivery() {
+            SettingsDelivery::StartupPacket => None,
+            SettingsDelivery::Statements => Some("session".to_owned()),
+        },
     };
-    Ok(Preflight { facts, locked: locked == "t", no_tool_active: tool_count == "0", rows })
+    Ok(Some(Preflight { facts, locked: locked == "t", no_tool_active: tool_count == "0", rows }))
 }
 
 fn refuse_unsupported(number: &str, version: &str, in_recovery: &str, target: &DatabaseTarget) -> Result<(), Fault> {
@@ -128,6 +149,7 @@ mod tests {
             sslmode: SslMode::Require,
             ca: None,
             options: None,
+            role: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! ended.
 
 use super::{
-    own_query::{OwnQuery, bastion_migrate_key},
+    own_query::{AS_LOGIN_ROLE, OwnQuery, bastion_migrate_key},
     query_rows,
     row_tag::RowTag,
     rows::{Row, Rows},
@@ -108,14 +108,15 @@ pub fn try_lock_sql(key: i64) -> String {
     format!("SELECT pg_catalog.pg_try_advisory_lock({key})")
 }
 
-/// Returns the query that tries to take these locks, each only under the run lock and on the announced backend: a run
-/// that waits for the run lock must not hold what its holder needs. [`parse_taken_locks`] reads the response.
+/// Returns the query that tries to take these locks, each only under the run lock and on the session's own backend
+/// ([`Session::is_own_backend_sql`]): a run that waits for the run lock must not hold what its holder needs.
+/// [`parse_taken_locks`] reads the response.
 #[must_use]
-pub fn try_under_run_lock_sql(locks: &[AdvisoryLock], announced_pid: i32) -> String {
+pub fn try_under_run_lock_sql(locks: &[AdvisoryLock], is_own_backend: &str) -> String {
     let run_lock = bastion_migrate_key();
     let attempts = locks.iter().map(|AdvisoryLock { key, .. }| {
         format!(
-            "SELECT {}, '{key}', CASE WHEN pg_catalog.pg_backend_pid() = {announced_pid} AND NOT pg_catalog.pg_is_in_recovery() \
+            "SELECT {}, '{key}', CASE WHEN {is_own_backend} AND NOT pg_catalog.pg_is_in_recovery() \
              THEN CASE WHEN pg_catalog.pg_try_advisory_lock({run_lock}) THEN pg_catalog.pg_try_advisory_lock({key}) END END",
             RowTag::ToolLock
         )
@@ -210,7 +211,7 @@ fn previous_session_pid(row: Row<'_>, wait: &LockWait<'_>) -> Option<i32> {
 /// pid by now.
 fn terminate_sql(pid: i32) -> String {
     format!(
-        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = {pid} \
+        "{AS_LOGIN_ROLE}; SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = {pid} \
          AND datname = pg_catalog.current_database() \
          AND application_name = pg_catalog.current_setting('application_name')"
     )

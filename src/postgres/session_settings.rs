@@ -1,10 +1,16 @@
 //! The settings with which a session begins, by its purpose. They travel in the start-up packet: that costs no round
-//! trip, and `RESET ALL` returns to them.
+//! trip, and `RESET ALL` returns to them. A pooler does not pass them on: behind one, statements set them
+//! ([`super::session_defaults`]).
 //!
 //! The later of two settings wins. Ours come first, then those of the user's URL, then those that must hold: no option
 //! can make a plan write.
 
-use super::target::DatabaseTarget;
+use super::{
+    session_defaults::SessionDefaults,
+    startup_options::{decode_options, encode_options},
+    target::DatabaseTarget,
+};
+use crate::fault::{Code, Fault};
 use std::time::Duration;
 
 /// The settings of every session of ours. A tool's sessions have other ones: how they treat strings and idle times is
@@ -30,7 +36,7 @@ const KEEPALIVES: [(&str, &str); 3] =
 /// reject an unknown one. (The inner condition costs 2 ms, as each block is planned anew.)
 pub const DISABLE_TRANSACTION_TIMEOUT: &str = "IF pg_catalog.current_setting('transaction_timeout', true) OPERATOR(pg_catalog.<>) '0' THEN \
     IF EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \
-    AND s.source OPERATOR(pg_catalog.<>) 'client') \
+    AND s.source OPERATOR(pg_catalog.<>) ALL (ARRAY['client', 'session'])) \
     THEN PERFORM pg_catalog.set_config('transaction_timeout', '0', false); END IF; END IF; ";
 
 /// The settings of one session.
@@ -44,6 +50,17 @@ pub struct SessionSettings {
     user_options: String,
     /// Settings behind all others, so that none of those can override them.
     enforced: Vec<(String, String)>,
+    delivery: SettingsDelivery,
+}
+
+/// The way in which settings reach a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SettingsDelivery {
+    /// By its start-up packet.
+    #[default]
+    StartupPacket,
+    /// By statements after the log-in: a pooler does not pass the start-up packet on.
+    Statements,
 }
 
 /// The time limits of a session's statements; zero is no limit.
@@ -60,7 +77,8 @@ impl SessionSettings {
     #[must_use]
     pub fn named(application_name: impl Into<String>) -> Self {
         let (defaults, user_options, enforced) = (Vec::new(), String::new(), Vec::new());
-        Self { application_name: application_name.into(), defaults, user_options, enforced }
+        let delivery = SettingsDelivery::default();
+        Self { application_name: application_name.into(), defaults, user_options, enforced, delivery }
     }
 
     /// Creates the settings of the session that holds the run lock and applies files. It may be idle in a transaction
@@ -126,6 +144,18 @@ impl SessionSettings {
         self
     }
 
+    /// Changes the way in which they reach the session.
+    #[must_use]
+    pub fn delivered(self, delivery: SettingsDelivery) -> Self {
+        Self { delivery, ..self }
+    }
+
+    /// Returns the way in which they reach the session.
+    #[must_use]
+    pub fn delivery(&self) -> SettingsDelivery {
+        self.delivery
+    }
+
     /// Adds a setting of ours.
     #[must_use]
     pub fn with_default(self, name: &str, value: &str) -> Self {
@@ -145,13 +175,60 @@ impl SessionSettings {
 
     fn with_options_of(mut self, target: Option<&DatabaseTarget>) -> Self {
         self.user_options = target.and_then(|target| target.options.clone()).unwrap_or_default();
+        self.with_role_of(target)
+    }
+
+    /// Takes the target's role, if it names one. `RESET ROLE` returns to it (PostgreSQL manual, SET ROLE).
+    #[must_use]
+    pub fn with_role_of(mut self, target: Option<&DatabaseTarget>) -> Self {
+        let role = target.and_then(|target| target.role.clone());
+        self.enforced.extend(role.map(|role| ("role".to_owned(), role)));
         self
     }
 
-    /// Returns all settings in the syntax of `options` in the start-up packet, and of libpq's PGOPTIONS.
+    /// Returns all settings in the syntax of `options` in the start-up packet, and of libpq's PGOPTIONS; empty if they
+    /// don't travel there.
     #[must_use]
     pub fn as_options(&self) -> String {
-        let parts = [self.default_options(), self.user_options.clone(), self.enforced_options()];
+        match self.delivery {
+            SettingsDelivery::StartupPacket => self.joined_options(&self.user_options),
+            SettingsDelivery::Statements => String::new(),
+        }
+    }
+
+    /// Returns the settings for statements, with `client_options` in place of those of the URL. The name and the
+    /// encoding are among them: without a pooler they travel beside `options`, and RESET returns to them as well.
+    ///
+    /// # Errors
+    /// `database-pooler` for an option that no statement can set.
+    pub(crate) fn for_statements(&self, client_options: Option<&str>) -> Result<Vec<(String, String)>, Fault> {
+        let options = self.joined_options(client_options.unwrap_or(&self.user_options));
+        let settings = decode_options(&options).map_err(|word| {
+            let cause =
+                format!("`{word}` in `options` is no setting (`-c name=value`), and a pooler does not pass it on");
+            Fault::new(Code::DatabasePooler, cause).fix("remove it from `options`, or use the direct port")
+        })?;
+        let name = ("application_name".to_owned(), self.application_name.clone());
+        Ok([name].into_iter().chain(settings).collect())
+    }
+
+    /// Returns the settings to which a session of ours returns.
+    ///
+    /// # Errors
+    /// `database-pooler` for an option that no statement can set.
+    pub(super) fn session_defaults(&self) -> Result<SessionDefaults, Fault> {
+        match self.delivery {
+            SettingsDelivery::StartupPacket => Ok(SessionDefaults::default()),
+            SettingsDelivery::Statements => {
+                let encoding = ("client_encoding".to_owned(), "UTF8".to_owned());
+                let settings = [encoding].into_iter().chain(self.for_statements(None)?).collect();
+                Ok(SessionDefaults::set_by_statement(settings))
+            }
+        }
+    }
+
+    fn joined_options(&self, user_options: &str) -> String {
+        let parts = [self.default_options(), user_options.to_owned(), self.enforced_options()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
@@ -165,30 +242,17 @@ impl SessionSettings {
         encode_options(&self.enforced)
     }
 
+    /// Returns the settings behind all others.
+    pub(crate) fn enforced_settings(&self) -> &[(String, String)] {
+        &self.enforced
+    }
+
     /// Returns our lock timeout; zero if there is none.
     pub(crate) fn lock_timeout(&self) -> Duration {
         let setting = self.defaults.iter().find(|(name, _)| name == "lock_timeout");
         let millis = setting.and_then(|(_, millis)| millis.parse().ok());
         Duration::from_millis(millis.unwrap_or_default())
     }
-}
-
-/// Encodes settings as `-c name=value …`, which PostgreSQL splits at white space without a backslash before it.
-pub(crate) fn encode_options(settings: &[(String, String)]) -> String {
-    let settings: Vec<String> =
-        settings.iter().map(|(name, value)| format!("-c {}={}", escape_option(name), escape_option(value))).collect();
-    settings.join(" ")
-}
-
-fn escape_option(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_ascii_whitespace() || letter == '\x0b' || letter == '\\' {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -214,6 +278,7 @@ mod tests {
             sslmode: SslMode::Require,
             ca: None,
             options: Some(USERS.to_owned()),
+            role: None,
         }
     }
 
@@ -255,10 +320,26 @@ mod tests {
     }
 
     #[test]
-    fn escapes_settings_as_the_server_unescapes_them() {
-        let settings = [("lock_timeout", "5000"), ("search_path", "a b,\\c\t\x0b")];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(encode_options(&settings), "-c lock_timeout=5000 -c search_path=a\\ b,\\\\c\\\t\\\x0b");
-        assert_eq!(encode_options(&[]), "");
+    fn a_role_comes_behind_the_options_of_the_url() {
+        let target = DatabaseTarget { role: Some("the owner".to_owned()), ..target() };
+        let settings = SessionSettings::holding_lock("we", Some(&target)).as_options();
+        assert!(settings.ends_with(&format!("{USERS} -c role=the\\ owner {READ_ONLY}")), "{settings}");
+        assert!(!SessionSettings::monitoring("we").as_options().contains("role"));
+    }
+
+    #[test]
+    fn behind_a_pooler_statements_set_them_in_the_same_order() {
+        let limits = StatementTimeouts { lock: Duration::from_secs(4), statement: Duration::ZERO };
+        let settings =
+            SessionSettings::for_step("we", limits, &target()).read_only().delivered(SettingsDelivery::Statements);
+        assert_eq!(settings.as_options(), "");
+        let set = settings.for_statements(None).unwrap();
+        let names: Vec<_> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(names.first().unwrap(), "application_name=we");
+        let last = ["statement_timeout=0", "default_transaction_read_only=off", "default_transaction_read_only=on"];
+        assert_eq!(names[names.len() - 3..], last);
+        let fault = settings.for_statements(Some("-B 16")).unwrap_err();
+        assert_eq!(fault.code, Code::DatabasePooler);
+        assert!(fault.cause.starts_with("`-B` in `options`"), "{}", fault.cause);
     }
 }

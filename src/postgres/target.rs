@@ -48,4 +48,6 @@ pub struct DatabaseTarget {
     pub ca: Option<String>,
     /// `options` of the URL: the user's own start-up settings, which win over ours.
     pub options: Option<String>,
+    /// The role that our sessions, and those of a tool, take after the log-in.
+    pub role: Option<String>,
 }

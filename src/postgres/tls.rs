@@ -19,8 +19,9 @@ use rustls::{
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
-use std::{sync::Arc, time::SystemTime};
+use std::{io, sync::Arc, time::SystemTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use x509_cert::{Certificate, der::Decode as _};
 
@@ -57,7 +58,7 @@ pub(crate) fn effective_mode(target: &DatabaseTarget) -> SslMode {
 /// as a server without TLS, even the `H` of a web server.
 pub(crate) async fn request_tls(stream: &mut TransportStream, target: &DatabaseTarget) -> Result<(), Fault> {
     let at = format!("`{}:{}`", target.host, target.port);
-    let connection_closed = |error: std::io::Error| {
+    let connection_closed = |error: io::Error| {
         Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready")).with_causes(&error)
     };
     let mut response = [0];
@@ -208,4 +209,19 @@ pub(crate) fn tls_fault(error: &rustls::Error, target: &DatabaseTarget) -> Fault
         _ => (Code::TlsUntrusted, format!("the TLS handshake with `{host}` failed")),
     };
     Fault::new(code, cause).with_causes(error)
+}
+
+/// Returns the connector that starts TLS on one stream to the target.
+pub(crate) fn tls_for_stream(
+    connector: &MakeRustlsConnect,
+    target: &DatabaseTarget,
+) -> Result<
+    impl TlsConnect<TransportStream, Stream: Send + Unpin + 'static, Error = io::Error, Future: Send + 'static> + use<>,
+    Fault,
+> {
+    let mut connector = connector.clone();
+    MakeTlsConnect::<TransportStream>::make_tls_connect(&mut connector, &target.host).map_err(|error| {
+        Fault::new(Code::TlsWrongName, format!("a certificate can't be issued for `{}`", target.host))
+            .with_causes(&error)
+    })
 }

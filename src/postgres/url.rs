@@ -258,7 +258,7 @@ mod tests {
         ) {
             let password = password.map(Secret::new);
             let (host, sslmode) = (host.to_owned(), SslMode::VerifyFull);
-            let target = DatabaseTarget { host, port, user, password, name, sslmode, ca: None, options: None };
+            let target = DatabaseTarget { host, port, user, password, name, sslmode, ca: None, options: None, role: None };
             for sslmode in [None, Some(sslmode)] {
                 let composed = DatabaseUrl::of_target(&target, sslmode);
                 prop_assert_eq!(&url(composed.text().expose()), &composed);
@@ -321,6 +321,7 @@ mod tests {
             sslmode: SslMode::Require,
             ca: None,
             options: None,
+            role: None,
         };
         let address = "app_owner:a_b-c.d~e%2Ff%40g@db-1.internal:5432/shop_prod-2.x~y";
         assert_eq!(DatabaseUrl::of_target(&target, None).address().expose(), address);

@@ -2,7 +2,7 @@
 //! added to its start-up packet and its session is recorded; a client that insists on its own TLS is passed through.
 
 use super::{
-    client_settings::EncodedSettings,
+    client_settings::{EncodedSettings, PreparedSession},
     error_response,
     first_packets::{decline_encryption, read_first_packet, send_error_and_close},
     lock_timeout::LockTimeoutSwitch,
@@ -204,10 +204,7 @@ impl ProxyListener {
                     return self.relay_client_tls(client, server, &[], upstream).await;
                 }
                 (FirstPacket::Startup, _) => {
-                    let EncodedSettings { application_name, options, lock_timeout } = self.current_settings();
-                    let packet = startup_packet::with_injected_options(&packet, &application_name, &options);
-                    let packet = packet.ok_or_else(error_response::protocol_violation)?;
-                    let switch = LockTimeoutSwitch::new(lock_timeout);
+                    let PreparedSession { packet, switch } = self.current_settings().prepare_session(&packet)?;
                     return self
                         .relay_session(client, (&packet, switch), upstream, |traffic| traffic.settled += 1)
                         .await;
@@ -309,6 +306,7 @@ mod tests {
             sslmode: SslMode::Require,
             ca: None,
             options: None,
+            role: None,
         }
     }
 

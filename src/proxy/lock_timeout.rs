@@ -4,6 +4,8 @@
 //! Both are queries of the proxy in the client's session. The server responds in order, so the proxy can recognize
 //! the responses to its own queries, and the client never receives them. A lock timeout that the client has set
 //! itself stays.
+//!
+//! In the same way, the settings of a session behind a pooler are set before the client's first statement.
 
 use super::{
     held_statement::HeldStatement,
@@ -23,6 +25,8 @@ pub(crate) struct LockTimeoutSwitch {
     /// The lock timeout since the start of the session; none if there is nothing to disable.
     limit: Option<Duration>,
     is_disabled: bool,
+    /// The statements that set the session's settings, until they are sent.
+    opening: Vec<String>,
     /// Messages of the client.
     client_frames: MessageFramer,
     /// The beginning of a statement whose form is not known yet.
@@ -51,11 +55,17 @@ impl LockTimeoutSwitch {
         Self { limit: Some(limit).filter(|limit| !limit.is_zero()), ..Self::inactive() }
     }
 
+    /// Sends these statements before the client's first one.
+    pub(crate) fn with_opening(self, opening: Vec<String>) -> Self {
+        Self { opening, ..self }
+    }
+
     /// Leaves a session alone.
     pub(crate) fn inactive() -> Self {
         Self {
             limit: None,
             is_disabled: false,
+            opening: Vec::new(),
             client_frames: MessageFramer::new(),
             held: None,
             client_requests: ClientRequests::new(),
@@ -71,7 +81,9 @@ impl LockTimeoutSwitch {
     /// Takes bytes from the client and returns those to send to the server, with our own query before them if one is
     /// needed.
     pub(crate) fn pass_to_server<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let Some(limit) = self.limit else { return Cow::Borrowed(bytes) };
+        if self.limit.is_none() && self.opening.is_empty() && self.held.is_none() {
+            return Cow::Borrowed(bytes);
+        }
         let (mut out, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
         while let Some(step) = self.client_frames.next_part(&mut rest) {
             match step {
@@ -79,14 +91,14 @@ impl LockTimeoutSwitch {
                 FramePart::Body(chunk) | FramePart::BodyEnd(chunk) if self.held.is_none() => {
                     out.extend_from_slice(chunk);
                 }
-                FramePart::Body(chunk) => self.hold_back(chunk, limit, &mut out),
+                FramePart::Body(chunk) => self.hold_back(chunk, &mut out),
                 FramePart::BodyEnd(chunk) => {
-                    self.hold_back(chunk, limit, &mut out);
-                    self.release_held(limit, &mut out);
+                    self.hold_back(chunk, &mut out);
+                    self.release_held(&mut out);
                 }
                 FramePart::Invalid => {
                     // The bytes can't be parsed any more, so the rest goes to the server as it came.
-                    self.limit = None;
+                    (self.limit, self.opening) = (None, Vec::new());
                     out.extend_from_slice(rest);
                     break;
                 }
@@ -124,25 +136,30 @@ impl LockTimeoutSwitch {
         }
     }
 
-    fn hold_back(&mut self, chunk: &[u8], limit: Duration, out: &mut Vec<u8>) {
+    fn hold_back(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let Some(statement) = &mut self.held else { return };
         statement.push_bytes(chunk);
         if statement.is_decided() {
-            self.release_held(limit, out);
+            self.release_held(out);
         }
     }
 
     /// Sends the held-back statement, with a query of our own before it if one is needed.
-    fn release_held(&mut self, limit: Duration, out: &mut Vec<u8>) {
+    fn release_held(&mut self, out: &mut Vec<u8>) {
         let Some(statement) = self.held.take() else { return };
-        let waits_long = statement.waits_for_transactions();
         // In the middle of a message from the server, the response to our query could not be removed.
-        let can_insert = self.server_frames.is_at_boundary() && (self.is_disabled || self.is_idle());
-        if waits_long != self.is_disabled && can_insert {
-            let query = if waits_long { disable_sql(limit) } else { restore_sql(limit) };
-            out.extend(encode_message(frontend::QUERY, format!("{query}\0").as_bytes()));
-            self.pending.push_back(QueryOrigin::Proxy);
-            (self.is_disabled, self.is_rewriting) = (waits_long, true);
+        if self.server_frames.is_at_boundary() && (self.is_disabled || self.is_idle()) {
+            let mut queries = std::mem::take(&mut self.opening);
+            let waits_long = statement.waits_for_transactions();
+            if let Some(limit) = self.limit.filter(|_| waits_long != self.is_disabled) {
+                queries.push(if waits_long { disable_sql(limit) } else { restore_sql(limit) });
+                self.is_disabled = waits_long;
+            }
+            for query in queries {
+                out.extend(encode_message(frontend::QUERY, format!("{query}\0").as_bytes()));
+                self.pending.push_back(QueryOrigin::Proxy);
+                self.is_rewriting = true;
+            }
         }
         self.record_client_message(statement.kind());
         out.extend(statement.into_bytes());
@@ -150,7 +167,7 @@ impl LockTimeoutSwitch {
 
     /// Takes bytes from the server and returns those to send to the client.
     pub(crate) fn pass_to_client<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.limit.is_none() && !self.is_rewriting {
+        if self.limit.is_none() && self.opening.is_empty() && !self.is_rewriting {
             return Cow::Borrowed(bytes);
         }
         let (mut out, mut rest) = (Vec::new(), bytes);
@@ -236,6 +253,23 @@ mod tests {
     }
 
     const BUILD: &str = "CREATE INDEX CONCURRENTLY i ON t (x)";
+
+    #[test]
+    fn statements_open_the_session_before_the_first_one_with_and_without_a_lock_timeout() {
+        for limit in [LIMIT, Duration::ZERO] {
+            let mut switch = LockTimeoutSwitch::new(limit).with_opening(vec!["SET a".to_owned(), "SET b".to_owned()]);
+            let greeting = [encode_message(b'R', &[0; 4]), encode_message(b'K', &[0; 8]), ready(b"I")].concat();
+            assert_eq!(switch.pass_to_client(&greeting).into_owned(), greeting);
+            let sent = switch.pass_to_server(&query("SELECT 1")).into_owned();
+            assert_eq!(sent, [query("SET a"), query("SET b"), query("SELECT 1")].concat());
+            let set = [encode_message(b'C', b"DO\0"), ready(b"I")].concat();
+            let response = [query_response(), ready(b"I")].concat();
+            let received = [set.clone(), set, response.clone()].concat();
+            assert_eq!(switch.pass_to_client(&received).into_owned(), response);
+            assert_eq!(switch.pass_to_server(&query("SELECT 2")).into_owned(), query("SELECT 2"));
+            assert_eq!(switch.pass_to_client(&response).into_owned(), response);
+        }
+    }
 
     #[test]
     fn disables_the_timeout_for_an_index_build_and_restores_it_before_the_next_statement() {

@@ -95,6 +95,21 @@ pub(crate) fn with_injected_options(
     (body.len() <= MAX_LENGTH).then(|| encode_packet(&body))
 }
 
+/// Splits the client's `options` from its packet. None if it is no start-up packet, or they are no UTF-8.
+pub(crate) fn take_options(packet: &[u8]) -> Option<(Vec<u8>, String)> {
+    let (version, text) = split_packet(packet)?;
+    let parameters = parse_parameters(text)?;
+    let options = parameters.iter().rfind(|(name, _)| *name == b"options").map(|(_, value)| *value);
+    let options = String::from_utf8(options.unwrap_or_default().to_vec()).ok()?;
+    let mut body = version.to_be_bytes().to_vec();
+    for (name, value) in parameters.into_iter().filter(|(name, _)| *name != b"options") {
+        push_c_string(&mut body, name);
+        push_c_string(&mut body, value);
+    }
+    body.push(0);
+    Some((encode_packet(&body), options))
+}
+
 impl InjectedOptions {
     /// Reports whether a parameter of this name would override one of the settings in `after`.
     fn is_overridden_by(&self, name: &[u8]) -> bool {

@@ -18,9 +18,11 @@ pub(super) fn facts_table(report: &RunReport, headline: &Headline) -> String {
         facts.push(("Host key", found.host_key.clone()));
     }
     if let Some(found) = &report.database {
-        facts.push(("Database", format!("{} at {}:{} as {}", found.name, found.host, found.port, found.role)));
+        let role = log_lines::describe_role(found);
+        facts.push(("Database", format!("{} at {}:{} as {role}", found.name, found.host, found.port)));
         facts.push(("PostgreSQL", found.version.clone()));
         facts.push(("TLS", found.tls.clone()));
+        facts.extend(found.pooler.as_ref().map(|mode| ("Pooler", format!("in {mode} mode"))));
     }
     if let Some(image) = &report.image {
         facts.push(("Image", image.reference.clone()));

@@ -155,8 +155,16 @@ fn bastion_text(facts: &BastionFacts) -> String {
 }
 
 fn database_text(facts: &DatabaseFacts) -> String {
-    let DatabaseFacts { host, port, name, role, version, tls } = facts;
-    format!("  database  {name} at {host}:{port} as {role}\n  server    PostgreSQL {version}, TLS {tls}")
+    let DatabaseFacts { host, port, name, version, tls, pooler, .. } = facts;
+    let role = describe_role(facts);
+    let pooler = pooler.as_ref().map(|mode| format!("\n  pooler    in {mode} mode")).unwrap_or_default();
+    format!("  database  {name} at {host}:{port} as {role}\n  server    PostgreSQL {version}, TLS {tls}{pooler}")
+}
+
+/// Describes the role of the log-in, and the one that the session has taken since.
+pub(super) fn describe_role(facts: &DatabaseFacts) -> String {
+    let acting = facts.acting_role.as_ref().map(|acting| format!(", role {acting}")).unwrap_or_default();
+    format!("{}{acting}", facts.role)
 }
 
 fn image_text(facts: &ImageFacts) -> String {

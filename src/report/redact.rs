@@ -65,7 +65,7 @@ redacted! {
     FilePosition { file, excerpt } { line, column }
     Fault { cause, fix, place, sqlstate, detail } { stage, code }
     BastionFacts { host, user, host_key, login } { port }
-    DatabaseFacts { host, name, role, version, tls } { port }
+    DatabaseFacts { host, name, role, acting_role, version, tls, pooler } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
@@ -240,8 +240,10 @@ mod tests {
                 port: 5432,
                 name: text(),
                 role: text(),
+                acting_role: Some(text()),
                 version: text(),
                 tls: text(),
+                pooler: Some(text()),
             }),
             Event::Planned(plan) => Event::Planned(PlanFacts {
                 change: plan.change,

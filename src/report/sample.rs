@@ -54,8 +54,10 @@ pub(super) fn events_until_migration() -> SampleEvents {
         port: 5432,
         name: "shop".to_owned(),
         role: "owner".to_owned(),
+        acting_role: None,
         version: "16.4".to_owned(),
         tls: "verify-full".to_owned(),
+        pooler: None,
     };
     let plan = PlanFacts {
         change: PlanAction::Apply,

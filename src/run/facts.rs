@@ -24,12 +24,18 @@ pub struct DatabaseFacts {
     pub port: u16,
     /// Database name.
     pub name: String,
-    /// Role of the session.
+    /// Role of the log-in.
     pub role: String,
+    /// Role that the session has taken since, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acting_role: Option<String>,
     /// Server version, as in `15.18`.
     pub version: String,
     /// TLS mode: `verify-full`, `verify-ca`, `require`, `disable`.
     pub tls: String,
+    /// The mode of the connection pooler in between, `session`; none for a direct connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooler: Option<String>,
 }
 
 /// Address of the tunnel for later steps of the job.

@@ -57,7 +57,8 @@ impl SessionTerms {
 /// Returns the settings for the tool's sessions, sent in the start-up packet or as PGOPTIONS.
 pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: SessionTerms) -> SessionSettings {
     let timeouts = StatementTimeouts { lock: terms.lock_timeout, statement: settings.safety.statement_timeout };
-    let for_tool = SessionSettings::for_tool(application_name(settings, runner), timeouts);
+    let for_tool = SessionSettings::for_tool(application_name(settings, runner), timeouts)
+        .with_role_of(settings.database.as_ref());
     match terms.access {
         SessionAccess::ReadOnly | SessionAccess::UntilConfirmed => for_tool.read_only(),
         SessionAccess::ReadWrite => for_tool,
@@ -201,9 +202,10 @@ fn database_variables(
     let options = session_settings.as_options();
     let is_redirected = host != database.host || port != database.port;
     let url = if is_redirected { &url.redirected_to(host, port) } else { url };
-    // Where the tool speaks TLS itself we can't make its sessions read-only; more drivers read the URL than PGOPTIONS.
-    let is_read_only = context.access == SessionAccess::ReadOnly;
-    let url = match tool_speaks_tls(context) && is_read_only {
+    // Where the tool speaks TLS itself we can't make its sessions read-only, or give them a role; more drivers read the
+    // URL than PGOPTIONS.
+    let is_needed = context.access == SessionAccess::ReadOnly || database.role.is_some();
+    let url = match tool_speaks_tls(context) && is_needed && !options.is_empty() {
         true => url.text_with_options(&options),
         false => url.text().clone(),
     };
@@ -274,6 +276,7 @@ mod tests {
             sslmode: crate::postgres::SslMode::Require,
             ca: None,
             options: None,
+            role: None,
         };
         let filled = |text: &str| {
             DatabasePlaceholder::fill_in(text, |fact| container_database_fact(fact, Some(&database), &variables))

@@ -8,13 +8,14 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::SessionSettings,
+    postgres::{SessionSettings, SettingsDelivery},
     proxy::{ClientTls, ProxyListener},
     settings::Settings,
     transport::Transport,
 };
 use futures_util::future::{Either, pending, select};
 use std::{
+    cell::Cell,
     convert::Infallible,
     fmt,
     fs::OpenOptions,
@@ -31,11 +32,13 @@ pub(crate) struct DatabaseEndpoint<'a> {
     settings: &'a Settings,
     runner: &'a Runner,
     listener: Option<Rc<ProxyListener>>,
+    /// The way in which settings reach sessions with the database.
+    delivery: Cell<SettingsDelivery>,
 }
 
 impl<'a> DatabaseEndpoint<'a> {
     pub(crate) fn new(settings: &'a Settings, runner: &'a Runner) -> Self {
-        Self { settings, runner, listener: None }
+        Self { settings, runner, listener: None, delivery: Cell::default() }
     }
 
     /// Opens the listener, if there are a tunnel and a database.
@@ -61,7 +64,12 @@ impl<'a> DatabaseEndpoint<'a> {
 
     /// Returns the settings for the sessions of containers.
     pub(crate) fn session_settings(&self, terms: SessionTerms) -> SessionSettings {
-        container_spec::session_settings(self.settings, self.runner, terms)
+        container_spec::session_settings(self.settings, self.runner, terms).delivered(self.delivery.get())
+    }
+
+    /// Changes the way in which settings reach the sessions that begin from now on.
+    pub(crate) fn set_delivery(&self, delivery: SettingsDelivery) {
+        self.delivery.set(delivery);
     }
 
     /// Sets the terms for sessions that start from now on.
@@ -124,6 +132,11 @@ impl<'a> DatabaseEndpoint<'a> {
         self.listener.as_deref().map_or(self.settings.client_tls, ProxyListener::passage)
     }
 
+    /// Returns whether the proxy reads the sessions of its connections, and can change them.
+    pub(super) fn reads_sessions(&self) -> bool {
+        self.listener.is_some() && self.client_tls() == ClientTls::Terminated
+    }
+
     /// Passes the tool's own TLS through from now on, if the tool was refused TLS so far. Returns a note about it then.
     pub(super) fn pass_tls_if_demanded(&self) -> Option<&'static str> {
         let listener = self.listener.as_deref().filter(|listener| listener.passage() == ClientTls::Terminated)?;
@@ -135,12 +148,19 @@ impl<'a> DatabaseEndpoint<'a> {
     }
 
     /// Describes how our settings reached the sessions of its connections.
-    pub(crate) fn settings_delivery(&self) -> String {
+    pub(crate) fn describe_delivery(&self) -> String {
         match (&self.listener, self.client_tls()) {
             (Some(listener), ClientTls::Terminated) => {
-                let traffic = listener.traffic();
-                format!("by the start-up packet of {} of {} connections", traffic.settled, traffic.connections)
+                let (traffic, means) = (
+                    listener.traffic(),
+                    match self.delivery.get() {
+                        SettingsDelivery::StartupPacket => "by the start-up packet",
+                        SettingsDelivery::Statements => "by statements, behind the pooler's log-in,",
+                    },
+                );
+                format!("{means} of {} of {} connections", traffic.settled, traffic.connections)
             }
+            _ if self.delivery.get() == SettingsDelivery::Statements => super::NOT_THROUGH_POOLER.to_owned(),
             (Some(_), ClientTls::PassThrough) => {
                 "by PGOPTIONS: the tool's own TLS passes through the tunnel".to_owned()
             }

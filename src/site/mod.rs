@@ -25,6 +25,7 @@ pub(crate) use transcript::Transcript;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
+    postgres::SettingsDelivery,
     run::{
         ImageFacts,
         event::Events,
@@ -57,6 +58,8 @@ pub struct Sites<'a> {
     pub(crate) transport: Option<Rc<Transport>>,
     containers: Option<Containers<'a>>,
     pub(crate) server: Option<ServerSite<'a>>,
+    /// The way in which settings reach the sessions of our own and of tools.
+    delivery: Cell<SettingsDelivery>,
     /// True once the connection to the server was lost for good.
     pub(crate) given_up: Cell<bool>,
     /// The migration that the tool reported as started last.
@@ -100,6 +103,7 @@ impl<'a> Sites<'a> {
             omitted_lines: Cell::default(),
             running_command: RefCell::default(),
             server,
+            delivery: Cell::default(),
             given_up: Cell::new(false),
         })
     }
@@ -302,17 +306,54 @@ impl<'a> Sites<'a> {
         }
     }
 
+    /// Returns the way in which settings reach sessions with the database.
+    pub(crate) fn delivery(&self) -> SettingsDelivery {
+        self.delivery.get()
+    }
+
+    /// Changes the way in which settings reach the sessions that begin from now on.
+    pub(crate) fn set_delivery(&self, delivery: SettingsDelivery) {
+        self.delivery.set(delivery);
+        if let Some(containers) = &self.containers {
+            containers.endpoint.set_delivery(delivery);
+        }
+        if let Some(server) = &self.server {
+            server.set_delivery(delivery);
+        }
+    }
+
+    /// Checks that `database-role` reaches the sessions of these commands.
+    ///
+    /// # Errors
+    /// `database-role`.
+    pub(crate) fn check_role_delivery(&self, site: &Site, commands: &str) -> Result<(), Fault> {
+        if self.settings.database.as_ref().is_none_or(|database| database.role.is_none()) {
+            return Ok(());
+        }
+        let is_read_by_proxy = |containers: &Containers<'_>| containers.endpoint.reads_sessions();
+        let fault = match (site, &self.containers) {
+            (Site::Image(_), Some(containers)) if is_read_by_proxy(containers) => None,
+            // The URL has the role as well.
+            (Site::Image(_), _) => environment_check::undelivered_role_fault("", self.delivery()),
+            (Site::Server, _) => environment_check::undelivered_role_fault(commands, self.delivery()),
+        };
+        fault.map_or(Ok(()), Err)
+    }
+
     /// Describes how our settings reach the sessions of a tool at this site.
-    pub(crate) fn settings_delivery(&self, site: &Site, commands: &str) -> Option<String> {
-        match site {
-            Site::Image(_) => self.containers.as_ref().map(|containers| containers.endpoint.settings_delivery()),
-            Site::Server => Some(environment_check::pgoptions_delivery(commands)),
+    pub(crate) fn describe_delivery(&self, site: &Site, commands: &str) -> Option<String> {
+        match (site, self.delivery()) {
+            (Site::Image(_), _) => self.containers.as_ref().map(|containers| containers.endpoint.describe_delivery()),
+            (Site::Server, SettingsDelivery::StartupPacket) => Some(environment_check::pgoptions_delivery(commands)),
+            (Site::Server, SettingsDelivery::Statements) => Some(NOT_THROUGH_POOLER.to_owned()),
         }
     }
 
     /// Returns the known backends of the running command.
     pub(crate) fn backend_pids(&self) -> Vec<i32> {
-        self.containers.as_ref().map(|containers| containers.endpoint.backend_pids()).unwrap_or_default()
+        // A pooler announces numbers of its own.
+        let containers = self.containers.as_ref().filter(|_| self.delivery() == SettingsDelivery::StartupPacket);
+        containers.map(|containers| containers.endpoint.backend_pids()).unwrap_or_default()
     }
 
     /// Stops the running commands.
@@ -354,6 +395,10 @@ impl<'a> Sites<'a> {
         removed.and(released).and(closed)
     }
 }
+
+/// The report of settings that don't reach a tool's sessions.
+const NOT_THROUGH_POOLER: &str = "not delivered: a connection pooler does not pass on those of a log-in, so our `lock-timeout` and \
+     `statement-timeout` do not apply to the tool";
 
 fn not_connected() -> Fault {
     Fault::new(Code::Bug, "there is no connection to the database yet")

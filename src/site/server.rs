@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl},
+    postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl, SettingsDelivery},
     run::{
         event::{Event, Events},
         process::{ExitStatus, Output},
@@ -33,6 +33,8 @@ pub(crate) struct ServerSite<'a> {
     events: Events,
     server: Server,
     slot: Cell<SlotState>,
+    /// The way in which settings reach sessions with the database.
+    delivery: Cell<SettingsDelivery>,
 }
 
 /// The state of our slot on the server.
@@ -61,7 +63,20 @@ impl<'a> ServerSite<'a> {
         let slot = if settings.command.may_write() { directory.to_owned() } else { format!("look {directory}") };
         let label = runner.run_url().unwrap_or_else(|| "a run outside a workflow".to_owned());
         let server = Server::new(&slot, &label, events.clone())?;
-        Ok(Self { settings, server_settings: shared, runner, events, server, slot: Cell::new(SlotState::NotHeld) })
+        Ok(Self {
+            settings,
+            server_settings: shared,
+            runner,
+            events,
+            server,
+            slot: Cell::new(SlotState::NotHeld),
+            delivery: Cell::default(),
+        })
+    }
+
+    /// Changes the way in which settings reach the sessions of commands.
+    pub(crate) fn set_delivery(&self, delivery: SettingsDelivery) {
+        self.delivery.set(delivery);
     }
 
     /// Takes the slot, and reports the outcome of an earlier run that was cut off from it.
@@ -116,15 +131,17 @@ impl<'a> ServerSite<'a> {
     }
 
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms) -> ShellScript {
-        let session_settings = container_spec::session_settings(self.settings, self.runner, terms);
+        let session_settings =
+            container_spec::session_settings(self.settings, self.runner, terms).delivered(self.delivery.get());
         let own_variables =
             [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", session_settings.as_options())];
+        let own_variables = own_variables.into_iter().filter(|(_, value)| !value.is_empty());
         let own_variables = own_variables.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         ShellScript {
             title: command_title(&self.events.redactor().redact(&line.display_text())),
             working_directory: self.server_settings.working_directory.clone(),
             // The user's own variables come last, and win.
-            env: own_variables.into_iter().chain(self.user_environment()).collect(),
+            env: own_variables.chain(self.user_environment()).collect(),
             setup: self.server_settings.setup.clone(),
             command: match line {
                 CommandLine::Program(program) => quote_words(program),

@@ -71,7 +71,7 @@ mod tests {
 
     fn database() -> DatabaseFacts {
         let [host, name, role, version, tls] = ["db", "shop", "app", "16.4", "require"].map(str::to_owned);
-        DatabaseFacts { host, port: 5432, name, role, version, tls }
+        DatabaseFacts { host, port: 5432, name, role, acting_role: None, version, tls, pooler: None }
     }
 
     #[test]

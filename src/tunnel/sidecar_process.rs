@@ -5,7 +5,7 @@ use super::sidecar_message::SidecarMessage;
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{SessionSettings, own_query::OwnQuery, preflight, run_lock, wait},
+    postgres::{SessionMeans, SessionSettings, SettingsDelivery, own_query::OwnQuery, preflight, run_lock, wait},
     proxy::ProxyListener,
     run::event::{Event, Events},
     settings::Settings,
@@ -70,13 +70,14 @@ impl<'a> Sidecar<'a> {
     /// The fault of the bastion or the database.
     pub async fn serve_until_job_ends(&mut self) -> Result<(), Fault> {
         let transport = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
-        self.check_database(&transport).await?;
+        let delivery = self.check_database(&transport).await?;
         let port = self.settings.required_database()?.port;
         let session_settings = container_spec::session_settings(
             self.settings,
             self.runner,
             SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadWrite),
-        );
+        )
+        .delivered(delivery);
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let listener =
             ProxyListener::bind(address, self.settings.client_tls, session_settings).await.map_err(|error| {
@@ -99,22 +100,23 @@ impl<'a> Sidecar<'a> {
         }
     }
 
-    async fn check_database(&self, transport: &Transport) -> Result<(), Fault> {
-        let startup = SessionSettings::named(run_lock::application_name(self.runner));
+    /// Checks the database, and returns the way in which settings reach its sessions.
+    async fn check_database(&self, transport: &Transport) -> Result<SettingsDelivery, Fault> {
         let target = self.settings.required_database()?;
+        let startup = SessionSettings::named(run_lock::application_name(self.runner)).with_role_of(Some(target));
         let wait = self.settings.wait_timeout;
-        let session = wait::wait_for_session(transport, target, &startup, wait, &self.events).await?;
+        let mut session = wait::wait_for_session(transport, target, &startup, wait, &self.events).await?;
         let preflight_result = preflight::run_preflight(
-            &session,
-            target,
+            &mut session,
             preflight::LockAttempt::Skip,
-            OwnQuery::read_only("SELECT"),
-            wait,
+            |_| OwnQuery::read_only("SELECT"),
+            SessionMeans { transport, wait, events: &self.events },
         )
         .await;
+        let delivery = session.delivery();
         session.close().await;
         self.events.emit(Event::Database(preflight_result?.facts));
-        Ok(())
+        Ok(delivery)
     }
 
     /// Serves clients, and dials again when the bastion is lost.

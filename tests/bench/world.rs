@@ -106,6 +106,7 @@ impl World {
             sslmode: SslMode::Disable,
             ca: None,
             options: None,
+            role: None,
         }
     }
 

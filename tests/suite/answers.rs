@@ -225,6 +225,7 @@ fn with_session(lab: &Lab, test: impl AsyncFnOnce(&Session)) {
         sslmode: SslMode::Require,
         ca: None,
         options: None,
+        role: None,
     };
     let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

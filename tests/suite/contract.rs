@@ -43,7 +43,7 @@ const MODULES: [(&str, &[&str]); 29] = [
     ("transport", &["ssh", "run", "fault"]),
     ("server", &["ssh", "run", "secret", "fault"]),
     // `github::runner`: the run's own name, by which a waiting run identifies the lock holder.
-    ("postgres", &["transport", "run", "secret", "fault", "github::runner"]),
+    ("postgres", &["transport", "run", "secret", "fault", "github::runner", "random"]),
     ("proxy", &["postgres", "transport", "fault"]),
     ("docker", &["run", "secret", "fault"]),
     ("tool", &["fault"]),

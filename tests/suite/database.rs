@@ -261,12 +261,18 @@ fn a_standby_is_refused() {
 }
 
 #[test]
-fn a_pooler_is_refused_however_it_is_configured() {
+fn a_pooler_in_another_mode_than_session_is_refused_however_it_is_configured() {
     let lab = Lab::new();
     let lenient = "ignore_startup_parameters = options,extra_float_digits";
-    for (pool, line) in
-        [(Pool::Transaction, ""), (Pool::Transaction, lenient), (Pool::Session, ""), (Pool::Session, lenient)]
-    {
+    let round_robin = "ignore_startup_parameters = options\nserver_round_robin = 1\nmin_pool_size = 4";
+    for (pool, line) in [
+        (Pool::Transaction, ""),
+        (Pool::Transaction, lenient),
+        (Pool::Transaction, round_robin),
+        (Pool::Transaction, "default_pool_size = 1"),
+        (Pool::Statement, ""),
+        (Pool::Statement, lenient),
+    ] {
         let pooler = PgBouncer::configured(&lab.database, pool, line);
         let action = migration(&lab).secret("database-url", lab.database.url_at("localhost", pooler.port()));
         let running = action.start();
@@ -277,7 +283,7 @@ fn a_pooler_is_refused_however_it_is_configured() {
         running
             .finish()
             .fails("database-pooler", 3)
-            .logs(&format!("`localhost:{port}`"))
+            .logs(&format!("`localhost:{port}`, in transaction or statement mode"))
             .logs("fix: use the direct port: usually 5432 instead of 6432 (PgBouncer)")
             .done();
         assert_eq!(lab.database.sql("select count(*) from pg_namespace where nspname = 'bastion_migrate'"), "0");

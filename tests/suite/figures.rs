@@ -109,6 +109,7 @@ fn the_first_result_takes_no_more_round_trips_than_the_protocols_need() {
         sslmode: SslMode::Disable,
         ca: None,
         options: None,
+        role: None,
     };
     let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

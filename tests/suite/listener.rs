@@ -3,14 +3,16 @@
 #![expect(clippy::disallowed_methods, reason = "runs psql")]
 
 use crate::lab::{
-    Lab, poll,
+    Lab,
+    pgbouncer::{PgBouncer, Pool},
+    poll,
     postgres::{Login, Options, PASSWORD, Postgres, ROLE, Tls},
     process::program,
     sshd::Sshd,
 };
 use bastion_migrate::{
     fault::Code,
-    postgres::{DatabaseTarget, SessionSettings, SslMode},
+    postgres::{DatabaseTarget, SessionSettings, SettingsDelivery, SslMode},
     proxy::{ClientTls, ProxyListener},
     run::event::Events,
     secret::Secret,
@@ -51,9 +53,15 @@ impl RunningListener {
     }
 
     fn start_with_route(route: Option<Route>, client_tls: ClientTls, target: DatabaseTarget) -> Self {
-        let settings_for_clients = SessionSettings::named(NAME)
-            .with_default("lock_timeout", "4321")
-            .with_default("client_connection_check_interval", "100");
+        Self::start_with_settings(route, client_tls, target, settings_for_clients())
+    }
+
+    fn start_with_settings(
+        route: Option<Route>,
+        client_tls: ClientTls,
+        target: DatabaseTarget,
+        settings_for_clients: SessionSettings,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel::<Infallible>();
         let (ready, started) = mpsc::channel();
         let serve = async move {
@@ -90,6 +98,12 @@ impl RunningListener {
         stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         stream
     }
+}
+
+fn settings_for_clients() -> SessionSettings {
+    SessionSettings::named(NAME)
+        .with_default("lock_timeout", "4321")
+        .with_default("client_connection_check_interval", "100")
 }
 
 impl Drop for RunningListener {
@@ -136,6 +150,7 @@ fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
         sslmode,
         ca: (sslmode == SslMode::VerifyFull).then(|| server.ca().to_owned()),
         options: None,
+        role: None,
     }
 }
 
@@ -220,6 +235,29 @@ fn our_session_settings_apply_and_the_clients_own_take_precedence() {
         assert_eq!((traffic.connections, traffic.settled, traffic.untouched), (3, 3, 0));
         assert!(traffic.sent > 0 && traffic.received > 0);
         assert_eq!((proxy.listener.last_error(), proxy.listener.last_fault()), (None, None));
+    }
+}
+
+#[test]
+fn behind_a_pooler_statements_set_the_settings_before_the_clients_first_one() {
+    let lab = Lab::new();
+    for lines in ["", "ignore_startup_parameters = options,extra_float_digits"] {
+        let pooler = PgBouncer::configured(&lab.database, Pool::Session, lines);
+        let target = DatabaseTarget { port: pooler.port(), ..target(&lab, SslMode::Disable) };
+        let settings = settings_for_clients().read_only().delivered(SettingsDelivery::Statements);
+        let proxy =
+            RunningListener::start_with_settings(Some(lab.bastion.route()), ClientTls::Terminated, target, settings);
+        let psql = || proxy.psql(&lab, "sslmode=disable application_name=psql");
+        assert_eq!(stdout_of(with_query(psql(), SETTINGS)), format!("4321ms|0|{NAME}"));
+        let mut own = with_query(psql(), SETTINGS);
+        own.env("PGOPTIONS", "-c lock_timeout=1s -c statement_timeout=2s -c default_transaction_read_only=off");
+        assert_eq!(stdout_of(own), format!("1s|2s|{NAME}"));
+        let client = proxy.connect(&lab);
+        assert_eq!(client.query_text(SETTINGS).unwrap(), format!("4321ms|0|{NAME}"));
+        assert_eq!(client.query_text("show default_transaction_read_only").unwrap(), "on");
+        let failed = client.query_text("create table t () returning 1");
+        assert!(failed.is_err());
+        assert_eq!(client.query_text("show lock_timeout").unwrap(), "4321ms");
     }
 }
 

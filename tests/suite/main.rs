@@ -77,6 +77,8 @@ mod placeholders;
 mod places;
 mod plans;
 #[cfg(test)]
+mod pooler;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod release;
@@ -89,6 +91,8 @@ mod remote;
 #[cfg(test)]
 mod repository;
 mod retry;
+#[cfg(test)]
+mod roles;
 mod runner;
 #[cfg(test)]
 mod scenarios;

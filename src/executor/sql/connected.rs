@@ -127,7 +127,7 @@ impl<'a> ConnectedSql<'a> {
         other_ledgers: &[ToolLedger],
         locks: &[AdvisoryLock],
     ) -> Result<(), Fault> {
-        let attempts = run_lock::try_under_run_lock_sql(locks, self.session.announced_pid);
+        let attempts = run_lock::try_under_run_lock_sql(locks, &self.session.is_own_backend_sql());
         let query = ledger.read_query(other_ledgers).with_prepended(&attempts).requiring_lock(self.lock_requirement());
         let rows = answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
         self.held_locks.extend(run_lock::parse_taken_locks(locks, &rows));
@@ -344,7 +344,7 @@ impl<'a> ConnectedSql<'a> {
         let Self { setup, session, new_session, held_locks, .. } = self;
         // Only those that are held: the text is sent with each file.
         let locks: Vec<AdvisoryLock> = [run_lock::bastion_migrate_lock()].into_iter().chain(held_locks).collect();
-        let fresh_state = new_session.without_locks(&locks);
+        let fresh_state = new_session.without_locks(&locks, &session);
         let pending_count = pending.iter().map(Vec::len).sum();
         let on_failure = setup.settings.sql.tenants.as_ref().map_or(OnFailure::Stop, |tenants| tenants.on_failure);
         PlannedSql {

@@ -12,7 +12,7 @@ use crate::{
     ledger::{DatabaseState, Survey},
     migrate::{self, MigrationFiles},
     postgres::{
-        Session,
+        Session, SessionMeans, SettingsDelivery,
         preflight::{self, LockAttempt},
         run_lock::{self, AdvisoryLock},
         wait,
@@ -42,6 +42,13 @@ pub(super) struct OpenedSession {
     is_alone: bool,
 }
 
+impl OpenedSession {
+    /// Returns the way in which settings reach sessions with this database.
+    pub(super) fn delivery(&self) -> SettingsDelivery {
+        self.session.delivery()
+    }
+}
+
 impl<'a> SqlFiles<'a> {
     /// Reads the files.
     ///
@@ -68,10 +75,13 @@ impl<'a> SqlFiles<'a> {
             _ => Vec::new(),
         };
         let locks = fresh_session::own_locks(target, &likely_locks);
-        let query = opening_query(settings)
-            .with_appended(&fresh_session::fresh_state_query(&locks))
-            .with_appended(&run_lock::try_under_run_lock_sql(&likely_locks, session.announced_pid));
-        let result = match preflight::run_preflight(&session, target, attempt, query, wait).await {
+        let query = |is_own_backend: &str| {
+            opening_query(settings)
+                .with_appended(&fresh_session::fresh_state_query(&locks))
+                .with_appended(&run_lock::try_under_run_lock_sql(&likely_locks, is_own_backend))
+        };
+        let means = SessionMeans { transport, wait, events };
+        let result = match preflight::run_preflight(&mut session, attempt, query, means).await {
             Ok(result) => result,
             Err(symptom) => return Err(recovery::root_cause(&mut session, transport, symptom).await),
         };

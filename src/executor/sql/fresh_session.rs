@@ -11,12 +11,12 @@ use crate::{
     fault::{Code, Fault},
     migrate::FreshState,
     postgres::{
-        CURRENT_DATABASE_OID, DatabaseTarget, Row, RowTag, Rows, Session,
+        CURRENT_DATABASE_OID, DatabaseTarget, Row, RowTag, Rows, Session, SessionMeans,
         own_query::{OwnQuery, RunLockRequirement},
-        query_rows,
+        pooler, query_rows,
         run_lock::{self, AdvisoryLock, LockWait},
         session_state_sql,
-        wait::{self, answer_within},
+        wait::answer_within,
     },
     transport::Transport,
 };
@@ -36,8 +36,13 @@ pub(super) struct NewSessionState {
 
 impl NewSessionState {
     /// Returns the state with the expression that has it as its value, whether or not these locks are held.
-    pub(super) fn without_locks(self, locks: &[AdvisoryLock]) -> FreshState {
-        FreshState { state_sql: session_state_sql(locks, &self.database), state: self.state }
+    pub(super) fn without_locks(self, locks: &[AdvisoryLock], session: &Session) -> FreshState {
+        FreshState {
+            state_sql: session_state_sql(locks, &self.database),
+            state: self.state,
+            defaults: session.defaults().clone(),
+            is_own_backend_sql: session.is_own_backend_sql(),
+        }
     }
 }
 
@@ -78,21 +83,23 @@ impl Lane {
                 migration.id.file
             ));
         }
-        let SqlSetup { settings, events, target, startup, .. } = &plan.setup;
+        let SqlSetup { settings, events, startup, .. } = &plan.setup;
         let wait = settings.wait_timeout;
-        let connected = Session::connect(transport, target, startup, events);
+        let since = pooler::server_time_if_pooled(&self.session).await?;
+        let means = SessionMeans { transport, wait, events };
+        let connected = pooler::connect_anew(&self.session, startup, since.as_deref(), means);
         let handed_over = match answer_within(wait, connected).await {
             Ok(session) => self.hand_over_to(plan, session).await?,
             // Perhaps the server has no connection slot for a second session.
             Err(_) => false,
         };
         if !handed_over {
-            self.reopen_session(plan, transport).await?;
+            self.reopen_session(plan, transport, since.as_deref()).await?;
         }
         let locks = plan.held_locks();
         let query = OwnQuery::read_only(fresh_state_query(&locks));
         let rows = answer_within(wait, query_rows(&self.session.client, &query)).await?;
-        self.fresh_state = parse_fresh_state(&rows)?.without_locks(&locks);
+        self.fresh_state = parse_fresh_state(&rows)?.without_locks(&locks, &self.session);
         Ok(())
     }
 
@@ -116,11 +123,17 @@ impl Lane {
 
     /// Starts the new session after the old one has ended. Another run that got the locks in between may have applied
     /// some of our files.
-    async fn reopen_session(&mut self, plan: &SharedPlan<'_>, transport: &Transport) -> Result<(), Fault> {
-        let previous_pids = [self.session.announced_pid];
+    async fn reopen_session(
+        &mut self,
+        plan: &SharedPlan<'_>,
+        transport: &Transport,
+        since: Option<&str>,
+    ) -> Result<(), Fault> {
+        let previous_pids = [self.session.pid()];
         self.session.abort_driver().await;
-        let SqlSetup { settings, runner, events, target, startup } = &plan.setup;
-        let session = wait::wait_for_session(transport, target, startup, settings.wait_timeout, events).await?;
+        let SqlSetup { settings, runner, events, startup, .. } = &plan.setup;
+        let means = SessionMeans { transport, wait: settings.wait_timeout, events };
+        let session = pooler::connect_anew(&self.session, startup, since, means).await?;
         let wait = LockWait { previous_pids: &previous_pids, ..lock_holder::lock_wait(settings, runner) };
         match self.lock {
             RunLockRequirement::Shared if run_lock::try_share_lock(&session).await? => {}

@@ -126,7 +126,7 @@ impl Lane {
             }
             plan.read_after_work(&self.session, self.lock, plan.places.iter()).await.ok()
         };
-        let watch = MonitoredBackend { settings, runner, events, pid: self.session.announced_pid };
+        let watch = MonitoredBackend { settings, runner, events, session: &self.session };
         run_monitored(watch, transport, &lock_waits, join(apply.apply_all(&self.begun, first_index), ledger_read)).await
     }
 

@@ -18,7 +18,7 @@ use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     migrate,
-    postgres::Session,
+    postgres::{Session, SettingsDelivery},
     run::event::Events,
     settings::{Settings, When},
     transport::Transport,
@@ -52,17 +52,18 @@ impl<'a> SqlExecutor<'a> {
     }
 
     /// Opens the session, and in one round trip reads the facts of the database and its ledgers, and takes the lock if
-    /// it is free.
+    /// it is free. Returns the way in which settings reach sessions with this database.
     ///
     /// # Errors
     /// The reason why the database can't be used.
-    pub async fn connect(&mut self, transport: &Transport) -> Result<(), Fault> {
+    pub async fn connect(&mut self, transport: &Transport) -> Result<SettingsDelivery, Fault> {
         let Self::Files(files) = self else { return Err(wrong_phase()) };
         let opened = files.open_session(transport).await?;
+        let delivery = opened.delivery();
         if let Self::Files(files) = std::mem::replace(self, Self::Empty) {
             *self = Self::Connected(files.into_connected(opened));
         }
-        Ok(())
+        Ok(delivery)
     }
 
     /// Takes the run lock, and the lock of sqlx if its ledger is used.
@@ -161,7 +162,8 @@ impl<'a> SqlExecutor<'a> {
     pub async fn stop_work(&self, transport: &Transport) -> Result<(), Fault> {
         match self {
             Self::Connected(connected) => {
-                recovery::interrupt_and_roll_back(&connected.session, transport, migrate::ROLLBACK).await
+                let rollback = migrate::rollback_sql(connected.session.defaults());
+                recovery::interrupt_and_roll_back(&connected.session, transport, &rollback).await
             }
             Self::Planned(planned) => planned.stop_work(transport).await,
             Self::Files(_) | Self::Empty => Ok(()),

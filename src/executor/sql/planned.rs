@@ -14,9 +14,9 @@ use crate::{
     migrate::{CommitProgress, Migration},
     plan,
     postgres::{
-        Session,
+        Session, SessionMeans,
         own_query::{OwnQuery, RunLockRequirement},
-        query_rows,
+        pooler, query_rows,
         run_lock::{self, bastion_migrate_lock},
         wait::answer_within,
     },
@@ -79,7 +79,7 @@ impl PlannedSql<'_> {
         let wanted = parallel.min(self.queue.remaining()).saturating_sub(1);
         if wanted > 0 && run_lock::share_run_lock(&self.main.session).await? {
             self.main.lock = RunLockRequirement::Shared;
-            let opened = join_all((0..wanted).map(|_| open_lane(&self.plan, transport))).await;
+            let opened = join_all((0..wanted).map(|_| open_lane(&self.plan, &self.main.session, transport))).await;
             let (lanes, refusals): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
             self.others = lanes.into_iter().flatten().collect();
             if let Some(fault) = refusals.into_iter().find_map(Result::err) {
@@ -152,10 +152,11 @@ impl PlannedSql<'_> {
 }
 
 /// Opens another session of the run, which shares the run lock.
-async fn open_lane(plan: &SharedPlan<'_>, transport: &Transport) -> Result<Lane, Fault> {
-    let SqlSetup { settings, events, target, startup, .. } = &plan.setup;
+async fn open_lane(plan: &SharedPlan<'_>, main: &Session, transport: &Transport) -> Result<Lane, Fault> {
+    let SqlSetup { settings, events, startup, .. } = &plan.setup;
     let wait = settings.wait_timeout;
-    let session = answer_within(wait, Session::connect(transport, target, startup, events)).await?;
+    let means = SessionMeans { transport, wait, events };
+    let session = answer_within(wait, pooler::connect_anew(main, startup, None, means)).await?;
     if !answer_within(wait, run_lock::try_share_lock(&session)).await? {
         session.close().await;
         return Err(Fault::new(Code::LockHeld, "another session waits for the run lock in the server"));
@@ -163,7 +164,7 @@ async fn open_lane(plan: &SharedPlan<'_>, transport: &Transport) -> Result<Lane,
     let locks = [bastion_migrate_lock()];
     let query = OwnQuery::read_only(fresh_state_query(&locks));
     let rows = answer_within(wait, query_rows(&session.client, &query)).await?;
-    let fresh_state = parse_fresh_state(&rows)?.without_locks(&locks);
+    let fresh_state = parse_fresh_state(&rows)?.without_locks(&locks, &session);
     let (lock, commits) = (RunLockRequirement::Shared, CommitProgress::default());
     Ok(Lane { session, fresh_state, lock, begun: Vec::new(), commits })
 }

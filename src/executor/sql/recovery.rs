@@ -16,7 +16,7 @@ use crate::{
         Session,
         fault::statement_fault,
         own_query::{OwnQuery, RunLockRequirement},
-        query_rows, run_lock,
+        pooler, query_rows, run_lock,
         wait::{self, answer_within},
     },
     run::event::Event,
@@ -146,7 +146,9 @@ impl PlannedSql<'_> {
             *transport = Transport::connect(settings.route.as_ref(), events).await?;
         }
         let remaining = wait.saturating_sub(began.elapsed());
-        let session = wait::wait_for_session(transport, target, startup, remaining, events).await?;
+        let startup = startup.clone().delivered(self.main.session.delivery());
+        let mut session = wait::wait_for_session(transport, target, &startup, remaining, events).await?;
+        pooler::take_backend_if_pooled(&mut session, remaining).await?;
         let in_doubt = self.lanes().filter(|lane| lane.commits.sent.get() > lane.commits.committed.get());
         for xid in in_doubt.filter_map(|lane| lane.commits.xid.get()) {
             let query = OwnQuery::read_only(format!("SELECT pg_xact_status('{xid}'::xid8)"));
@@ -160,7 +162,7 @@ impl PlannedSql<'_> {
             events.emit_note(format!("transaction {xid} is, according to the server: {status}"));
         }
         let limit = wait.saturating_sub(began.elapsed());
-        let previous_pids: Vec<i32> = self.lanes().map(|lane| lane.session.announced_pid).collect();
+        let previous_pids: Vec<i32> = self.lanes().map(|lane| lane.session.pid()).collect();
         let wait = run_lock::LockWait {
             limit,
             input: "wait-timeout",
@@ -211,7 +213,7 @@ impl Lane {
         if self.session.client.is_closed() && self.is_settled() {
             return Ok(());
         }
-        interrupt_and_roll_back(&self.session, transport, self.commits.rollback_sql()).await?;
+        interrupt_and_roll_back(&self.session, transport, &self.commits.rollback_sql(self.session.defaults())).await?;
         self.commits.record_rollback();
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::{
         DISABLE_TRANSACTION_TIMEOUT, LockWaits, Session, SessionSettings, StatementTimeouts,
         fault::statement_fault,
         own_query::OwnQuery,
-        query_rows, run_lock,
+        pooler, query_rows, run_lock,
         wait::{self, answer_within},
         waits_for_transactions,
     },
@@ -46,13 +46,10 @@ pub(crate) async fn run_sql_file(
     let startup = SessionSettings::for_step(run_lock::tool_application_name(sites.runner), timeouts, target);
     let wait = sites.settings.wait_timeout;
     let events = sites.events.clone().for_file(file_name);
-    let session = wait::wait_for_session(sites.transport()?, target, &startup, wait, &events).await?;
-    let watch = MonitoredBackend {
-        settings: sites.settings,
-        runner: sites.runner,
-        events: &events,
-        pid: session.announced_pid,
-    };
+    let startup = startup.delivered(sites.delivery());
+    let mut session = wait::wait_for_session(sites.transport()?, target, &startup, wait, &events).await?;
+    pooler::take_backend_if_pooled(&mut session, wait).await?;
+    let watch = MonitoredBackend { settings: sites.settings, runner: sites.runner, events: &events, session: &session };
     let (transport, lock_waits) = (sites.transport()?, LockWaits::default());
     let work = run_within_limit(transport, limit, (file_name, text), (&session, wait));
     let done = match run_monitored(watch, transport, &lock_waits, work).await {

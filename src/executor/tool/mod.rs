@@ -107,7 +107,9 @@ impl<'a> ToolExecutor<'a> {
     pub async fn connect(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
         if self.settings.database.is_some() {
             let holder = LockHolder::connect(self.settings, self.runner, &self.events, sites.transport()?).await?;
+            sites.set_delivery(holder.session().delivery());
             self.lock_holder = Some(holder);
+            sites.check_role_delivery(&self.tool.site, &self.command_texts())?;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ impl ToolExecutor<'_> {
         let done = step::run_steps(sites, self.lock_holder.as_mut(), (StepPhase::Migrate, &steps), conditions);
         let mut failed = done.await.err();
         self.steps = steps;
-        if let Some(delivery) = sites.settings_delivery(&self.tool.site, &self.command_texts()) {
+        if let Some(delivery) = sites.describe_delivery(&self.tool.site, &self.command_texts()) {
             self.events.emit(Event::SettingsDelivered { way: delivery });
         }
         if sites.has_given_up() {

@@ -13,7 +13,7 @@ use crate::{
         scope::is_bastion_wanted,
         source::Inputs,
     },
-    postgres::{DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, tls::check_ca},
+    postgres::{DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, decode_options, tls::check_ca},
     proxy::ClientTls,
 };
 
@@ -24,13 +24,14 @@ const NO_BASTION: &str =
     "`ssh-host` and the other SSH inputs have no value either: the run would connect without a bastion";
 
 /// Inputs that describe the database.
-const DATABASE_INPUTS: [InputName; 8] = [
+const DATABASE_INPUTS: [InputName; 9] = [
     InputName::DatabaseUrl,
     InputName::DatabaseHost,
     InputName::DatabasePort,
     InputName::DatabaseUser,
     InputName::DatabasePassword,
     InputName::DatabaseName,
+    InputName::DatabaseRole,
     InputName::DatabaseSslmode,
     InputName::DatabaseCa,
 ];
@@ -119,6 +120,7 @@ fn resolve_target(
     // fixed.
     let nothing_given = url.is_none() && !is_bastion_wanted(inputs);
     findings.faults.extend(missing.map(|fault| if nothing_given { fault.detail(NO_BASTION) } else { fault }));
+    let role = findings.ok_or_record(resolve_role(inputs, from_url.options.as_deref()));
     let (host, ca) = (host??, ca?);
     let sslmode = sslmode_input?.or(from_url.sslmode).unwrap_or(SslRequest::Prefer).mode_for_host(&host);
     if sslmode == SslMode::Disable && ca.is_some() {
@@ -134,6 +136,7 @@ fn resolve_target(
         sslmode,
         ca,
         options: from_url.options,
+        role: role?,
     })
 }
 
@@ -175,6 +178,14 @@ fn agreed_value<T: PartialEq>(
         }
         (url_value, input_value) => Ok(url_value.or(input_value)),
     }
+}
+
+/// Returns the role of the input. The URL's own one is among its options.
+fn resolve_role(inputs: &Inputs, options: Option<&str>) -> Result<Option<String>, Fault> {
+    let Some(role) = inputs.text(InputName::DatabaseRole).map(ToOwned::to_owned) else { return Ok(None) };
+    let settings = decode_options(options.unwrap_or_default()).unwrap_or_default();
+    let url_role = settings.into_iter().rfind(|(name, _)| name.eq_ignore_ascii_case("role")).map(|(_, role)| role);
+    agreed_value(inputs, InputName::DatabaseRole, url_role, Some(role))
 }
 
 /// Returns whether neither a database nor a bastion is given.

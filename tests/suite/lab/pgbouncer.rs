@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub(crate) enum Pool {
     Transaction,
     Session,
+    Statement,
 }
 
 /// A running pooler.
@@ -29,13 +30,14 @@ impl PgBouncer {
         Self::configured(database, pool, "")
     }
 
-    /// Starts a pooler with one more line in its configuration.
+    /// Starts a pooler with more lines in its configuration.
     pub(crate) fn configured(database: &Database, pool: Pool, line: &str) -> Self {
         let (directory, port) = (directory(), free_port());
         let path = |name: &str| directory.path().join(name);
         let mode = match pool {
             Pool::Transaction => "transaction",
             Pool::Session => "session",
+            Pool::Statement => "statement",
         };
         let users = format!("\"{ROLE}\" \"{}\"\n", PASSWORD.replace('"', "\"\""));
         fs::write(path("users"), users).expect("the directory is writable");
