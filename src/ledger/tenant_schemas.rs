@@ -4,7 +4,6 @@ use super::{catalog, discover};
 use crate::{
     fault::{Code, Fault},
     postgres::{Row, RowTag, Rows, own_query::OwnQuery, query_rows},
-    settings::TenantSource,
 };
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -27,18 +26,13 @@ pub fn parse_session_path(rows: &Rows) -> String {
     rows.texts_tagged(RowTag::SessionPath).next().unwrap_or_default()
 }
 
-/// Returns the schemas of the tenants, in their order.
+/// Returns the schemas of the tenants by the user's query, in its order.
 ///
 /// # Errors
-/// `tenants-invalid` if the query fails, or returns something else than a list of different names.
-pub async fn read_tenants(client: &Client, source: &TenantSource) -> Result<Vec<String>, Fault> {
-    match source {
-        TenantSource::Names(names) => Ok(names.clone()),
-        TenantSource::Query(query) => {
-            let rows = query_rows(client, &names_query(query)).await.map_err(query_fault)?;
-            parse_names(&rows)
-        }
-    }
+/// `tenants-invalid` if the query fails, or returns something else than a list of names.
+pub async fn read_tenants(client: &Client, query: &str) -> Result<Vec<String>, Fault> {
+    let rows = query_rows(client, &names_query(query)).await.map_err(query_fault)?;
+    parse_names(&rows)
 }
 
 /// Returns the user's query, whose first column is the name. It runs with the search path of the user, and can't write.

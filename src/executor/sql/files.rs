@@ -3,7 +3,7 @@
 use super::{
     connected::{ConnectedSql, opening_query, state_without_ledger},
     fresh_session::{self, NewSessionState},
-    recovery,
+    root_cause::root_cause,
     setup::{self, SqlSetup},
 };
 use crate::{
@@ -83,7 +83,7 @@ impl<'a> SqlFiles<'a> {
         let means = SessionMeans { transport, wait, events };
         let result = match preflight::run_preflight(&mut session, attempt, query, means).await {
             Ok(result) => result,
-            Err(symptom) => return Err(recovery::root_cause(&mut session, transport, symptom).await),
+            Err(symptom) => return Err(root_cause(&mut session, transport, symptom).await),
         };
         let new_session = fresh_session::parse_fresh_state(&result.rows)?;
         events.emit(Event::Database(result.facts));

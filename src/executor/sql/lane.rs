@@ -1,6 +1,6 @@
 //! One session of a run, and the migrations that it applies one after the other.
 
-use super::{recovery, shared_plan::SharedPlan, tenant_queue::TenantQueue};
+use super::{root_cause::root_cause, shared_plan::SharedPlan, tenant_queue::TenantQueue};
 use crate::{
     executor::{
         invalid_index_faults,
@@ -59,7 +59,7 @@ impl Lane {
             Err(stopped) => stopped,
         };
         if stopped.fault.code.ends_session() {
-            queue.record_loss(recovery::root_cause(&mut self.session, transport, stopped.fault).await);
+            queue.record_loss(root_cause(&mut self.session, transport, stopped.fault).await);
             return None;
         }
         if let Some(migration) = self.begun.get(stopped.at) {

@@ -8,11 +8,14 @@ mod fresh_session;
 mod lane;
 mod planned;
 mod recovery;
+mod root_cause;
 mod setup;
 mod shared_plan;
+mod single_place;
 mod takeover;
 mod tenant_places;
 mod tenant_queue;
+mod tenant_schemas;
 
 use crate::{
     fault::{Code, Fault},
@@ -26,6 +29,7 @@ use crate::{
 use connected::ConnectedSql;
 use files::SqlFiles;
 use planned::PlannedSql;
+use root_cause::root_cause;
 use setup::SqlSetup;
 
 /// The executor, in one of its phases.
@@ -149,7 +153,7 @@ impl<'a> SqlExecutor<'a> {
     /// session's driver know more than the query that found it closed.
     pub async fn with_root_cause(&mut self, transport: &Transport, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let (Some(first), Some(session)) = (faults.first_mut(), self.session_mut()) {
-            *first = recovery::root_cause(session, transport, first.clone()).await;
+            *first = root_cause(session, transport, first.clone()).await;
         }
         faults
     }

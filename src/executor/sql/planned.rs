@@ -7,10 +7,11 @@ use super::{
     setup::SqlSetup,
     shared_plan::SharedPlan,
     tenant_queue::TenantQueue,
+    tenant_schemas::read_schemas,
 };
 use crate::{
     fault::{Code, Fault, Stage},
-    ledger::{self, DatabaseState},
+    ledger::DatabaseState,
     migrate::{CommitProgress, Migration},
     plan,
     postgres::{
@@ -129,7 +130,7 @@ impl PlannedSql<'_> {
     async fn report_new_tenants(&self) {
         let SqlSetup { settings, events, .. } = &self.plan.setup;
         let Some(TenantSettings { source, .. }) = &settings.sql.tenants else { return };
-        let reading = ledger::read_tenants(&self.main.session.client, source);
+        let reading = read_schemas(&self.main.session.client, source);
         let Ok(schemas) = answer_within(settings.wait_timeout, reading).await else { return };
         let is_known = |schema: &&String| self.plan.places.iter().any(|place| place.schema() == schema.as_str());
         let new: BTreeSet<&str> = schemas.iter().filter(|schema| !is_known(schema)).map(String::as_str).collect();

@@ -4,6 +4,7 @@
 use super::{
     lane::{Lane, warn_of_new_invalid_indexes},
     planned::PlannedSql,
+    root_cause::root_cause,
     setup::SqlSetup,
     shared_plan::SharedPlan,
 };
@@ -271,26 +272,6 @@ pub(super) async fn interrupt_and_roll_back(
         }
     };
     result.map_err(|error| statement_fault(&error))
-}
-
-/// Returns the cause of a lost connection if `symptom` only reports the loss: the bastion and the session's driver know
-/// more than the query that found it closed.
-pub(super) async fn root_cause(session: &mut Session, transport: &Transport, symptom: Fault) -> Fault {
-    if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
-        return symptom;
-    }
-    let cause = match transport.loss_fault() {
-        Some(bastion) => Some(bastion),
-        // A symptom that the server itself reported contains its cause.
-        None if symptom.sqlstate.is_none() => session.close_reason().await,
-        None => None,
-    };
-    match cause {
-        Some(cause) if cause.cause != symptom.cause => {
-            cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
-        }
-        _ => symptom,
-    }
 }
 
 /// Returns whether a late cancel request has hit the statement after the work: the client can't know when the server

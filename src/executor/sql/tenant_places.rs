@@ -3,6 +3,7 @@
 use super::{
     comparison::detail_for,
     connected::{ChosenPlaces, ConnectedSql},
+    tenant_schemas::read_schemas,
 };
 use crate::{
     fault::Fault,
@@ -24,7 +25,7 @@ impl ConnectedSql<'_> {
         let (wait, client) = (settings.wait_timeout, &self.session.client);
         let query = ledger::tenant_survey_query(settings.sql.ledger_table.as_deref());
         let query = query.requiring_lock(self.lock_requirement());
-        let reading = try_join(ledger::read_tenants(client, &tenants.source), query_rows(client, &query));
+        let reading = try_join(read_schemas(client, &tenants.source), query_rows(client, &query));
         let (schemas, rows) = answer_within(wait, reading).await?;
         let schemas = ledger::order_tenants(schemas, tenants.canary.as_deref())?;
         self.survey = Survey::from_rows(&rows);
