@@ -295,7 +295,11 @@ fn an_option_that_no_statement_can_set_is_refused_behind_a_pooler() {
     }
 }
 
-/// A relay in front of a pooler that announces this pid to each client.
+/// Starts a relay in front of a pooler that announces this pid to each client, and returns its port.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the threads end with the streams, and the last one with the test process"
+)]
 fn announce(pid: i32, port: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
