@@ -275,8 +275,12 @@ impl Survey {
             Some(_) => trusted.find(|found| found.table.name == name && layout.recognises(&found.columns)),
             None => {
                 let default_name = table_name_of(layout.default_table());
+                // The ledgers of tenants are others than that of what they share.
+                let is_tenants = |found: &CatalogTable| {
+                    name != found.table.name && layout.tenant_table() == Some(&*found.table.name)
+                };
                 trusted.find(|found| match layout.unique_column() {
-                    Some(_) => found.has_only_columns(layout.columns()),
+                    Some(_) => found.has_only_columns(layout.columns()) && !is_tenants(found),
                     None => found.table.name == default_name && self.is_ledger_of(layout, found),
                 })
             }

@@ -17,7 +17,7 @@ use crate::{
         DatabaseState, Ledger, LedgerChoice, LedgerHints, LedgerState, Survey, invalid_indexes_sql,
         known_tools::ToolLedger, parse_invalid_indexes, survey_query,
     },
-    migrate::{self, CommitProgress, Migration, MigrationFiles, Place, PlannedMigration},
+    migrate::{self, Migration, MigrationFiles, Place, PlannedMigration},
     plan::{self, PlanRules},
     postgres::{
         Rows, Session,
@@ -277,7 +277,7 @@ impl<'a> ConnectedSql<'a> {
         let on_failure = setup.settings.sql.tenants.as_ref().map_or(OnFailure::Stop, |tenants| tenants.on_failure);
         PlannedSql {
             plan: SharedPlan { setup, layout, places, other_ledgers, before, all_migrations },
-            main: Lane { session, fresh_state, lock, begun: Vec::new(), commits: CommitProgress::default() },
+            main: Lane::new(session, fresh_state, lock),
             others: Vec::new(),
             queue: TenantQueue::new(pending, on_failure),
             pending_count,

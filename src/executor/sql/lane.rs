@@ -30,12 +30,20 @@ pub(super) struct Lane {
     pub(super) fresh_state: FreshState,
     /// The way in which the session holds the run lock.
     pub(super) lock: RunLockRequirement,
+    /// Set if the last migration that it has begun left traces in the session.
+    has_traces: bool,
     /// The migrations that it has begun, tenant by tenant.
     pub(super) begun: Vec<PlannedMigration>,
     pub(super) commits: CommitProgress,
 }
 
 impl Lane {
+    /// Creates a lane without work.
+    pub(super) fn new(session: Session, fresh_state: FreshState, lock: RunLockRequirement) -> Self {
+        let (begun, commits) = (Vec::new(), CommitProgress::default());
+        Self { session, fresh_state, lock, has_traces: false, begun, commits }
+    }
+
     /// Applies the migrations of one tenant after the other, as long as there are any and the run need not stop.
     pub(super) async fn work(&mut self, plan: &SharedPlan<'_>, transport: &Transport, queue: &TenantQueue) {
         while let Some(migrations) = queue.take_next() {
@@ -54,7 +62,10 @@ impl Lane {
         let schema = migrations.first().map(|migration| migration.id.schema.clone()).unwrap_or_default();
         let first_index = self.begun.len();
         self.begun.extend(migrations);
-        let stopped = match self.apply_from(plan, transport, first_index).await {
+        let applied = self.apply_from(plan, transport, first_index).await;
+        let last = applied.as_ref().map_or_else(|stopped| self.begun.get(stopped.at), |_| self.begun.last());
+        self.has_traces = last.is_some_and(|migration| migration.leaves_traces);
+        let stopped = match applied {
             Ok(proof) => return proof,
             Err(stopped) => stopped,
         };
@@ -78,6 +89,10 @@ impl Lane {
         transport: &Transport,
         mut first_index: usize,
     ) -> Result<Option<DatabaseState>, StoppedAt> {
+        if self.has_traces {
+            let started = self.start_fresh_session(plan, transport, first_index).await;
+            started.map_err(|fault| StoppedAt { at: self.begun.len(), fault })?;
+        }
         loop {
             let (outcome, proof) = self.apply_in_session(plan, transport, first_index).await;
             match outcome? {

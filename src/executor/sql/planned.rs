@@ -12,7 +12,7 @@ use super::{
 use crate::{
     fault::{Code, Fault, Stage},
     ledger::DatabaseState,
-    migrate::{CommitProgress, Migration},
+    migrate::Migration,
     plan,
     postgres::{
         Session, SessionMeans,
@@ -166,8 +166,7 @@ async fn open_lane(plan: &SharedPlan<'_>, main: &Session, transport: &Transport)
     let query = OwnQuery::read_only(fresh_state_query(&locks));
     let rows = answer_within(wait, query_rows(&session.client, &query)).await?;
     let fresh_state = parse_fresh_state(&rows)?.without_locks(&locks, &session);
-    let (lock, commits) = (RunLockRequirement::Shared, CommitProgress::default());
-    Ok(Lane { session, fresh_state, lock, begun: Vec::new(), commits })
+    Ok(Lane::new(session, fresh_state, RunLockRequirement::Shared))
 }
 
 fn refuse(faults: Vec<Fault>) -> Result<(), Vec<Fault>> {
