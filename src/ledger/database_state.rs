@@ -28,7 +28,7 @@ pub fn read_all_query<'l>(
     let mut sql = String::new();
     for (schema, ledger, others) in ledgers {
         if !schema.is_empty() {
-            sql += &format!("SELECT {}, {}; ", RowTag::Tenant, quote_literal(schema));
+            sql.extend(["SELECT ", &RowTag::Tenant.to_string(), ", ", &quote_literal(schema), "; "]);
         }
         sql += &ledger.read_sql(detail);
         sql += &known_tools::in_use_sql(others);

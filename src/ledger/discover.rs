@@ -95,6 +95,13 @@ pub(super) fn path_sql() -> String {
     format!("SELECT {}, s FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s", RowTag::SearchPath)
 }
 
+/// Reports whether the table has the name of our own ledger in the schema of a tenant. What tenants share has another
+/// ledger, which is not continued by those.
+fn is_own_of_tenant(found: &CatalogTable) -> bool {
+    let own = Layout::default();
+    own.tenant_table() == Some(&*found.table.name) && found.has_only_columns(own.columns())
+}
+
 fn table_name_of(table: &str) -> &str {
     table.split_once('.').map_or(table, |(_, name)| name)
 }
@@ -142,7 +149,7 @@ impl Survey {
             Some(found) => self.existing_ledger(layout, found)?,
             None => self.new_ledger(layout, table_name, hints.table)?,
         };
-        let remaining = self.tables.iter().filter(|found| found.table != ledger.table);
+        let remaining = self.tables.iter().filter(|found| found.table != ledger.table && !is_own_of_tenant(found));
         let (ignored, others) = remaining.partition::<Vec<&CatalogTable>, _>(|found| !found.is_trusted());
         let others = known_tools::ledgers_among(&others.into_iter().cloned().collect::<Vec<_>>());
         Ok(LedgerChoice {
@@ -275,12 +282,8 @@ impl Survey {
             Some(_) => trusted.find(|found| found.table.name == name && layout.recognises(&found.columns)),
             None => {
                 let default_name = table_name_of(layout.default_table());
-                // The ledgers of tenants are others than that of what they share.
-                let is_tenants = |found: &CatalogTable| {
-                    name != found.table.name && layout.tenant_table() == Some(&*found.table.name)
-                };
                 trusted.find(|found| match layout.unique_column() {
-                    Some(_) => found.has_only_columns(layout.columns()) && !is_tenants(found),
+                    Some(_) => found.has_only_columns(layout.columns()) && !is_own_of_tenant(found),
                     None => found.table.name == default_name && self.is_ledger_of(layout, found),
                 })
             }

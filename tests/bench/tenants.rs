@@ -10,14 +10,14 @@ use crate::{
         venv::{DJANGO_4_2, venv},
     },
     openssh, program,
-    sample::{Sample, Target, in_turns},
+    sample::{Target, in_turns},
     table::{Table, heading},
     usage,
     world::{DISTANCES, World},
 };
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     thread,
     time::Instant,
@@ -107,7 +107,7 @@ fn status_of_many(world: &World) {
         let network = world.network(DISTANCES[1]);
         let empty = world.lab.database.server().database();
         run_checked(&mut ours_without_tenants(world, &empty, network.port()));
-        flights_of(network)
+        flights_of(&network)
     };
     let network = world.network(DISTANCES[1]);
     let began = Instant::now();
@@ -120,7 +120,7 @@ fn status_of_many(world: &World) {
     assert!(child.wait().expect("the program ends").success());
     let took = began.elapsed().as_millis();
     // A run without tenants reads everything in one round trip behind the log-in.
-    let trips = flights_of(network) - connecting + 1.0;
+    let trips = flights_of(&network) - connecting + 1.0;
     table.row([
         MANY.to_string(),
         took.to_string(),
@@ -193,7 +193,7 @@ fn ours_at(world: &World, database: &Database, command: &str, port: u16) -> Comm
     step
 }
 
-fn flights_of(network: Flights) -> f64 {
+fn flights_of(network: &Flights) -> f64 {
     let flights = u32::try_from(network.count()).unwrap_or(u32::MAX);
     network.cut();
     f64::from(flights)
@@ -212,7 +212,7 @@ fn measure(world: &World, distance: std::time::Duration, party: Party) -> [f64; 
         }
     }
     let took = began.elapsed();
-    let flights = flights_of(network);
+    let flights = flights_of(&network);
     let made = database.sql("select count(*) from pg_attribute where attname = 'per_day' and attnum > 0");
     assert_eq!(made, TENANTS.to_string(), "{party:?}");
     [took.as_secs_f64(), flights]

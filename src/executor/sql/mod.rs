@@ -36,11 +36,11 @@ use setup::SqlSetup;
 #[derive(Debug)]
 pub enum SqlExecutor<'a> {
     /// The files have been read.
-    Files(SqlFiles<'a>),
+    Files(Box<SqlFiles<'a>>),
     /// The session is open.
-    Connected(ConnectedSql<'a>),
+    Connected(Box<ConnectedSql<'a>>),
     /// The plan is made.
-    Planned(PlannedSql<'a>),
+    Planned(Box<PlannedSql<'a>>),
     /// Between two phases.
     Empty,
 }
@@ -52,7 +52,7 @@ impl<'a> SqlExecutor<'a> {
     /// All faults of the files.
     pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
         let setup = SqlSetup::new(settings, runner, events).map_err(|fault| vec![fault])?;
-        Ok(Self::Files(SqlFiles::read(setup).await?))
+        Ok(Self::Files(Box::new(SqlFiles::read(setup).await?)))
     }
 
     /// Opens the session, and in one round trip reads the facts of the database and its ledgers, and takes the lock if
@@ -65,7 +65,7 @@ impl<'a> SqlExecutor<'a> {
         let opened = files.open_session(transport).await?;
         let delivery = opened.delivery();
         if let Self::Files(files) = std::mem::replace(self, Self::Empty) {
-            *self = Self::Connected(files.into_connected(opened));
+            *self = Self::Connected(Box::new(files.into_connected(opened)));
         }
         Ok(delivery)
     }
@@ -93,7 +93,7 @@ impl<'a> SqlExecutor<'a> {
     pub async fn plan(&mut self) -> Result<(), Vec<Fault>> {
         let plan = self.connected().map_err(|fault| vec![fault])?.plan().await?;
         if let Self::Connected(connected) = std::mem::replace(self, Self::Empty) {
-            *self = Self::Planned(connected.into_planned(plan));
+            *self = Self::Planned(Box::new(connected.into_planned(plan)));
         }
         Ok(())
     }

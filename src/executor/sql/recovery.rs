@@ -23,8 +23,8 @@ use crate::{
     run::event::Event,
     transport::Transport,
 };
-use futures_util::future::join_all;
-use std::{sync::Arc, time::Duration};
+use futures_util::future::{Either, join_all, select};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// The pause between two cancel requests: one that arrives between two statements has no effect.
@@ -261,14 +261,24 @@ pub(super) async fn interrupt_and_roll_back(
     rollback_sql: &str,
 ) -> Result<(), Fault> {
     let canceller = session.canceller();
-    let mut rollback = std::pin::pin!(session.client.batch_execute(rollback_sql));
+    let mut rollback = pin!(session.client.batch_execute(rollback_sql));
     let result = loop {
-        match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
-            Ok(Err(error)) if is_late_cancel(&statement_fault(&error)) => {
+        let answer = match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
+            Ok(answer) => answer,
+            // The answer may come before that to the cancel request, which has a stream of its own.
+            Err(_) => match select(rollback.as_mut(), pin!(canceller.cancel(transport))).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right((cancelled, _)) => {
+                    cancelled?;
+                    continue;
+                }
+            },
+        };
+        match answer {
+            Err(error) if is_late_cancel(&statement_fault(&error)) => {
                 rollback.set(session.client.batch_execute(rollback_sql));
             }
-            Ok(result) => break result,
-            Err(_) => canceller.cancel(transport).await?,
+            answer => break answer,
         }
     };
     result.map_err(|error| statement_fault(&error))
