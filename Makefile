@@ -59,10 +59,10 @@ release-dry-run: setup ## Makes a release of HEAD into a registry on this machin
 	timeout --kill-after=30 1800 $(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/release/dry-run.sh
 
 # The debug build: it checks its arithmetic, and it is built in seconds. BINARY=path takes another one.
-soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels BINARY=path.
+soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels LAYOUT=goose BINARY=path.
 	cargo build --locked
 	$(if $(BINARY),BASTION_MIGRATE=$(abspath $(BINARY))) cargo run --locked --quiet --example soak -- \
-		$(foreach name,seed kills cancels minutes round after,$(call given,$(name)))
+		$(foreach name,seed kills cancels minutes round after layout,$(call given,$(name)))
 
 given = $(if $($(shell tr a-z A-Z <<<$(1))),--$(1) $($(shell tr a-z A-Z <<<$(1))))
 

@@ -1,6 +1,9 @@
 //! Migrations whose statements leave traces that show how often each took effect.
 
-use crate::agreement::TransactionMode;
+use crate::{
+    agreement::TransactionMode,
+    layout_forms::{Form, TextFile},
+};
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy},
@@ -38,25 +41,35 @@ pub(crate) struct File {
     pub(crate) statements: Vec<Statement>,
 }
 
+/// The layout of a soak that is given none.
+pub(crate) const PLAIN: &str = "plain";
+
+/// The name of every migration; their numbers tell them apart.
+pub(crate) const NAME: &str = "m";
+
 /// Creates the table that the files write to; run before the first migration.
 pub(crate) const SETUP: &str = "create table marks (version int, statement int); alter table marks owner to app; \
     insert into marks select 0, generate_series(1, 2000)";
 
 impl File {
-    /// Returns the file name without directory and extension.
-    pub(crate) fn name(version: usize) -> String {
-        format!("{version:04}_m")
+    /// Returns the files of the migration, as the layout has them.
+    pub(crate) fn texts(&self, form: &Form, number: u32) -> Vec<TextFile> {
+        let (name, sql) = (NAME, self.sql(number));
+        if self.opts_out() {
+            form.texts_without_transaction(number, name, &sql)
+        } else {
+            form.texts(number, name, &sql)
+        }
     }
 
-    /// Returns the content.
-    pub(crate) fn sql(&self, version: usize) -> String {
+    /// Reports whether the file has to opt out: its statements alone do not require its mode.
+    fn opts_out(&self) -> bool {
         let plain = |statement: &Statement| !matches!(statement, Index | Vacuum);
-        let opts_out = self.mode == TransactionMode::PerStatement && self.statements.iter().any(plain);
-        let mut text = if opts_out { "-- no-transaction\n".to_owned() } else { String::new() };
-        for (index, statement) in self.statements.iter().enumerate() {
-            text.push_str(&statement.sql(version, index + 1));
-        }
-        text
+        self.mode == TransactionMode::PerStatement && self.statements.iter().any(plain)
+    }
+
+    fn sql(&self, version: u32) -> String {
+        (1..).zip(&self.statements).map(|(number, statement)| statement.sql(version, number)).collect()
     }
 }
 
@@ -84,7 +97,7 @@ impl File {
 }
 
 impl Statement {
-    fn sql(self, version: usize, number: usize) -> String {
+    fn sql(self, version: u32, number: usize) -> String {
         match self {
             Table => format!("create table t{version}_{number} (id int);\n"),
             InsertRow => format!("insert into marks values ({version}, {number});\n"),

@@ -2,8 +2,9 @@
 
 use crate::{
     agreement::{Progress, Trace},
-    files::{File, Statement},
+    files::{File, NAME, PLAIN, Statement},
     lab::postgres::Database,
+    layout_forms::{Form, Reach},
 };
 use std::collections::BTreeMap;
 
@@ -12,38 +13,79 @@ const EFFECTS: &str = "select version || '_' || statement, count(*) from marks w
     union all select substr(relname, 2), 1 from pg_class left join pg_index on indexrelid = pg_class.oid \
     where relname ~ '^[ti][0-9]+_[0-9]+$' and coalesce(indisvalid, true)";
 
-/// Returns the traces of the files, and a violation for each trace that belongs to none of them.
-pub(crate) fn read_traces(database: &Database, files: &[File]) -> (Vec<Trace>, Vec<String>) {
+/// What a database has of the migrations. Each entry is removed when its migration is found.
+struct Remains {
+    effects: BTreeMap<String, String>,
+    /// Versions and whether their migrations are complete.
+    ledger: BTreeMap<String, String>,
+    progresses: BTreeMap<String, String>,
+}
+
+/// Returns the traces of the files, and the violations that belong to none of them.
+pub(crate) fn read_traces(database: &Database, form: &Form, files: &[File]) -> (Vec<Trace>, Vec<String>) {
+    let (mut remains, mut wrong) = read_remains(database, form);
+    let numbered = (1..).zip(files);
+    let mut traces: Vec<Trace> = numbered.map(|(number, file)| remains.take_trace(form, number, file)).collect();
+    if form.reach == Reach::UpTo {
+        let newest = traces.iter().rposition(|trace| trace.recorded).map_or(0, |newest| newest + 1);
+        traces.iter_mut().take(newest).for_each(|trace| trace.recorded = true);
+    }
+    wrong.extend(remains.unowned());
+    (traces, wrong)
+}
+
+fn read_remains(database: &Database, form: &Form) -> (Remains, Vec<String>) {
     let session = database.session();
     let rows = |table: &str, sql: &str| {
         let exists = session.sql(&format!("select to_regclass('{table}') is not null")) == "t";
         if exists { session.sql(sql) } else { String::new() }
     };
-    let mut effects = pairs(&session.sql(EFFECTS));
-    let mut ledger = pairs(&rows("bastion_migrate.ledger", "select version, name from bastion_migrate.ledger"));
-    let mut progresses = pairs(&rows(
-        "bastion_migrate.ledger_progress",
-        "select version, started || ' ' || done from bastion_migrate.ledger_progress",
-    ));
-    let mut traces = Vec::new();
-    for (version, file) in (1..).zip(files) {
-        let mut effect = |(number, statement): (usize, &Statement)| {
-            let seen = effects.remove(&format!("{version}_{number}"));
+    let ledger = rows(form.table, form.versions);
+    let progress = progress_table(form);
+    let progresses = rows(&progress, &format!("select version, started || ' ' || done from {progress}"));
+    let (effects, by_version) = (pairs(&session.sql(EFFECTS)), pairs(&ledger));
+    let mut wrong = Vec::new();
+    let count = ledger.lines().count();
+    if count != by_version.len() || (form.reach == Reach::UpTo && count > 1) {
+        wrong.push(format!("the ledger has too many rows: {ledger}"));
+    }
+    let dirty = by_version.iter().filter(|(_, complete)| *complete != "t");
+    wrong.extend(dirty.map(|(version, _)| format!("the ledger's row of {version} is not complete")));
+    (Remains { effects, ledger: by_version, progresses: pairs(&progresses) }, wrong)
+}
+
+/// Returns the table with the progress of migrations without a transaction; that of another tool's ledger is in our
+/// own schema.
+fn progress_table(form: &Form) -> String {
+    if form.layout == PLAIN {
+        return format!("{}_progress", form.table);
+    }
+    let schema = if form.table.contains('.') { "" } else { "public." };
+    format!("bastion_migrate.\"{schema}{}_progress\"", form.table)
+}
+
+impl Remains {
+    fn take_trace(&mut self, form: &Form, number: u32, file: &File) -> Trace {
+        let version = form.recorded_version(number, NAME);
+        let mut effect = |(statement_number, statement): (usize, &Statement)| {
+            let seen = self.effects.remove(&format!("{number}_{statement_number}"));
             times(*statement, seen.map_or(0, |seen| seen.parse().expect("a count is a number")))
         };
-        traces.push(Trace {
-            name: File::name(version),
+        Trace {
+            name: form.label(number, NAME),
             mode: file.mode,
             effects: (1..).zip(&file.statements).map(&mut effect).collect(),
-            recorded: ledger.remove(&version.to_string()).is_some(),
-            progress: progresses.remove(&version.to_string()).map(|progress| parse_progress(&progress)),
-        });
+            recorded: self.ledger.remove(&version).is_some(),
+            progress: self.progresses.remove(&version).map(|progress| parse_progress(&progress)),
+        }
     }
-    let unowned = [("effect", effects), ("row in the ledger", ledger), ("place", progresses)];
-    let unowned = unowned.into_iter().flat_map(|(what, rest)| {
-        rest.into_iter().map(move |(name, value)| format!("there is an {what} of no migration: {name} {value}"))
-    });
-    (traces, unowned.collect())
+
+    fn unowned(self) -> impl Iterator<Item = String> {
+        let all = [("effect", self.effects), ("row in the ledger", self.ledger), ("place", self.progresses)];
+        all.into_iter().flat_map(|(what, rest)| {
+            rest.into_iter().map(move |(name, value)| format!("there is an {what} of no migration: {name} {value}"))
+        })
+    }
 }
 
 /// Returns how often the statement took effect. A part of its rows counts as twice, which is never allowed.

@@ -13,6 +13,8 @@ mod files;
 mod judge;
 #[path = "../suite/lab/mod.rs"]
 mod lab;
+#[path = "../suite/layout_forms.rs"]
+mod layout_forms;
 #[path = "../suite/leak.rs"]
 mod leak;
 mod look;
@@ -23,7 +25,9 @@ mod runner;
 mod score;
 
 use blow::Disruption;
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, Command, builder::PossibleValuesParser, value_parser};
+use files::PLAIN;
+use layout_forms::{FORMS, Form};
 use round::{Plan, Record, Servers};
 use score::Score;
 use std::{
@@ -48,6 +52,7 @@ struct Options {
     cancels: usize,
     limit: Duration,
     only: Option<String>,
+    form: &'static Form,
     /// The numbers of the last kill and of the last cancel of an earlier soak with this seed.
     after: (usize, usize),
 }
@@ -60,11 +65,19 @@ struct Shared {
     cancels: usize,
 }
 
+impl Options {
+    /// Returns the command of a soak with the same layout and seed.
+    fn command(&self) -> String {
+        let layout = if self.form.layout == PLAIN { String::new() } else { format!(" LAYOUT={}", self.form.layout) };
+        format!("make soak{layout} SEED={}", self.seed)
+    }
+}
+
 fn main() -> ExitCode {
     let options = parse_options();
     println!(
-        "SEED={}: {} kills and {} cancels, at most {:?}",
-        options.seed, options.kills, options.cancels, options.limit
+        "SEED={} LAYOUT={}: {} kills and {} cancels, at most {:?}",
+        options.seed, options.form.layout, options.kills, options.cancels, options.limit
     );
     let (kills, cancels) = options.after;
     let (began, shared) = (Instant::now(), Mutex::new(Shared { kills, cancels, ..Shared::default() }));
@@ -85,9 +98,11 @@ fn parse_options() -> Options {
     let number = |name: &'static str, default: &'static str| {
         Arg::new(name).long(name).value_parser(value_parser!(u64)).default_value(default)
     };
+    let layouts = PossibleValuesParser::new(FORMS.iter().map(|form| form.layout));
     let matches = Command::new("soak")
         .arg(Arg::new("seed").long("seed").value_parser(value_parser!(u64)))
         .arg(Arg::new("round").long("round"))
+        .arg(Arg::new("layout").long("layout").value_parser(layouts).default_value(PLAIN))
         .arg(Arg::new("after").long("after").help("as an earlier soak with this seed printed it"))
         .args([number("kills", "1000"), number("cancels", "300"), number("minutes", "60")])
         .get_matches();
@@ -104,6 +119,7 @@ fn parse_options() -> Options {
         cancels: usize::try_from(count("cancels")).expect("a count fits"),
         limit: Duration::from_secs(60 * count("minutes")),
         only: matches.get_one("round").cloned(),
+        form: Form::of(matches.get_one::<String>("layout").expect("it has a default")),
     }
 }
 
@@ -146,7 +162,7 @@ fn play_round(servers: &mut Servers, options: &Options, shared: &Mutex<Shared>, 
     let disruption = all.iter().copied().cycle().nth(number).expect("the list is not empty");
     let plan = Plan::of(&format!("{} {name}", options.seed), disruption);
     let mut record = Record::default();
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| servers.play(&plan, &mut record))) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| servers.play(options.form, &plan, &mut record))) {
         record.wrong.push(format!("the round broke off: {}", panic_message(panic.as_ref())));
         *servers = Servers::start();
     }
@@ -173,14 +189,15 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 /// Prints the violations and the command that repeats the round, and saves its files.
 fn save_violation(options: &Options, name: &str, plan: &Plan, record: &Record) {
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/soak/{}-{name}", options.seed));
-    fs::create_dir_all(&home).expect("the target directory is writable");
-    for (version, file) in (1..).zip(&plan.files) {
-        let path = home.join(format!("{}.sql", files::File::name(version)));
-        fs::write(path, file.sql(version)).expect("the target directory is writable");
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("target/soak/{}-{}-{name}", options.form.layout, options.seed));
+    for (path, text) in plan.texts(options.form) {
+        let path = home.join(path);
+        fs::create_dir_all(path.parent().expect("it is in the directory")).expect("the target directory is writable");
+        fs::write(path, text).expect("the target directory is writable");
     }
     let wrong = record.wrong.join("\n  ");
-    let command = format!("make soak SEED={} ROUND={name}", options.seed);
+    let command = format!("{} ROUND={name}", options.command());
     let report = format!(
         "VIOLATED\n  {wrong}\nplan: {plan:?}\nrepeat with: {command}\nfiles: {}\n{}",
         home.display(),
@@ -195,18 +212,19 @@ fn print_result(options: &Options, score: &Score, last: (usize, usize), took: Du
     let hits = |kind| score.hits.get(kind).copied().unwrap_or_default();
     let (kills, cancels, failed) = (hits("kill"), hits("cancel"), score.failed.len());
     println!(
-        "\n{score}\nSEED={}: {kills} kills and {cancels} cancels disrupted a run, in {} rounds and {} s; violations: {failed}",
+        "\n{score}\nSEED={} LAYOUT={}: {kills} kills and {cancels} cancels disrupted a run, in {} rounds and {} s; violations: {failed}",
         options.seed,
+        options.form.layout,
         score.rounds,
         took.as_secs()
     );
     for name in &score.failed {
-        println!("repeat with: make soak SEED={} ROUND={name}", options.seed);
+        println!("repeat with: {} ROUND={name}", options.command());
     }
     let enough = options.only.is_some() || (kills >= options.kills && cancels >= options.cancels);
     if !enough {
         println!("The time was not enough for {} kills and {} cancels.", options.kills, options.cancels);
-        println!("go on with: make soak SEED={} AFTER={}/{}", options.seed, last.0, last.1);
+        println!("go on with: {} AFTER={}/{}", options.command(), last.0, last.1);
     }
     if failed == 0 && enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

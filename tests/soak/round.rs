@@ -5,13 +5,14 @@ use crate::{
     action::Action,
     agreement::{self, AllowedEnds, RunReport, Trace},
     blow::{Disruption, disruptions},
-    files::{File, SETUP, files},
+    files::{File, PLAIN, SETUP, files},
     judge::Finished,
     lab::{
         Lab,
         postgres::{Options, Postgres},
         sshd::Sshd,
     },
+    layout_forms::{Form, TextFile},
     look::read_traces,
     moment::{Moment, TypicalRun, moments},
     runner::Log,
@@ -46,6 +47,11 @@ impl Plan {
         let tree = all.new_tree(&mut runner).expect("nothing is filtered");
         let (files, moment, second) = tree.current();
         Self { files, disruptions: [(disruption, moment)].into_iter().chain(second).collect() }
+    }
+
+    /// Returns the paths and the contents of the files, as the layout has them.
+    pub(crate) fn texts(&self, form: &Form) -> Vec<TextFile> {
+        (1..).zip(&self.files).flat_map(|(number, file)| file.texts(form, number)).collect()
     }
 }
 
@@ -93,10 +99,10 @@ impl Servers {
     }
 
     /// Plays a round. The findings are in `record`, even after a panic.
-    pub(crate) fn play(&mut self, plan: &Plan, record: &mut Record) {
+    pub(crate) fn play(&mut self, form: &Form, plan: &Plan, record: &mut Record) {
         let lab = Lab { database: self.postgres.database(), bastion: Arc::clone(&self.bastion) };
         lab.database.sql(SETUP);
-        let mut round = Round { lab: &lab, plan, overhead: self.overhead, traces: Vec::new(), record };
+        let mut round = Round { lab: &lab, form, plan, overhead: self.overhead, traces: Vec::new(), record };
         round.read_database();
         for (disruption, moment) in &plan.disruptions {
             round.disrupt(*disruption, *moment);
@@ -112,6 +118,7 @@ impl Servers {
 /// A round in progress.
 struct Round<'r> {
     lab: &'r Lab,
+    form: &'r Form,
     plan: &'r Plan,
     overhead: Duration,
     /// The traces as last read.
@@ -151,16 +158,18 @@ impl<'r> Round<'r> {
     }
 
     fn read_database(&mut self) {
-        let (traces, unowned) = read_traces(&self.lab.database, &self.plan.files);
+        let (traces, unowned) = read_traces(&self.lab.database, self.form, &self.plan.files);
         self.record.wrong.extend(unowned);
         self.record.wrong.extend(agreement::check_database(&traces));
         self.traces = traces;
     }
 
     fn action(&self) -> Action<'r> {
-        (1..).zip(&self.plan.files).fold(Action::new(self.lab), |action, (version, file)| {
-            action.file(&format!("migrations/{}.sql", File::name(version)), file.sql(version))
-        })
+        let step = Action::new(self.lab);
+        // Plain files are found by themselves.
+        let step = if self.form.layout == PLAIN { step } else { self.form.step(step) };
+        let texts = self.plan.texts(self.form).into_iter();
+        texts.fold(step, |step, (path, text)| step.file(&format!("migrations/{path}"), text))
     }
 
     fn typical(&self) -> TypicalRun {
@@ -217,5 +226,5 @@ fn lost(log: &str) -> Vec<String> {
 /// Returns the migrations that are named in lines with this prefix.
 fn names_after(log: &str, prefix: &str) -> Vec<String> {
     let name = |line: &str| Some(line.trim_start().strip_prefix(prefix)?.split(' ').next()?.to_owned());
-    log.lines().filter_map(name).filter(|name| name.ends_with("_m")).collect()
+    log.lines().filter_map(name).filter(|name| name.trim_end_matches(".up").ends_with("_m")).collect()
 }

@@ -23,6 +23,10 @@ pub(crate) struct Form {
     pub(crate) rows: &'static str,
     /// Its result.
     pub(crate) golden: &'static str,
+    /// The query for the ledger's versions, each with `t` if its migration is complete.
+    pub(crate) versions: &'static str,
+    /// The reach of a row.
+    pub(crate) reach: Reach,
     /// Set if the ledger has checksums.
     pub(crate) has_checksums: bool,
     /// The keys of what the ledger has about the origin of a row.
@@ -41,6 +45,15 @@ pub(crate) enum OptOut {
     UpMark(&'static str),
     /// A file of this name and content beside it.
     File(&'static str, &'static str),
+}
+
+/// The migrations for which a row of a ledger stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The one with its version.
+    One,
+    /// All up to its version: the ledger has only the newest one.
+    UpTo,
 }
 
 /// SQL of the migrations whose rows are golden. Its checksums were computed with the tools' own programs, or from their
@@ -72,6 +85,8 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select version, name, checksum = encode(sha256(convert_to(case version when 1 then 'create table one (id int);' \
                else 'create table two (id int);' end || chr(10), 'UTF8')), 'hex') from bastion_migrate.ledger order by 1",
         golden: "1|one|t\n2|two|t",
+        versions: "select version, 't' from bastion_migrate.ledger",
+        reach: Reach::One,
         has_checksums: true,
         has_of_rows: &["recorded_at", "role", "run"],
     },
@@ -88,6 +103,8 @@ pub(crate) const FORMS: &[Form] = &[
                'create table one (id int);' else 'create table two (id int);' end || chr(10), 'UTF8')) \
                from _sqlx_migrations order by 1",
         golden: "1|one|t|t\n2|two|t|t",
+        versions: "select version, success from _sqlx_migrations",
+        reach: Reach::One,
         has_checksums: true,
         has_of_rows: &["recorded_at"],
     },
@@ -102,6 +119,8 @@ pub(crate) const FORMS: &[Form] = &[
         table: "schema_migrations",
         rows: "select version, dirty from schema_migrations",
         golden: "2|f",
+        versions: "select version, not dirty from schema_migrations",
+        reach: Reach::UpTo,
         has_checksums: false,
         has_of_rows: &[],
     },
@@ -116,6 +135,8 @@ pub(crate) const FORMS: &[Form] = &[
         table: "schema_migrations",
         rows: "select version from schema_migrations order by 1",
         golden: "20240101000001\n20240101000002",
+        versions: "select version, 't' from schema_migrations",
+        reach: Reach::One,
         has_checksums: false,
         has_of_rows: &[],
     },
@@ -134,6 +155,8 @@ pub(crate) const FORMS: &[Form] = &[
         table: "goose_db_version",
         rows: "select id, version_id, is_applied from goose_db_version order by 1",
         golden: "1|0|t\n2|1|t\n3|2|t",
+        versions: "select version_id, is_applied from goose_db_version where version_id > 0",
+        reach: Reach::One,
         has_checksums: false,
         has_of_rows: &["recorded_at"],
     },
@@ -148,6 +171,8 @@ pub(crate) const FORMS: &[Form] = &[
         table: "__diesel_schema_migrations",
         rows: "select version from __diesel_schema_migrations order by 1",
         golden: "20240101000001\n20240101000002",
+        versions: "select version, 't' from __diesel_schema_migrations",
+        reach: Reach::One,
         has_checksums: false,
         has_of_rows: &["recorded_at"],
     },
@@ -159,6 +184,8 @@ pub(crate) const FORMS: &[Form] = &[
         table: "refinery_schema_history",
         rows: "select version, name, applied_on ~ '^[0-9]{4}-[0-9-]+T[0-9:.]+Z$', checksum from refinery_schema_history order by 1",
         golden: "1|one|t|13066505081342230554\n2|two|t|10882991275459591221",
+        versions: "select version, 't' from refinery_schema_history",
+        reach: Reach::One,
         has_checksums: true,
         has_of_rows: &["recorded_at"],
     },
@@ -171,6 +198,8 @@ pub(crate) const FORMS: &[Form] = &[
         rows: "select installed_rank, version, description, type, script, checksum, installed_by, execution_time between 0 and 60000, \
                success from flyway_schema_history order by 1",
         golden: "1|1|one|SQL|V1__one.sql|-955116569|app|t|t\n2|2|two|SQL|V2__two.sql|-406682249|app|t|t",
+        versions: "select version, success from flyway_schema_history",
+        reach: Reach::One,
         has_checksums: true,
         has_of_rows: &["recorded_at", "role"],
     },
@@ -189,6 +218,8 @@ pub(crate) const FORMS: &[Form] = &[
                'create table one (id int);' else 'create table two (id int);' end || chr(10), 'UTF8')), 'hex'), length(id), \
                finished_at >= started_at, logs, rolled_back_at, applied_steps_count from _prisma_migrations order by 1",
         golden: "20240101000001_one|t|36|t|||1\n20240101000002_two|t|36|t|||1",
+        versions: "select migration_name, finished_at is not null and rolled_back_at is null from _prisma_migrations",
+        reach: Reach::One,
         has_checksums: true,
         has_of_rows: &["recorded_at"],
     },
@@ -203,6 +234,8 @@ pub(crate) const FORMS: &[Form] = &[
         table: "schema_version",
         rows: "select version from schema_version",
         golden: "2",
+        versions: "select version, 't' from schema_version where version > 0",
+        reach: Reach::UpTo,
         has_checksums: false,
         has_of_rows: &[],
     },
@@ -214,6 +247,8 @@ pub(crate) const FORMS: &[Form] = &[
         table: "supabase_migrations.schema_migrations",
         rows: "select version, statements, name from supabase_migrations.schema_migrations order by 1",
         golden: "20240101000001|{\"create table one (id int)\"}|one\n20240101000002|{\"create table two (id int)\"}|two",
+        versions: "select version, 't' from supabase_migrations.schema_migrations",
+        reach: Reach::One,
         has_checksums: false,
         has_of_rows: &[],
     },
@@ -221,6 +256,10 @@ pub(crate) const FORMS: &[Form] = &[
 
 fn diesel_directory(number: u32, name: &str) -> String {
     format!("2024-01-01-0000{number:02}_{name}")
+}
+
+fn add(files: Vec<TextFile>, step: Action<'_>) -> Action<'_> {
+    files.into_iter().fold(step, |step, (path, text)| step.file(&format!("migrations/{path}"), text))
 }
 
 impl Form {
@@ -236,17 +275,26 @@ impl Form {
 
     /// Adds a migration with its way back to the step.
     pub(crate) fn reversible<'a>(&self, step: Action<'a>, number: u32, name: &str, up: &str, down: &str) -> Action<'a> {
-        let files = (self.write)(number, name, up, down);
-        files.into_iter().fold(step, |step, (path, text)| step.file(&format!("migrations/{path}"), text))
+        add((self.write)(number, name, up, down), step)
     }
 
     /// Adds a migration that opts out of its transaction.
     pub(crate) fn without_transaction<'a>(&self, step: Action<'a>, number: u32, name: &str, up: &str) -> Action<'a> {
+        add(self.texts_without_transaction(number, name, up), step)
+    }
+
+    /// Returns the files of a migration.
+    pub(crate) fn texts(&self, number: u32, name: &str, up: &str) -> Vec<TextFile> {
+        (self.write)(number, name, up, "select 1;\n")
+    }
+
+    /// Returns the files of a migration that opts out of its transaction.
+    pub(crate) fn texts_without_transaction(&self, number: u32, name: &str, up: &str) -> Vec<TextFile> {
         match self.opt_out {
-            OptOut::Line(line) | OptOut::UpMark(line) => self.migration(step, number, name, &format!("{line}{up}")),
+            OptOut::Line(line) | OptOut::UpMark(line) => self.texts(number, name, &format!("{line}{up}")),
             OptOut::File(file, text) => {
-                let directory = (self.label)(number, name);
-                self.migration(step, number, name, up).file(&format!("migrations/{directory}/{file}"), text)
+                let beside = (format!("{}/{file}", self.label(number, name)), text.to_owned());
+                self.texts(number, name, up).into_iter().chain([beside]).collect()
             }
         }
     }
@@ -263,6 +311,16 @@ impl Form {
             return label;
         }
         label.split('_').next().unwrap_or_default().trim_start_matches('V').trim_start_matches('0').to_owned()
+    }
+
+    /// Returns the version of a migration as the ledger has it.
+    pub(crate) fn recorded_version(&self, number: u32, name: &str) -> String {
+        let label = self.label(number, name);
+        match self.layout {
+            "prisma" => label,
+            "diesel" => label.split('_').next().unwrap_or_default().replace('-', ""),
+            _ => label.split('_').next().unwrap_or_default().trim_start_matches(['V', '0']).to_owned(),
+        }
     }
 
     /// Returns the path of the file that applies a migration.
