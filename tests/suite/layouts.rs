@@ -2,10 +2,11 @@
 
 use crate::{
     action::Action,
+    flights::Flights,
     lab::{Lab, gate::Gate},
-    layout_forms::{FORMS, Form},
+    layout_forms::{FORMS, Form, Reach},
 };
-use bastion_migrate::layout;
+use bastion_migrate::layout::{self, OwnTransactionTreatment};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -232,5 +233,127 @@ fn an_approved_plan_is_applied_and_another_one_is_not() {
         let other = form.migration(other, 2, "two", crate::layout_forms::TWO).input("expect-plan", &digest);
         other.run().fails("plan-changed", 5).pending(labels).done();
         step(form, &lab).input("expect-plan", &digest).run().succeeds().applied(labels).done();
+    }
+}
+
+/// Returns how many rows of the ledger have this version.
+fn rows_of(form: &Form, number: u32, name: &str) -> String {
+    let version = form.recorded_version(number, name);
+    format!("select count(*) from ({}) rows (version, complete) where version::text = '{version}'", form.versions)
+}
+
+#[test]
+fn a_commit_with_a_lost_response_is_settled_by_the_ledger() {
+    for form in forms() {
+        let lab = Lab::new();
+        let network = Flights::to(lab.database.server().port());
+        let names = ["one", "two", "three"];
+        let step = || {
+            let url = lab.database.url_at("localhost", network.port());
+            let step = form.step(Action::new(&lab)).secret("database-url", url).input("lock-timeout", "0");
+            (1..).zip(names).fold(step, |step, (number, name)| {
+                // The sleep keeps it from being a quick file, whose commit is in doubt until a later one is flushed.
+                let gate = Gate::sql(number);
+                let text = format!("create table {name} (id int);\nselect pg_sleep(0.02);\n{gate}");
+                form.migration(step, number, name, &text)
+            })
+        };
+        let labels = [form.label(1, "one"), form.label(2, "two"), form.label(3, "three")];
+        let gate = Gate::close(&lab.database, 3);
+        let running = step().start();
+        gate.wait_until_reached();
+        network.freeze();
+        gate.open();
+        lab.database.wait_for(&rows_of(form, 3, "three"), "1");
+        network.cut();
+        network.thaw();
+        let resolved = running.finish().succeeds().applied(labels.each_ref().map(String::as_str));
+        resolved.logs("to see what was committed").logs(": committed\n").logs("the ledger confirms it").done();
+        step().run().nothing_to_do().done();
+    }
+}
+
+/// Four files, which are sent at once where the second one lets them.
+fn four_files<'a>(form: &Form, lab: &'a Lab, second: &str) -> Action<'a> {
+    let step = form.migration(form.step(Action::new(lab)), 1, "one", crate::layout_forms::ONE);
+    let step = form.migration(step, 2, "two", second);
+    let step = form.migration(step, 3, "three", "create table three ();\n");
+    form.migration(step, 4, "four", "create table four ();\n")
+}
+
+fn existing_tables(lab: &Lab) -> String {
+    lab.database.sql(
+        "select string_agg(relname, ' ' order by relname) from pg_class \
+         where relname in ('one', 'two', 'behind', 'three', 'four')",
+    )
+}
+
+#[test]
+fn a_file_with_a_commit_in_its_middle_is_refused_or_stops_all_later_files() {
+    for form in forms() {
+        let lab = Lab::new();
+        let second = "create table two (id int);\ncommit;\nselect 1/0;\ncreate table behind (id int);\n";
+        let run = four_files(form, &lab, second).run();
+        let [one, two] = labels(form);
+        let (three, four) = (form.label(3, "three"), form.label(4, "four"));
+        let treatment = layout::Layout::by_name(form.layout).unwrap().own_transactions();
+        if treatment == OwnTransactionTreatment::Refused {
+            run.fails("own-transaction", 2).error_in(&form.path(2, "two"), "COMMIT").done();
+            assert_eq!(existing_tables(&lab), "", "{}", form.layout);
+            continue;
+        }
+        // As the tool of the layout sends it: what is before the COMMIT stays.
+        let failed = run.fails("statement-failed", 6).applied([one.as_str()]).logs("division by zero");
+        failed.pending([two.as_str(), three.as_str(), four.as_str()]).done();
+        assert_eq!(existing_tables(&lab), "one two", "{}", form.layout);
+        assert_eq!(lab.database.sql(&rows_of(form, 2, "two")), "0", "{}", form.layout);
+    }
+}
+
+/// Without `standard_conforming_strings` the server reads `\'` as a quote inside the string, so that the COMMIT is
+/// outside. The user's `options` take precedence over the setting of our start-up message.
+#[test]
+fn a_commit_that_only_the_server_sees_stops_all_later_files() {
+    for form in forms() {
+        let lab = Lab::new();
+        let second = "create table two (id int);\nselect 'a\\', ' b; commit; -- ';\n";
+        let url = lab.database.url() + "?options=-c%20standard_conforming_strings%3Doff";
+        let run = four_files(form, &lab, second).secret("database-url", url).run();
+        let [one, two] = labels(form);
+        let (three, four) = (form.label(3, "three"), form.label(4, "four"));
+        let failed = run.fails("transaction-ended", 6).applied([one.as_str()]);
+        let failed = failed.pending([two.as_str(), three.as_str(), four.as_str()]);
+        failed.logs("part of the file may be committed").done();
+        assert_eq!(existing_tables(&lab), "one two", "{}", form.layout);
+        assert_eq!(lab.database.sql(&rows_of(form, 2, "two")), "0", "{}", form.layout);
+    }
+}
+
+#[test]
+fn a_file_that_hits_a_lock_is_tried_again_and_nothing_is_repeated() {
+    for form in forms() {
+        let lab = Lab::new();
+        lab.database.sql("create table busy (id int); alter table busy owner to app");
+        let holder = lab.database.session();
+        holder.sql("begin; lock table busy");
+        let step = || {
+            let step = form.step(Action::new(&lab)).input("lock-timeout", "300ms");
+            let step = form.migration(step, 1, "one", "create table one (id int);\ninsert into one values (1);\n");
+            let second = "insert into one values (2);\nalter table busy add name text;\n";
+            let step = form.migration(step, 2, "two", second);
+            form.migration(step, 3, "three", "insert into one values (3);\n")
+        };
+        let running = step().start();
+        running.wait_for_line(&format!("another try of {}", form.path(2, "two")), Duration::from_secs(20));
+        holder.sql("rollback");
+        let [one, two] = labels(form);
+        let labels = [one, two, form.label(3, "three")];
+        let finished = running.finish().succeeds().applied(labels.each_ref().map(String::as_str));
+        finished.logs("canceling statement due to lock timeout").done();
+        assert_eq!(lab.database.sql("select string_agg(id::text, ' ' order by id) from one"), "1 2 3");
+        let expected = if form.reach == Reach::UpTo { "1" } else { "3" };
+        let rows = format!("select count(*) from ({}) rows", form.versions);
+        assert_eq!(lab.database.sql(&rows), expected, "{}", form.layout);
+        step().run().nothing_to_do().done();
     }
 }

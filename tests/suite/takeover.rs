@@ -207,12 +207,26 @@ fn an_interrupted_takeover_is_completed_and_is_no_base_for_a_migration() {
     taken().applied([names[1].as_str(), names[0].as_str()]).done();
     // The newest is recorded first.
     lab.database.sql("delete from bastion_migrate.ledger where version = 1");
-    plain(&lab, &names)
-        .run()
-        .fails("out-of-order", 5)
-        .error_in("migrations/1_one.sql", "but version 2 is already applied")
-        .done();
-    taken().applied([names[0].as_str()]).done();
+    let refused = plain(&lab, &names).run().fails("out-of-order", 5);
+    let refused = refused.error_in("migrations/1_one.sql", "but version 2 is already applied");
+    let advice = "run `command: baseline` with `from: goose public.goose_db_version` again";
+    refused.logs(advice).never_logs("`out-of-order: allow`").done();
+    let completed = baseline(&lab, &names, "goose public.goose_db_version").run().succeeds();
+    completed.applied([names[0].as_str()]).done();
+    plain(&lab, &names).run().nothing_to_do().done();
+}
+
+#[test]
+fn a_late_file_after_a_complete_takeover_has_the_usual_fix() {
+    let lab = Lab::new();
+    let [one, two] = goose(&lab);
+    let later = "9_later".to_owned();
+    let all = [one.clone(), two.clone(), later.clone()];
+    baseline(&lab, &all, "goose").run().succeeds().applied([two.as_str(), one.as_str()]).done();
+    plain(&lab, &all).run().succeeds().applied([later.as_str()]).done();
+    let refused = plain(&lab, &all).file("migrations/5_late.sql", "create table late ();\n").run();
+    let refused = refused.fails("out-of-order", 5);
+    refused.error_in("migrations/5_late.sql", "out-of-order").logs("`out-of-order: allow`").done();
 }
 
 #[test]
