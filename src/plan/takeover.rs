@@ -51,6 +51,17 @@ pub fn find_taken_over(
     Ok(taken_over)
 }
 
+/// Reports whether the takeover of these rows was interrupted: our ledger has some of them and nothing else, and a file
+/// of another one is not recorded. `versions` are those of all files.
+#[must_use]
+pub fn is_unfinished_takeover(source: &[RecordedMigration], recorded: &[RecordedMigration], versions: &[&str]) -> bool {
+    let of_source: HashSet<&str> = source.iter().map(|row| row.version.as_str()).collect();
+    let own: HashSet<&str> = recorded.iter().map(|row| row.version.as_str()).collect();
+    !own.is_empty()
+        && own.is_subset(&of_source)
+        && versions.iter().any(|version| of_source.contains(version) && !own.contains(version))
+}
+
 struct Takeover<'a> {
     source: &'a SourceLedger,
     rows: &'a [RecordedMigration],
@@ -171,5 +182,41 @@ fn and_more(names: &[String]) -> String {
     match names.len().saturating_sub(SHOWN) {
         0 => String::new(),
         more => format!(" and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(versions: &[&str]) -> Vec<RecordedMigration> {
+        let row = |version: &&str| RecordedMigration {
+            version: (*version).to_owned(),
+            name: String::new(),
+            checksum: None,
+            success: true,
+            took_ms: 0,
+            origin: None,
+        };
+        versions.iter().map(row).collect()
+    }
+
+    #[test]
+    fn a_takeover_is_unfinished_while_our_ledger_has_only_a_part_of_the_other_one() {
+        for (source, own, files, unfinished) in [
+            (&["1", "2"][..], &["2"][..], &["1", "2", "3"][..], true),
+            (&["1", "2"], &["1", "2"], &["1", "2"], false),
+            // It has not begun.
+            (&["1", "2"], &[], &["1", "2"], false),
+            // Our own ledger has been continued.
+            (&["1", "2"], &["2", "3"], &["1", "2", "3"], false),
+            // What is missing is not in the other ledger.
+            (&["2"], &["2"], &["1", "2"], false),
+            // What is missing has no file.
+            (&["1", "2"], &["2"], &["2"], false),
+        ] {
+            let found = is_unfinished_takeover(&rows(source), &rows(own), files);
+            assert_eq!(found, unfinished, "{source:?} {own:?} {files:?}");
+        }
     }
 }

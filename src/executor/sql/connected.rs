@@ -206,7 +206,10 @@ impl<'a> ConnectedSql<'a> {
         };
         let work = match self.read_source(&versions).await.map_err(single_fault)? {
             Some(source) => self.plan_takeover(&source, migrations, (&chosen, &before), rules)?,
-            None => plan_work(settings.command, &migrations, (&chosen.places, &before), &rules).await?,
+            None => {
+                let work = plan_work(settings.command, &migrations, (&chosen.places, &before), &rules).await;
+                self.check_order(work, (&chosen, &before), &versions).await?
+            }
         };
         let PlannedWork { pending, digest } = work;
         let recorded: usize = chosen.places.iter().map(|place| before.ledger_of(place.schema()).recorded.len()).sum();

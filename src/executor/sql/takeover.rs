@@ -5,8 +5,8 @@ use super::{
     connected::{ChosenPlaces, ConnectedSql},
 };
 use crate::{
-    fault::Fault,
-    layout::RecordedMigration,
+    fault::{Code, Fault},
+    layout::{Layout, LedgerSource, RecordedMigration, SourceTool},
     ledger::{DatabaseState, LedgerChoice, SourceLedger},
     migrate::{self, Migration},
     plan::{self, PlanRules},
@@ -33,9 +33,7 @@ impl ConnectedSql<'_> {
     pub(super) async fn read_source(&self, versions: &[&str]) -> Result<Option<ReadSource>, Fault> {
         let Some(source) = &self.setup.settings.sql.from else { return Ok(None) };
         let ledger = self.survey.find_source(source)?;
-        let query = ledger.read_query().requiring_lock(self.lock_requirement());
-        let rows = answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
-        let rows = ledger.parse_rows(&rows, versions);
+        let rows = self.read_source_rows(&ledger, versions).await?;
         self.setup.events.emit_note(format!(
             "`{}`, the ledger of {}, is taken over; it has {} as applied",
             ledger.table,
@@ -46,6 +44,54 @@ impl ConnectedSql<'_> {
             }
         ));
         Ok(Some(ReadSource { ledger, rows }))
+    }
+
+    /// Changes the fix of files out of order where an interrupted takeover is the cause: it records the newest version
+    /// first. `versions` are those of all files.
+    ///
+    /// # Errors
+    /// All faults, those of `plan` included.
+    pub(super) async fn check_order(
+        &self,
+        plan: Result<PlannedWork, Vec<Fault>>,
+        (chosen, before): (&ChosenPlaces, &DatabaseState),
+        versions: &[&str],
+    ) -> Result<PlannedWork, Vec<Fault>> {
+        let Err(faults) = plan else { return plan };
+        let is_of_order = |fault: &Fault| fault.code == Code::OutOfOrder;
+        let [place] = chosen.places.as_slice() else { return Err(faults) };
+        if chosen.layout != Layout::default() || place.tenant.is_some() || !faults.iter().any(is_of_order) {
+            return Err(faults);
+        }
+        let state = before.ledger_of(place.schema());
+        for (tool, table) in &state.other_ledgers {
+            let Some(tool) = SourceTool::by_name(tool) else { continue };
+            // These faults are less important than those of the plan.
+            let Ok(ledger) = self.survey.find_source(&LedgerSource { tool, table: Some(table.to_string()) }) else {
+                continue;
+            };
+            let Ok(rows) = self.read_source_rows(&ledger, versions).await else { continue };
+            if plan::is_unfinished_takeover(&rows, &state.recorded, versions) {
+                let fix = format!(
+                    "the takeover of `{table}` was interrupted: run `command: baseline` with `from: {} {table}` again, which records \
+                     the rest",
+                    tool.name()
+                );
+                let explain = |fault: Fault| if is_of_order(&fault) { fault.fix(fix.clone()) } else { fault };
+                return Err(faults.into_iter().map(explain).collect());
+            }
+        }
+        Err(faults)
+    }
+
+    async fn read_source_rows(
+        &self,
+        ledger: &SourceLedger,
+        versions: &[&str],
+    ) -> Result<Vec<RecordedMigration>, Fault> {
+        let query = ledger.read_query().requiring_lock(self.lock_requirement());
+        let rows = answer_within(self.setup.settings.wait_timeout, query_rows(&self.session.client, &query)).await?;
+        Ok(ledger.parse_rows(&rows, versions))
     }
 
     /// Plans to record what the ledger has as applied.
