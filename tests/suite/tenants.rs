@@ -337,7 +337,7 @@ fn a_lost_session_is_settled_by_the_ledgers() {
                perform pg_terminate_backend(pg_backend_pid()); end if; end $$;\n";
     let step = || {
         let step = plain(&lab, "{ names: [a, b, c], parallel: 2 }").file("migrations/0001_one.sql", ONE);
-        step.file("migrations/0002_two.sql", &format!("{die}create table two (id int);\n"))
+        step.file("migrations/0002_two.sql", format!("{die}create table two (id int);\n"))
     };
     let mut lost = step().run();
     drop(lost.take_problems());
