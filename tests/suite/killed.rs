@@ -182,17 +182,26 @@ fn stop_flushing(lab: &Lab) {
 fn files_that_a_crash_undoes_are_reported_as_pending() {
     // The background writer, too, flushes the log before it writes a page.
     let server = Postgres::start(&Options { settings: &["bgwriter_lru_maxpages = 0"], ..Options::default() });
-    let lab = prepared(Lab::on(&server));
+    let lab = Lab::on(&server);
     let gate = Gate::close(&lab.database, 2);
     stop_flushing(&lab);
-    let running = mixed_files(&lab).start();
+    // A slow file is flushed at once, and the first one of a session may be slow on a busy machine.
+    let step = || {
+        let step = Action::new(&lab).file("migrations/0001_first.sql", "create table first_one ();");
+        let step = step.file("migrations/0002_quick.sql", "create table quick ();");
+        step.file("migrations/0003_gate.sql", Gate::sql(2)).input("lock-timeout", "0")
+    };
+    let running = step().start();
     gate.wait_until_reached();
-    running.wait_for_line("applied 0001_table", std::time::Duration::from_secs(10));
+    running.wait_for_line("applied 0002_quick", std::time::Duration::from_secs(10));
     server.crash();
     server.resume();
-    let finished = running.finish().fails("database-lost", 3).pending(FILES);
-    finished.logs("lost: the server crashed before 0001_table was written to disk").logs("0 applied, 5 not").done();
-    mixed_files(&lab).run().succeeds().applied(FILES).done();
+    let mut finished = running.finish().logs("lost: the server crashed before 0002_quick was written to disk");
+    assert_eq!(finished.take_problems(), [""; 0], "{}", finished.log);
+    assert_eq!(finished.outputs["fault-code"], "database-lost", "{}", finished.log);
+    let pending = finished.listed("pending");
+    assert!(pending.ends_with(&["0002_quick".to_owned(), "0003_gate".to_owned()]), "{pending:?}");
+    step().run().succeeds().applied(pending.iter().map(String::as_str)).done();
 }
 
 #[test]
