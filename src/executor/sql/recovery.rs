@@ -23,7 +23,7 @@ use crate::{
     run::event::Event,
     transport::Transport,
 };
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::join_all;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -263,22 +263,13 @@ pub(super) async fn interrupt_and_roll_back(
     let canceller = session.canceller();
     let mut rollback = pin!(session.client.batch_execute(rollback_sql));
     let result = loop {
-        let answer = match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
-            Ok(answer) => answer,
-            // The answer may come before that to the cancel request, which has a stream of its own.
-            Err(_) => match select(rollback.as_mut(), pin!(canceller.cancel(transport))).await {
-                Either::Left((answer, _)) => answer,
-                Either::Right((cancelled, _)) => {
-                    cancelled?;
-                    continue;
-                }
-            },
-        };
-        match answer {
-            Err(error) if is_late_cancel(&statement_fault(&error)) => {
+        match timeout(CANCEL_INTERVAL, rollback.as_mut()).await {
+            Ok(Err(error)) if is_late_cancel(&statement_fault(&error)) => {
                 rollback.set(session.client.batch_execute(rollback_sql));
             }
-            answer => break answer,
+            Ok(result) => break result,
+            // Awaited to its end: behind PgBouncer 1.18 the session is lost if the request is given up.
+            Err(_) => canceller.cancel(transport).await?,
         }
     };
     result.map_err(|error| statement_fault(&error))
