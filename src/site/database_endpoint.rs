@@ -26,6 +26,10 @@ use std::{
     time::Instant,
 };
 
+/// The report of settings that don't reach a tool's sessions.
+pub(super) const NOT_THROUGH_POOLER: &str = "not delivered: a connection pooler does not pass on those of a log-in, so our `lock-timeout` and \
+     `statement-timeout` do not apply to the tool";
+
 /// The endpoint; closed until it is opened, and closed by being dropped.
 #[derive(Debug)]
 pub(crate) struct DatabaseEndpoint<'a> {
@@ -160,7 +164,7 @@ impl<'a> DatabaseEndpoint<'a> {
                 );
                 format!("{means} of {} of {} connections", traffic.settled, traffic.connections)
             }
-            _ if self.delivery.get() == SettingsDelivery::Statements => super::NOT_THROUGH_POOLER.to_owned(),
+            _ if self.delivery.get() == SettingsDelivery::Statements => NOT_THROUGH_POOLER.to_owned(),
             (Some(_), ClientTls::PassThrough) => {
                 "by PGOPTIONS: the tool's own TLS passes through the tunnel".to_owned()
             }

@@ -345,7 +345,7 @@ impl<'a> Sites<'a> {
         match (site, self.delivery()) {
             (Site::Image(_), _) => self.containers.as_ref().map(|containers| containers.endpoint.describe_delivery()),
             (Site::Server, SettingsDelivery::StartupPacket) => Some(environment_check::pgoptions_delivery(commands)),
-            (Site::Server, SettingsDelivery::Statements) => Some(NOT_THROUGH_POOLER.to_owned()),
+            (Site::Server, SettingsDelivery::Statements) => Some(database_endpoint::NOT_THROUGH_POOLER.to_owned()),
         }
     }
 
@@ -395,10 +395,6 @@ impl<'a> Sites<'a> {
         removed.and(released).and(closed)
     }
 }
-
-/// The report of settings that don't reach a tool's sessions.
-const NOT_THROUGH_POOLER: &str = "not delivered: a connection pooler does not pass on those of a log-in, so our `lock-timeout` and \
-     `statement-timeout` do not apply to the tool";
 
 fn not_connected() -> Fault {
     Fault::new(Code::Bug, "there is no connection to the database yet")

@@ -138,7 +138,8 @@ impl Lane {
         match self.lock {
             RunLockRequirement::Shared if run_lock::try_share_lock(&session).await? => {}
             RunLockRequirement::Shared => {
-                return Err(Fault::new(Code::LockLost, "another session has taken the run lock meanwhile"));
+                return Err(Fault::new(Code::LockLost, "another session has taken the run lock meanwhile")
+                    .fix("run again: what was applied is in the ledger"));
             }
             RunLockRequirement::Held | RunLockRequirement::NotNeeded => {
                 for lock in plan.held_locks() {

@@ -74,7 +74,7 @@ impl PlannedSql<'_> {
         refuse(plan::merge_faults(failures))
     }
 
-    /// Works on the tenants that are left in several sessions, and closes all but the main one.
+    /// Works on the tenants that are left, in several sessions if the run lock can be shared.
     async fn apply_remaining(&mut self, transport: &Transport) -> Result<(), Fault> {
         let parallel = self.plan.setup.settings.sql.tenants.as_ref().map_or(1, |tenants| tenants.parallel);
         let wanted = parallel.min(self.queue.remaining()).saturating_sub(1);

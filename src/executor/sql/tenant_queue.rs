@@ -2,17 +2,14 @@
 //! other. Without tenants there is one entry.
 
 use crate::{fault::Fault, migrate::PlannedMigration, settings::OnFailure};
-use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-};
+use std::{cell::RefCell, collections::VecDeque};
 
 /// The queue of a run.
 #[derive(Debug)]
 pub(super) struct TenantQueue {
     /// The migrations of each tenant that no session has begun.
     waiting: RefCell<VecDeque<Vec<PlannedMigration>>>,
-    on_failure: Cell<OnFailure>,
+    on_failure: OnFailure,
     /// The schemas of tenants that failed, with the faults.
     failed: RefCell<Vec<(String, Fault)>>,
     /// The fault after which the outcome has to be read from the ledger.
@@ -24,12 +21,12 @@ impl TenantQueue {
     pub(super) fn new(tenants: impl IntoIterator<Item = Vec<PlannedMigration>>, on_failure: OnFailure) -> Self {
         let waiting = tenants.into_iter().filter(|migrations| !migrations.is_empty()).collect();
         let (failed, lost) = (RefCell::default(), RefCell::default());
-        Self { waiting: RefCell::new(waiting), on_failure: Cell::new(on_failure), failed, lost }
+        Self { waiting: RefCell::new(waiting), on_failure, failed, lost }
     }
 
     /// Returns the migrations of the next tenant, unless the run has to stop.
     pub(super) fn take_next(&self) -> Option<Vec<PlannedMigration>> {
-        let may_go_on = self.failed.borrow().is_empty() || self.on_failure.get() == OnFailure::Continue;
+        let may_go_on = self.failed.borrow().is_empty() || self.on_failure == OnFailure::Continue;
         if may_go_on && self.lost.borrow().is_none() { self.waiting.borrow_mut().pop_front() } else { None }
     }
 
