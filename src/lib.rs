@@ -25,6 +25,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod random;
 pub mod report;
+pub mod review;
 pub mod run;
 pub mod secret;
 pub mod server;
