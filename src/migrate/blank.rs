@@ -9,3 +9,12 @@ pub(super) fn blank_text(mut text: String, blanks: &[Span]) -> String {
     }
     text
 }
+
+/// Overwrites these spans with as many bytes of spaces, and keeps the ends of their lines.
+pub(super) fn blank_lines(mut text: String, blanks: &[Span]) -> String {
+    for span in blanks {
+        let blank: String = span.slice_of(&text).bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
+        text.replace_range(span.start..span.end, &blank);
+    }
+    text
+}

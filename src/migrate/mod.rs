@@ -26,6 +26,7 @@ mod planned_migration;
 mod response;
 mod resumable;
 mod resumable_refusal;
+mod reviewed_text;
 mod script;
 mod section_fault;
 mod surroundings;
