@@ -291,6 +291,8 @@ codes! {
 
     /// A statement failed.
     StatementFailed "statement-failed" MigrationFailed Migrate "correct the file and run again; the file was rolled back and files before it stay applied";
+    /// A check that the file demands returned something else than true.
+    CheckFailed "check-failed" MigrationFailed Migrate "look at the rows that the check finds; correct them, the file, or the check, and run again";
     /// The role has no right to execute a statement.
     PermissionDenied "permission-denied" MigrationFailed Migrate "grant the right to the role in `database-url`, or use the owner's role";
     /// A statement waited too long for a lock.

@@ -1,6 +1,6 @@
 //! Converts a server's error into a fault with its place in the migration's file and a fix.
 
-use super::{migration::Migration, transaction::had_transaction_ended};
+use super::{check::with_check_place, migration::Migration, transaction::had_transaction_ended};
 use crate::{
     fault::{Code, Fault, FilePosition},
     postgres::fault::{query_fault, statement_fault},
@@ -46,7 +46,7 @@ pub(super) fn closing_fault(error: &Error, migration: &Migration) -> Fault {
         let cause = "the file ended the transaction it ran in, so it is not recorded";
         return Fault::new(Code::TransactionEnded, cause).in_file(migration.whole_file());
     }
-    let fault = query_fault(error).in_file(migration.whole_file());
+    let fault = with_check_place(query_fault(error).in_file(migration.whole_file()), migration);
     match fault.sqlstate.as_deref() {
         Some(state) if state.starts_with("23") => {
             fault.detail("this was found when deferred constraints were checked at the end of the file")

@@ -83,6 +83,7 @@ impl LoadedFile {
             modes: content.modes,
             note: content.note,
             leaves_traces: content.leaves_traces,
+            checks: content.checks,
             path_reset: content.path_reset,
             replaced: content.replaced,
             checksum,

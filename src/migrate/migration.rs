@@ -11,7 +11,7 @@ use crate::{
     layout::{Checksum, MigrationKey},
     ledger::DatabaseState,
     run::{MigrationId, blocking::run_blocking, event::Event},
-    sql::{Execution, Span, SqlSource, TransactionModes, split::statement_spans},
+    sql::{Execution, FileCheck, Span, SqlSource, TransactionModes, split::statement_spans},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +34,8 @@ pub struct Migration {
     pub leaves_traces: bool,
     /// The byte of the first statement that returns to the search path that the session began with.
     pub path_reset: Option<usize>,
+    /// The checks that it demands.
+    pub checks: Vec<FileCheck>,
     /// The values that took the places of placeholders in its text.
     pub replaced: Replacements,
     /// The SQL that undoes it, if there is any.
@@ -91,6 +93,7 @@ impl Migration {
             note: None,
             leaves_traces: false,
             path_reset: None,
+            checks: Vec::new(),
             ..self
         }
     }

@@ -5,6 +5,7 @@ mod applier;
 mod blank;
 mod blocks;
 mod body;
+mod check;
 mod commit_progress;
 mod concurrent_index;
 mod copy;

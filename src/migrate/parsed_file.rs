@@ -13,8 +13,8 @@ use crate::{
     fault::Fault,
     layout::{Layout, OwnTransactionTreatment, Sections},
     sql::{
-        Decision, Detail, Execution, FileDecision, FileParser, FilePart, FileRules, MoreText, Span, SqlSource,
-        TextStart, Tokens, TransactionModes, mark_session_setup,
+        Decision, Detail, Execution, FileCheck, FileDecision, FileParser, FilePart, FileRules, MoreText, Span,
+        SqlSource, TextStart, Tokens, TransactionModes, mark_session_setup,
     },
 };
 use std::{path::Path, sync::Arc};
@@ -29,6 +29,8 @@ pub(super) struct ParsedFile {
     pub(super) leaves_traces: bool,
     /// The byte of the first statement that returns to the search path that the session began with.
     pub(super) path_reset: Option<usize>,
+    /// The checks that it demands.
+    pub(super) checks: Vec<FileCheck>,
     /// The sections that undo the migration.
     pub(super) downs: Vec<Span>,
     /// The values that took the places of its placeholders.
@@ -94,14 +96,15 @@ impl ParsedFile {
         let source = SqlSource::of_file(file, &text);
         let mut parser = FileParser::new(Detail::EachStatement, rules);
         parser.read_part(FilePart { source, offset: 0, more: MoreText::Nothing });
-        let FileDecision { mut decision, ignored, leaves_traces, path_reset } = parser.decide(&source, text.len())?;
+        let FileDecision { mut decision, ignored, leaves_traces, path_reset, checks } =
+            parser.decide(&source, text.len())?;
         if let Execution::PerStatement { statements, lost, .. } = &mut decision.execution {
             *lost = mark_session_setup(&text, statements);
         }
         let replaced = decision.replaced.iter().flat_map(|span| word_spans(span.slice_of(&text), span.start));
         let blanks: Vec<Span> = ignored.into_iter().chain(replaced).collect();
         let body = Body::InMemory(blank_text(text, &blanks).into());
-        Ok(Self { path_reset, ..Self::new(body, decision, leaves_traces) })
+        Ok(Self { path_reset, checks, ..Self::new(body, decision, leaves_traces) })
     }
 
     fn new(body: Body, decision: Decision, leaves_traces: bool) -> Self {
@@ -113,6 +116,7 @@ impl ParsedFile {
             note,
             leaves_traces,
             path_reset: None,
+            checks: Vec::new(),
             downs: Vec::new(),
             replaced: Replacements::default(),
         }
@@ -138,7 +142,7 @@ impl ParsedFile {
         while let Some(text) = long.append_block(&mut reader, &mut see_bytes).map_err(only)? {
             parts.read_block(&text);
         }
-        let FileDecision { decision, ignored, leaves_traces, path_reset } =
+        let FileDecision { decision, ignored, leaves_traces, path_reset, checks } =
             parts.into_parser().decide(&long, long.length())?;
         if let Execution::PerStatement { .. } = decision.execution {
             // Its statements refer to each other, however far apart.
@@ -150,7 +154,7 @@ impl ParsedFile {
             blanks.extend(word_spans(&long.read(*span).map_err(only)?, span.start));
         }
         long.set_blanks(blanks);
-        Ok(Self { path_reset, ..Self::new(Body::OnDisk(Arc::new(long)), decision, leaves_traces) })
+        Ok(Self { path_reset, checks, ..Self::new(Body::OnDisk(Arc::new(long)), decision, leaves_traces) })
     }
 }
 
@@ -315,6 +319,7 @@ mod tests {
             note: None,
             leaves_traces: false,
             path_reset: None,
+            checks: Vec::new(),
             way_back: None,
             replaced: Replacements::default(),
             relative_path: String::new(),

@@ -14,7 +14,13 @@
 //! `open` also requires that the session's state is that of a new one. This detects every change of that state, however
 //! a file made it; the files after it run in a new session.
 
-use super::{migration::Migration, place::TENANT_GONE, planned_migration::PlannedMigration, work::Work};
+use super::{
+    check::{checks_sql, with_check_place},
+    migration::Migration,
+    place::TENANT_GONE,
+    planned_migration::PlannedMigration,
+    work::Work,
+};
 use crate::{
     fault::{Code, Fault},
     layout::NewRow,
@@ -25,6 +31,7 @@ use crate::{
         own_query::{PIN_SEARCH_PATH, PINNED_SETTINGS, RunLockRequirement, lock_check_sql, raise_unless},
         quote_literal,
     },
+    sql::CheckMoment,
 };
 use std::time::Duration;
 use tokio_postgres::Error;
@@ -136,8 +143,9 @@ pub(super) fn open_sql(
     let (comment, limit) = (origin_comment::first_message_comment(index), lock_timeout_sql(limit));
     let restore = [Some(guard.fresh.defaults.reset_local_sql(&PINNED_SETTINGS)), place.transaction_path_sql()];
     let restore = restore.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let before = checks_sql(&migration.checks, CheckMoment::Before);
     format!(
-        "{comment} {begin}; {PIN_SEARCH_PATH}; {guard_statements}; SELECT pg_current_xact_id()::text; {restore}; {limit}{savepoint}"
+        "{comment} {begin}; {PIN_SEARCH_PATH}; {guard_statements}; SELECT pg_current_xact_id()::text; {restore}; {limit}{before}{savepoint}"
     )
 }
 
@@ -158,7 +166,7 @@ pub(super) fn open_without_transaction_sql(
 
 /// Returns the fault of a migration that could not start.
 pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
-    let fault = statement_fault(error).in_file(migration.whole_file());
+    let fault = with_check_place(statement_fault(error).in_file(migration.whole_file()), migration);
     if fault.sqlstate.as_deref() == Some(TENANT_GONE) { fault.code(Code::TenantsInvalid) } else { fault }
 }
 
@@ -172,6 +180,7 @@ pub(super) fn close_sql(
 ) -> String {
     let reset = reset_session_sql(defaults);
     let (record, comment) = (record_sql(migration, row), origin_comment::last_message_comment(migration.id.index));
+    let after = checks_sql(&migration.checks, CheckMoment::After);
     let constraints_sql = match commit {
         Commit::Flushed => String::new(),
         Commit::Later => format!(
@@ -180,7 +189,7 @@ pub(super) fn close_sql(
         ),
     };
     format!(
-        "{comment} RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {reset}; {PIN_SEARCH_PATH}; {record}; {constraints_sql}COMMIT"
+        "{comment} {after}RELEASE SAVEPOINT bastion_migrate; SET CONSTRAINTS ALL IMMEDIATE; {reset}; {PIN_SEARCH_PATH}; {record}; {constraints_sql}COMMIT"
     )
 }
 

@@ -46,6 +46,7 @@ fn read_way_back(migration: Migration, layout: Layout, previous: Option<String>)
         modes: parsed.modes,
         note: parsed.note,
         leaves_traces: parsed.leaves_traces,
+        checks: parsed.checks,
         path_reset: parsed.path_reset,
         replaced: parsed.replaced,
         work: Work::Undo { previous },

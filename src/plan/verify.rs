@@ -90,6 +90,7 @@ mod tests {
             note: None,
             leaves_traces: false,
             path_reset: None,
+            checks: Vec::new(),
             replaced: crate::migrate::Replacements::default(),
             way_back: None,
             relative_path: String::new(),

@@ -3,6 +3,8 @@
 use super::{
     classified_statement::ClassifiedStatement,
     directive::{self, OptOut},
+    execution::Execution,
+    file_check::{FileCheck, FoundCheck, find_checks},
     lasting_settings::leaves_traces,
     location::{FilePlaces, SqlSource},
     one_message::one_message_decision,
@@ -68,6 +70,7 @@ pub(crate) struct FileParser {
     faults: Vec<FaultAt>,
     leaves_traces: bool,
     path_reset: Option<usize>,
+    checks: Vec<FoundCheck>,
     rows_go_on: bool,
 }
 
@@ -81,6 +84,8 @@ pub(crate) struct FileDecision {
     pub(crate) leaves_traces: bool,
     /// The byte of the first statement that returns to the search path that the session began with.
     pub(crate) path_reset: Option<usize>,
+    /// The checks that the file demands.
+    pub(crate) checks: Vec<FileCheck>,
 }
 
 impl FileParser {
@@ -95,6 +100,7 @@ impl FileParser {
             faults: Vec::new(),
             leaves_traces: false,
             path_reset: None,
+            checks: Vec::new(),
             rows_go_on: false,
         }
     }
@@ -135,7 +141,9 @@ impl FileParser {
     ///
     /// Every fault of its text.
     pub(crate) fn decide(self, places: &dyn FilePlaces, length: usize) -> Result<FileDecision, Vec<Fault>> {
-        let Self { rules, statements, ignored, opt_out, undo_section, faults, leaves_traces, path_reset, .. } = self;
+        let Self {
+            rules, statements, ignored, opt_out, undo_section, faults, leaves_traces, path_reset, checks, ..
+        } = self;
         let in_file = |found: FaultAt| found.fault.in_file(places.place_at_byte(found.byte));
         let (opt_out, opt_out_reason) = (opt_out.as_ref(), rules.opt_out.as_deref());
         let file = ClassifiedFile { places, length, statements: &statements, opt_out, opt_out_reason };
@@ -144,7 +152,10 @@ impl FileParser {
             false => Err(faults.into_iter().map(in_file).collect()),
         };
         match (undo_section.map(in_file), decided) {
-            (None, Ok(decision)) => Ok(FileDecision { decision, ignored, leaves_traces, path_reset }),
+            (None, Ok(decision)) => {
+                let checks = locate_checks(checks, &decision.execution, places)?;
+                Ok(FileDecision { decision, ignored, leaves_traces, path_reset, checks })
+            }
             (None, Err(faults)) => Err(faults),
             (Some(undo_section), decided) => {
                 Err([undo_section].into_iter().chain(decided.err().into_iter().flatten()).collect())
@@ -165,6 +176,9 @@ impl FileParser {
             let text = sql.slice_of(part.source.text);
             self.leaves_traces = self.leaves_traces || leaves_traces(text);
             self.path_reset = self.path_reset.or_else(|| Some(part.offset + sql.start + find_path_reset(text)?));
+            let checks =
+                find_checks(text).map(|check| FoundCheck { byte: part.offset + sql.start + check.byte, ..check });
+            self.checks.extend(checks);
             start = other.end;
         }
     }
@@ -188,6 +202,27 @@ impl FileParser {
             rows.end = end;
         }
     }
+}
+
+/// Returns the checks with their lines. They are made in the file's transaction, so they need one.
+fn locate_checks(
+    found: Vec<FoundCheck>,
+    execution: &Execution,
+    places: &dyn FilePlaces,
+) -> Result<Vec<FileCheck>, Vec<Fault>> {
+    if let (Execution::PerStatement { why, .. }, Some(check)) = (execution, found.first()) {
+        let cause = format!("the check is made in the transaction of its file, and this file has none: {why}");
+        let fault = Fault::new(Code::StatementRefused, cause).in_file(places.place_at_byte(check.byte));
+        return Err(vec![
+            fault
+                .fix("put the check into a file of its own, before or after this one: `SELECT 1;` is enough beside it"),
+        ]);
+    }
+    let located = found.into_iter().map(|FoundCheck { moment, query, byte }| {
+        let line = places.line_number(byte);
+        FileCheck { moment, query, line }
+    });
+    Ok(located.collect())
 }
 
 /// Decides to send a file with transactions of its own as it is, if its tool does that and nothing else is wrong.

@@ -3,6 +3,7 @@
 mod classified_statement;
 mod directive;
 mod execution;
+mod file_check;
 mod file_parser;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -27,6 +28,7 @@ mod transaction_mode;
 mod transaction_options;
 
 pub use execution::{Execution, SqlChunk, Statement, StatementKind, UnrecoverableObject};
+pub use file_check::{CheckMoment, FileCheck};
 pub(crate) use file_parser::{Detail, FileDecision, FileParser, FilePart, FileRules};
 pub use identifier::QualifiedName;
 pub(crate) use lexer::Tokens;

@@ -16,6 +16,8 @@ mod bastion;
 mod bounds;
 #[cfg(test)]
 mod building_blocks;
+#[cfg(test)]
+mod checks;
 mod circles;
 #[cfg(test)]
 mod coming_from;
