@@ -35,6 +35,18 @@ pub enum Blocked {
 }
 
 impl LockMode {
+    /// All modes, weakest first.
+    pub const ALL: [Self; 8] = [
+        Self::AccessShare,
+        Self::RowShare,
+        Self::RowExclusive,
+        Self::ShareUpdateExclusive,
+        Self::Share,
+        Self::ShareRowExclusive,
+        Self::Exclusive,
+        Self::AccessExclusive,
+    ];
+
     /// Returns the mode as in `pg_locks`, without its suffix `Lock`, in words.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -87,6 +99,8 @@ pub enum Certainty {
     Known,
     /// It runs code, or is not understood: there may be more, for this reason, as a sentence without its full stop.
     MayBeMore(String),
+    /// The work may be less, for this reason, as a sentence without its full stop: it depends on what the table is like.
+    MayBeLess(String),
 }
 
 /// A lock on a relation.
@@ -116,12 +130,46 @@ pub enum LockedRelation {
     Named(QualifiedName),
     /// The table of an index that the statement names.
     TableOfIndex(QualifiedName),
+    /// All indexes of a table. The planner locks each of them for every query of the table, so an ACCESS EXCLUSIVE lock
+    /// on them blocks its reads, too (PostgreSQL manual, REINDEX, "Notes").
+    IndexesOf(QualifiedName),
+    /// The table of extended statistics that the statement names.
+    TableOfStatistics(QualifiedName),
     /// The tables to which foreign keys of this table lead.
     ReferencedBy(QualifiedName),
+    /// The tables to which foreign keys with this column lead.
+    ReferencedByColumn {
+        /// The table.
+        table: QualifiedName,
+        /// The column.
+        column: String,
+    },
+    /// The table to which this constraint leads, if it is a foreign key.
+    ReferencedByConstraint {
+        /// The table.
+        table: QualifiedName,
+        /// The constraint.
+        constraint: String,
+    },
     /// The tables whose foreign keys lead to this one.
     ReferencesTo(QualifiedName),
+    /// The tables whose foreign keys lead to this column.
+    ReferencesToColumn {
+        /// The table.
+        table: QualifiedName,
+        /// The column.
+        column: String,
+    },
     /// The partitions of a table, or the tables that inherit from it.
     DescendantsOf(QualifiedName),
+    /// The partitions of a table, but no tables that inherit from it.
+    PartitionsOf(QualifiedName),
+    /// The default partition of a table.
+    DefaultPartitionOf(QualifiedName),
+    /// The default partition of the table of which this one is a partition.
+    DefaultSiblingOf(QualifiedName),
+    /// The views that need a table or a view, directly or through other views.
+    ViewsOn(QualifiedName),
     /// The table of which this one is a partition.
     ParentOf(QualifiedName),
     /// All relations in a schema.
@@ -133,12 +181,18 @@ pub enum LockedRelation {
 pub enum TableWork {
     /// All rows are read.
     Scan(QualifiedName),
+    /// All rows of a table's default partition are read.
+    ScanDefaultPartition(QualifiedName),
     /// All rows are written to a new file, and all indexes are built again.
     Rewrite(QualifiedName),
     /// All rows are read and an index is written.
     BuildIndex(QualifiedName),
-    /// Rows are changed: all of them without a condition, otherwise a number that the text does not show.
+    /// The same for an index that the statement names, whose table only the catalog knows.
+    RebuildIndex(QualifiedName),
+    /// Rows are changed, in a number that the text does not show.
     ChangeRows(QualifiedName),
+    /// All rows are changed.
+    ChangeAllRows(QualifiedName),
 }
 
 /// A thing that is gone afterwards.
@@ -153,6 +207,8 @@ pub enum Destruction {
         /// The column.
         column: String,
     },
+    /// A database with all that is in it.
+    Database(String),
     /// A schema with all that is in it.
     Schema(String),
     /// A type, and with CASCADE the columns of this type.

@@ -2,9 +2,11 @@
 //! question to the database is in `table_facts`.
 
 mod effect;
+mod effects;
 mod script;
 
 pub use effect::{
     Blocked, Certainty, Destruction, LockDuration, LockMode, LockedRelation, RelationLock, StatementEffect, TableWork,
 };
+pub use effects::statement_effects;
 pub use script::{HiddenPart, MigrationScript, ScriptTransaction};

@@ -31,7 +31,8 @@ pub use execution::{Execution, SqlChunk, Statement, StatementKind, Unrecoverable
 pub use file_check::{CheckMoment, FileCheck};
 pub(crate) use file_parser::{Detail, FileDecision, FileParser, FilePart, FileRules};
 pub use identifier::QualifiedName;
-pub(crate) use lexer::Tokens;
+pub(crate) use identifier::fold_identifier;
+pub(crate) use lexer::{TokenKind, Tokens};
 pub(crate) use location::FilePlaces;
 pub use location::{SqlSource, TextStart};
 pub(crate) use phrase::Phrase;

@@ -1,0 +1,117 @@
+//! Statements that change rows: INSERT, UPDATE, DELETE, MERGE, COPY and TRUNCATE.
+
+use super::{
+    super::effect::{Destruction, LockMode, LockedRelation, TableWork},
+    draft::{EffectDraft, Reach},
+    query::{QueryUse, read_query},
+    script_state::ScriptState,
+    tree::{SyntaxKind, SyntaxNode, all_within, find_child, has_child, has_within, plain_text, read_identifier},
+};
+use crate::sql::QualifiedName;
+use LockMode::{AccessExclusive, AccessShare, RowExclusive, RowShare};
+use SyntaxKind as Kind;
+
+/// Reads the table that an INSERT, UPDATE, DELETE or MERGE changes.
+pub(super) fn read_change(change: &SyntaxNode, query_use: QueryUse, draft: &mut EffectDraft, state: &ScriptState) {
+    let named = change.children().find(|child| {
+        matches!(child.kind(), Kind::RELATION_NAME | Kind::RELATION_NAME_REF | Kind::TABLE_RELATION_NAME)
+    });
+    let Some(target) = named.and_then(|named| draft.read_target(&named)) else { return };
+    draft.lock_target(RowExclusive, &target, Reach::Descendants);
+    if query_use == QueryUse::Stored {
+        return;
+    }
+    lock_by_foreign_keys(change.kind(), &target.name, draft);
+    match change.kind() {
+        Kind::INSERT if has_within(change, Kind::CONFLICT_DO_UPDATE_SET) => {
+            draft.add_work(TableWork::ChangeRows(target.name));
+        }
+        Kind::MERGE => draft.add_work(TableWork::ChangeRows(target.name)),
+        Kind::UPDATE | Kind::DELETE => read_changed_rows(change, target.name, draft, state),
+        _ => {}
+    }
+}
+
+/// Adds the locks of the triggers behind foreign keys, which lock or change the rows of other tables.
+fn lock_by_foreign_keys(kind: SyntaxKind, table: &QualifiedName, draft: &mut EffectDraft) {
+    if kind != Kind::DELETE {
+        draft.lock(RowShare, LockedRelation::ReferencedBy(table.clone()));
+    }
+    if kind != Kind::INSERT {
+        draft.lock(RowExclusive, LockedRelation::ReferencesTo(table.clone()));
+    }
+}
+
+fn read_changed_rows(change: &SyntaxNode, table: QualifiedName, draft: &mut EffectDraft, state: &ScriptState) {
+    match find_condition(change) {
+        Condition::Never => {}
+        Condition::Some => draft.add_work(TableWork::ChangeRows(table)),
+        Condition::Always => {
+            draft.add_work(TableWork::ChangeAllRows(table.clone()));
+            if change.kind() == Kind::DELETE {
+                return draft.add_destruction(Destruction::Rows(table));
+            }
+            let set = find_child(change, Kind::SET_CLAUSE);
+            let columns: Vec<_> = set
+                .iter()
+                .flat_map(|set| all_within(set, Kind::COLUMN_TARGET))
+                .filter_map(|column| read_identifier(&find_child(&column, Kind::COLUMN_NAME_REF)?))
+                // The script gives a column that it adds its first values.
+                .filter(|column| !state.is_added(&table, column))
+                .collect();
+            if !columns.is_empty() {
+                draft.add_destruction(Destruction::Values { table, columns });
+            }
+        }
+    }
+}
+
+/// The rows for which a statement's condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Never,
+    Some,
+    Always,
+}
+
+/// Reads the WHERE of an UPDATE or a DELETE. One that names no column, as in `WHERE 1 = 1`, is no condition.
+fn find_condition(change: &SyntaxNode) -> Condition {
+    let clause = change.children().find(|child| matches!(child.kind(), Kind::WHERE_CLAUSE | Kind::WHERE_CURRENT_OF));
+    let Some(clause) = clause else { return Condition::Always };
+    if plain_text(&clause) == "where false" {
+        return Condition::Never;
+    }
+    let is_variable = clause.kind() == Kind::WHERE_CURRENT_OF
+        || clause.descendants().any(|node| matches!(node.kind(), Kind::NAME_REF | Kind::CALL_EXPR | Kind::SELECT));
+    if is_variable { Condition::Some } else { Condition::Always }
+}
+
+/// Reads COPY.
+pub(super) fn read_copy(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut ScriptState) {
+    if has_within(statement, Kind::COPY_PROGRAM) {
+        draft.add_reason("it runs a program on the database server");
+    }
+    read_query(statement, QueryUse::Executed, draft, state);
+    let Some(table) = find_child(statement, Kind::COPY_TABLE) else { return };
+    let Some(target) = draft.read_target(&table) else { return };
+    if has_within(statement, Kind::COPY_FROM) {
+        draft.lock_target(RowExclusive, &target, Reach::Partitions);
+        lock_by_foreign_keys(Kind::INSERT, &target.name, draft);
+    } else {
+        draft.lock_target(AccessShare, &target, Reach::Itself);
+        draft.add_work(TableWork::Scan(target.name));
+    }
+}
+
+/// Reads TRUNCATE.
+pub(super) fn read_truncate(statement: &SyntaxNode, draft: &mut EffectDraft, _: &mut ScriptState) {
+    for named in all_within(statement, Kind::TABLE_RELATION_NAME) {
+        let Some(target) = draft.read_target(&named) else { continue };
+        draft.lock_target(AccessExclusive, &target, Reach::Descendants);
+        if has_child(statement, Kind::CASCADE) {
+            draft.lock(AccessExclusive, LockedRelation::ReferencesTo(target.name.clone()));
+            draft.add_reason("CASCADE also empties the tables whose foreign keys lead to it, and so on");
+        }
+        draft.add_destruction(Destruction::Rows(target.name));
+    }
+}

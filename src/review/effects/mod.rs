@@ -1,0 +1,373 @@
+//! The effects of the statements of a script, as far as its text shows them: squawk's tree of each statement, read with
+//! PostgreSQL's own rules. Pure; the tables themselves are unknown here.
+
+mod added_column;
+mod alter_table;
+mod attached;
+mod change;
+mod column_type;
+mod constraint;
+mod create_table;
+mod draft;
+mod dropped;
+mod functions;
+mod index;
+mod maintenance;
+mod nesting;
+mod partition;
+#[cfg(test)]
+mod picture;
+mod query;
+mod script_state;
+mod statements;
+mod storage_options;
+mod summary;
+mod tree;
+mod type_change;
+
+use super::{
+    effect::{StatementEffect, TableWork},
+    script::MigrationScript,
+};
+use crate::sql::{
+    MoreText, Span, SqlSource, StatementClass, classify_statement,
+    split::{SplitPart, split_part},
+};
+use draft::EffectDraft;
+use script_state::ScriptState;
+use squawk_syntax::SourceFile;
+use tree::{SyntaxKind, SyntaxNode, has_within};
+
+/// The most bytes of a script that are read. Larger scripts are data as a rule, of which a MiB takes squawk's parser a
+/// tenth of a second.
+const MAX_READ_BYTES: usize = 1 << 20;
+
+/// The most bytes of a single statement that are read.
+const MAX_STATEMENT_BYTES: usize = 256 << 10;
+
+/// Returns the effect of each statement of a script, in its order.
+///
+/// `server_version` is the server's `server_version_num`, as 150018 for 15.18. Of a script above 1 MiB, the statements in
+/// the first MiB are read; the last effect then stands for the rest, and its certainty says so.
+#[must_use]
+pub fn statement_effects(script: &MigrationScript, server_version: u32) -> Vec<StatementEffect> {
+    let text = script.sql.as_str();
+    let read = text.get(..text.floor_char_boundary(MAX_READ_BYTES)).unwrap_or_default();
+    let more = if read.len() < text.len() { MoreText::Follows } else { MoreText::Nothing };
+    let part = split_part(SqlSource::of_file(&script.id.display_path(), read), more);
+    let mut state = ScriptState::new(server_version, script.transaction);
+    let mut effects: Vec<_> =
+        part.script.statements.iter().map(|raw| read_effect(text, raw.span, &mut state)).collect();
+    if more == MoreText::Follows {
+        effects.extend(read_rest(text, part.end, &mut state));
+    }
+    effects.extend(unsplit_effects(text, &part));
+    effects.sort_by_key(|effect| effect.span.start);
+    effects
+}
+
+fn read_effect(text: &str, span: Span, state: &mut ScriptState) -> StatementEffect {
+    let statement = span.slice_of(text);
+    let class = classify_statement(statement);
+    state.follow_transaction(&class);
+    let mut draft = EffectDraft::default();
+    if matches!(class, StatementClass::NonTransactional { .. }) {
+        draft.end_locks_early();
+    }
+    read_text(statement, &mut draft, state);
+    finish_effect(statement, span, draft, state)
+}
+
+/// Reads a statement, or the beginning of a long one.
+fn read_text(statement: &str, draft: &mut EffectDraft, state: &mut ScriptState) {
+    let read = statement.get(..statement.floor_char_boundary(MAX_STATEMENT_BYTES)).unwrap_or_default();
+    if nesting::is_too_deep(read) {
+        return draft.add_reason("it is nested too deeply to be read");
+    }
+    let parse = SourceFile::parse(read);
+    let root = parse.syntax_node();
+    let is_cut = read.len() < statement.len();
+    if is_cut {
+        draft.add_reason("the statement is long, and only its beginning was read");
+    } else if let Some(cause) = find_error(&root, || parse.errors()) {
+        draft.add_reason(cause);
+    }
+    for node in root.children().filter(|node| node.kind() != SyntaxKind::ERROR) {
+        statements::read_statement(&node, draft, state);
+    }
+}
+
+/// Returns the cause if the parser does not understand the statement. The bodies of functions are not parsed: they only
+/// run when they are called.
+fn find_error(
+    root: &SyntaxNode,
+    all_errors: impl FnOnce() -> Vec<squawk_syntax::syntax_error::SyntaxError>,
+) -> Option<String> {
+    let has_body = has_within(root, SyntaxKind::CREATE_FUNCTION) || has_within(root, SyntaxKind::CREATE_PROCEDURE);
+    let is_unread = if has_body { has_within(root, SyntaxKind::ERROR) } else { !all_errors().is_empty() };
+    is_unread.then(|| "its syntax is not known here".to_owned())
+}
+
+/// Returns the effect of the text behind the part that was read.
+fn read_rest(text: &str, start: usize, state: &mut ScriptState) -> Option<StatementEffect> {
+    let rest = text.get(start..)?;
+    let head = rest.get(..rest.floor_char_boundary(MAX_STATEMENT_BYTES))?;
+    let split = split_part(SqlSource::of_file("", head), MoreText::Nothing);
+    let first = split.script.statements.first()?.span;
+    let statement = first.slice_of(head);
+    let mut draft = EffectDraft::default();
+    draft.add_reason("the script is longer than 1 MiB, and nothing behind this statement was read");
+    read_text(statement, &mut draft, state);
+    Some(finish_effect(statement, Span { start: start + first.start, end: text.len() }, draft, state))
+}
+
+/// Returns an effect for each part of the script that can't be split into statements, as a command of psql.
+fn unsplit_effects(text: &str, part: &SplitPart) -> Vec<StatementEffect> {
+    let effect = |byte: usize, cause: &str| {
+        let line = text.get(byte..).unwrap_or_default().lines().next().unwrap_or_default();
+        let mut draft = EffectDraft::default();
+        draft.add_reason(cause);
+        let state = ScriptState::new(0, super::script::ScriptTransaction::AsWritten);
+        finish_effect(line, Span { start: byte, end: byte + line.len() }, draft, &state)
+    };
+    part.faults.iter().map(|found| effect(found.byte, found.fault.cause.trim_end_matches('.'))).collect()
+}
+
+fn finish_effect(statement: &str, span: Span, mut draft: EffectDraft, state: &ScriptState) -> StatementEffect {
+    let locks = draft.take_locks(state.lock_duration());
+    let (mut work, destroys, creates, certainty) = draft.finish();
+    drop_lesser_work(&mut work);
+    StatementEffect { span, summary: summary::summarize(statement), locks, work, destroys, creates, certainty }
+}
+
+/// Leaves out the reading of a table that the statement writes in any case.
+fn drop_lesser_work(work: &mut Vec<TableWork>) {
+    let rewritten: Vec<_> = work
+        .iter()
+        .filter_map(|work| match work {
+            TableWork::Rewrite(table) => Some(table.clone()),
+            _ => None,
+        })
+        .collect();
+    work.retain(|work| match work {
+        TableWork::Scan(table) | TableWork::BuildIndex(table) => !rewritten.contains(table),
+        _ => true,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            effect::{Certainty, LockDuration},
+            script::ScriptTransaction,
+        },
+        picture::{effects_of, effects_on, read_script},
+        *,
+    };
+    use proptest::prelude::*;
+    use std::time::Instant;
+
+    #[test]
+    fn what_cannot_be_read_is_never_nothing() {
+        for sql in [
+            "FROBNICATE t;",
+            "ALTER TABLE t FROB x;",
+            "ALTER TABLE t ALTER COLUMN a FROB;",
+            "SELECT FROM WHERE;",
+            "ALTER TABLE U&\"d\\0061t\" ADD COLUMN a int",
+            "\\i other.sql",
+            "SELECT 'never closed",
+            "GRANT",
+        ] {
+            let effects = read_script(150_000, sql, ScriptTransaction::Whole);
+            let uncertain = |effect: &StatementEffect| matches!(effect.certainty, Certainty::MayBeMore(_));
+            assert!(effects.iter().any(uncertain), "{sql}: {effects:?}");
+        }
+        assert_eq!(effects_of("-- nothing\n;;"), "");
+    }
+
+    #[test]
+    fn code_may_do_more() {
+        assert_eq!(effects_of("DO $$ begin drop table a; end $$"), "more: it runs code, which can do anything");
+        assert_eq!(effects_of("CALL f()"), "more: it runs a procedure, whose code is not in the text");
+        assert_eq!(effects_of("EXECUTE p"), "more: it runs a prepared statement");
+        assert_eq!(
+            effects_of("SELECT app.add_tenant('x'), now()"),
+            "more: it calls the function app.add_tenant, whose code is not in the text"
+        );
+        assert_eq!(effects_of("SELECT setval('s', 1), pg_catalog.set_config('search_path', '', false)"), "");
+        assert_eq!(effects_of("CREATE EXTENSION pgcrypto"), "more: the script of an extension can do anything");
+    }
+
+    #[test]
+    fn names_are_read_as_postgresql_does() {
+        assert_eq!(
+            effects_of("LOCK Orders, \"Or\"\"ders\", db.S.\"T\" IN SHARE MODE"),
+            "SHARE \"orders\"; SHARE below \"orders\"; SHARE \"Or\"\"ders\"; SHARE below \"Or\"\"ders\"; \
+             SHARE \"s\".\"T\"; SHARE below \"s\".\"T\""
+        );
+        assert_eq!(effects_of("LOCK TABLE ONLY t, ONLY (u)"), "ACCESS EXCLUSIVE \"t\"; ACCESS EXCLUSIVE \"u\"");
+    }
+
+    #[test]
+    fn locks_end_with_the_transaction_around_the_statement() {
+        let durations = |transaction| {
+            let sql = "LOCK a; BEGIN; LOCK b; COMMIT; LOCK c; CREATE INDEX CONCURRENTLY i ON t (a);";
+            let effects = read_script(150_000, sql, transaction);
+            effects.iter().filter_map(|effect| effect.locks.first().map(|lock| lock.duration)).collect::<Vec<_>>()
+        };
+        let (statement, transaction) = (LockDuration::Statement, LockDuration::Transaction);
+        assert_eq!(durations(ScriptTransaction::Whole), [transaction, transaction, transaction, statement]);
+        assert_eq!(durations(ScriptTransaction::AsWritten), [statement, transaction, statement, statement]);
+    }
+
+    #[test]
+    fn a_script_is_read_up_to_a_limit() {
+        let insert = "INSERT INTO t (a, b) VALUES (1, 'some text; and more');\n";
+        let sql = insert.repeat(MAX_READ_BYTES / insert.len() + 10);
+        let effects = read_script(150_000, &format!("{sql}DROP TABLE t;"), ScriptTransaction::Whole);
+        let last = effects.last().expect("the rest has an effect");
+        assert!(matches!(&last.certainty, Certainty::MayBeMore(reason) if reason.contains("1 MiB")), "{last:?}");
+        assert_eq!(last.span.end, sql.len() + "DROP TABLE t;".len());
+        assert!(effects.iter().rev().skip(1).all(|effect| effect.certainty == Certainty::Known));
+
+        let rows = format!("INSERT INTO t VALUES {} (1)", "(1),\n".repeat(MAX_READ_BYTES));
+        let effects = effects_on(150_000, &format!("{rows}; DROP TABLE t;"));
+        assert!(effects.starts_with("ROW EXCLUSIVE \"t\";") && effects.contains("1 MiB"), "{effects:.300}");
+    }
+
+    /// Not a promise of speed, but a guard against one that is out of proportion: an unoptimized build on a busy machine.
+    #[test]
+    fn four_thousand_statements_are_read_at_once() {
+        let sql = "ALTER TABLE orders ADD COLUMN note varchar(20) DEFAULT 'x' NOT NULL;\n".repeat(4_000);
+        let start = Instant::now();
+        assert_eq!(read_script(150_000, &sql, ScriptTransaction::Whole).len(), 4_000);
+        let took = start.elapsed();
+        assert!(took.as_secs() < 30, "{took:?}");
+    }
+
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "ALTER TABLE",
+            "ALTER",
+            "ADD",
+            "COLUMN",
+            "DROP",
+            "CREATE",
+            "TABLE",
+            "INDEX",
+            "ON",
+            "t",
+            "s.t",
+            "\"Q\"",
+            "U&\"x\"",
+            "(",
+            ")",
+            "[",
+            "]",
+            ",",
+            ";",
+            ".",
+            "::",
+            "'x'",
+            "E'\\'",
+            "$$a;b$$",
+            "1",
+            "1.5e",
+            "$1",
+            "é",
+            "-- c\n",
+            "/*",
+            "*/",
+            "SELECT",
+            "FROM",
+            "WHERE",
+            "JOIN",
+            "UNION",
+            "WITH",
+            "AS",
+            "INSERT INTO",
+            "VALUES",
+            "UPDATE",
+            "SET",
+            "=",
+            "DELETE",
+            "MERGE",
+            "USING",
+            "WHEN",
+            "THEN",
+            "CASE",
+            "END",
+            "NOT",
+            "NULL",
+            "DEFAULT",
+            "CHECK",
+            "REFERENCES",
+            "FOREIGN KEY",
+            "PRIMARY KEY",
+            "UNIQUE",
+            "NOT VALID",
+            "TYPE",
+            "varchar",
+            "int",
+            "CONCURRENTLY",
+            "ONLY",
+            "PARTITION OF",
+            "FOR",
+            "CASCADE",
+            "FUNCTION",
+            "BEGIN ATOMIC",
+            "COPY",
+            "STDIN",
+            "\\.",
+            "GENERATED ALWAYS AS",
+            "COMMENT",
+            "IS",
+            "LOCK",
+            "IN",
+            "SHARE",
+            "MODE",
+            "REINDEX",
+            "VACUUM",
+            "FULL",
+            "GRANT",
+            "TO",
+            "EXPLAIN",
+            "INTERVAL",
+            "JSON_TABLE",
+            "XMLTABLE",
+            "GROUP BY",
+            "ORDER BY",
+            "LIMIT",
+            "OVER",
+            "*",
+            "+",
+            "<>",
+            "\n",
+            "\t",
+        ])
+    }
+
+    fn check_effects(text: &str) {
+        for effect in read_script(150_000, text, ScriptTransaction::AsWritten) {
+            assert!(text.get(effect.span.start..effect.span.end).is_some(), "{text:?}: {:?}", effect.span);
+            assert!(effect.summary.chars().count() <= 120, "{:?}", effect.summary);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn spans_lie_in_the_text(parts in prop::collection::vec(piece(), 0..25)) {
+            check_effects(&parts.join(" "));
+            check_effects(&parts.concat());
+        }
+
+        #[test]
+        fn survives_any_text(text in "\\PC{0,60}") {
+            check_effects(&text);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The facts that the earlier statements of a script leave for the later ones.
+
+use crate::{
+    review::script::ScriptTransaction,
+    sql::{QualifiedName, StatementClass},
+};
+
+use super::super::effect::LockDuration;
+
+/// The facts that the earlier statements of a script leave for the later ones.
+#[derive(Debug)]
+pub(super) struct ScriptState {
+    /// As in `server_version_num`.
+    pub(super) server_version: u32,
+    transaction: ScriptTransaction,
+    in_block: bool,
+    added_columns: Vec<(QualifiedName, String)>,
+    null_checks: Vec<NullCheck>,
+}
+
+/// A CHECK constraint that excludes NULL in a column.
+#[derive(Debug)]
+struct NullCheck {
+    table: QualifiedName,
+    constraint: String,
+    column: String,
+    is_valid: bool,
+}
+
+/// Whether a constraint holds for the rows that are already there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Validity {
+    Valid,
+    NotValid,
+}
+
+impl ScriptState {
+    pub(super) fn new(server_version: u32, transaction: ScriptTransaction) -> Self {
+        Self { server_version, transaction, in_block: false, added_columns: Vec::new(), null_checks: Vec::new() }
+    }
+
+    /// Returns the end of the locks of the next statement.
+    pub(super) fn lock_duration(&self) -> LockDuration {
+        match (self.transaction, self.in_block) {
+            (ScriptTransaction::AsWritten, false) => LockDuration::Statement,
+            (ScriptTransaction::Whole, _) | (ScriptTransaction::AsWritten, true) => LockDuration::Transaction,
+        }
+    }
+
+    /// Takes note of a BEGIN or a COMMIT.
+    pub(super) fn follow_transaction(&mut self, class: &StatementClass) {
+        match class {
+            StatementClass::Begin(_) | StatementClass::TransactionControl("BEGIN" | "START TRANSACTION") => {
+                self.in_block = true;
+            }
+            StatementClass::TransactionControl("COMMIT AND CHAIN") => {}
+            StatementClass::Commit(_) | StatementClass::TransactionControl(_) => self.in_block = false,
+            _ => {}
+        }
+    }
+
+    /// Takes note of a column that has no values yet.
+    pub(super) fn add_column(&mut self, table: &QualifiedName, column: String) {
+        self.added_columns.push((table.clone(), column));
+    }
+
+    /// Returns whether an earlier statement of the script added this column.
+    pub(super) fn is_added(&self, table: &QualifiedName, column: &str) -> bool {
+        self.added_columns.iter().any(|(of, added)| of == table && added == column)
+    }
+
+    /// Takes note of a CHECK constraint that excludes NULL in a column.
+    pub(super) fn add_null_check(
+        &mut self,
+        table: &QualifiedName,
+        constraint: String,
+        column: String,
+        validity: Validity,
+    ) {
+        let is_valid = validity == Validity::Valid;
+        self.null_checks.push(NullCheck { table: table.clone(), constraint, column, is_valid });
+    }
+
+    /// Takes note of a VALIDATE CONSTRAINT.
+    pub(super) fn validate_constraint(&mut self, table: &QualifiedName, constraint: &str) {
+        for check in &mut self.null_checks {
+            check.is_valid |= check.table == *table && check.constraint == constraint;
+        }
+    }
+
+    /// Takes note of a DROP CONSTRAINT.
+    pub(super) fn drop_constraint(&mut self, table: &QualifiedName, constraint: &str) {
+        self.null_checks.retain(|check| check.table != *table || check.constraint != constraint);
+    }
+
+    /// Returns whether a valid CHECK constraint of the script excludes NULL in a column.
+    pub(super) fn is_proven_not_null(&self, table: &QualifiedName, column: &str) -> bool {
+        self.null_checks.iter().any(|check| check.is_valid && check.table == *table && check.column == column)
+    }
+}
