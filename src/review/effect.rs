@@ -130,6 +130,8 @@ pub enum LockedRelation {
     Named(QualifiedName),
     /// The table of an index that the statement names.
     TableOfIndex(QualifiedName),
+    /// The partitions of the table of an index that the statement names.
+    PartitionsOfIndexTable(QualifiedName),
     /// All indexes of a table. The planner locks each of them for every query of the table, so an ACCESS EXCLUSIVE lock
     /// on them blocks its reads, too (PostgreSQL manual, REINDEX, "Notes").
     IndexesOf(QualifiedName),

@@ -64,6 +64,8 @@ mod ledgers;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod lock_table;
+#[cfg(test)]
 mod logins;
 #[cfg(test)]
 mod long_files;

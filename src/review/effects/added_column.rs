@@ -105,9 +105,10 @@ fn read_constraints(subcommand: &SyntaxNode, values: NewValues, target: &Target,
             Kind::REFERENCES_CONSTRAINT => {
                 if let Some(referenced) = draft.read_name(&constraint).filter(|referenced| referenced != table) {
                     draft.lock_named(LockMode::ShareRowExclusive, &referenced);
-                }
-                if values != NewValues::Null {
-                    draft.add_work(TableWork::Scan(table.clone()));
+                    if values != NewValues::Null {
+                        draft.add_work(TableWork::Scan(table.clone()));
+                        draft.add_work(TableWork::Scan(referenced));
+                    }
                 }
             }
             _ => {}

@@ -31,17 +31,19 @@ pub(super) fn read_add_constraint(
     }
 }
 
-/// Reads a foreign key. It locks both tables alike since PostgreSQL 9.5 (release notes, E.26.3.4). Its check reads the
-/// referencing table; the referenced one is read through its index or in full, as the planner decides
-/// (`RI_Initial_Check` in ri_triggers.c).
+/// Reads a foreign key. It locks both tables alike since PostgreSQL 9.5 (release notes, E.26.3.4). Its check joins both
+/// (`RI_Initial_Check` in ri_triggers.c), so that both are read as a rule.
 fn read_foreign_key(constraint: &SyntaxNode, target: &Target, draft: &mut EffectDraft) {
     draft.lock_target(ShareRowExclusive, target, Reach::Partitions);
     let referenced = find_child(constraint, Kind::TABLE_NAME_REF).and_then(|table| draft.read_name(&table));
-    if let Some(referenced) = referenced.filter(|referenced| *referenced != target.name) {
-        draft.lock_target(ShareRowExclusive, &Target { name: referenced, is_only: false }, Reach::Partitions);
-    }
     if is_checked(constraint) {
         draft.add_work(TableWork::Scan(target.name.clone()));
+    }
+    if let Some(referenced) = referenced.filter(|referenced| *referenced != target.name) {
+        if is_checked(constraint) {
+            draft.add_work(TableWork::Scan(referenced.clone()));
+        }
+        draft.lock_target(ShareRowExclusive, &Target { name: referenced, is_only: false }, Reach::Partitions);
     }
 }
 
@@ -58,6 +60,9 @@ fn read_index_constraint(constraint: &SyntaxNode, target: &Target, draft: &mut E
         if !is_primary && !target.is_only {
             // The indexes of the partitions are built as by CREATE INDEX (`DefineIndex` in indexcmds.c).
             draft.lock(Share, LockedRelation::PartitionsOf(target.name.clone()));
+        }
+        if is_primary {
+            draft.add_relief("other tables are only locked with it if the columns are not NOT NULL yet");
         }
         return draft.add_work(TableWork::BuildIndex(target.name.clone()));
     };

@@ -89,6 +89,10 @@ impl EffectDraft {
         let own = LockedRelation::Named(name.clone());
         let Some(mode) = self.locks.iter().find(|(_, locked)| *locked == own).map(|(mode, _)| *mode) else { return };
         for (held, locked) in &mut self.locks {
+            // The partitions of a new constraint's table are locked as by CREATE INDEX.
+            if *held == LockMode::Share {
+                continue;
+            }
             if matches!(locked, LockedRelation::DescendantsOf(of) | LockedRelation::PartitionsOf(of) if of == name) {
                 *held = mode.max(*held);
             }

@@ -41,6 +41,7 @@ pub(super) fn read_drop_index(statement: &SyntaxNode, draft: &mut EffectDraft, _
     for index in all_within(statement, Kind::INDEX_REF) {
         let Some(index) = draft.read_name(&index) else { continue };
         draft.lock(mode, LockedRelation::TableOfIndex(index.clone()));
+        draft.lock(mode, LockedRelation::PartitionsOfIndexTable(index.clone()));
         draft.lock_named(mode, &index);
         draft.add_destruction(Destruction::Index(index));
     }
@@ -76,7 +77,7 @@ fn read_attach_index(action: &SyntaxNode, parent: &QualifiedName, draft: &mut Ef
     draft.lock_named(ShareUpdateExclusive, parent);
     draft.lock(LockMode::AccessShare, LockedRelation::TableOfIndex(parent.clone()));
     if let Some(index) = draft.read_name(action) {
-        draft.lock(AccessExclusive, LockedRelation::TableOfIndex(index.clone()));
+        draft.lock(LockMode::AccessShare, LockedRelation::TableOfIndex(index.clone()));
         draft.lock_named(AccessExclusive, &index);
     }
 }

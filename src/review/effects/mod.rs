@@ -18,6 +18,7 @@ mod partition;
 #[cfg(test)]
 mod picture;
 mod query;
+mod routine;
 mod script_state;
 mod statements;
 mod storage_options;

@@ -45,6 +45,7 @@ fn draw_relation(relation: &LockedRelation) -> String {
     match relation {
         LockedRelation::Named(name) => name.to_string(),
         LockedRelation::TableOfIndex(name) => format!("table of {name}"),
+        LockedRelation::PartitionsOfIndexTable(name) => format!("partitions with {name}"),
         LockedRelation::TableOfStatistics(name) => format!("table of statistics {name}"),
         LockedRelation::IndexesOf(name) => format!("indexes of {name}"),
         LockedRelation::ReferencedBy(name) => format!("referenced by {name}"),

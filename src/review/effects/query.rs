@@ -7,10 +7,11 @@ use super::{
     functions::find_function,
     script_state::ScriptState,
     tree::{
-        SyntaxKind, SyntaxNode, all_within, find_child, has_child, read_identifier, read_parts, significant_tokens,
+        SyntaxKind, SyntaxNode, all_within, find_child, find_within, has_child, read_identifier, read_parts,
+        significant_tokens,
     },
 };
-use crate::sql::fold_identifier;
+use crate::sql::{Phrase, QualifiedName, fold_identifier};
 use LockMode::{AccessShare, RowShare};
 use SyntaxKind as Kind;
 
@@ -110,7 +111,21 @@ pub(super) fn call_parts(call: &SyntaxNode) -> Option<Vec<String>> {
 
 fn read_call(call: &SyntaxNode, draft: &mut EffectDraft) {
     let Some(parts) = call_parts(call) else { return };
+    if let Some(sequence) = read_sequence(call, &parts) {
+        draft.lock_named(LockMode::RowExclusive, &sequence);
+    }
     if find_function(&parts).is_none() {
         draft.add_reason(format!("it calls the function {}, whose code is not in the text", parts.join(".")));
     }
+}
+
+/// Returns the sequence whose value a call of `nextval` or `setval` changes, if it is named by a string.
+fn read_sequence(call: &SyntaxNode, parts: &[String]) -> Option<QualifiedName> {
+    if !matches!(parts.last().map(String::as_str), Some("nextval" | "setval")) {
+        return None;
+    }
+    let argument = find_within(call, Kind::ARG)?;
+    let token = significant_tokens(&argument).next()?;
+    let name = token.text().strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+    Phrase::new(&name).eat_name()
 }

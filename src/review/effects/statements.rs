@@ -18,6 +18,7 @@ use super::{
     index::{read_alter_index, read_create_index, read_drop_index, read_reindex},
     maintenance::{read_analyze, read_cluster, read_explain, read_lock, read_refresh, read_vacuum},
     query::{QueryUse, read_query},
+    routine::read_routine,
     script_state::ScriptState,
     tree::{SyntaxKind, SyntaxNode},
 };
@@ -46,11 +47,11 @@ const READERS: &[(SyntaxKind, Reader)] = &[
     (Kind::COMPOUND_SELECT, read_executed),
     (Kind::COPY, read_copy),
     (Kind::CREATE_FOREIGN_TABLE, read_create_table),
-    (Kind::CREATE_FUNCTION, read_stored),
+    (Kind::CREATE_FUNCTION, read_routine),
     (Kind::CREATE_INDEX, read_create_index),
     (Kind::CREATE_MATERIALIZED_VIEW, read_create_table_as),
     (Kind::CREATE_POLICY, read_attached),
-    (Kind::CREATE_PROCEDURE, read_stored),
+    (Kind::CREATE_PROCEDURE, read_routine),
     (Kind::CREATE_PUBLICATION, read_publication),
     (Kind::CREATE_RULE, read_attached),
     (Kind::CREATE_SCHEMA, read_create_schema),
@@ -60,7 +61,7 @@ const READERS: &[(SyntaxKind, Reader)] = &[
     (Kind::CREATE_TABLE_AS, read_create_table_as),
     (Kind::CREATE_TRIGGER, read_attached),
     (Kind::CREATE_VIEW, read_create_view),
-    (Kind::DECLARE, read_executed),
+    (Kind::DECLARE, read_cursor),
     (Kind::DELETE, read_executed),
     (Kind::DROP_ACCESS_METHOD, read_drop_other),
     (Kind::DROP_AGGREGATE, read_drop_other),
@@ -244,6 +245,11 @@ pub(super) fn read_statement(statement: &SyntaxNode, draft: &mut EffectDraft, st
 
 fn read_executed(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut ScriptState) {
     read_query(statement, QueryUse::Executed, draft, state);
+}
+
+fn read_cursor(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut ScriptState) {
+    read_query(statement, QueryUse::Executed, draft, state);
+    draft.add_relief("nothing is read before rows are fetched from the cursor");
 }
 
 fn read_stored(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut ScriptState) {
