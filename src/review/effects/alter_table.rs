@@ -204,3 +204,56 @@ fn read_no_inherit(subcommand: &SyntaxNode, target: &Target, draft: &mut EffectD
         draft.lock_named(LockMode::AccessShare, &parent);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::effects_of;
+
+    #[test]
+    fn the_strongest_subcommand_locks_the_table() {
+        assert_eq!(
+            effects_of("ALTER TABLE t ALTER a SET STATISTICS 5, SET (fillfactor = 70)"),
+            "SHARE UPDATE EXCLUSIVE \"t\"; SHARE UPDATE EXCLUSIVE below \"t\""
+        );
+        assert_eq!(
+            effects_of("ALTER TABLE t OWNER TO x, ADD FOREIGN KEY (a) REFERENCES u NOT VALID"),
+            "ACCESS EXCLUSIVE \"t\"; ACCESS EXCLUSIVE partitions of \"t\"; SHARE ROW EXCLUSIVE \"u\"; \
+             SHARE ROW EXCLUSIVE partitions of \"u\""
+        );
+        assert_eq!(effects_of("ALTER TABLE t SET (user_catalog_table = true)"), "ACCESS EXCLUSIVE \"t\"");
+        assert_eq!(effects_of("ALTER TABLE IF EXISTS ONLY \"T x\" ALTER a SET DEFAULT 1"), "ACCESS EXCLUSIVE \"T x\"");
+    }
+
+    #[test]
+    fn a_dropped_column_takes_its_foreign_keys_along() {
+        assert_eq!(
+            effects_of("ALTER TABLE ONLY s.t DROP a"),
+            "ACCESS EXCLUSIVE \"s\".\"t\"; ACCESS EXCLUSIVE referenced by \"s\".\"t\".a; drops column \"s\".\"t\".a"
+        );
+    }
+
+    #[test]
+    fn a_change_of_type_is_the_worst_case_with_its_condition() {
+        let effect = effects_of("ALTER TABLE ONLY t ALTER a TYPE varchar(10)");
+        assert!(
+            effect.contains("rewrite \"t\"; narrows \"t\".a to varchar(10); less: nothing is rewritten if"),
+            "{effect}"
+        );
+        let effect = effects_of("ALTER TABLE ONLY t ALTER a TYPE bigint");
+        assert!(effect.ends_with("rewrite \"t\""), "{effect}");
+    }
+
+    #[test]
+    fn a_check_of_the_same_script_spares_the_scan_of_set_not_null() {
+        let set = "ALTER TABLE ONLY t ALTER a SET NOT NULL";
+        let add = "ALTER TABLE ONLY t ADD CONSTRAINT c CHECK (a IS NOT NULL) NOT VALID";
+        let validate = "ALTER TABLE ONLY t VALIDATE CONSTRAINT c";
+        let last = |script: &[&str]| effects_of(&script.join(";")).lines().last().map(ToOwned::to_owned);
+        let scan = "ACCESS EXCLUSIVE \"t\"; scan \"t\"; less: the scan is left out if the column is NOT NULL or a valid \
+                    CHECK constraint excludes NULL";
+        assert_eq!(last(&[add, validate, set]).as_deref(), Some("ACCESS EXCLUSIVE \"t\""));
+        assert_eq!(last(&[add, set]).as_deref(), Some(scan), "it is not valid");
+        assert_eq!(last(&[add, validate, "ALTER TABLE t DROP CONSTRAINT c", set]).as_deref(), Some(scan));
+        assert_eq!(last(&[&add.replace(" a ", " b ").replace("(a", "(b"), validate, set]).as_deref(), Some(scan));
+    }
+}

@@ -88,7 +88,7 @@ fn find_condition(change: &SyntaxNode) -> Condition {
 
 /// Reads COPY.
 pub(super) fn read_copy(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut ScriptState) {
-    if has_within(statement, Kind::COPY_PROGRAM) {
+    if has_within(statement, Kind::PROGRAM_KW) {
         draft.add_reason("it runs a program on the database server");
     }
     read_query(statement, QueryUse::Executed, draft, state);
@@ -113,5 +113,55 @@ pub(super) fn read_truncate(statement: &SyntaxNode, draft: &mut EffectDraft, _: 
             draft.add_reason("CASCADE also empties the tables whose foreign keys lead to it, and so on");
         }
         draft.add_destruction(Destruction::Rows(target.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::effects_of;
+
+    fn rows(sql: &str) -> Vec<String> {
+        let is_lock = |part: &&str| part.starts_with("ROW ") || part.starts_with("ACCESS ");
+        effects_of(sql).split("; ").filter(|part| !is_lock(part)).map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn without_a_condition_all_rows_are_gone() {
+        for condition in ["", "WHERE true", "WHERE 1 = 1", "WHERE NOT false", "USING u"] {
+            let expected = ["change all of \"t\"", "empties \"t\""];
+            let found: Vec<_> =
+                rows(&format!("DELETE FROM t {condition}")).into_iter().filter(|part| part != "scan \"u\"").collect();
+            assert_eq!(found, expected, "{condition}");
+        }
+        assert_eq!(rows("DELETE FROM t WHERE id = 1"), ["change some of \"t\""]);
+        assert_eq!(rows("DELETE FROM t WHERE app_filter()")[0], "change some of \"t\"");
+        assert_eq!(rows("DELETE FROM t WHERE CURRENT OF c"), ["change some of \"t\""]);
+        assert_eq!(rows("DELETE FROM t WHERE false"), [""; 0]);
+        assert_eq!(rows("WITH x AS (DELETE FROM t) SELECT 1"), ["change all of \"t\"", "empties \"t\""]);
+    }
+
+    #[test]
+    fn an_update_of_all_rows_overwrites_its_columns() {
+        assert_eq!(rows("UPDATE t SET a = 1, (b, \"C\") = (1, 2)"), ["change all of \"t\"", "overwrites \"t\".a,b,C"]);
+        assert_eq!(rows("UPDATE t SET a = 1 WHERE b > 2"), ["change some of \"t\""]);
+    }
+
+    #[test]
+    fn the_first_values_of_a_new_column_overwrite_nothing() {
+        let script = "ALTER TABLE t ADD COLUMN n int; UPDATE t SET n = 1, a = 2; UPDATE t SET n = 3";
+        let effects: Vec<_> = effects_of(script).lines().skip(1).map(ToOwned::to_owned).collect();
+        assert!(effects[0].ends_with("change all of \"t\"; overwrites \"t\".a"), "{}", effects[0]);
+        assert!(effects[1].ends_with("change all of \"t\""), "{}", effects[1]);
+    }
+
+    #[test]
+    fn copies_and_truncates() {
+        assert_eq!(
+            effects_of("COPY t FROM STDIN"),
+            "ROW EXCLUSIVE \"t\"; ROW EXCLUSIVE partitions of \"t\"; ROW SHARE referenced by \"t\""
+        );
+        assert_eq!(rows("COPY (SELECT * FROM t) TO '/x'"), ["scan \"t\""]);
+        assert_eq!(rows("COPY t FROM PROGRAM 'rm -r /'"), ["more: it runs a program on the database server"]);
+        assert_eq!(rows("TRUNCATE t, ONLY u"), ["empties \"t\"", "empties \"u\""]);
     }
 }

@@ -102,3 +102,26 @@ pub(super) fn read_drop_statistics(statement: &SyntaxNode, draft: &mut EffectDra
         draft.lock(LockMode::ShareUpdateExclusive, LockedRelation::TableOfStatistics(statistics));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::effects_of;
+
+    #[test]
+    fn names_all_that_is_gone() {
+        let gone = |sql: &str| {
+            effects_of(sql)
+                .split("; ")
+                .filter(|part| part.starts_with("drops"))
+                .map(ToOwned::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(gone("DROP TABLE IF EXISTS s.t, \"U\" CASCADE"), ["drops table \"s\".\"t\"", "drops table \"U\""]);
+        assert_eq!(gone("DROP SCHEMA a, \"B\" CASCADE"), ["drops schema a", "drops schema B"]);
+        assert_eq!(gone("DROP TYPE e"), ["drops type \"e\""]);
+        assert_eq!(gone("DROP DOMAIN d"), ["drops type \"d\""]);
+        assert_eq!(gone("DROP INDEX CONCURRENTLY i"), ["drops index \"i\""]);
+        assert_eq!(gone("DROP DATABASE d"), ["drops database d"]);
+        assert_eq!(gone("DROP VIEW v"), [""; 0]);
+    }
+}

@@ -129,3 +129,26 @@ fn is_switched_off(statement: &SyntaxNode) -> bool {
         ["off", "false", "0", "'off'", "'false'"].iter().any(|value| text.ends_with(value))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::effects_of;
+
+    #[test]
+    fn an_index_is_in_the_schema_of_its_table() {
+        assert_eq!(
+            effects_of("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS I ON ONLY s.t (a)"),
+            "SHARE UPDATE EXCLUSIVE \"s\".\"t\"; index on \"s\".\"t\"; creates \"s\".\"i\""
+        );
+        assert_eq!(effects_of("CREATE INDEX ON ONLY t (a)"), "SHARE \"t\"; index on \"t\"");
+    }
+
+    #[test]
+    fn reindex_locks_out_the_planner() {
+        assert_eq!(effects_of("REINDEX INDEX i"), "ACCESS EXCLUSIVE \"i\"; SHARE table of \"i\"; rebuild \"i\"");
+        let concurrent = "SHARE UPDATE EXCLUSIVE table of \"i\"; SHARE UPDATE EXCLUSIVE \"i\"; rebuild \"i\"";
+        assert_eq!(effects_of("REINDEX (VERBOSE, CONCURRENTLY) INDEX i"), concurrent);
+        assert_eq!(effects_of("REINDEX INDEX CONCURRENTLY i"), concurrent);
+        assert_ne!(effects_of("REINDEX (CONCURRENTLY off) INDEX i"), concurrent);
+    }
+}

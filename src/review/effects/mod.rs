@@ -2,6 +2,8 @@
 //! PostgreSQL's own rules. Pure; the tables themselves are unknown here.
 
 mod added_column;
+#[cfg(test)]
+mod agreement;
 mod alter_table;
 mod attached;
 mod change;
@@ -197,7 +199,7 @@ mod tests {
             effects_of("SELECT app.add_tenant('x'), now()"),
             "more: it calls the function app.add_tenant, whose code is not in the text"
         );
-        assert_eq!(effects_of("SELECT setval('s', 1), pg_catalog.set_config('search_path', '', false)"), "");
+        assert_eq!(effects_of("SELECT setval('s', 1), pg_catalog.set_config('a.b', '', false)"), "ROW EXCLUSIVE \"s\"");
         assert_eq!(effects_of("CREATE EXTENSION pgcrypto"), "more: the script of an extension can do anything");
     }
 

@@ -129,3 +129,25 @@ fn read_sequence(call: &SyntaxNode, parts: &[String]) -> Option<QualifiedName> {
     let name = token.text().strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
     Phrase::new(&name).eat_name()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::effects_of;
+
+    #[test]
+    fn a_common_table_expression_is_no_table() {
+        let lock = "ACCESS SHARE \"t\"; ACCESS SHARE below \"t\"; scan \"t\"";
+        assert_eq!(effects_of("WITH a AS (SELECT * FROM t) SELECT * FROM a, a AS b"), lock);
+        assert_eq!(effects_of("WITH t AS (SELECT * FROM t) SELECT * FROM t"), lock, "the inner one is the table");
+        assert_eq!(effects_of("WITH RECURSIVE r AS (SELECT 1 UNION SELECT * FROM r) SELECT * FROM r"), "");
+        assert_eq!(effects_of("WITH t AS (SELECT 1) SELECT * FROM s.t"), lock.replace("\"t\"", "\"s\".\"t\""));
+    }
+
+    #[test]
+    fn locked_rows_are_those_of_the_tables_that_are_named() {
+        assert_eq!(
+            effects_of("SELECT * FROM ONLY a x, ONLY b FOR UPDATE OF x"),
+            "ROW SHARE \"a\"; ACCESS SHARE \"b\"; scan \"a\"; scan \"b\""
+        );
+    }
+}
