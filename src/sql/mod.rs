@@ -35,7 +35,7 @@ pub(crate) use identifier::fold_identifier;
 pub(crate) use lexer::{TokenKind, Tokens};
 pub(crate) use location::FilePlaces;
 pub use location::{SqlSource, TextStart};
-pub(crate) use phrase::Phrase;
+pub(crate) use phrase::{Part, Phrase};
 pub(crate) use session_setup::mark_session_setup;
 pub use span::Span;
 pub(crate) use split::MoreText;

@@ -6,7 +6,7 @@ use super::{
     draft::{EffectDraft, Reach},
     query::{QueryUse, read_query},
     script_state::ScriptState,
-    tree::{SyntaxKind, SyntaxNode, all_within, find_child, has_child, read_parts, read_table_of_column},
+    tree::{SyntaxKind, SyntaxNode, all_within, find_child, has_child},
 };
 use LockMode::{AccessExclusive, AccessShare, ShareRowExclusive, ShareUpdateExclusive};
 use Reach::{Descendants, Itself, Partitions};
@@ -61,7 +61,7 @@ pub(super) fn read_comment(statement: &SyntaxNode, draft: &mut EffectDraft, _: &
         .find_map(|object| COMMENT_LOCKS.iter().find(|row| row.0 == object.kind()).map(|row| (object, row.1)));
     let Some((object, mode)) = row else { return };
     let relation = match object.kind() {
-        Kind::OBJECT_COLUMN => read_table_of_column(&object),
+        Kind::OBJECT_COLUMN => draft.read_table_of_column(&object),
         _ => object
             .children()
             .filter(|child| {
@@ -74,7 +74,7 @@ pub(super) fn read_comment(statement: &SyntaxNode, draft: &mut EffectDraft, _: &
                         | Kind::SEQUENCE_REF
                 )
             })
-            .find_map(|named| read_parts(&named).and_then(super::tree::join_parts)),
+            .find_map(|named| draft.read_name(&named)),
     };
     match relation {
         Some(relation) => draft.lock_named(mode, &relation),

@@ -2,7 +2,7 @@
 
 use super::{
     super::effect::{Destruction, LockMode, LockedRelation, TableWork},
-    draft::{EffectDraft, Reach},
+    draft::{EffectDraft, Reach, Target},
     query::{QueryUse, read_query},
     script_state::ScriptState,
     tree::{SyntaxKind, SyntaxNode, all_within, find_child, has_child, has_within, plain_text, read_identifier},
@@ -30,6 +30,13 @@ pub(super) fn read_change(change: &SyntaxNode, query_use: QueryUse, draft: &mut 
         Kind::UPDATE | Kind::DELETE => read_changed_rows(change, target.name, draft, state),
         _ => {}
     }
+}
+
+/// Reads an INSERT of plain values into this table.
+pub(super) fn read_inserted(table: QualifiedName, draft: &mut EffectDraft) {
+    let target = Target { name: draft.qualify(table), is_only: false };
+    draft.lock_target(RowExclusive, &target, Reach::Descendants);
+    lock_by_foreign_keys(Kind::INSERT, &target.name, draft);
 }
 
 /// Adds the locks of the triggers behind foreign keys, which lock or change the rows of other tables.

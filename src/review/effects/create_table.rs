@@ -86,7 +86,7 @@ pub(super) fn read_create_sequence(statement: &SyntaxNode, draft: &mut EffectDra
 /// Reads the OWNED BY of a sequence: the table of the column is locked.
 pub(super) fn read_owned_by(statement: &SyntaxNode, draft: &mut EffectDraft) {
     for column in all_within(statement, Kind::QUALIFIED_COLUMN_NAME_REF) {
-        if let Some(table) = super::tree::read_table_of_column(&column) {
+        if let Some(table) = draft.read_table_of_column(&column) {
             draft.lock_named(AccessShare, &table);
         }
     }

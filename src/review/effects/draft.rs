@@ -2,6 +2,7 @@
 
 use super::{
     super::effect::{Certainty, Destruction, LockDuration, LockMode, LockedRelation, RelationLock, TableWork},
+    search_path::SearchPath,
     tree::{SyntaxKind, SyntaxNode, has_child, join_parts, read_parts},
 };
 use crate::sql::QualifiedName;
@@ -16,6 +17,7 @@ pub(super) struct EffectDraft {
     more: Vec<String>,
     less: Vec<String>,
     in_own_transactions: bool,
+    search_path: SearchPath,
 }
 
 /// The tables that a statement reaches below the one that it names.
@@ -38,6 +40,11 @@ pub(super) struct Target {
 }
 
 impl EffectDraft {
+    /// Creates the draft of a statement whose names are looked up in this path.
+    pub(super) fn in_path(search_path: &SearchPath) -> Self {
+        Self { search_path: search_path.clone(), ..Self::default() }
+    }
+
     /// Returns the relation that a node names, with its `ONLY`. An unreadable name makes the effect uncertain.
     pub(super) fn read_target(&mut self, node: &SyntaxNode) -> Option<Target> {
         let is_only = has_child(node, SyntaxKind::ONLY_KW);
@@ -46,11 +53,34 @@ impl EffectDraft {
 
     /// Returns the name in a node. An unreadable name makes the effect uncertain.
     pub(super) fn read_name(&mut self, node: &SyntaxNode) -> Option<QualifiedName> {
-        let name = read_parts(node).and_then(join_parts);
-        if name.is_none() {
+        let Some(name) = read_parts(node).and_then(join_parts) else {
             self.add_reason("a name in it can't be read");
+            return None;
+        };
+        Some(self.qualify(name))
+    }
+
+    /// Returns the name of the table of a column that is written as `table.column` or `schema.table.column`.
+    pub(super) fn read_table_of_column(&mut self, node: &SyntaxNode) -> Option<QualifiedName> {
+        let mut parts = read_parts(node)?;
+        parts.pop()?;
+        let table = join_parts(parts)?;
+        Some(self.qualify(table))
+    }
+
+    /// Adds the schema of the script's own search path to a name without one.
+    pub(super) fn qualify(&mut self, name: QualifiedName) -> QualifiedName {
+        match (&self.search_path, &name.schema) {
+            (SearchPath::Schema(schema), None) => QualifiedName { schema: Some(schema.clone()), ..name },
+            (SearchPath::Other, None) => {
+                self.add_reason(format!(
+                    "the script sets the search path, so {} may be in one of several schemas",
+                    name.name
+                ));
+                name
+            }
+            (SearchPath::OfSession, _) | (_, Some(_)) => name,
         }
-        name
     }
 
     /// Returns the names in the children of a node.
@@ -116,6 +146,11 @@ impl EffectDraft {
     /// Adds a relation that the statement creates.
     pub(super) fn add_created(&mut self, name: QualifiedName) {
         self.creates.push(name);
+    }
+
+    /// Leaves the names of a CREATE SCHEMA, which has a search path of its own, as they are.
+    pub(super) fn ignore_search_path(&mut self) {
+        self.search_path = SearchPath::OfSession;
     }
 
     /// Puts the relations that the statement creates into this schema, unless another one is written.

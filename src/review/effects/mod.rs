@@ -19,9 +19,11 @@ mod nesting;
 mod partition;
 #[cfg(test)]
 mod picture;
+mod plain_rows;
 mod query;
 mod routine;
 mod script_state;
+mod search_path;
 mod statements;
 mod storage_options;
 mod summary;
@@ -41,17 +43,21 @@ use script_state::ScriptState;
 use squawk_syntax::SourceFile;
 use tree::{SyntaxKind, SyntaxNode, has_within};
 
-/// The most bytes of a script that are read. Larger scripts are data as a rule, of which a MiB takes squawk's parser a
-/// tenth of a second.
-const MAX_READ_BYTES: usize = 1 << 20;
+/// The most bytes of a script that are split into statements.
+const MAX_READ_BYTES: usize = 8 << 20;
+
+/// The most bytes of a script that are parsed, for which squawk's parser takes a fifth of a second. Rows of plain values
+/// are not parsed.
+const MAX_PARSED_BYTES: usize = 1 << 20;
 
 /// The most bytes of a single statement that are read.
 const MAX_STATEMENT_BYTES: usize = 256 << 10;
 
 /// Returns the effect of each statement of a script, in its order.
 ///
-/// `server_version` is the server's `server_version_num`, as 150018 for 15.18. Of a script above 1 MiB, the statements in
-/// the first MiB are read; the last effect then stands for the rest, and its certainty says so.
+/// `server_version` is the server's `server_version_num`, as 150018 for 15.18. Up to 1 MiB of
+/// statements are parsed, besides rows of plain values; the certainty of the others says so. Of a script above 8 MiB, the
+/// last effect stands for the rest.
 #[must_use]
 pub fn statement_effects(script: &MigrationScript, server_version: u32) -> Vec<StatementEffect> {
     let text = script.sql.as_str();
@@ -73,7 +79,8 @@ fn read_effect(text: &str, span: Span, state: &mut ScriptState) -> StatementEffe
     let statement = span.slice_of(text);
     let class = classify_statement(statement);
     state.follow_transaction(&class);
-    let mut draft = EffectDraft::default();
+    state.follow_search_path(statement);
+    let mut draft = EffectDraft::in_path(state.search_path());
     if matches!(class, StatementClass::NonTransactional { .. }) {
         draft.end_locks_early();
     }
@@ -83,9 +90,15 @@ fn read_effect(text: &str, span: Span, state: &mut ScriptState) -> StatementEffe
 
 /// Reads a statement, or the beginning of a long one.
 fn read_text(statement: &str, draft: &mut EffectDraft, state: &mut ScriptState) {
+    if let Some(table) = plain_rows::read_plain_insert(statement) {
+        return change::read_inserted(table, draft);
+    }
     let read = statement.get(..statement.floor_char_boundary(MAX_STATEMENT_BYTES)).unwrap_or_default();
     if nesting::is_too_deep(read) {
         return draft.add_reason("it is nested too deeply to be read");
+    }
+    if state.count_parsed(read.len()) > MAX_PARSED_BYTES {
+        return draft.add_reason("more than 1 MiB of the script was read before it");
     }
     let parse = SourceFile::parse(read);
     let root = parse.syntax_node();
@@ -118,8 +131,8 @@ fn read_rest(text: &str, start: usize, state: &mut ScriptState) -> Option<Statem
     let split = split_part(SqlSource::of_file("", head), MoreText::Nothing);
     let first = split.script.statements.first()?.span;
     let statement = first.slice_of(head);
-    let mut draft = EffectDraft::default();
-    draft.add_reason("the script is longer than 1 MiB, and nothing behind this statement was read");
+    let mut draft = EffectDraft::in_path(state.search_path());
+    draft.add_reason("the script is longer than 8 MiB, and nothing behind this statement was read");
     read_text(statement, &mut draft, state);
     Some(finish_effect(statement, Span { start: start + first.start, end: text.len() }, draft, state))
 }
@@ -165,7 +178,7 @@ mod tests {
             effect::{Certainty, LockDuration},
             script::ScriptTransaction,
         },
-        picture::{effects_of, effects_on, read_script},
+        picture::{effects_of, read_script},
         *,
     };
     use proptest::prelude::*;
@@ -227,17 +240,29 @@ mod tests {
 
     #[test]
     fn a_script_is_read_up_to_a_limit() {
+        let uncertain = |effect: &StatementEffect, reason: &str| matches!(&effect.certainty, Certainty::MayBeMore(found) if found.contains(reason));
         let insert = "INSERT INTO t (a, b) VALUES (1, 'some text; and more');\n";
-        let sql = insert.repeat(MAX_READ_BYTES / insert.len() + 10);
-        let effects = read_script(150_000, &format!("{sql}DROP TABLE t;"), ScriptTransaction::Whole);
-        let last = effects.last().expect("the rest has an effect");
-        assert!(matches!(&last.certainty, Certainty::MayBeMore(reason) if reason.contains("1 MiB")), "{last:?}");
-        assert_eq!(last.span.end, sql.len() + "DROP TABLE t;".len());
-        assert!(effects.iter().rev().skip(1).all(|effect| effect.certainty == Certainty::Known));
+        let rows = insert.repeat(2 * MAX_PARSED_BYTES / insert.len());
+        let effects = read_script(150_000, &format!("{rows}DROP TABLE t;"), ScriptTransaction::Whole);
+        assert!(effects.iter().all(|effect| effect.certainty == Certainty::Known), "plain rows hide nothing");
 
-        let rows = format!("INSERT INTO t VALUES {} (1)", "(1),\n".repeat(MAX_READ_BYTES));
-        let effects = effects_on(150_000, &format!("{rows}; DROP TABLE t;"));
-        assert!(effects.starts_with("ROW EXCLUSIVE \"t\";") && effects.contains("1 MiB"), "{effects:.300}");
+        let update = "UPDATE t SET a = 1, b = 'some longer text' WHERE id = 7;\n";
+        let updates = update.repeat(2 * MAX_PARSED_BYTES / update.len());
+        let effects = read_script(150_000, &format!("{updates}DROP TABLE t;"), ScriptTransaction::Whole);
+        assert_eq!(effects.first().map(|effect| &effect.certainty), Some(&Certainty::Known));
+        assert!(effects.last().is_some_and(|effect| uncertain(effect, "more than 1 MiB")));
+
+        let sql = format!("{}DROP TABLE t;", insert.repeat(MAX_READ_BYTES / insert.len() + 1));
+        let effects = read_script(150_000, &sql, ScriptTransaction::Whole);
+        let last = effects.last().expect("the rest has an effect");
+        assert!(uncertain(last, "8 MiB") && last.span.end == sql.len(), "{last:?}");
+
+        let row = format!("INSERT INTO t VALUES (f()) {}", ", (1)".repeat(MAX_STATEMENT_BYTES));
+        let effects = effects_of(&format!("{row}; DROP TABLE t;"));
+        assert!(
+            effects.starts_with("ROW EXCLUSIVE \"t\";") && effects.contains("only its beginning"),
+            "{effects:.300}"
+        );
     }
 
     /// Not a promise of speed, but a guard against one that is out of proportion: an unoptimized build on a busy machine.

@@ -5,7 +5,10 @@ use crate::{
     sql::{QualifiedName, StatementClass},
 };
 
-use super::super::effect::LockDuration;
+use super::{
+    super::effect::LockDuration,
+    search_path::{PathDuration, SearchPath, read_search_path},
+};
 
 /// The facts that the earlier statements of a script leave for the later ones.
 #[derive(Debug)]
@@ -14,6 +17,9 @@ pub(super) struct ScriptState {
     pub(super) server_version: u32,
     transaction: ScriptTransaction,
     in_block: bool,
+    parsed_bytes: usize,
+    search_path: SearchPath,
+    path_duration: PathDuration,
     added_columns: Vec<(QualifiedName, String)>,
     null_checks: Vec<NullCheck>,
 }
@@ -36,7 +42,22 @@ pub(super) enum Validity {
 
 impl ScriptState {
     pub(super) fn new(server_version: u32, transaction: ScriptTransaction) -> Self {
-        Self { server_version, transaction, in_block: false, added_columns: Vec::new(), null_checks: Vec::new() }
+        Self {
+            server_version,
+            transaction,
+            in_block: false,
+            parsed_bytes: 0,
+            search_path: SearchPath::OfSession,
+            path_duration: PathDuration::Session,
+            added_columns: Vec::new(),
+            null_checks: Vec::new(),
+        }
+    }
+
+    /// Adds to the bytes that were parsed, and returns their number.
+    pub(super) fn count_parsed(&mut self, bytes: usize) -> usize {
+        self.parsed_bytes += bytes;
+        self.parsed_bytes
     }
 
     /// Returns the end of the locks of the next statement.
@@ -54,9 +75,33 @@ impl ScriptState {
                 self.in_block = true;
             }
             StatementClass::TransactionControl("COMMIT AND CHAIN") => {}
-            StatementClass::Commit(_) | StatementClass::TransactionControl(_) => self.in_block = false,
+            StatementClass::Commit(_) => {
+                self.in_block = false;
+                if self.path_duration == PathDuration::Transaction {
+                    self.search_path = SearchPath::OfSession;
+                }
+            }
+            StatementClass::TransactionControl(_) => {
+                self.in_block = false;
+                // A setting may be undone with its transaction.
+                if self.search_path != SearchPath::OfSession {
+                    self.search_path = SearchPath::Other;
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Takes note of a search path that a statement sets.
+    pub(super) fn follow_search_path(&mut self, statement: &str) {
+        if let Some((path, duration)) = read_search_path(statement) {
+            (self.search_path, self.path_duration) = (path, duration);
+        }
+    }
+
+    /// Returns the search path of the next statement.
+    pub(super) fn search_path(&self) -> &SearchPath {
+        &self.search_path
     }
 
     /// Takes note of a column that has no values yet.

@@ -258,6 +258,7 @@ fn read_stored(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut Scri
 
 /// Reads CREATE SCHEMA, which may contain other CREATE statements: their objects are in this schema.
 fn read_create_schema(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut ScriptState) {
+    draft.ignore_search_path();
     for element in statement.children() {
         if let Some((_, read)) = READERS.iter().find(|row| row.0 == element.kind()) {
             read(&element, draft, state);

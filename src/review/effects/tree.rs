@@ -68,10 +68,3 @@ pub(super) fn join_parts(mut parts: Vec<String>) -> Option<QualifiedName> {
 pub(super) fn read_identifier(node: &SyntaxNode) -> Option<String> {
     read_parts(node)?.pop()
 }
-
-/// Returns the table of a column that is written as `table.column` or `schema.table.column`.
-pub(super) fn read_table_of_column(node: &SyntaxNode) -> Option<QualifiedName> {
-    let mut parts = read_parts(node)?;
-    parts.pop()?;
-    join_parts(parts)
-}
