@@ -129,35 +129,30 @@ fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the string literals of a Rust source that begin like SQL, without their escapes.
+/// Returns the string literals of a Rust source, without their escapes.
 fn strings_in_rust(source: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut rest = source;
-    while let Some(quote) = rest.find('"') {
-        let before = rest[..quote].chars().next_back();
-        rest = &rest[quote + 1..];
+    let mut characters = source.chars().peekable();
+    let mut before = ' ';
+    while let Some(character) = characters.next() {
+        let is_raw = matches!(before, '#' | 'r');
+        before = character;
+        if character != '"' {
+            continue;
+        }
         let mut text = String::new();
-        let mut characters = rest.char_indices();
-        while let Some((_, character)) = characters.next() {
-            match (character, before) {
-                ('"', _) => break,
-                ('\\', Some('#' | 'r')) => text.push('\\'),
-                ('\\', _) => match characters.next().map(|(_, escaped)| escaped) {
-                    Some('n') => text.push('\n'),
-                    Some('t') => text.push('\t'),
-                    Some('r') => text.push('\r'),
-                    // The white space behind a continued line.
-                    Some('\n') => {
-                        let skipped = characters.as_str().len() - characters.as_str().trim_start().len();
-                        characters = characters.as_str()[skipped..].char_indices();
-                    }
-                    Some(escaped) => text.push(escaped),
-                    None => break,
-                },
-                (other, _) => text.push(other),
+        while let Some(character) = characters.next().filter(|character| *character != '"') {
+            let escaped = if character == '\\' && !is_raw { characters.next() } else { None };
+            match escaped {
+                None => text.push(character),
+                Some('n') => text.push('\n'),
+                Some('t') => text.push('\t'),
+                Some('r') => text.push('\r'),
+                // The white space behind a continued line.
+                Some('\n') => while characters.next_if(|next| next.is_whitespace()).is_some() {},
+                Some(other) => text.push(other),
             }
         }
-        rest = &rest[rest.len() - characters.as_str().len()..];
         found.push(text);
     }
     found

@@ -32,7 +32,7 @@ pub(super) fn read_add_constraint(
 }
 
 /// Reads a foreign key. It locks both tables alike since PostgreSQL 9.5 (release notes, E.26.3.4). Its check joins both
-/// (`RI_Initial_Check` in ri_triggers.c), so that both are read as a rule.
+/// (`RI_Initial_Check` in `ri_triggers.c`), so that both are read as a rule.
 fn read_foreign_key(constraint: &SyntaxNode, target: &Target, draft: &mut EffectDraft) {
     draft.lock_target(ShareRowExclusive, target, Reach::Partitions);
     let referenced = find_child(constraint, Kind::TABLE_NAME_REF).and_then(|table| draft.read_name(&table));

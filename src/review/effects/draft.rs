@@ -104,12 +104,13 @@ impl EffectDraft {
     /// Adds a lock on a relation and on those that the statement reaches below it.
     pub(super) fn lock_target(&mut self, mode: LockMode, target: &Target, reach: Reach) {
         self.lock_named(mode, &target.name);
+        if target.is_only {
+            return;
+        }
         match reach {
-            Reach::Descendants if !target.is_only => {
-                self.lock(mode, LockedRelation::DescendantsOf(target.name.clone()))
-            }
-            Reach::Partitions if !target.is_only => self.lock(mode, LockedRelation::PartitionsOf(target.name.clone())),
-            Reach::Itself | Reach::Descendants | Reach::Partitions => {}
+            Reach::Itself => {}
+            Reach::Descendants => self.lock(mode, LockedRelation::DescendantsOf(target.name.clone())),
+            Reach::Partitions => self.lock(mode, LockedRelation::PartitionsOf(target.name.clone())),
         }
     }
 

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn refuses_a_statement_that_would_exhaust_the_stack() {
         for statement in nested(20_000) {
-            assert!(is_too_deep(&statement), "{:.60}", statement);
+            assert!(is_too_deep(&statement), "{statement:.60}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! CREATE FUNCTION and CREATE PROCEDURE. Their bodies are not run, but PostgreSQL checks those in SQL, which locks the
-//! tables in them (`check_function_bodies`, `fmgr_sql_validator` in PostgreSQL's pg_proc.c).
+//! tables in them (`check_function_bodies`, `fmgr_sql_validator` in PostgreSQL's `pg_proc.c`).
 
 use super::{
     draft::EffectDraft,

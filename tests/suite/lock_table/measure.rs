@@ -1,11 +1,11 @@
 //! The effects of a statement, as PostgreSQL shows them.
 
-use crate::lab::{Database, Session};
+use crate::lab::{poll, postgres::Database, session::Session};
 use bastion_migrate::review::LockMode;
 use std::{
     collections::{BTreeMap, BTreeSet},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio_postgres::error::SqlState;
 
@@ -81,20 +81,20 @@ impl Prober {
     }
 
     /// Runs a statement until it waits for the holder, looks at it, and lets it go on.
-    pub(super) fn measure_while_held(&self, database: &Database, statement: &str, holder: Holder) -> Measured {
+    pub(super) fn measure_while_held(&self, database: &Database, statement: &str, holder: &Holder) -> Measured {
         let runner = database.session();
         let pid = runner.sql("select pg_backend_pid()");
-        let statement_text = statement.to_owned();
-        let running = thread::spawn(move || runner.try_sql(&statement_text).map_err(|error| format!("{error:?}")));
         let waits = format!("select 1 from pg_stat_activity where pid = {pid} and wait_event_type = 'Lock'");
-        let end = Instant::now() + Duration::from_secs(10);
-        while self.session.sql(&waits).is_empty() {
-            assert!(!running.is_finished() && Instant::now() < end, "{statement} did not wait");
-        }
-        let measured = self.look_at(&pid, &holder.0.sql("select pg_backend_pid()"));
-        holder.0.sql("rollback");
-        running.join().expect("the session does not panic").unwrap_or_else(|error| panic!("{statement}: {error}"));
-        measured
+        thread::scope(|scope| {
+            let running = scope.spawn(|| runner.try_sql(statement).map_err(|error| format!("{error:?}")));
+            let waiting = || (running.is_finished() || !self.session.sql(&waits).is_empty()).then_some(());
+            poll(Duration::from_secs(10), waiting).unwrap_or_else(|| panic!("{statement} did not wait"));
+            let measured = self.look_at(&pid, &holder.0.sql("select pg_backend_pid()"));
+            holder.0.sql("rollback");
+            let outcome = running.join().expect("the session does not panic");
+            outcome.unwrap_or_else(|error| panic!("{statement}: {error}"));
+            measured
+        })
     }
 
     /// Looks at the locks of one backend, those it waits for included, and tries to read and to write each table. What

@@ -5,7 +5,7 @@ mod forms;
 mod measure;
 mod resolve;
 
-use crate::lab::{self, Database};
+use crate::lab::{self, postgres::Database};
 use bastion_migrate::{
     review::{Blocked, Certainty, LockMode, MigrationScript, ScriptTransaction, StatementEffect, statement_effects},
     run::MigrationId,
@@ -147,7 +147,7 @@ fn forms_that_run_outside_of_a_transaction_do_what_was_predicted() {
         let effect = read_effect(statement, version);
         let holder = Holder::new(&database, hold);
         let mut predicted = predict(&prober.session, &effect);
-        let measured = prober.measure_while_held(&database, statement, holder);
+        let measured = prober.measure_while_held(&database, statement, &holder);
         // It is stopped half-way, so its work is not measured.
         predicted.rewritten.clear();
         predicted.scanned.clear();

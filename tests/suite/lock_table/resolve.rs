@@ -1,6 +1,6 @@
 //! A prediction in the names of the fixture: the catalog resolves what the statement does not name.
 
-use crate::lab::Session;
+use crate::lab::session::Session;
 use bastion_migrate::{
     postgres::quote_literal,
     review::{Blocked, Destruction, LockMode, LockedRelation, StatementEffect, TableWork},
