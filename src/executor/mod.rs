@@ -3,6 +3,7 @@
 mod invalid_index_faults;
 mod lock_holder;
 mod monitored;
+mod review;
 mod sql;
 mod step;
 mod tool;
@@ -78,14 +79,21 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Determines the pending migrations.
+    /// Determines the pending migrations, and waits until their work may begin.
     ///
     /// # Errors
     /// All faults that forbid the plan.
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         match self {
-            Self::Sql(sql) => sql.plan().await,
-            Self::Tool(tool) => tool.plan(sites).await,
+            Self::Sql(sql) => {
+                sql.plan().await?;
+                sql.wait_to_start().await.map_err(single_fault)
+            }
+            Self::Tool(tool) => {
+                // The tool may go on from its list to the migration without another start, and waits only a short time.
+                tool.wait_to_start().await.map_err(single_fault)?;
+                tool.plan(sites).await
+            }
         }
     }
 

@@ -212,6 +212,8 @@ codes! {
 
     /// Another session holds the run lock.
     LockHeld "lock-held" Lock Lock "wait for the other run, or raise `lock-wait`; if its job is gone, the lock goes with its connection within seconds";
+    /// The conditions of `start-when` do not hold.
+    NotNow "not-now" Lock Plan "run again when they hold, or raise `lock-wait`, for which the run waits for them";
     /// A file released the run lock, and another session took it.
     LockLost "lock-lost" Lock Migrate "remove the calls that release advisory locks (pg_advisory_unlock_all, pg_advisory_unlock) from the files before this one; run again: applied migrations are in the ledger";
 
@@ -284,8 +286,14 @@ codes! {
     LedgerShape "ledger-shape" PlanRefused Plan "check `layout` and `ledger-table`";
     /// The list of tenants can't be used, or a tenant has no schema.
     TenantsInvalid "tenants-invalid" PlanRefused Plan "correct `tenants`, or what its query returns";
+    /// The lint has a finding, and `lint` makes that an error.
+    Lint "lint" PlanRefused Plan "change the statement, or accept the finding with a reason in `allow`";
     /// The plan is not the approved one.
     PlanChanged "plan-changed" PlanRefused Plan "look at the new plan, and approve its digest if it is right";
+    /// A statement has a higher risk than `risk` accepts.
+    RiskTooHigh "risk-too-high" PlanRefused Plan "change the statement as its reasons suggest, or accept the risk in `risk`";
+    /// A statement destroys data, and `risk` refuses that.
+    Destructive "destructive" PlanRefused Plan "keep the data, or allow its loss with a reason in `allow`";
     /// `target` names no version that exists.
     TargetUnknown "target-unknown" Configuration Plan "set `target` to the version of a file";
 

@@ -1,7 +1,7 @@
 //! Inputs for the sidecar, a process of this program in another container: the values as they were resolved here, from
 //! any source, because the other container has no workspace, no configuration file and no environment of the step.
 
-use super::{names::InputName, scope, source::Inputs};
+use super::{names::InputName, scope_table::scope_of, source::Inputs};
 use crate::{
     github::runner::Runner,
     secret::Secret,
@@ -27,7 +27,7 @@ pub(super) fn handover_variables(
     runner: &Runner,
 ) -> Vec<(String, Secret)> {
     let is_handed_over =
-        |name: InputName| !NOT_HANDED_OVER.contains(&name) && scope::scope_of(name).0.includes(Command::Tunnel);
+        |name: InputName| !NOT_HANDED_OVER.contains(&name) && scope_of(name).0.includes(Command::Tunnel);
     let values = inputs.given_values().filter(|(name, _)| is_handed_over(*name));
     let values = values.map(|(name, value)| (input_variable(name), value));
     // A URL may name a CA file in the workspace.

@@ -15,6 +15,7 @@ mod names;
 mod parse;
 mod resolve;
 mod scope;
+mod scope_table;
 mod source;
 mod synonyms;
 #[cfg(test)]

@@ -189,6 +189,10 @@ names! {
     StatementTimeout "statement-timeout" Safety Duration [] [];
     Retries "retries" Safety Number [] [];
     ExpectPlan "expect-plan" Safety Text [] [];
+    StartWhen "start-when" Safety Text [] [];
+    Lint "lint" Safety Yaml [] [];
+    Risk "risk" Safety Yaml [] [];
+    Allow "allow" Safety Text [] [];
 
     GithubToken "github-token" Github Secret ["GITHUB_TOKEN"] [];
     Comment "comment" Github Choice [] [];

@@ -1,9 +1,9 @@
-//! The scope of each input: one table of commands and places. An input that is set and has no effect is rejected,
-//! because the user relies on it.
+//! Inputs without an effect. An input that is set and has no effect is rejected, because the user relies on it.
 
 use super::{
     names::{InputName, list_quoted},
     parse::ExecutorChoice,
+    scope_table::{CommandScope, PlaceScope, scope_of},
     source::{Inputs, ValueSource},
 };
 use crate::{
@@ -11,187 +11,28 @@ use crate::{
     settings::Command,
 };
 
-/// The commands for which an input has an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CommandScope {
-    All,
-    /// All that deal with migrations: all but `tunnel`.
-    AllButTunnel,
-    /// Those that apply migrations, or show which ones would be applied.
-    Forward,
-    /// Those that write to the database.
-    Writes,
-    /// `baseline`.
-    Baseline,
-}
-
-/// The place that a run has to use for an input to have an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PlaceScope {
-    Anywhere,
-    /// With a bastion; [`super::resolve`] reports a bastion without a host.
-    Bastion,
-    /// With plain SQL files.
-    Files,
-    /// With a tool.
-    Tool,
-    /// With a tool, or with a step that is a command.
-    AnyCommand,
-    /// With a tool in a container: for its entrypoint.
-    ToolInImage,
-    /// In a container: the tool, or a step.
-    Image,
-    /// On the deployment server: the tool, or a step.
-    Server,
-}
-
-/// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 15] = [
-    (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
-    (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
-    (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
-    (
-        &[
-            InputName::SshPort,
-            InputName::SshUser,
-            InputName::SshPrivateKey,
-            InputName::SshPassphrase,
-            InputName::SshPassword,
-            InputName::SshKnownHosts,
-            InputName::SshFingerprint,
-            InputName::SshJump,
-            InputName::ConnectTimeout,
-            InputName::Keepalive,
-        ],
-        CommandScope::All,
-        PlaceScope::Bastion,
-    ),
-    (
-        &[
-            InputName::DatabaseUrl,
-            InputName::DatabaseHost,
-            InputName::DatabasePort,
-            InputName::DatabaseUser,
-            InputName::DatabasePassword,
-            InputName::DatabaseName,
-            InputName::DatabaseRole,
-            InputName::DatabaseSslmode,
-            InputName::DatabaseCa,
-            InputName::Timeout,
-            InputName::LockTimeout,
-            InputName::StatementTimeout,
-            InputName::WaitTimeout,
-            InputName::GithubToken,
-            InputName::Comment,
-            InputName::CommentKey,
-            InputName::Summary,
-        ],
-        CommandScope::All,
-        PlaceScope::Anywhere,
-    ),
-    (
-        &[
-            InputName::Migrations,
-            InputName::Layout,
-            InputName::LedgerTable,
-            InputName::OutOfOrder,
-            InputName::Gaps,
-            InputName::Missing,
-            InputName::Tenants,
-            InputName::Placeholders,
-        ],
-        CommandScope::AllButTunnel,
-        PlaceScope::Files,
-    ),
-    (&[InputName::From], CommandScope::Baseline, PlaceScope::Files),
-    (
-        &[
-            InputName::Target,
-            InputName::Before,
-            InputName::After,
-            InputName::Health,
-            InputName::LockWait,
-            InputName::Retries,
-        ],
-        CommandScope::AllButTunnel,
-        PlaceScope::Anywhere,
-    ),
-    (&[InputName::ExpectPlan], CommandScope::Writes, PlaceScope::Anywhere),
-    (
-        &[InputName::Tool, InputName::CommandPrefix, InputName::Manage, InputName::WorkingDirectory],
-        CommandScope::AllButTunnel,
-        PlaceScope::Tool,
-    ),
-    (&[InputName::Run, InputName::Steps], CommandScope::Forward, PlaceScope::Tool),
-    (&[InputName::Env, InputName::PassEnv], CommandScope::AllButTunnel, PlaceScope::AnyCommand),
-    (
-        &[
-            InputName::Image,
-            InputName::Pull,
-            InputName::RegistryUsername,
-            InputName::RegistryPassword,
-            InputName::MountWorkspace,
-            InputName::Memory,
-        ],
-        CommandScope::AllButTunnel,
-        PlaceScope::Image,
-    ),
-    (&[InputName::ImageEntrypoint], CommandScope::AllButTunnel, PlaceScope::ToolInImage),
-    (&[InputName::Setup], CommandScope::AllButTunnel, PlaceScope::Server),
-];
-
-/// Returns the scope of an input.
-pub(super) fn scope_of(name: InputName) -> (CommandScope, PlaceScope) {
-    let row = SCOPES.iter().find(|(names, ..)| names.contains(&name));
-    // A test demands a row for each.
-    row.map_or((CommandScope::All, PlaceScope::Anywhere), |(_, commands, place_scope)| (*commands, *place_scope))
-}
-
-impl CommandScope {
-    /// Returns whether this command is among them.
-    pub(super) fn includes(self, command: Command) -> bool {
-        match self {
-            Self::All => true,
-            Self::AllButTunnel => command != Command::Tunnel,
-            Self::Forward => !matches!(command, Command::Tunnel | Command::Rollback | Command::Baseline),
-            Self::Writes => command.may_write(),
-            Self::Baseline => command == Command::Baseline,
-        }
-    }
-}
-
-impl PlaceScope {
-    /// Returns whether the input has an effect in a run with this executor that uses these executors for its commands.
-    fn counts_in(self, own_executor: ExecutorChoice, executors_in_use: &[ExecutorChoice]) -> bool {
-        match self {
-            // These have checks of their own.
-            Self::Anywhere | Self::Bastion => true,
-            Self::Files => own_executor == ExecutorChoice::Sql,
-            Self::Tool => own_executor != ExecutorChoice::Sql,
-            Self::AnyCommand => executors_in_use.iter().any(|executor| *executor != ExecutorChoice::Sql),
-            Self::ToolInImage => own_executor == ExecutorChoice::Image,
-            Self::Image => executors_in_use.contains(&ExecutorChoice::Image),
-            Self::Server => executors_in_use.contains(&ExecutorChoice::Server),
-        }
-    }
-}
-
 /// Returns the faults of inputs that are set for this step and have no effect with its command. Values in the
 /// configuration file are for every command, and environment variables for every step.
 pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault> {
     let is_written = |name: &InputName| matches!(inputs.source(*name), Some(ValueSource::Flag | ValueSource::Input));
     let idle: Vec<InputName> =
         InputName::ALL.iter().copied().filter(is_written).filter(|name| !scope_of(*name).0.includes(command)).collect();
-    let (of_baseline, idle): (Vec<InputName>, Vec<InputName>) =
-        idle.into_iter().partition(|name| scope_of(*name).0 == CommandScope::Baseline);
-    let of_baseline = (!of_baseline.is_empty()).then(|| {
-        let (names, command_name) = (list_quoted(&of_baseline), command.name());
-        let subject = subject_with_verb(inputs, &of_baseline);
-        let cause = format!("{subject} no effect with `command: {command_name}`: only a baseline takes a ledger over");
-        Fault::new(Code::InputInvalid, cause).fix(format!("remove {names}, or set `command: baseline`"))
-    });
-    of_baseline.into_iter().chain(idle_for_command(inputs, command, &idle)).collect()
+    let is_special = |name: &InputName| SPECIAL_SCOPES.iter().any(|(scope, ..)| *scope == scope_of(*name).0);
+    let (special, idle): (Vec<InputName>, Vec<InputName>) = idle.into_iter().partition(is_special);
+    let of_scope = |(scope, reason, other): &(CommandScope, &str, &str)| {
+        let names: Vec<InputName> = special.iter().copied().filter(|name| scope_of(*name).0 == *scope).collect();
+        let subject = Some(subject_with_verb(inputs, &names)).filter(|_| !names.is_empty())?;
+        let cause = format!("{subject} no effect with `command: {}`: {reason}", command.name());
+        Some(Fault::new(Code::InputInvalid, cause).fix(format!("remove {}, or set {other}", list_quoted(&names))))
+    };
+    SPECIAL_SCOPES.iter().filter_map(of_scope).chain(idle_for_command(inputs, command, &idle)).collect()
 }
+
+/// Scopes of a few commands: the reason why no other command needs such an input, and the command that does.
+const SPECIAL_SCOPES: [(CommandScope, &str, &str); 2] = [
+    (CommandScope::Baseline, "only a baseline takes a ledger over", "`command: baseline`"),
+    (CommandScope::Reviews, "only a plan of migrations to apply is reviewed", "`command: migrate` or `command: plan`"),
+];
 
 /// Returns the fault of inputs that have no effect with this command.
 fn idle_for_command(inputs: &Inputs, command: Command, idle: &[InputName]) -> Option<Fault> {
@@ -345,70 +186,4 @@ pub(super) fn input_implying_bastion(inputs: &Inputs) -> Option<InputName> {
 /// Returns whether the run is meant to use a bastion.
 pub(crate) fn is_bastion_wanted(inputs: &Inputs) -> bool {
     inputs.text(InputName::SshHost).is_some() || input_implying_bastion(inputs).is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DOCS: &str = include_str!("../../docs/inputs.md");
-
-    impl CommandScope {
-        fn shown(self) -> &'static str {
-            match self {
-                Self::All => "all",
-                Self::AllButTunnel => "all but `tunnel`",
-                Self::Forward => "`migrate`, `plan`, `status`, `verify`",
-                Self::Writes => "`migrate`, `rollback`, `baseline`",
-                Self::Baseline => "`baseline`",
-            }
-        }
-    }
-
-    impl PlaceScope {
-        fn shown(self) -> &'static str {
-            match self {
-                Self::Anywhere => "everywhere",
-                Self::Bastion => "with `ssh-host`",
-                Self::Files => "`executor: sql`",
-                Self::Tool => "`executor: image` or `server`",
-                Self::AnyCommand => "`executor: image` or `server`, or a step that is a command",
-                Self::ToolInImage => "`executor: image`",
-                Self::Image => "`executor: image`, or a step in an image",
-                Self::Server => "`executor: server`, or a step on the server",
-            }
-        }
-    }
-
-    #[test]
-    fn every_input_is_in_the_table_once() {
-        let mut listed: Vec<InputName> = SCOPES.iter().flat_map(|(names, ..)| names.iter().copied()).collect();
-        listed.sort();
-        let mut all = InputName::ALL.to_vec();
-        all.sort();
-        assert_eq!(listed, all);
-    }
-
-    #[test]
-    fn the_page_of_inputs_shows_the_table() {
-        for (names, commands, place_scope) in SCOPES {
-            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            let row = format!("| {} | {} | {} |\n", names.join(", "), commands.shown(), place_scope.shown());
-            assert!(DOCS.contains(&row), "{row}");
-        }
-    }
-
-    #[test]
-    fn a_read_only_command_accepts_the_inputs_of_the_run_that_it_previews() {
-        for command in [Command::Plan, Command::Status, Command::Verify] {
-            assert!(
-                CommandScope::Forward.includes(command)
-                    && CommandScope::AllButTunnel.includes(command)
-                    && !CommandScope::Writes.includes(command)
-            );
-        }
-        assert!(
-            !CommandScope::Forward.includes(Command::Rollback) && !CommandScope::AllButTunnel.includes(Command::Tunnel)
-        );
-    }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     fault::Code,
     postgres::SslMode,
-    settings::{CommentPolicy, Policy},
+    settings::{CommentPolicy, Policy, Risk, RiskSettings},
     ssh::{Hop, Route},
 };
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path, time::Duration};
@@ -41,6 +41,25 @@ pub(super) fn only_fault(args: &[&str], env: &[&[(&str, &str)]]) -> Fault {
     let mut faults = faults(args, env);
     assert_eq!(faults.len(), 1, "{faults:#?}");
     faults.remove(0)
+}
+
+#[test]
+fn the_accepted_risk_comes_from_the_workflow_or_from_the_file() {
+    let max = |settings: &Settings| settings.safety.risk.max;
+    assert_eq!(settings(&[], &[ENOUGH]).safety.risk, RiskSettings::default());
+    assert_eq!(max(&settings(&["plan", "--risk", "medium"], &[ENOUGH])), Some(Risk::Medium));
+    let (_directory, workspace) =
+        workspace("defaults: { risk: { max: low } }\nenvironments: { dev: { risk: high }, prod: {} }");
+    let in_environment =
+        |name| settings(&[], &[ENOUGH, &[("GITHUB_WORKSPACE", &workspace), ("INPUT_ENVIRONMENT", name)]]);
+    assert_eq!((max(&in_environment("dev")), max(&in_environment("prod"))), (Some(Risk::High), Some(Risk::Low)));
+    // Values in the file are for every command.
+    let status = [("GITHUB_WORKSPACE", workspace.as_str()), ("INPUT_ENVIRONMENT", "prod"), ("INPUT_COMMAND", "status")];
+    settings(&[], &[ENOUGH, &status]);
+    let fault = only_fault(&["--risk", "{ max: low, destructive: never }"], &[ENOUGH]);
+    assert!(fault.cause.starts_with("`risk` (from the command line): `destructive` is `never`"), "{fault:?}");
+    let fault = only_fault(&["--risk", "{ max: low"], &[ENOUGH]);
+    assert!(fault.fix.contains("docs/inputs.md"), "{fault:?}");
 }
 
 fn route(env: &[(&str, &str)]) -> Route {

@@ -256,6 +256,15 @@ fn an_input_without_effect_is_rejected_with_a_fix() {
         "which only reads",
         "remove `expect-plan`",
     );
+    for command in ["status", "verify", "tunnel"] {
+        let inputs = [("INPUT_COMMAND", command), ("INPUT_RISK", "low")];
+        refused(&[&inputs], "`risk`", "remove `risk`, or set `command: migrate` or `command: plan`");
+    }
+    let unknown = only_fault(&[], &[SERVER, &[("INPUT_RISK", "low")]]);
+    assert!(
+        unknown.cause.contains("no database is given") && unknown.fix.contains("set `database-url`"),
+        "{unknown:?}"
+    );
     let rollback = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
     refused(&[IMAGE, &rollback], "`run`", "your own recipe in `tool`");
     // The time limit also covers a lost connection to the server.

@@ -26,6 +26,8 @@ const OLDEST_VERSION: i64 = 140_000;
 /// The result of the first query.
 #[derive(Debug)]
 pub struct Preflight {
+    /// The server's `server_version_num`.
+    pub server_version: Option<u32>,
     /// Facts for the report.
     pub facts: DatabaseFacts,
     /// Set if the run lock was free and is held now.
@@ -58,13 +60,16 @@ pub async fn run_preflight(
     means: SessionMeans<'_>,
 ) -> Result<Preflight, Fault> {
     if let Some(result) = ask_server(session, lock_attempt, &extra, means.wait).await? {
+        session.server_version = result.server_version;
         return Ok(result);
     }
     session.leave_settings_to_statements()?;
     pooler::check_session_mode(session, means).await?;
     pooler::take_backend(session, means.wait).await?;
     let result = ask_server(session, lock_attempt, &extra, means.wait).await?;
-    result.ok_or_else(|| pooler::shared_backend_fault(session.target()))
+    let result = result.ok_or_else(|| pooler::shared_backend_fault(session.target()))?;
+    session.server_version = result.server_version;
+    Ok(result)
 }
 
 /// Sends the first query; none if the backend that answers is not the session's own.
@@ -121,7 +126,8 @@ async fn ask_server(
             SettingsDelivery::Statements => Some("session".to_owned()),
         },
     };
-    Ok(Some(Preflight { facts, locked: locked == "t", no_tool_active: tool_count == "0", rows }))
+    let server_version = number.parse().ok();
+    Ok(Some(Preflight { server_version, facts, locked: locked == "t", no_tool_active: tool_count == "0", rows }))
 }
 
 fn refuse_unsupported(number: &str, version: &str, in_recovery: &str, target: &DatabaseTarget) -> Result<(), Fault> {

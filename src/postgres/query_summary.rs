@@ -14,7 +14,7 @@ const BEFORE_NAMES: &str = "CLUSTER CONCURRENTLY COPY EXISTS EXTENSION FROM FUNC
 
 /// Summarizes a query by its command, and by its object if the name follows at once, as in `UPDATE orders`. The rest
 /// may be other people's data.
-pub(super) fn summarize_query(query: &str) -> String {
+pub(crate) fn summarize_query(query: &str) -> String {
     let is_in = |list: &str, word: &str| list.split_whitespace().any(|entry| entry.eq_ignore_ascii_case(word));
     let words = skip_leading_comments(query).split_whitespace().map(|word| word.trim_end_matches([';', '(']));
     let mut summary: Vec<&str> = Vec::new();

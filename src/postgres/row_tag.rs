@@ -61,6 +61,8 @@ row_tags! {
     SchemaObject = "object",
     /// The state of a new session.
     FreshState = "state",
+    /// A condition for the start that does not hold.
+    StartCondition = "start condition",
     /// A watched session that waits for a lock.
     Blocked = "blocked",
     /// A session that waits for a watched one.
@@ -69,6 +71,34 @@ row_tags! {
     CommandProgress = "command progress",
     /// A watched session.
     Work = "work",
+    /// A relation that a name in a plan means.
+    PlanName = "plan name",
+    /// The facts of a relation that a plan changes.
+    RelationFacts = "relation facts",
+    /// An index that a plan names.
+    PlanIndex = "plan index",
+    /// A foreign key of a table that a plan changes.
+    ForeignKey = "foreign key",
+    /// A schema that a plan names.
+    PlanSchema = "plan schema",
+    /// A type that a plan names.
+    PlanType = "plan type",
+    /// A lock of another session on a table that a plan changes.
+    TableLock = "table lock",
+    /// A session with an old transaction.
+    OldTransaction = "old transaction",
+    /// A standby.
+    Standby = "standby",
+    /// A replication slot.
+    ReplicationSlot = "replication slot",
+    /// The room for locks and the age of the statistics.
+    ServerLimits = "server limits",
+    /// The schema of the extension that counts statements.
+    StatementStatistics = "statement statistics",
+    /// The queries that use a table.
+    StatementFamily = "statement family",
+    /// The rows that were found by looking into a table.
+    TableProbe = "table probe",
 }
 
 impl Display for RowTag {

@@ -37,6 +37,8 @@ pub struct Session {
     driver: Option<JoinHandle<Option<Fault>>>,
     connector: Option<MakeRustlsConnect>,
     target: DatabaseTarget,
+    /// The server's `server_version_num`, once it is known.
+    pub(super) server_version: Option<u32>,
 }
 
 /// The knowledge about the backend of a session.
@@ -133,7 +135,14 @@ impl Session {
             driver: Some(driver),
             connector,
             target: target.clone(),
+            server_version: None,
         })
+    }
+
+    /// Returns the server's version as 150018 for 15.18 (`server_version_num`), once it is known.
+    #[must_use]
+    pub fn server_version(&self) -> Option<u32> {
+        self.server_version
     }
 
     /// Returns the pid of its backend. Behind a pooler it is zero until the pooler's mode is known.

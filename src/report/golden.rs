@@ -119,6 +119,21 @@ fn tenants(count: usize) -> SampleEvents {
 }
 
 #[test]
+fn comment_with_a_reviewed_plan() {
+    let pending = vec![migration_id(3, "index_orders"), migration_id(4, "drop_name")];
+    let events = planned(pending, "bastion_migrate.ledger").into_iter().take_while(|(at, _)| *at < 300);
+    let events = events.chain([(260, Event::Reviewed(Box::new(sample::reviewed_plan())))]).collect();
+    let report = RunReport { command: Some(Command::Plan), ..sample::report_of(&events) };
+    let stamp = CommentStamp {
+        key: Some("prod".to_owned()),
+        commit: Some("89abcdef0123456789abcdef0123456789abcdef".to_owned()),
+        repository_url: Some("https://github.com/owner/name".to_owned()),
+        written_at: UNIX_EPOCH + Duration::from_secs(1_795_982_535),
+    };
+    insta::assert_snapshot!(comment_body(&report, &stamp, COMMENT_LIMIT));
+}
+
+#[test]
 fn tenants_with_one_failed() {
     let mut events = tenants(24);
     let applied = (1..=24).map(|index| (400, Event::Recorded { index, took: Some(Duration::from_millis(31)) }));

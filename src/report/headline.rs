@@ -7,6 +7,7 @@ use super::{
     log_lines::{count_of, format_millis},
     run_outcome::RunOutcome,
     run_report::RunReport,
+    verdict::verdict,
 };
 use crate::{run::event::Proof, settings::Command};
 
@@ -61,7 +62,8 @@ fn describe_outcome(report: &RunReport) -> String {
             format!("The pending migrations of {database} are unknown")
         }
         RunOutcome::Pending => {
-            format!("{} pending for {database}", count_of(report.not_done().count(), "migration"))
+            let review = report.review.as_ref().map(|plan| format!(", {}", verdict(plan))).unwrap_or_default();
+            format!("{} pending for {database}{review}", count_of(report.not_done().count(), "migration"))
         }
         RunOutcome::Failed => format!("Failed: {}", describe_progress(report, database)),
         RunOutcome::Cancelled => format!("Stopped: {}", describe_progress(report, database)),

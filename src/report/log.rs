@@ -19,6 +19,7 @@ use crate::{
         workflow_command::{self, Annotation, Level},
     },
     run::{
+        FindingLevel, LintFinding,
         backpressure::LogFlow,
         event::{Event, StepId, StepPhase},
     },
@@ -149,6 +150,20 @@ impl Log {
         }
         for line in log_lines::event_lines(&event, &self.migrations, at) {
             self.write_line(&line);
+        }
+        if let Event::Reviewed(plan) = &event {
+            self.write_findings(&plan.findings);
+        }
+    }
+
+    /// Writes the findings that are warnings; those that are errors follow as faults.
+    fn write_findings(&mut self, findings: &[LintFinding]) {
+        for finding in findings.iter().filter(|finding| finding.level == FindingLevel::Warning) {
+            let fault = finding.to_fault();
+            if !self.write_fault_annotation(Level::Warning, &fault) {
+                let lines = log_lines::event_lines(&Event::Warning(fault), &self.migrations, Duration::ZERO);
+                lines.iter().for_each(|line| self.write_line(line));
+            }
         }
     }
 

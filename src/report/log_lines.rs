@@ -1,6 +1,6 @@
 //! The text of each event, as lines without formatting.
 
-use super::{first_run::is_expected_stop, ledger_lines::ledger_lines};
+use super::{first_run::is_expected_stop, ledger_lines::ledger_lines, review_lines::review_lines};
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
@@ -66,6 +66,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
             text(Tone::Neutral, format!("  lock taken ({})", format_millis(whole_millis(*waited))))
         }
         Event::Planned(facts) => neutral_lines(plan_lines(facts)),
+        Event::Reviewed(plan) => neutral_lines(review_lines(plan)),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
         Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))

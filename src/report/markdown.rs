@@ -99,11 +99,16 @@ pub(super) fn code_html(text: &str) -> String {
 
 /// Formats lines literally, in a fence that is longer than any run of backticks inside.
 pub(super) fn fenced_block(text: &str) -> String {
+    fenced_code(text, "text")
+}
+
+/// Formats lines literally, highlighted as this language.
+pub(super) fn fenced_code(text: &str, language: &str) -> String {
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let text: String = text.trim_end_matches('\n').chars().map(replace_control).collect();
-    format!("{fence}text\n{text}\n{fence}\n")
+    format!("{fence}{language}\n{text}\n{fence}\n")
 }
 
 #[cfg(test)]

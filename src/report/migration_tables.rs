@@ -4,16 +4,21 @@
 use super::{
     entries::{MigrationReport, MigrationState},
     log_lines::{count_of, format_millis},
-    markdown::escape_markdown,
+    markdown::{escape_markdown, sentence_with_names},
+    review_section::risk_sign,
     run_outcome::RunOutcome,
     run_report::RunReport,
     source_links::linked_migration,
     summary_page::{APPLIED, FoldedPart, MAX_OPEN_ROWS, PENDING, SummaryPage},
+    verdict::statement_effect,
     visible_text::clip_text,
 };
 
 /// Maximum length of an untrusted text in a table, in characters.
 const MAX_CELL_LENGTH: usize = 4_000;
+
+/// Maximum length of the effect of a statement in a table, in characters.
+const MAX_EFFECT_LENGTH: usize = 300;
 
 /// Decision whether a long table is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub(super) fn add_applied(report: &RunReport, page: &mut SummaryPage) {
 /// Adds the migrations that are not applied. If they are the result of the run, they are never folded.
 pub(super) fn add_pending(report: &RunReport, page: &mut SummaryPage) {
     let is_open = |entry: &&MigrationReport| entry.fate != MigrationState::Applied && entry.id.schema.is_empty();
-    let rows = report.migrations.iter().filter(is_open).map(|entry| (entry, describe_state(entry.fate).to_owned()));
+    let rows = report.migrations.iter().filter(is_open).map(|entry| (entry, describe_pending(report, entry)));
     let folding = match report.outcome() {
         RunOutcome::Pending => TableFolding::Never,
         _ => TableFolding::WhenLong,
@@ -60,6 +65,18 @@ pub(super) fn add_pending(report: &RunReport, page: &mut SummaryPage) {
     };
     let table = MigrationTable { part: PENDING, title, last_column: ("", "---"), rows, folding };
     table.add_to(report, page);
+}
+
+/// Describes the state of a pending migration; of one that was not started, its worst statement.
+fn describe_pending(report: &RunReport, entry: &MigrationReport) -> String {
+    let worst = report.review.as_ref().and_then(|plan| plan.worst_of(entry.id.index));
+    match (entry.fate, worst) {
+        (MigrationState::Pending, Some(worst)) => {
+            let effect = sentence_with_names(&clip_text(&statement_effect(worst), MAX_EFFECT_LENGTH));
+            format!("{} {effect}", risk_sign(worst.risk))
+        }
+        (state, _) => describe_state(state).to_owned(),
+    }
 }
 
 /// Describes the state of a migration in a table of pending ones.

@@ -28,6 +28,8 @@ mod pull_request_comment;
 mod redact;
 mod rendering;
 mod reporter;
+mod review_lines;
+mod review_section;
 mod run_outcome;
 mod run_report;
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod summary;
 mod summary_page;
 mod tenant_table;
 mod tunnel_usage;
+mod verdict;
 mod visible_text;
 
 pub use comment::{CommentStamp, comment_body, comment_marker};

@@ -155,13 +155,15 @@ type ReportCut = (&'static str, fn(&mut ReportContent));
 /// Returns the report as JSON within the limit: the least important parts are emptied until it fits; if that is not
 /// enough, long texts and lists are shortened.
 fn report_within_limit(report: &RunReport) -> String {
-    let cuts: [ReportCut; 10] = [
+    let cuts: [ReportCut; 12] = [
         ("notices", |content| content.report.notices.clear()),
+        ("review.scripts", |content| content.report.review.iter_mut().for_each(|plan| plan.scripts.clear())),
         ("plan.pending", |content| content.report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
         ("recorded", |content| content.report.recorded.clear()),
         ("half_done", |content| content.report.half_done.clear()),
         ("migrations", |content| content.report.migrations.clear()),
         ("schema", |content| content.report.schema.clear()),
+        ("review", |content| content.report.review = None),
         ("warnings", |content| content.report.warnings.clear()),
         ("blocked", |content| content.report.blocked.clear()),
         ("steps", |content| content.report.steps.clear()),
@@ -170,7 +172,9 @@ fn report_within_limit(report: &RunReport) -> String {
     let (outcome, exit_code) = (report.outcome(), report.exit_code());
     let mut content = ReportContent { report: report.clone(), tenants: tenant_outputs(report) };
     let mut left_out = Vec::new();
-    let mut cuts = cuts.into_iter();
+    // A run without a plan to approve has no review.
+    let has_review = report.review.is_some();
+    let mut cuts = cuts.into_iter().filter(|(name, _)| has_review || !name.starts_with("review"));
     loop {
         let ReportContent { report, tenants } = &content;
         let text = to_json(&ReportOutput { outcome, exit_code, left_out: &left_out, tenants, report });

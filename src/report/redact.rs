@@ -11,7 +11,9 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        BastionFacts, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts, TunnelFacts,
+        BastionFacts, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HalfDoneMigration, ImageFacts,
+        LedgerEntry, LintFinding, MigrationId, PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview,
+        TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -69,13 +71,20 @@ redacted! {
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
+    PlanReview { statements, notes } { risk }
+    StatementReview { migration, place, summary, locks, work, estimate, destroys, in_the_way, reasons } { statement, blocks, risk }
+    Estimate { basis } { from_ms, to_ms, confidence }
+    DestroyedObject { what, qualified, facts, allowed } { content }
+    ReviewedPlan { review, scripts, findings, unused_allowances } {}
+    ShownScript { migration, sql, hidden } {}
+    LintFinding { level, migration, rule, message, help, place } { line }
     MigrationReport { id } { fate, started_ms, took_ms }
     HalfDoneMigration { entry } { statements_done, change }
     NoticeReport { severity, text, file } {}
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
     RunReport {
-        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, recorded, half_done, migrations, steps, schema, blocked, notices,
+        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, migrations, steps, schema, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -138,6 +147,15 @@ impl Redact for NoticeSubject {
     }
 }
 
+impl Redact for FindingLevel {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Allowed(reason) => Self::Allowed(reason.redacted(redactor)),
+            Self::Warning | Self::Error => self.clone(),
+        }
+    }
+}
+
 impl Redact for Event {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
@@ -146,6 +164,7 @@ impl Redact for Event {
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
+            Self::Reviewed(plan) => Self::Reviewed(Box::new(plan.as_ref().redacted(redactor))),
             Self::LedgerListed { recorded, half_done } => {
                 Self::LedgerListed { recorded: recorded.redacted(redactor), half_done: half_done.redacted(redactor) }
             }
@@ -222,10 +241,9 @@ mod tests {
     fn tainted(text: &str) -> Vec<sample::SampleEvents> {
         let taint =
             |events: sample::SampleEvents| events.into_iter().map(|(at, event)| (at, taint(event, text))).collect();
-        [sample::successful_events(), sample::failed_events(), sample::unpinned_events()]
-            .into_iter()
-            .map(taint)
-            .collect()
+        let mut reviewed = sample::successful_events();
+        reviewed.insert(9, (260, Event::Reviewed(Box::default())));
+        [reviewed, sample::failed_events(), sample::unpinned_events()].into_iter().map(taint).collect()
     }
 
     fn taint(event: Event, text: &str) -> Event {
@@ -254,6 +272,7 @@ mod tests {
                 pending: plan.pending.into_iter().map(id).collect(),
                 digest: text(),
             }),
+            Event::Reviewed(_) => Event::Reviewed(Box::new(tainted_review(&text()))),
             Event::Started(started) => Event::Started(id(started)),
             Event::Waiting { .. } => Event::Waiting { what: text(), why: text() },
             Event::Notice { .. } => {
@@ -273,6 +292,37 @@ mod tests {
             }),
             other => other,
         }
+    }
+
+    /// Returns the sample review with this text in every field that contains a text.
+    fn tainted_review(text: &str) -> ReviewedPlan {
+        let mut plan = sample::reviewed_plan();
+        let all = || text.to_owned();
+        for statement in &mut plan.review.statements {
+            statement.summary = all();
+            statement.place.iter_mut().for_each(|place| place.file = all());
+            for list in [&mut statement.locks, &mut statement.work, &mut statement.in_the_way, &mut statement.reasons] {
+                *list = vec![all(), all()];
+            }
+            statement.estimate.iter_mut().for_each(|estimate| estimate.basis = all());
+            for object in &mut statement.destroys {
+                (object.what, object.qualified, object.facts, object.allowed) = (all(), all(), all(), Some(all()));
+            }
+            (statement.migration.name, statement.migration.file) = (all(), all());
+        }
+        for script in &mut plan.scripts {
+            (script.sql, script.hidden, script.migration.name, script.migration.file) =
+                (all(), vec![all()], all(), all());
+        }
+        for finding in &mut plan.findings {
+            (finding.migration, finding.rule, finding.message, finding.help) = (all(), all(), all(), Some(all()));
+            finding.place.iter_mut().for_each(|place| place.file = all());
+            if let FindingLevel::Allowed(reason) = &mut finding.level {
+                *reason = all();
+            }
+        }
+        (plan.review.notes, plan.unused_allowances) = (vec![all()], vec![all()]);
+        plan
     }
 
     /// Returns every surface of a run, with its name.

@@ -10,7 +10,7 @@ use crate::{
     github::runner::Runner,
     run::{
         BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts,
-        TunnelFacts,
+        ReviewedPlan, TunnelFacts,
         event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -46,6 +46,8 @@ pub struct RunReport {
     pub tunnel: Option<TunnelFacts>,
     /// The plan.
     pub plan: Option<PlanFacts>,
+    /// The review of the plan.
+    pub review: Option<ReviewedPlan>,
     /// The content of the ledger, with `command: status`.
     pub recorded: Vec<LedgerEntry>,
     /// Migrations that were started and not finished, with `command: status`.
@@ -112,6 +114,7 @@ impl RunReport {
                 self.migrations = facts.pending.iter().map(MigrationReport::new_pending).collect();
                 self.plan = Some(facts.clone());
             }
+            Event::Reviewed(plan) => self.review = Some((**plan).clone()),
             Event::LedgerListed { recorded, half_done } => {
                 self.recorded.clone_from(recorded);
                 self.half_done.clone_from(half_done);

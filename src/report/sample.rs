@@ -5,7 +5,9 @@ use crate::{
     fault::{Code, Excerpt, Fault, FilePosition, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, MigrationId, PlanAction, PlanFacts, TunnelFacts,
+        BastionFacts, Confidence, Content, Coverage, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HeldUp,
+        LintFinding, MigrationId, PlanAction, PlanFacts, PlanReview, ReviewedPlan, Risk, ShownScript, StatementReview,
+        TunnelFacts,
         event::{Event, NoticeSubject, Proof},
     },
     settings::Command,
@@ -84,6 +86,80 @@ pub(super) fn events_until_migration() -> SampleEvents {
         (312, Event::Applied { index: 3, took: Duration::from_millis(12) }),
         (320, Event::Started(migration_id(4, "drop_name"))),
     ]
+}
+
+/// Returns the review of a plan with two migrations.
+pub(super) fn reviewed_plan() -> ReviewedPlan {
+    let [index, drop] = [migration_id(3, "index_orders"), migration_id(4, "drop_name")];
+    let place = |file: &MigrationId, line| FilePosition { line: Some(line), ..FilePosition::of_file(&file.file) };
+    let building = StatementReview {
+        migration: index.clone(),
+        place: Some(place(&index, 1)),
+        summary: "CREATE INDEX orders_total ON orders".to_owned(),
+        locks: vec!["SHARE on public.orders (120 M rows, 38 GB)".to_owned()],
+        blocks: HeldUp::Writes,
+        work: vec!["builds an index on public.orders".to_owned()],
+        estimate: Some(Estimate {
+            from_ms: 180_000,
+            to_ms: 540_000,
+            basis: "an index of 120 M rows, at 200,000 to 700,000 rows per second".to_owned(),
+            confidence: Confidence::Low,
+        }),
+        in_the_way: vec!["pid 41 `report` (role `app`, idle in transaction for 12 min): select".to_owned()],
+        risk: Risk::High,
+        reasons: vec!["writes to public.orders wait for 3 to 9 min".to_owned()],
+        ..StatementReview::default()
+    };
+    let dropping = StatementReview {
+        migration: drop.clone(),
+        place: Some(place(&drop, 2)),
+        summary: "ALTER TABLE users DROP COLUMN name".to_owned(),
+        locks: vec!["ACCESS EXCLUSIVE on public.users (2,000 rows, 1 MB)".to_owned()],
+        blocks: HeldUp::ReadsAndWrites,
+        destroys: vec![DestroyedObject {
+            what: "drop users.name".to_owned(),
+            qualified: "drop public.users.name".to_owned(),
+            facts: "2,000 rows".to_owned(),
+            content: Content::Something,
+            allowed: Some("moved to accounts".to_owned()),
+        }],
+        risk: Risk::Medium,
+        reasons: vec!["it destroys data".to_owned()],
+        ..StatementReview::default()
+    };
+    let finding = |id: &MigrationId, rule: &str, level| LintFinding {
+        level,
+        migration: id.name_without_schema().into_owned(),
+        rule: rule.to_owned(),
+        message: "During normal index creation, table updates are blocked.".to_owned(),
+        help: Some("Use `concurrently`.".to_owned()),
+        line: 1,
+        place: Some(place(id, 1)),
+    };
+    ReviewedPlan {
+        review: PlanReview {
+            risk: Risk::High,
+            statements: vec![building, dropping],
+            notes: vec!["the replica `standby` lags 3 s behind".to_owned()],
+        },
+        scripts: vec![
+            ShownScript {
+                migration: index.clone(),
+                sql: "CREATE INDEX orders_total ON orders (total);\n".to_owned(),
+                hidden: Vec::new(),
+            },
+            ShownScript {
+                migration: drop.clone(),
+                sql: "-- note: ``` in a comment\nALTER TABLE users DROP COLUMN name;\n".to_owned(),
+                hidden: vec!["runs Python code: not shown".to_owned()],
+            },
+        ],
+        findings: vec![
+            finding(&index, "require-concurrent-index-creation", FindingLevel::Warning),
+            finding(&drop, "ban-drop-column", FindingLevel::Allowed("nobody reads it".to_owned())),
+        ],
+        unused_allowances: vec!["drop users.nick".to_owned()],
+    }
 }
 
 pub(super) fn successful_events() -> SampleEvents {

@@ -12,10 +12,11 @@ use super::{
     log_lines::format_tenths,
     markdown::{escape_markdown, sentence_with_names},
     migration_tables::{add_applied, add_pending},
+    review_section::{add_review, add_sql},
     run_report::RunReport,
     summary_page::{
-        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, NOTICES, PENDING, SCHEMA, STEPS, SummaryPage,
-        TENANTS, WARNINGS,
+        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, LINT, NOTICES, PENDING, REVIEW, SCHEMA, SQL, STEPS,
+        SummaryPage, TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -32,7 +33,8 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, APPLIED, HALF_DONE, CHART, PENDING, TENANTS, STEPS, FAULTS, WARNINGS, BLOCKED, NOTICES, SCHEMA, ENDING,
+        ACCESS, APPLIED, HALF_DONE, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, FAULTS, WARNINGS, SQL, BLOCKED,
+        NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -47,6 +49,7 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
         page.room += next.len();
         page.text.push_str(&next);
     }
+    add_sql(report, &mut page);
     add_folded_details(report, &mut page);
     if ending_fits {
         page.text.push_str(&facts);
@@ -65,6 +68,7 @@ fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     add_applied(report, page);
     add_ledger(report, page);
     add_pending(report, page);
+    add_review(report, page);
     add_steps(report, page);
     for (at, warning) in report.warnings.iter().enumerate() {
         let heading = if at == 0 { "### Warnings\n\n" } else { "" };

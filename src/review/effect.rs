@@ -197,6 +197,47 @@ pub enum TableWork {
     ChangeAllRows(QualifiedName),
 }
 
+impl LockedRelation {
+    /// Returns the relation that the statement names, if it is in the catalog of relations.
+    #[must_use]
+    pub fn name(&self) -> Option<&QualifiedName> {
+        match self {
+            Self::Named(name)
+            | Self::TableOfIndex(name)
+            | Self::IndexesOf(name)
+            | Self::ReferencedBy(name)
+            | Self::ReferencedByColumn { table: name, .. }
+            | Self::ReferencedByConstraint { table: name, .. }
+            | Self::ReferencesTo(name)
+            | Self::ReferencesToColumn { table: name, .. }
+            | Self::DescendantsOf(name)
+            | Self::PartitionsOf(name)
+            | Self::PartitionsOfIndexTable(name)
+            | Self::DefaultPartitionOf(name)
+            | Self::DefaultSiblingOf(name)
+            | Self::ViewsOn(name)
+            | Self::ParentOf(name) => Some(name),
+            Self::TableOfStatistics(_) | Self::InSchema(_) => None,
+        }
+    }
+}
+
+impl TableWork {
+    /// Returns the table; of an index whose table only the catalog knows, the index.
+    #[must_use]
+    pub fn relation(&self) -> &QualifiedName {
+        match self {
+            Self::Scan(relation)
+            | Self::ScanDefaultPartition(relation)
+            | Self::Rewrite(relation)
+            | Self::BuildIndex(relation)
+            | Self::RebuildIndex(relation)
+            | Self::ChangeRows(relation)
+            | Self::ChangeAllRows(relation) => relation,
+        }
+    }
+}
+
 /// A thing that is gone afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destruction {

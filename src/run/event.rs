@@ -6,6 +6,7 @@ use super::{
     ledger_entry::{HalfDoneMigration, LedgerEntry},
     migration_id::MigrationId,
     plan_facts::PlanFacts,
+    reviewed_plan::ReviewedPlan,
 };
 use crate::{
     fault::{Fault, Stage},
@@ -41,6 +42,8 @@ pub enum Event {
     },
     /// The plan is made.
     Planned(PlanFacts),
+    /// The plan was reviewed.
+    Reviewed(Box<ReviewedPlan>),
     /// The migrations in the ledger, for a command that lists them.
     LedgerListed {
         /// The migrations, in the ledger's order.

@@ -1,13 +1,20 @@
 //! The resolved settings of a run. A value of these types is valid.
 
+mod allowance;
 mod command;
+mod lint;
 mod placeholders;
+mod risk;
 mod steps;
 mod tenants;
 mod tool;
 
+pub use crate::run::Risk;
+pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use command::Command;
+pub use lint::{LintLevel, LintSettings};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
+pub use risk::{DestructionPolicy, QueryDisplay, RiskSettings};
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
 pub use tenants::{OnFailure, TenantSettings, TenantSource};
 pub use tool::{ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site, SiteImage, ToolSettings, Workspace};
@@ -15,7 +22,7 @@ pub use tool::{ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site
 use crate::{
     fault::{Code, Fault},
     layout::{LayoutChoice, LedgerSource},
-    postgres::DatabaseTarget,
+    postgres::{DatabaseTarget, StartConditions},
     proxy::ClientTls,
     secret::Secret,
     ssh::Route,
@@ -107,6 +114,14 @@ pub struct SafetySettings {
     pub retries: u32,
     /// Digest of the approved plan.
     pub expect_plan: Option<String>,
+    /// The conditions under which the work may begin.
+    pub start_when: Option<StartConditions>,
+    /// The lint of the plan's SQL.
+    pub lint: LintSettings,
+    /// What is accepted.
+    pub allowances: Vec<Allowance>,
+    /// The risk that a plan may have.
+    pub risk: RiskSettings,
 }
 
 /// Settings for GitHub's API and job summary.
@@ -154,6 +169,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Returns the conditions under which the work may begin, for a command that writes.
+    #[must_use]
+    pub fn start_conditions(&self) -> Option<&StartConditions> {
+        self.safety.start_when.as_ref().filter(|_| self.command.may_write())
+    }
+
     /// Returns the database of a run that requires one.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use crate::postgres::quote_identifier;
 use std::fmt;
 
 /// A name and its schema, unquoted, as the catalog stores them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QualifiedName {
     /// The schema, if one is written.
     pub schema: Option<String>,

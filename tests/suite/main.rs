@@ -62,6 +62,8 @@ mod leak;
 #[cfg(test)]
 mod ledgers;
 #[cfg(test)]
+mod lint;
+#[cfg(test)]
 mod listener;
 #[cfg(test)]
 mod lock_table;
@@ -79,6 +81,8 @@ mod own_tool;
 mod page;
 mod placeholders;
 mod places;
+#[cfg(test)]
+mod plan_review;
 mod plans;
 #[cfg(test)]
 mod pooler;
@@ -117,6 +121,8 @@ mod snippets;
 mod soak;
 mod sqlx;
 #[cfg(test)]
+mod start_when;
+#[cfg(test)]
 mod steps;
 #[cfg(test)]
 mod stopped;
@@ -124,6 +130,8 @@ mod stopped;
 mod surfaces;
 #[cfg(test)]
 mod symptoms;
+#[cfg(test)]
+mod table_facts;
 mod takeover;
 #[cfg(test)]
 mod tenants;

@@ -212,6 +212,7 @@ impl<'a> ConnectedSql<'a> {
             }
         };
         let PlannedWork { pending, digest } = work;
+        let digest = plan::with_allowances(digest, &settings.safety.allowances);
         let recorded: usize = chosen.places.iter().map(|place| before.ledger_of(place.schema()).recorded.len()).sum();
         self.setup.events.emit(Event::Planned(PlanFacts {
             change: settings.command.plan_action(),
@@ -223,8 +224,9 @@ impl<'a> ConnectedSql<'a> {
             digest: digest.clone(),
         }));
         let plan = SqlPlan { chosen, before, all_migrations, pending };
-        self.check_plan(&plan, &digest)?;
-        Ok(plan)
+        let mut faults = self.check_plan(&plan, &digest).err().unwrap_or_default();
+        faults.extend(self.review(&plan.pending).await.err().unwrap_or_default());
+        if faults.is_empty() { Ok(plan) } else { Err(faults) }
     }
 
     /// Takes the files out of `self`. Those that were read by another layout than the ledger's are read again.

@@ -9,6 +9,7 @@ mod lane;
 mod planned;
 mod recovery;
 mod root_cause;
+mod scripts;
 mod setup;
 mod shared_plan;
 mod single_place;
@@ -18,10 +19,11 @@ mod tenant_queue;
 mod tenant_schemas;
 
 use crate::{
+    executor::lock_holder,
     fault::{Code, Fault},
     github::runner::Runner,
     migrate,
-    postgres::{Session, SettingsDelivery},
+    postgres::{Session, SettingsDelivery, start_conditions::wait_to_start},
     run::event::Events,
     settings::{Settings, When},
     transport::Transport,
@@ -96,6 +98,18 @@ impl<'a> SqlExecutor<'a> {
             *self = Self::Planned(Box::new(connected.into_planned(plan)));
         }
         Ok(())
+    }
+
+    /// Waits until the work may begin, if there is any.
+    ///
+    /// # Errors
+    /// `not-now`.
+    pub async fn wait_to_start(&self) -> Result<(), Fault> {
+        let Self::Planned(planned) = self else { return Err(wrong_phase()) };
+        let SqlSetup { settings, runner, events, .. } = &planned.plan.setup;
+        let Some(conditions) = settings.start_conditions().filter(|_| self.has_work()) else { return Ok(()) };
+        let wait = lock_holder::lock_wait(settings, runner);
+        wait_to_start(&planned.main.session, conditions, &wait, events).await
     }
 
     /// Applies the plan. A lost connection is opened again to find out what was committed.

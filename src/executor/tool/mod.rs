@@ -16,11 +16,11 @@ mod target_selection;
 mod tenants;
 mod unrecorded;
 
-use super::lock_holder::LockHolder;
+use super::lock_holder::{self, LockHolder};
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
-    postgres::wait::answer_within,
+    postgres::{start_conditions::wait_to_start, wait::answer_within},
     run::{
         Coverage, MigrationId, PlanFacts,
         event::{Event, Events},
@@ -123,6 +123,18 @@ impl<'a> ToolExecutor<'a> {
             Some(holder) => holder.take_run_lock().await,
             None => Ok(()),
         }
+    }
+
+    /// Waits until the work may begin.
+    ///
+    /// # Errors
+    /// `not-now`, or the lost connection.
+    pub async fn wait_to_start(&self) -> Result<(), Fault> {
+        let (Some(holder), Some(conditions)) = (&self.lock_holder, self.settings.start_conditions()) else {
+            return Ok(());
+        };
+        let wait = lock_holder::lock_wait(self.settings, self.runner);
+        wait_to_start(holder.session(), conditions, &wait, &self.events).await
     }
 
     /// Compares the tool's own listing with its ledger.

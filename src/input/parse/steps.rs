@@ -1,13 +1,18 @@
 //! The lists of steps as they were written.
 
 use super::{
-    health,
+    health, lint,
     mapping::YamlOrigin,
+    risk,
     site::ExecutorChoice,
     step::{self, ParsedStep, ParsedWork},
     tenants,
 };
-use crate::{fault::Fault, input::names::InputName, settings::TenantSettings};
+use crate::{
+    fault::Fault,
+    input::names::InputName,
+    settings::{LintSettings, RiskSettings, TenantSettings},
+};
 use serde_yaml::Value;
 use std::collections::BTreeMap;
 
@@ -17,6 +22,8 @@ pub(crate) struct ParsedSteps {
     lists: BTreeMap<InputName, Vec<Option<ParsedStep>>>,
     pub(crate) health: Option<health::ParsedHealth>,
     pub(crate) tenants: Option<TenantSettings>,
+    pub(crate) lint: Option<LintSettings>,
+    pub(crate) risk: Option<RiskSettings>,
 }
 
 impl ParsedSteps {
@@ -36,6 +43,14 @@ impl ParsedSteps {
             self.tenants = tenants::parse_tenants(value, origin, faults);
             return;
         }
+        if name == InputName::Lint {
+            self.lint = lint::parse_lint(value, origin, faults);
+            return;
+        }
+        if name == InputName::Risk {
+            self.risk = risk::parse_risk(value, origin, faults);
+            return;
+        }
         self.lists.insert(name, step::parse_step_list(name, value, origin, faults));
     }
 
@@ -49,6 +64,8 @@ impl ParsedSteps {
         self.lists.extend(other.lists);
         self.health = other.health.or(self.health.take());
         self.tenants = other.tenants.or(self.tenants.take());
+        self.lint = other.lint.or(self.lint.take());
+        self.risk = other.risk.or(self.risk.take());
     }
 
     /// Returns the list under this input; `None` marks an invalid step.

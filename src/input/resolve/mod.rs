@@ -18,17 +18,18 @@ use super::{
     findings::Findings,
     names::InputName,
     parse::{
-        ExecutorChoice,
+        ExecutorChoice, parse_allowances, parse_start_when,
         value::{self, InvalidValue},
     },
     scope::{self, is_bastion_wanted},
+    scope_table::scope_of,
     source::{Inputs, Variables},
 };
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     proxy::ClientTls,
-    settings::{Command, CommentPolicy, GithubSettings, Policy, SafetySettings, Settings},
+    settings::{Command, CommentPolicy, GithubSettings, Policy, RiskSettings, SafetySettings, Settings},
 };
 use command::resolve_executor;
 use database::ResolvedDatabase;
@@ -51,6 +52,9 @@ pub(super) fn resolve_settings(
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
     let database = resolve_database(inputs, command, executor, runner, findings);
     let safety = resolve_safety_settings(inputs, findings);
+    if matches!(database, Some(None)) {
+        findings.faults.extend(risk_without_database(inputs, command));
+    }
     let context = commands::CommandContext {
         command,
         executor,
@@ -74,6 +78,10 @@ pub(super) fn resolve_settings(
         let (resolved_commands, database) = (resolved_commands?, database?);
         if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
             let cause = format!("the step `{}` is SQL, and no database is given", step.name);
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
+        if database.is_none() && safety.as_ref().is_some_and(|safety| safety.start_when.is_some()) {
+            let cause = "`start-when` asks the database, and no database is given";
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
         Some(Settings {
@@ -155,6 +163,19 @@ fn resolve_database(
     database::resolve_database(inputs, runner, findings).map(Some)
 }
 
+/// Returns the fault of a risk that can't be found, because only the deployment server knows the database.
+fn risk_without_database(inputs: &Inputs, command: Option<Command>) -> Option<Fault> {
+    let is_weighed = command.is_some_and(|command| scope_of(InputName::Risk).0.includes(command));
+    if !is_weighed || inputs.parsed_steps().risk.is_none() {
+        return None;
+    }
+    let cause = format!(
+        "{} has no effect: a plan is weighed by the tables that it changes, and no database is given",
+        inputs.label(InputName::Risk)
+    );
+    Some(Fault::new(Code::InputInvalid, cause).fix("set `database-url`, as seen from the server, or remove `risk`"))
+}
+
 fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<SafetySettings> {
     let timeout = findings.ok_or_record(inputs.required(InputName::Timeout, value::parse_positive_duration));
     let lock_wait = findings.ok_or_record(inputs.required(InputName::LockWait, value::parse_duration));
@@ -162,6 +183,10 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
     let statement_timeout = findings.ok_or_record(inputs.required(InputName::StatementTimeout, value::parse_duration));
     let retries = findings.ok_or_record(inputs.required(InputName::Retries, value::parse_retries));
     let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_digest));
+    let start_when = findings.ok_or_record(inputs.optional(InputName::StartWhen, parse_start_when));
+    let allowances = findings.ok_or_record(inputs.optional(InputName::Allow, parse_allowances));
+    let parsed = inputs.parsed_steps();
+    let (lint, risk) = (parsed.lint.clone().unwrap_or_default(), parsed.risk.clone().unwrap_or_default());
     Some(SafetySettings {
         timeout: timeout?,
         lock_wait: lock_wait?,
@@ -169,6 +194,10 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
         statement_timeout: statement_timeout?,
         retries: retries?,
         expect_plan: expect_plan?,
+        start_when: start_when?,
+        allowances: allowances?.unwrap_or_default(),
+        risk: RiskSettings { small_table: lint.small_table, ..risk },
+        lint,
     })
 }
 

@@ -300,7 +300,11 @@ fn parse_yaml(name: InputName, sourced: &SourcedValue, parsed_steps: &mut Parsed
         Ok(value) => parsed_steps.replace_list(name, &value, &origin, faults),
         Err(error) => {
             let fault = Fault::new(Code::InputInvalid, format!("{} is not valid YAML", origin.title));
-            let page = if name == InputName::Tenants { "docs/tenants.md" } else { "docs/steps.md" };
+            let page = match name {
+                InputName::Tenants => "docs/tenants.md",
+                InputName::Lint | InputName::Risk => "docs/plan.md",
+                _ => "docs/steps.md",
+            };
             let fault = fault.fix(format!("write it as in {page}, below `|` in a workflow"));
             parsed_steps.mark_invalid(name);
             faults.push(parse_error_lines(&error).into_iter().fold(fault, Fault::detail));

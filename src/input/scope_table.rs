@@ -1,0 +1,240 @@
+//! The scope of each input: one table of commands and places.
+
+use super::{names::InputName, parse::ExecutorChoice};
+use crate::settings::Command;
+
+/// The commands for which an input has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommandScope {
+    All,
+    /// All that deal with migrations: all but `tunnel`.
+    AllButTunnel,
+    /// Those that apply migrations, or show which ones would be applied.
+    Forward,
+    /// Those that write to the database.
+    Writes,
+    /// `baseline`.
+    Baseline,
+    /// Those that weigh what they are about to apply.
+    Reviews,
+}
+
+/// The place that a run has to use for an input to have an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlaceScope {
+    Anywhere,
+    /// With a bastion; [`super::resolve`] reports a bastion without a host.
+    Bastion,
+    /// With plain SQL files.
+    Files,
+    /// With a tool.
+    Tool,
+    /// With a tool, or with a step that is a command.
+    AnyCommand,
+    /// With a tool in a container: for its entrypoint.
+    ToolInImage,
+    /// In a container: the tool, or a step.
+    Image,
+    /// On the deployment server: the tool, or a step.
+    Server,
+}
+
+/// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 16] = [
+    (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
+    (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
+    (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
+    (
+        &[
+            InputName::SshPort,
+            InputName::SshUser,
+            InputName::SshPrivateKey,
+            InputName::SshPassphrase,
+            InputName::SshPassword,
+            InputName::SshKnownHosts,
+            InputName::SshFingerprint,
+            InputName::SshJump,
+            InputName::ConnectTimeout,
+            InputName::Keepalive,
+        ],
+        CommandScope::All,
+        PlaceScope::Bastion,
+    ),
+    (
+        &[
+            InputName::DatabaseUrl,
+            InputName::DatabaseHost,
+            InputName::DatabasePort,
+            InputName::DatabaseUser,
+            InputName::DatabasePassword,
+            InputName::DatabaseName,
+            InputName::DatabaseRole,
+            InputName::DatabaseSslmode,
+            InputName::DatabaseCa,
+            InputName::Timeout,
+            InputName::LockTimeout,
+            InputName::StatementTimeout,
+            InputName::WaitTimeout,
+            InputName::GithubToken,
+            InputName::Comment,
+            InputName::CommentKey,
+            InputName::Summary,
+        ],
+        CommandScope::All,
+        PlaceScope::Anywhere,
+    ),
+    (
+        &[
+            InputName::Migrations,
+            InputName::Layout,
+            InputName::LedgerTable,
+            InputName::OutOfOrder,
+            InputName::Gaps,
+            InputName::Missing,
+            InputName::Tenants,
+            InputName::Placeholders,
+        ],
+        CommandScope::AllButTunnel,
+        PlaceScope::Files,
+    ),
+    (&[InputName::From], CommandScope::Baseline, PlaceScope::Files),
+    (
+        &[
+            InputName::Target,
+            InputName::Before,
+            InputName::After,
+            InputName::Health,
+            InputName::LockWait,
+            InputName::Retries,
+        ],
+        CommandScope::AllButTunnel,
+        PlaceScope::Anywhere,
+    ),
+    (&[InputName::ExpectPlan, InputName::StartWhen], CommandScope::Writes, PlaceScope::Anywhere),
+    (&[InputName::Lint, InputName::Risk, InputName::Allow], CommandScope::Reviews, PlaceScope::Anywhere),
+    (
+        &[InputName::Tool, InputName::CommandPrefix, InputName::Manage, InputName::WorkingDirectory],
+        CommandScope::AllButTunnel,
+        PlaceScope::Tool,
+    ),
+    (&[InputName::Run, InputName::Steps], CommandScope::Forward, PlaceScope::Tool),
+    (&[InputName::Env, InputName::PassEnv], CommandScope::AllButTunnel, PlaceScope::AnyCommand),
+    (
+        &[
+            InputName::Image,
+            InputName::Pull,
+            InputName::RegistryUsername,
+            InputName::RegistryPassword,
+            InputName::MountWorkspace,
+            InputName::Memory,
+        ],
+        CommandScope::AllButTunnel,
+        PlaceScope::Image,
+    ),
+    (&[InputName::ImageEntrypoint], CommandScope::AllButTunnel, PlaceScope::ToolInImage),
+    (&[InputName::Setup], CommandScope::AllButTunnel, PlaceScope::Server),
+];
+
+/// Returns the scope of an input.
+pub(super) fn scope_of(name: InputName) -> (CommandScope, PlaceScope) {
+    let row = SCOPES.iter().find(|(names, ..)| names.contains(&name));
+    // A test demands a row for each.
+    row.map_or((CommandScope::All, PlaceScope::Anywhere), |(_, commands, place_scope)| (*commands, *place_scope))
+}
+
+impl CommandScope {
+    /// Returns whether this command is among them.
+    pub(super) fn includes(self, command: Command) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllButTunnel => command != Command::Tunnel,
+            Self::Forward => !matches!(command, Command::Tunnel | Command::Rollback | Command::Baseline),
+            Self::Writes => command.may_write(),
+            Self::Baseline => command == Command::Baseline,
+            Self::Reviews => matches!(command, Command::Migrate | Command::Plan),
+        }
+    }
+}
+
+impl PlaceScope {
+    /// Returns whether the input has an effect in a run with this executor that uses these executors for its commands.
+    pub(super) fn counts_in(self, own_executor: ExecutorChoice, executors_in_use: &[ExecutorChoice]) -> bool {
+        match self {
+            // These have checks of their own.
+            Self::Anywhere | Self::Bastion => true,
+            Self::Files => own_executor == ExecutorChoice::Sql,
+            Self::Tool => own_executor != ExecutorChoice::Sql,
+            Self::AnyCommand => executors_in_use.iter().any(|executor| *executor != ExecutorChoice::Sql),
+            Self::ToolInImage => own_executor == ExecutorChoice::Image,
+            Self::Image => executors_in_use.contains(&ExecutorChoice::Image),
+            Self::Server => executors_in_use.contains(&ExecutorChoice::Server),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCS: &str = include_str!("../../docs/inputs.md");
+
+    impl CommandScope {
+        fn shown(self) -> &'static str {
+            match self {
+                Self::All => "all",
+                Self::AllButTunnel => "all but `tunnel`",
+                Self::Forward => "`migrate`, `plan`, `status`, `verify`",
+                Self::Writes => "`migrate`, `rollback`, `baseline`",
+                Self::Baseline => "`baseline`",
+                Self::Reviews => "`migrate`, `plan`",
+            }
+        }
+    }
+
+    impl PlaceScope {
+        fn shown(self) -> &'static str {
+            match self {
+                Self::Anywhere => "everywhere",
+                Self::Bastion => "with `ssh-host`",
+                Self::Files => "`executor: sql`",
+                Self::Tool => "`executor: image` or `server`",
+                Self::AnyCommand => "`executor: image` or `server`, or a step that is a command",
+                Self::ToolInImage => "`executor: image`",
+                Self::Image => "`executor: image`, or a step in an image",
+                Self::Server => "`executor: server`, or a step on the server",
+            }
+        }
+    }
+
+    #[test]
+    fn every_input_is_in_the_table_once() {
+        let mut listed: Vec<InputName> = SCOPES.iter().flat_map(|(names, ..)| names.iter().copied()).collect();
+        listed.sort();
+        let mut all = InputName::ALL.to_vec();
+        all.sort();
+        assert_eq!(listed, all);
+    }
+
+    #[test]
+    fn the_page_of_inputs_shows_the_table() {
+        for (names, commands, place_scope) in SCOPES {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let row = format!("| {} | {} | {} |\n", names.join(", "), commands.shown(), place_scope.shown());
+            assert!(DOCS.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_read_only_command_accepts_the_inputs_of_the_run_that_it_previews() {
+        for command in [Command::Plan, Command::Status, Command::Verify] {
+            assert!(
+                CommandScope::Forward.includes(command)
+                    && CommandScope::AllButTunnel.includes(command)
+                    && !CommandScope::Writes.includes(command)
+            );
+        }
+        assert!(
+            !CommandScope::Forward.includes(Command::Rollback) && !CommandScope::AllButTunnel.includes(Command::Tunnel)
+        );
+    }
+}

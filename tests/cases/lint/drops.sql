@@ -1,0 +1,13 @@
+DROP TABLE users;
+DROP TABLE IF EXISTS archive.users CASCADE;
+DROP VIEW totals;
+DROP FUNCTION total(int);
+DROP TYPE mood;
+DROP SCHEMA archive;
+DROP SEQUENCE numbers;
+DROP DOMAIN positive;
+DROP EXTENSION hstore;
+DROP DATABASE shop;
+DROP TRIGGER audit ON users;
+DROP POLICY own ON users;
+ALTER TABLE users DROP CONSTRAINT users_pkey;

@@ -1,0 +1,10 @@
+BEGIN;
+ALTER TABLE users ADD COLUMN a text;
+CREATE INDEX CONCURRENTLY users_a ON users (a);
+COMMIT;
+SET lock_timeout = '2s';
+CREATE TABLE fresh (id bigint);
+CREATE INDEX fresh_id ON fresh (id);
+ALTER TABLE fresh ADD CONSTRAINT fresh_users FOREIGN KEY (id) REFERENCES users (id);
+BEGIN;
+ALTER TABLE users ADD COLUMN b text;
