@@ -6,6 +6,7 @@ use crate::postgres::DatabaseUrl;
 use crate::tool::CommandLine;
 use crate::tool::ListThenMigrate;
 use crate::tool::Recipe;
+use crate::tool::SqlRequest;
 /// The executor of the migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutorSettings {
@@ -61,14 +62,14 @@ impl ToolSettings {
     /// Returns a command of the recipe with the prefix in front.
     #[must_use]
     pub fn with_prefix(&self, line: CommandLine) -> CommandLine {
-        if self.prefix.is_empty() { line } else { CommandLine::Program([self.prefix.clone(), line.to_argv()].concat()) }
+        line.behind(&self.prefix)
     }
 
     /// Returns the recipe's command that lists and migrates in one start, with the prefix in front. `None` if the
     /// recipe has none or its prompt can't be answered: on a server there is no standard input.
     #[must_use]
-    pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
-        let combined = self.recipe.list_then_migrate().filter(|_| matches!(self.site, Site::Image(_)))?;
+    pub fn list_then_migrate(&self, request: &SqlRequest) -> Option<ListThenMigrate> {
+        let combined = self.recipe.list_then_migrate(request).filter(|_| matches!(self.site, Site::Image(_)))?;
         Some(combined.with_prefix(&self.prefix))
     }
 }

@@ -305,7 +305,7 @@ impl<'a> Containers<'a> {
         let image_entrypoint = prepared.map(|image| image.entrypoint.clone()).unwrap_or_default();
         match (image.owner, line) {
             (ImageOwner::Tool, _) => self.image_settings.entrypoint.clone().unwrap_or(image_entrypoint),
-            (ImageOwner::Step, CommandLine::Program(_)) => image_entrypoint,
+            (ImageOwner::Step, CommandLine::Program(_) | CommandLine::Substitute { .. }) => image_entrypoint,
             (ImageOwner::Step, CommandLine::Shell(_)) => Vec::new(),
         }
     }

@@ -126,7 +126,7 @@ pub(crate) fn with_entrypoint(spec: ContainerSpec, entrypoint: Option<&[String]>
 /// entrypoint of a cloud's command-line image is that program.
 pub(crate) fn for_step_image(spec: ContainerSpec, line: &CommandLine) -> ContainerSpec {
     match line {
-        CommandLine::Program(_) => spec,
+        CommandLine::Program(_) | CommandLine::Substitute { .. } => spec,
         CommandLine::Shell(_) => ContainerSpec { entrypoint: Some(line.to_argv()), command: None, ..spec },
     }
 }

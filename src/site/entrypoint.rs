@@ -66,7 +66,9 @@ fn swallows_command(entrypoint: &[String], line: &CommandLine) -> bool {
     };
     let is_called = match line {
         CommandLine::Shell(_) => true,
-        CommandLine::Program(words) => words.first().is_some_and(|word| is_program_name(word)),
+        CommandLine::Program(words) | CommandLine::Substitute { words, .. } => {
+            words.first().is_some_and(|word| is_program_name(word))
+        }
     };
     is_a_program && is_called
 }

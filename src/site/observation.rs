@@ -19,6 +19,9 @@ use std::{cell::RefCell, time::Instant};
 
 impl Sites<'_> {
     pub(super) fn handle_output(&self, site: &Site, output: Output<'_>, transcript: &RefCell<Transcript>) {
+        if transcript.borrow_mut().take_sql(output) {
+            return;
+        }
         let now = Instant::now();
         if let Some(started) = transcript.borrow_mut().push_output(&self.recipe, output) {
             let MigrationStarted { name, schema } = started.clone();

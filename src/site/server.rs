@@ -144,7 +144,7 @@ impl<'a> ServerSite<'a> {
             env: own_variables.chain(self.user_environment()).collect(),
             setup: self.server_settings.setup.clone(),
             command: match line {
-                CommandLine::Program(program) => quote_words(program),
+                CommandLine::Program(words) | CommandLine::Substitute { words, .. } => quote_words(words),
                 CommandLine::Shell(lines) => lines.clone(),
             },
         }

@@ -4,7 +4,7 @@ use crate::{
     fault::{Code, Fault},
     proxy::ServerError,
     run::process::{ExitStatus, Output},
-    tool::{CommandLine, ListingFormat, MigrationStarted, Recipe, explain::explain_failure},
+    tool::{CommandLine, ListingFormat, MigrationStarted, OutputMark, PrintedSql, Recipe, explain::explain_failure},
 };
 use std::{collections::VecDeque, time::Instant};
 
@@ -37,6 +37,8 @@ pub(crate) struct Transcript {
     last_started: Option<MigrationStarted>,
     /// The format of its listing, if it was run for one.
     listing: Option<ListingFormat>,
+    /// The SQL that it prints, if it was run for that.
+    printed_sql: Option<PrintedSql>,
     /// Number of lines that were logged.
     logged_lines: usize,
 }
@@ -56,6 +58,25 @@ impl Transcript {
     /// them.
     pub(crate) fn for_listing(listing: &ListingFormat) -> Self {
         Self { listing: Some(listing.clone()), ..Self::default() }
+    }
+
+    /// Also takes the SQL behind this mark.
+    pub(crate) fn and_for_sql(self, mark: &OutputMark) -> Self {
+        Self { printed_sql: Some(PrintedSql::new(mark.clone())), ..self }
+    }
+
+    /// Returns the SQL that was printed, if the command was run for that.
+    pub(crate) fn into_printed_sql(self) -> Option<PrintedSql> {
+        self.printed_sql
+    }
+
+    /// Takes a line that belongs to the SQL. Returns whether it does.
+    pub(crate) fn take_sql(&mut self, output: Output<'_>) -> bool {
+        match (&mut self.printed_sql, output) {
+            (Some(printed), Output::Stdout(line) | Output::Stderr(line)) => printed.take_line(line),
+            (Some(printed), Output::PartialLine(line)) => printed.is_marked(line),
+            (None, _) => false,
+        }
     }
 
     /// Returns whether this line is logged, and counts it.

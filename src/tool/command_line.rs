@@ -7,6 +7,13 @@ pub enum CommandLine {
     Program(Vec<String>),
     /// Lines for `sh`, each of which must succeed.
     Shell(String),
+    /// A program and its arguments that does the work of another command line and more; some of its words are long texts.
+    Substitute {
+        /// The program and its arguments.
+        words: Vec<String>,
+        /// The other command line as a person would type it, for display.
+        shown: String,
+    },
 }
 
 impl CommandLine {
@@ -23,7 +30,7 @@ impl CommandLine {
     #[must_use]
     pub fn to_argv(&self) -> Vec<String> {
         match self {
-            Self::Program(words) => words.clone(),
+            Self::Program(words) | Self::Substitute { words, .. } => words.clone(),
             Self::Shell(lines) => vec!["sh".to_owned(), "-euc".to_owned(), lines.clone()],
         }
     }
@@ -34,6 +41,20 @@ impl CommandLine {
         match self {
             Self::Program(words) => words.join(" "),
             Self::Shell(lines) => lines.trim().to_owned(),
+            Self::Substitute { shown, .. } => shown.clone(),
+        }
+    }
+
+    /// Returns the command line behind other words, as in `docker compose run --rm web`.
+    #[must_use]
+    pub fn behind(self, prefix: &[String]) -> Self {
+        match self {
+            line if prefix.is_empty() => line,
+            Self::Substitute { words, shown } => Self::Substitute {
+                words: [prefix.to_vec(), words].concat(),
+                shown: format!("{} {shown}", prefix.join(" ")),
+            },
+            line => Self::Program([prefix.to_vec(), line.to_argv()].concat()),
         }
     }
 }
@@ -58,5 +79,25 @@ mod tests {
         assert_eq!(program.display_text(), "./migrate --to head now");
         assert_eq!(CommandLine::from_input("make migrate").to_argv(), ["sh", "-euc", "make migrate"]);
         assert_eq!(CommandLine::from_input("[]").to_argv(), ["sh", "-euc", "[]"]);
+    }
+
+    #[test]
+    fn a_prefix_is_put_in_front_of_what_is_run_and_of_what_is_shown() {
+        let prefix = ["tini", "--"].map(str::to_owned);
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let substitute = CommandLine::Substitute { words: words("tool -c long"), shown: "tool list".to_owned() };
+        for (line, argv, shown) in [
+            (CommandLine::Program(words("tool list")), words("tini -- tool list"), "tini -- tool list"),
+            (
+                CommandLine::Shell("tool list".to_owned()),
+                [&prefix[..], &["sh".to_owned(), "-euc".to_owned(), "tool list".to_owned()]].concat(),
+                "tini -- sh -euc tool list",
+            ),
+            (substitute.clone(), words("tini -- tool -c long"), "tini -- tool list"),
+        ] {
+            let line = line.behind(&prefix);
+            assert_eq!((line.to_argv(), line.display_text().as_str()), (argv, shown));
+        }
+        assert_eq!(substitute.clone().behind(&[]), substitute);
     }
 }

@@ -14,6 +14,10 @@ pub const CONFIRM: &str = "yes\n";
 /// The placeholder for the program in a command line.
 const PROGRAM_PLACEHOLDER: &str = "{program}";
 
+/// The placeholder in the program for the one that lists and prints the SQL: a JSON string, which is a string in the
+/// languages of the programs, too.
+const LISTING_PLACEHOLDER: &str = "{listing}";
+
 /// A recipe's way to list and migrate in one start.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(
@@ -81,10 +85,18 @@ impl CombinedStart {
         }
     }
 
-    pub(super) fn with_list_command(&self, list_command: CommandLine) -> ListThenMigrate {
+    pub(super) fn with_list_command(
+        &self,
+        list_command: CommandLine,
+        listing_program: Option<&str>,
+    ) -> ListThenMigrate {
         let (words, program) = match self.clone() {
             Self::Line(words) => (words, None),
-            Self::Program(ProgramStart { line, program }) => (line, Some(program)),
+            Self::Program(ProgramStart { line, program }) => {
+                let listing = serde_json::Value::from(listing_program.unwrap_or_default()).to_string();
+                let text = program.text.replace(LISTING_PLACEHOLDER, &listing);
+                (line, Some(RecipeProgram { text, ..program }))
+            }
         };
         ListThenMigrate { words, program, list_command }
     }
@@ -94,10 +106,7 @@ impl ListThenMigrate {
     /// Puts these words in front of the command lines.
     #[must_use]
     pub fn with_prefix(self, prefix: &[String]) -> Self {
-        let list_command = match prefix.is_empty() {
-            true => self.list_command,
-            false => CommandLine::Program([prefix.to_vec(), self.list_command.to_argv()].concat()),
-        };
+        let list_command = self.list_command.behind(prefix);
         Self { words: [prefix.to_vec(), self.words].concat(), program: self.program, list_command }
     }
 
@@ -131,13 +140,14 @@ impl ListThenMigrate {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recipe::Recipe;
+    use super::super::{printed_sql::OutputMark, recipe::Recipe, sql_listing::SqlRequest};
     use super::*;
 
     #[test]
     fn an_entrypoint_gets_short_words_if_the_program_can_be_a_file() {
+        let request = SqlRequest { mark: OutputMark::new("abcd"), applied: Vec::new() };
         let commands =
-            Recipe::by_name("django").unwrap().list_then_migrate().unwrap().with_prefix(&["tini".to_owned()]);
+            Recipe::by_name("django").unwrap().list_then_migrate(&request).unwrap().with_prefix(&["tini".to_owned()]);
         let FileCommand { command, path, text } = commands.file_command("/run/x").unwrap();
         assert_eq!(command.to_argv().join(" "), "tini python /run/x/manage.py migrate --noinput");
         assert_eq!(path, "/run/x/manage.py");
@@ -149,7 +159,7 @@ mod tests {
     fn a_command_of_the_tool_itself_needs_no_file() {
         let words = || vec!["tool".to_owned(), "both".to_owned()];
         let starts = CombinedStart::Line(words());
-        let commands = starts.with_list_command(CommandLine::Program(Vec::new()));
+        let commands = starts.with_list_command(CommandLine::Program(Vec::new()), None);
         assert_eq!((commands.file_command("/run/x"), commands.inline_command()), (None, CommandLine::Program(words())));
     }
 

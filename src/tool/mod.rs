@@ -8,7 +8,9 @@ mod known_failure;
 mod list_then_migrate;
 mod listing;
 mod pattern;
+mod printed_sql;
 mod recipe;
+mod sql_listing;
 mod target;
 
 pub use command_line::{CommandLine, NamedCommand};
@@ -18,5 +20,7 @@ pub use known_failure::KnownFailure;
 pub use list_then_migrate::{CONFIRM, CONFIRM_PROMPT, FileCommand, ListThenMigrate};
 pub use listing::{LedgerRows, ListBounds, ListOrder, ListedMigration, ListingFormat, ListingOutcome};
 pub use pattern::Pattern;
+pub use printed_sql::{OutputMark, PrintedScript, PrintedSql};
 pub use recipe::{Done, LedgerCount, MigrationStarted, Recipe};
+pub use sql_listing::SqlRequest;
 pub use target::{Itself, TargetMeaning, TargetSyntax};

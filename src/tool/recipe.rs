@@ -7,6 +7,7 @@ use super::{
     list_then_migrate::{CombinedStart, ListThenMigrate},
     listing::{LedgerRows, ListingFormat},
     pattern::Pattern,
+    sql_listing::{ScriptSource, SqlRequest},
     target::{TargetSyntax, has_target_slot, requires_target},
 };
 use crate::fault::{Code, Fault};
@@ -59,6 +60,8 @@ pub struct Recipe {
     /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see
     /// [`ListThenMigrate`].
     together: Option<CombinedStart>,
+    /// Its way to get the SQL of the pending migrations. Absent: it has none.
+    sql: Option<ScriptSource>,
     /// Its known failures; the first match counts.
     #[serde(default)]
     pub failures: Vec<KnownFailure>,
@@ -169,11 +172,17 @@ impl Recipe {
         if self.together.as_ref().is_some_and(|starts| !starts.is_complete()) {
             return Some("`together` has no command to start, or no place for its program: `{program}`".to_owned());
         }
-        if self.together.is_some() && self.list_then_migrate().is_none() {
+        if self.together.is_some() && self.commands_to_combine().is_none() {
             return Some(
                 "`together` replaces `verbs.status` and `verbs.migrate`, which must have one command line each"
                     .to_owned(),
             );
+        }
+        if self.sql.is_some() && !self.verbs.contains_key(&Verb::Status) {
+            return Some("`sql` replaces `verbs.status`, which is missing".to_owned());
+        }
+        if let Some(mistake) = self.sql.as_ref().and_then(ScriptSource::find_mistake) {
+            return Some(mistake);
         }
         if let Some(other_recipe) =
             self.fails_like.as_deref().filter(|other_recipe| Self::by_name(other_recipe).is_none())
@@ -196,6 +205,7 @@ impl Recipe {
         };
         self.verbs.values_mut().flat_map(VerbCommands::lines_mut).for_each(instead);
         self.squashed.iter_mut().map(|squashed| &mut squashed.line).for_each(instead);
+        self.sql.iter_mut().filter_map(ScriptSource::line_mut).for_each(instead);
         self.together = None;
         Self { manage: words.to_vec(), ..self }
     }
@@ -256,11 +266,40 @@ impl Recipe {
     }
 
     /// Returns the command that lists and migrates in one start, if the tool has one. It replaces a single command for
-    /// each of the two.
+    /// each of the two, and also prints the SQL if the recipe says so.
     #[must_use]
-    pub fn list_then_migrate(&self) -> Option<ListThenMigrate> {
+    pub fn list_then_migrate(&self, request: &SqlRequest) -> Option<ListThenMigrate> {
+        let (together, list_command) = self.commands_to_combine()?;
+        let listing_program = self.sql.as_ref().and_then(|sql| sql.program_text(request));
+        Some(together.with_list_command(list_command, listing_program.as_deref()))
+    }
+
+    /// Returns the way to list and migrate in one start, and the list command that it replaces.
+    fn commands_to_combine(&self) -> Option<(&CombinedStart, CommandLine)> {
         let (list_command, _) = (self.single_command(Verb::Status)?, self.single_command(Verb::Migrate)?);
-        Some(self.together.as_ref()?.with_list_command(list_command))
+        Some((self.together.as_ref()?, list_command))
+    }
+
+    /// Returns whether one start can list and migrate.
+    #[must_use]
+    pub fn combines_list_and_migrate(&self) -> bool {
+        self.commands_to_combine().is_some()
+    }
+
+    /// Returns the command that replaces the one for `status` and prints the SQL of the pending migrations as well, if
+    /// the tool has one.
+    #[must_use]
+    pub fn list_with_sql(&self, request: &SqlRequest) -> Option<CommandLine> {
+        self.sql.as_ref()?.command(request, &self.single_command(Verb::Status)?)
+    }
+
+    /// Returns the reason why the tool shows no SQL, as a sentence without its full stop.
+    #[must_use]
+    pub fn hidden_sql_reason(&self) -> Option<String> {
+        match &self.sql {
+            Some(sql) => sql.hidden_reason().map(ToOwned::to_owned),
+            None => Some(format!("`tool: {}` has no way to show the SQL of a migration", self.name)),
+        }
     }
 
     /// Reports whether the tool lists all of its migrations, applied ones included; an empty list then is no list at
@@ -306,6 +345,7 @@ impl Recipe {
 
 #[cfg(test)]
 mod tests {
+    use super::super::printed_sql::OutputMark;
     use super::*;
 
     #[test]
@@ -335,6 +375,8 @@ mod tests {
             ("name: x\nabout: y\nverbs: {status: [x]}\n", "`listing` is the format"),
             ("name: x\nabout: y\nverbs: {rollback: [x, '{target}']}\n", "`verbs.rollback` contains `{target}`"),
             ("name: x\nabout: y\ntogether: [x]\nverbs: {migrate: [x]}\n", "`together` replaces"),
+            ("name: x\nabout: y\nsql: {hidden: z}\nverbs: {migrate: [x]}\n", "`sql` replaces `verbs.status`"),
+            ("name: x\nabout: y\nsql: z\nverbs: {}\n", "expected `hidden` with the reason"),
             ("name: x\nabout: y\nverbs: {}\nerror: '('\n", "the pattern `(` can't be read"),
             ("name: x\nabout: y\nverbs: {}\napplying: 'Applying'\n", "`applying` has no group"),
             ("name: x\nabout: y\nverbs: {}\nfailures: [{pattern: z, fix: f, code: c}]\n", "`c` is not the code"),
@@ -382,7 +424,11 @@ mod tests {
                     .all(|command| command.line.display_text().starts_with("python -m pretix "))
             );
             assert!(recipe.squash_command().unwrap().display_text().starts_with("python -m pretix shell -c "));
-            assert_eq!(recipe.list_then_migrate(), None);
+            assert!(!recipe.combines_list_and_migrate());
+            let request = SqlRequest { mark: OutputMark::new("abcd"), applied: Vec::new() };
+            let line = recipe.list_with_sql(&request).unwrap();
+            assert_eq!(line.to_argv()[..6], ["python", "-m", "pretix", "shell", "-v", "0"]);
+            assert_eq!(line.display_text(), "python -m pretix showmigrations --plan");
         }
     }
 

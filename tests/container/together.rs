@@ -6,7 +6,8 @@ use crate::{
     step::Step,
 };
 
-const LIST: &str = "manage.py showmigrations --plan";
+/// The first line of the command that lists the migrations and prints their SQL.
+const LIST: &str = "manage.py shell -v 0 -c # showmigrations --plan, and the SQL of the pending migrations.";
 const MIGRATE: &str = "manage.py migrate --noinput";
 
 /// A step whose app prints the arguments of each start.

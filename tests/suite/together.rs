@@ -7,7 +7,10 @@ use crate::lab::{
     server::Server,
     venv::{DJANGO_4_2, DJANGO_5_2},
 };
-use bastion_migrate::tool::{CommandLine, FileCommand, Recipe};
+use bastion_migrate::tool::{CommandLine, FileCommand, OutputMark, PrintedSql, Recipe, SqlRequest};
+
+/// The mark in front of the SQL.
+const MARK: &str = "0123456789abcdef";
 
 /// A script that runs its arguments and confirms their prompt.
 const CONFIRMING_SCRIPT: &str = r#"
@@ -26,7 +29,8 @@ fn quoted(line: &CommandLine) -> String {
 #[test]
 fn a_program_works_the_same_as_a_file_and_inline() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
-        let list_then_migrate = Recipe::by_name("django").unwrap().list_then_migrate().unwrap();
+        let request = SqlRequest { mark: OutputMark::new(MARK), applied: Vec::new() };
+        let list_then_migrate = Recipe::by_name("django").unwrap().list_then_migrate(&request).unwrap();
         for form in ["file", "inline"] {
             let lab = Lab::new();
             let server = Server::start().project(Project::Plain, &lab.database, python);
@@ -37,6 +41,9 @@ fn a_program_works_the_same_as_a_file_and_inline() {
             let line = if form == "file" { command } else { list_then_migrate.inline_command() };
             let prelude = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\n";
             let output = server.shell(&format!("{prelude}bash ~/answers{}", quoted(&line))).unwrap();
+            let mut printed = PrintedSql::new(OutputMark::new(MARK));
+            assert!(output.lines().filter(|line| printed.take_line(line)).count() > 0, "{output}");
+            assert_eq!(printed.scripts().unwrap().len(), 5, "{output}");
             let parts = ["[ ]  carriers.0001_initial", "go on?", "Applying carriers.0001_initial"];
             let mut rest = output.lines();
             assert!(parts.iter().all(|part| rest.any(|line| line.contains(part))), "{python} {form}: {output}");

@@ -1,6 +1,6 @@
 //! The migrations that a tool lists, as far as it lists them.
 
-use crate::tool::ListedMigration;
+use crate::tool::{ListedMigration, PrintedScript};
 
 /// The result of a tool's listing.
 #[derive(Debug)]
@@ -11,6 +11,13 @@ pub(crate) enum ToolListing {
     NoLedger,
     /// The tool can't list them.
     Unknown,
+}
+
+/// A tool's listing, and the SQL of the pending migrations or the reason why it is not shown, as a sentence without its
+/// full stop.
+pub(super) struct ListingWithSql {
+    pub(super) listing: ToolListing,
+    pub(super) scripts: Result<Vec<PrintedScript>, String>,
 }
 
 impl ToolListing {

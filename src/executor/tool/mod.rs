@@ -11,7 +11,9 @@ mod plan;
 mod proof;
 mod read_only_check;
 mod run;
+mod scripts;
 pub(crate) mod snapshot;
+mod steps;
 mod target_selection;
 mod tenants;
 mod unrecorded;
@@ -21,18 +23,19 @@ use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
     postgres::{start_conditions::wait_to_start, wait::answer_within},
+    review::MigrationScript,
     run::{
         Coverage, MigrationId, PlanFacts,
         event::{Event, Events},
     },
-    settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
+    settings::{Command, Settings, Step, ToolSettings, When},
     site::{
         CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
-    tool::{CommandLine, Verb},
+    tool::{CommandLine, PrintedScript, Verb},
 };
-use listed::ToolListing;
+use listed::{ListingWithSql, ToolListing};
 use snapshot::LedgerSnapshot;
 use std::cell::RefCell;
 
@@ -56,6 +59,10 @@ pub struct ToolExecutor<'a> {
     pub(super) listing: ToolListing,
     /// The migrations to apply, to record, or to roll back.
     pub(super) pending: Vec<MigrationId>,
+    /// The SQL as the tool printed it, or the reason why it is not shown.
+    printed_scripts: Result<Vec<PrintedScript>, String>,
+    /// The SQL of the pending migrations.
+    scripts: Vec<MigrationScript>,
     /// The coverage of the reported plan; `None` before there is one.
     pub(super) coverage: Option<Coverage>,
     /// The progress of the tool.
@@ -89,12 +96,14 @@ impl<'a> ToolExecutor<'a> {
             events: events.clone(),
             lock_holder: None,
             runner,
-            steps: migration_steps(settings, tool)?,
+            steps: steps::migration_steps(settings, tool)?,
             initial_snapshot: LedgerSnapshot::default(),
             snapshot_before: LedgerSnapshot::default(),
             snapshot_after: None,
             listing: ToolListing::Unknown,
             pending: Vec::new(),
+            printed_scripts: Ok(Vec::new()),
+            scripts: Vec::new(),
             coverage: None,
             progress: ToolProgress::NotStarted,
         })
@@ -167,11 +176,16 @@ impl<'a> ToolExecutor<'a> {
         self.pending = self.expected_migrations().map_err(|fault| vec![fault])?;
         let pending = self.planned_by_tool(sites).await.map_err(plan_fault)?;
         self.pending = plan::with_titles(pending, self.listing.migrations());
+        if self.needs_sql() {
+            let printed = std::mem::replace(&mut self.printed_scripts, Ok(Vec::new()));
+            self.scripts = scripts::scripts_of_pending(&self.pending, printed, self.events.redactor());
+        }
         let coverage = if self.listing.is_listed() { Coverage::Complete } else { Coverage::Unknown };
         self.coverage = Some(coverage);
         let plan = self.plan_facts(sites, coverage);
         let digest = plan.digest.clone();
         self.events.emit(Event::Planned(plan));
+        let reviewed = scripts::review(self).await;
         if self.settings.command == Command::Status {
             let recorded = self.listed_ledger().await.map_err(plan_fault)?;
             self.events.emit(Event::LedgerListed { recorded, half_done: Vec::new() });
@@ -179,11 +193,12 @@ impl<'a> ToolExecutor<'a> {
         if self.settings.command == Command::Plan && self.has_work() {
             self.run_read_only(Verb::Plan, sites).await.map_err(plan_fault)?;
         }
-        if self.settings.command.may_write() && self.has_work() {
-            crate::plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref())
-                .map_err(|fault| vec![fault])?;
-        }
-        Ok(())
+        let approved = match self.settings.command.may_write() && self.has_work() {
+            true => crate::plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref()),
+            false => Ok(()),
+        };
+        let faults: Vec<Fault> = approved.err().into_iter().chain(reviewed.err().into_iter().flatten()).collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// Returns the plan for the report.
@@ -196,11 +211,15 @@ impl<'a> ToolExecutor<'a> {
             ledger: self.snapshot_before.ledger_name(),
             recorded: self.snapshot_before.rows.len(),
             pending: self.pending.clone(),
-            digest: plan::tool_plan_digest(
-                self.settings.command,
-                recipe,
-                sites.image_facts(&self.tool.site),
-                &self.pending,
+            digest: crate::plan::with_allowances(
+                plan::tool_plan_digest(
+                    self.settings.command,
+                    recipe,
+                    sites.image_facts(&self.tool.site),
+                    &self.pending,
+                    &self.scripts,
+                ),
+                &self.settings.safety.allowances,
             ),
         }
     }
@@ -269,10 +288,8 @@ impl<'a> ToolExecutor<'a> {
         if self.listing_command().is_some() {
             self.progress = ToolProgress::ReadOnlyRun;
         }
-        self.listing = match self.list_then_pause(sites).await? {
-            ToolListing::Unknown => self.list_migrations(sites).await?,
-            listed => listed,
-        };
+        let ListingWithSql { listing, scripts } = self.list_with_sql(sites).await?;
+        (self.listing, self.printed_scripts) = (listing, scripts);
         let listed = self.listing.migrations();
         self.snapshot_before = match &self.lock_holder {
             Some(_) => self.initial_snapshot.clone().with_implied(recipe.keeps, listed),
@@ -320,6 +337,14 @@ impl<'a> ToolExecutor<'a> {
         Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))
     }
 
+    /// Returns the SQL of the pending migrations, in the order of the plan; empty before the plan, and for commands that
+    /// apply none. Where each schema has a ledger, a script stands for all schemas in which its SQL is the same: it has
+    /// the first of them.
+    #[must_use]
+    pub fn scripts(&self) -> &[MigrationScript] {
+        &self.scripts
+    }
+
     /// Returns whether there is anything to do; for a tool that can't list, there always may be.
     #[must_use]
     pub fn has_work(&self) -> bool {
@@ -344,28 +369,4 @@ impl<'a> ToolExecutor<'a> {
             holder.close().await;
         }
     }
-}
-
-/// Returns the steps of the migration: the user's own, or the recipe's commands.
-fn migration_steps(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
-    let verb = match settings.command {
-        Command::Rollback => Verb::Rollback,
-        Command::Baseline => Verb::Baseline,
-        _ if !settings.steps.migrate.is_empty() => return Ok(settings.steps.migrate.clone()),
-        _ => Verb::Migrate,
-    };
-    let step = |name: Option<String>, line: CommandLine| Step {
-        name: name.unwrap_or_else(|| line.display_text()),
-        work: StepWork::Command { line, site: tool.site.clone() },
-        timeout: None,
-        retries: settings.safety.retries,
-        need: Need::Required,
-        when: When::Pending,
-    };
-    if let (Some(run), Verb::Migrate) = (&tool.run, verb) {
-        return Ok(vec![step(None, run.clone())]);
-    }
-    let target = tool.target.as_deref().filter(|_| verb != Verb::Migrate);
-    let commands = tool.recipe.commands_with_target(verb, target)?;
-    Ok(commands.into_iter().map(|command| step(command.name, tool.with_prefix(command.line))).collect())
 }

@@ -2,6 +2,7 @@
 
 use super::snapshot::LedgerSnapshot;
 use crate::{
+    review::{HiddenPart, MigrationScript, ScriptTransaction},
     run::{ImageFacts, MigrationId},
     settings::Command,
     tool::{LedgerCount, ListedMigration, Recipe},
@@ -63,13 +64,14 @@ pub(crate) fn with_indexes(ids: impl Iterator<Item = MigrationId>) -> Vec<Migrat
     (1..).zip(ids).map(|(index, id)| MigrationId { index, ..id }).collect()
 }
 
-/// Returns the digest of the plan: of the tool, the image and the pending migrations. A plan to roll back differs from
-/// one to migrate.
+/// Returns the digest of the plan: of the tool, the image, the pending migrations and their SQL. A plan to roll back
+/// differs from one to migrate. The reason why something is not shown does not count: it may contain an address in memory.
 pub(crate) fn tool_plan_digest(
     command: Command,
     recipe: &Recipe,
     image: Option<&ImageFacts>,
     pending: &[MigrationId],
+    scripts: &[MigrationScript],
 ) -> String {
     let mut hash = Sha256::new();
     let mut hash_text = |text: &str| {
@@ -82,6 +84,20 @@ pub(crate) fn tool_plan_digest(
     }
     hash_text(image.map_or("", |image| &image.id));
     pending.iter().for_each(|id| hash_text(&id.label()));
+    for script in scripts {
+        hash_text(&script.id.label());
+        hash_text(&script.sql);
+        hash_text(match script.transaction {
+            ScriptTransaction::Whole => "whole",
+            ScriptTransaction::AsWritten => "as written",
+        });
+        for hidden in &script.hidden {
+            match hidden {
+                HiddenPart::Code(code) => hash_text(&format!("code: {code}")),
+                HiddenPart::Everything(_) => hash_text("everything"),
+            }
+        }
+    }
     format!("sha256:{}", hex::encode(hash.finalize()))
 }
 
@@ -95,19 +111,19 @@ mod tests {
         let image = |id: &str| ImageFacts { reference: "app".to_owned(), id: id.to_owned(), digest: None };
         let listed = [ListedMigration { name: "a.1".to_owned(), ..ListedMigration::default() }];
         let pending = pending_migrations(&django, &listed, &LedgerSnapshot::default());
-        let digest = tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending);
+        let digest = tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending, &[]);
         assert!(
             digest.len() == 71
-                && digest == tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending)
+                && digest == tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending, &[])
         );
-        assert_ne!(digest, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending));
-        assert_ne!(digest, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &[]));
+        assert_ne!(digest, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:2")), &pending, &[]));
+        assert_ne!(digest, tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &[], &[]));
         let listed = [ListedMigration { title: "add b".to_owned(), ..listed[0].clone() }];
         let pending = with_titles(pending, &listed);
         assert_eq!(pending[0].entitled(), "a.1 (add b)");
         assert_eq!(
             digest,
-            tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending),
+            tool_plan_digest(Command::Migrate, &django, Some(&image("sha256:1")), &pending, &[]),
             "a title does not change the digest"
         );
     }

@@ -24,6 +24,9 @@ use std::{
     time::Duration,
 };
 
+/// The schema in front of those of the tenants.
+const PUBLIC_SCHEMA: &str = "public";
+
 /// The state at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LedgerSnapshot {
@@ -147,6 +150,21 @@ impl LedgerSnapshot {
         self.durations.iter().find(|(row, _)| is_same(row)).map(|(_, duration)| *duration)
     }
 
+    /// Returns the names of the recorded migrations, each once.
+    pub(crate) fn recorded_names(&self) -> Vec<String> {
+        self.schemas_by_name.keys().cloned().collect()
+    }
+
+    /// Returns the names of the migrations that are recorded in the schema of every tenant.
+    pub(crate) fn names_in_every_tenant(&self) -> Vec<String> {
+        let tenants: Vec<&str> = self.ledger_schemas().into_iter().filter(|schema| *schema != PUBLIC_SCHEMA).collect();
+        let is_in_all = |schemas: &Vec<String>| {
+            let schemas: BTreeSet<&str> = schemas.iter().map(String::as_str).collect();
+            !tenants.is_empty() && tenants.iter().all(|tenant| schemas.contains(tenant))
+        };
+        self.schemas_by_name.iter().filter(|(_, schemas)| is_in_all(schemas)).map(|(name, _)| name.clone()).collect()
+    }
+
     pub(crate) fn has_name(&self, name: &str) -> bool {
         self.schemas_by_name.contains_key(name)
     }
@@ -177,7 +195,7 @@ impl LedgerSnapshot {
     pub(crate) fn ledger_schemas(&self) -> Vec<&str> {
         let with_ledger = self.ledgers.iter().map(|ledger| ledger.table.schema.as_str());
         let schemas: BTreeSet<&str> = with_ledger.chain(self.tenants.iter().map(String::as_str)).collect();
-        let (public, others): (Vec<&str>, Vec<&str>) = schemas.into_iter().partition(|schema| *schema == "public");
+        let (public, others): (Vec<&str>, Vec<&str>) = schemas.into_iter().partition(|schema| *schema == PUBLIC_SCHEMA);
         [public, others].concat()
     }
 

@@ -70,15 +70,18 @@ impl Project {
         project
     }
 
-    /// Copies the project to `shop` on a server, where `alembic` is in the PATH; `DATABASE_URL` has to be passed.
+    /// Copies the project to `shop` on a server, where `alembic` and its `python` are in the PATH; `DATABASE_URL` has to be
+    /// passed.
     pub(crate) fn install_on(&self, server: Server) -> Server {
-        let program = server.programs().join("alembic");
-        let line = format!(
-            "#!/bin/sh\nPYTHONPATH='{}' PYTHONDONTWRITEBYTECODE=1 exec python3 -m alembic \"$@\"\n",
-            PYTHON.display()
-        );
-        fs::write(&program, line).expect("there is room");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is there");
+        for (name, command) in [("alembic", "python3 -m alembic"), ("python", "python3")] {
+            let program = server.programs().join(name);
+            let line = format!(
+                "#!/bin/sh\nPYTHONPATH='{}' PYTHONDONTWRITEBYTECODE=1 exec {command} \"$@\"\n",
+                PYTHON.display()
+            );
+            fs::write(&program, line).expect("there is room");
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is there");
+        }
         let root = self.directory.path();
         let versions = fs::read_dir(root.join("migrations/versions")).expect("it is there");
         let versions = versions.map(|entry| entry.expect("it is there").path());
