@@ -17,6 +17,8 @@ use crate::{
     settings::{Command, Settings},
 };
 
+use std::sync::Arc;
+
 /// The subject of a review.
 pub(super) struct ReviewSubject<'a> {
     /// The SQL of the pending migrations.
@@ -84,7 +86,7 @@ pub(super) async fn review_plan(
     plan.scripts = read.into_iter().map(|(script, _)| shown_script(script)).collect();
     let refused: Vec<Fault> =
         refusals(&plan.review, risk).into_iter().chain(finding_refusals(&plan.findings)).collect();
-    events.emit(Event::Reviewed(Box::new(plan)));
+    events.emit(Event::Reviewed(Arc::new(plan)));
     if refused.is_empty() { Ok(()) } else { Err(refused) }
 }
 

@@ -59,7 +59,7 @@ fn the_accepted_risk_comes_from_the_workflow_or_from_the_file() {
     let fault = only_fault(&["--risk", "{ max: low, destructive: never }"], &[ENOUGH]);
     assert!(fault.cause.starts_with("`risk` (from the command line): `destructive` is `never`"), "{fault:?}");
     let fault = only_fault(&["--risk", "{ max: low"], &[ENOUGH]);
-    assert!(fault.fix.contains("docs/inputs.md"), "{fault:?}");
+    assert!(fault.fix.contains("docs/plan.md"), "{fault:?}");
 }
 
 fn route(env: &[(&str, &str)]) -> Route {

@@ -122,7 +122,7 @@ fn tenants(count: usize) -> SampleEvents {
 fn comment_with_a_reviewed_plan() {
     let pending = vec![migration_id(3, "index_orders"), migration_id(4, "drop_name")];
     let events = planned(pending, "bastion_migrate.ledger").into_iter().take_while(|(at, _)| *at < 300);
-    let events = events.chain([(260, Event::Reviewed(Box::new(sample::reviewed_plan())))]).collect();
+    let events = events.chain([(260, Event::Reviewed(std::sync::Arc::new(sample::reviewed_plan())))]).collect();
     let report = RunReport { command: Some(Command::Plan), ..sample::report_of(&events) };
     let stamp = CommentStamp {
         key: Some("prod".to_owned()),

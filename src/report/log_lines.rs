@@ -1,5 +1,6 @@
 //! The text of each event, as lines without formatting.
 
+pub(super) use super::wording::{count_of, format_millis, format_tenths, group_digits, indent_further_lines};
 use super::{first_run::is_expected_stop, ledger_lines::ledger_lines, review_lines::review_lines};
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
@@ -252,45 +253,6 @@ pub(super) fn format_place(place: &FilePosition) -> String {
     let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
     let column = place.line.and(place.column).map(|column| format!(":{column}")).unwrap_or_default();
     format!("{}{line}{column}", place.file)
-}
-
-/// Indents all lines after the first one.
-pub(super) fn indent_further_lines(text: &str) -> String {
-    text.trim_end().replace("\r\n", "\n").replace(['\r', '\n'], "\n    ")
-}
-
-/// Formats a count: `1 migration`, `2 migrations`.
-pub(super) fn count_of(number: usize, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{plural}")
-}
-
-/// Formats a number with separators: `29,999,000`.
-pub(super) fn group_digits(number: u64) -> String {
-    let digits = number.to_string();
-    let comma = |(at, digit): (usize, char)| {
-        let between = at > 0 && (digits.len() - at).is_multiple_of(3);
-        between.then_some(',').into_iter().chain([digit])
-    };
-    digits.chars().enumerate().flat_map(comma).collect()
-}
-
-/// Formats milliseconds in a readable unit.
-pub(super) fn format_millis(millis: u64) -> String {
-    match millis {
-        0..1_000 => format!("{millis} ms"),
-        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
-        _ => format!("{} min {:02} s", millis / 60_000, millis % 60_000 / 1_000),
-    }
-}
-
-/// Formats the time of a step. Its end is noticed up to a tenth of a second late.
-pub(super) fn format_tenths(millis: u64) -> String {
-    match millis {
-        0..100 => "under 0.1 s".to_owned(),
-        100..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
-        _ => format_millis(millis),
-    }
 }
 
 fn whole_millis(duration: Duration) -> u64 {

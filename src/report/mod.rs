@@ -41,6 +41,7 @@ mod tenant_table;
 mod tunnel_usage;
 mod verdict;
 mod visible_text;
+mod wording;
 
 pub use comment::{CommentStamp, comment_body, comment_marker};
 pub use console::ConsoleKind;

@@ -12,6 +12,7 @@ use super::{
 use crate::run::MigrationId;
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Maximum size of the output `report`, in bytes. All outputs of a job together may have 1 MB, of which GitHub counts two
 /// bytes per character (documentation of `jobs.<job_id>.outputs`).
@@ -157,7 +158,9 @@ type ReportCut = (&'static str, fn(&mut ReportContent));
 fn report_within_limit(report: &RunReport) -> String {
     let cuts: [ReportCut; 12] = [
         ("notices", |content| content.report.notices.clear()),
-        ("review.scripts", |content| content.report.review.iter_mut().for_each(|plan| plan.scripts.clear())),
+        ("review.scripts", |content| {
+            content.report.review.iter_mut().for_each(|plan| Arc::make_mut(plan).scripts.clear())
+        }),
         ("plan.pending", |content| content.report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
         ("recorded", |content| content.report.recorded.clear()),
         ("half_done", |content| content.report.half_done.clear()),

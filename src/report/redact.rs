@@ -18,6 +18,7 @@ use crate::{
     },
     secret::Redactor,
 };
+use std::sync::Arc;
 
 /// A value whose texts can be redacted.
 pub(super) trait Redact {
@@ -147,6 +148,12 @@ impl Redact for NoticeSubject {
     }
 }
 
+impl<T: Redact> Redact for Arc<T> {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        Self::new(T::redacted(self, redactor))
+    }
+}
+
 impl Redact for FindingLevel {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
@@ -164,7 +171,7 @@ impl Redact for Event {
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
-            Self::Reviewed(plan) => Self::Reviewed(Box::new(plan.as_ref().redacted(redactor))),
+            Self::Reviewed(plan) => Self::Reviewed(plan.redacted(redactor)),
             Self::LedgerListed { recorded, half_done } => {
                 Self::LedgerListed { recorded: recorded.redacted(redactor), half_done: half_done.redacted(redactor) }
             }
@@ -242,7 +249,7 @@ mod tests {
         let taint =
             |events: sample::SampleEvents| events.into_iter().map(|(at, event)| (at, taint(event, text))).collect();
         let mut reviewed = sample::successful_events();
-        reviewed.insert(9, (260, Event::Reviewed(Box::default())));
+        reviewed.insert(9, (260, Event::Reviewed(Arc::default())));
         [reviewed, sample::failed_events(), sample::unpinned_events()].into_iter().map(taint).collect()
     }
 
@@ -272,7 +279,7 @@ mod tests {
                 pending: plan.pending.into_iter().map(id).collect(),
                 digest: text(),
             }),
-            Event::Reviewed(_) => Event::Reviewed(Box::new(tainted_review(&text()))),
+            Event::Reviewed(_) => Event::Reviewed(Arc::new(tainted_review(&text()))),
             Event::Started(started) => Event::Started(id(started)),
             Event::Waiting { .. } => Event::Waiting { what: text(), why: text() },
             Event::Notice { .. } => {

@@ -1,9 +1,8 @@
 //! The review of the plan as lines of the log.
 
 use super::{
-    log_lines::{count_of, indent_further_lines},
-    review_section::is_notable,
-    verdict::{statement_details, statement_effect, verdict},
+    verdict::{is_notable, statement_details, statement_effect, verdict},
+    wording::{count_of, indent_further_lines},
 };
 use crate::run::{FindingLevel, LintFinding, ReviewedPlan, StatementReview};
 

@@ -1,13 +1,13 @@
 //! The review of the plan in the summary: the statements that deserve a look, the findings of the lint, and the SQL.
 
 use super::{
-    log_lines::count_of,
     markdown::{code_html, escape_markdown, fenced_code, sentence_with_names},
     run_report::RunReport,
     source_links::linked_place,
     summary_page::{FoldedPart, LINT, MAX_OPEN_ROWS, REVIEW, SQL, SummaryPage},
-    verdict::{statement_details, statement_effect},
+    verdict::{is_notable, statement_details, statement_effect},
     visible_text::clip_text,
+    wording::count_of,
 };
 use crate::run::{FindingLevel, LintFinding, ReviewedPlan, Risk, ShownScript, StatementReview};
 
@@ -71,11 +71,6 @@ fn add_statements(report: &RunReport, plan: &ReviewedPlan, page: &mut SummaryPag
         );
     }
     page.add_piece(REVIEW, "\n");
-}
-
-/// Reports whether an approver should look at the statement.
-pub(super) fn is_notable(statement: &StatementReview) -> bool {
-    statement.risk > Risk::Low || !statement.destroys.is_empty() || !statement.in_the_way.is_empty()
 }
 
 fn statement_item(report: &RunReport, statement: &StatementReview) -> String {

@@ -15,7 +15,7 @@ use crate::{
     },
     settings::Command,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -47,7 +47,8 @@ pub struct RunReport {
     /// The plan.
     pub plan: Option<PlanFacts>,
     /// The review of the plan.
-    pub review: Option<ReviewedPlan>,
+    #[serde(serialize_with = "serialize_shared")]
+    pub review: Option<Arc<ReviewedPlan>>,
     /// The content of the ledger, with `command: status`.
     pub recorded: Vec<LedgerEntry>,
     /// Migrations that were started and not finished, with `command: status`.
@@ -79,6 +80,11 @@ pub struct RunReport {
     pub faults: Vec<Fault>,
     /// Duration of the run in milliseconds.
     pub duration_ms: u64,
+}
+
+/// Serializes a shared value as the value itself.
+fn serialize_shared<S: serde::Serializer>(value: &Option<Arc<ReviewedPlan>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&value.as_deref(), serializer)
 }
 
 /// Maximum number of lock waits kept for the summary; the log has all.
@@ -114,7 +120,7 @@ impl RunReport {
                 self.migrations = facts.pending.iter().map(MigrationReport::new_pending).collect();
                 self.plan = Some(facts.clone());
             }
-            Event::Reviewed(plan) => self.review = Some((**plan).clone()),
+            Event::Reviewed(plan) => self.review = Some(Arc::clone(plan)),
             Event::LedgerListed { recorded, half_done } => {
                 self.recorded.clone_from(recorded);
                 self.half_done.clone_from(half_done);

@@ -1,6 +1,6 @@
 //! The review of a plan in a few words, for the first line of each surface.
 
-use super::log_lines::{count_of, format_millis};
+use super::wording::{count_of, format_millis};
 use crate::run::{Estimate, HeldUp, ReviewedPlan, Risk, StatementReview};
 
 /// Returns the verdict, as the rest of a sentence that names the migrations.
@@ -28,6 +28,11 @@ pub(super) fn statement_effect(statement: &StatementReview) -> String {
     let time = statement.estimate.as_ref().map(|time| format!(" for {}", time_span(time))).unwrap_or_default();
     let locks = statement.locks.first().map(|lock| format!(" ({lock})")).unwrap_or_default();
     format!("`{}` {held_up}{time}{locks}", statement.summary)
+}
+
+/// Reports whether an approver should look at the statement.
+pub(super) fn is_notable(statement: &StatementReview) -> bool {
+    statement.risk > Risk::Low || !statement.destroys.is_empty() || !statement.in_the_way.is_empty()
 }
 
 /// Returns all that is known about a statement besides its effect: reasons, destruction, estimate, sessions in the way.

@@ -43,7 +43,7 @@ pub enum Event {
     /// The plan is made.
     Planned(PlanFacts),
     /// The plan was reviewed.
-    Reviewed(Box<ReviewedPlan>),
+    Reviewed(Arc<ReviewedPlan>),
     /// The migrations in the ledger, for a command that lists them.
     LedgerListed {
         /// The migrations, in the ledger's order.

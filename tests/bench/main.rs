@@ -16,6 +16,7 @@ mod lab;
 mod network;
 
 mod bulk;
+mod estimate;
 mod files;
 mod first_query;
 mod growth;
@@ -40,13 +41,14 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 10] = [
+const TOPICS: [Topic; 11] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
     ("files", files::run),
     ("growth", growth::run),
     ("tenants", tenants::run),
+    ("estimate", estimate::run),
     ("notices", notices::run),
     ("start", start::run),
     ("image", image::run),

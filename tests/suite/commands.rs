@@ -185,7 +185,7 @@ fn a_plan_lists_its_migrations_and_how_to_apply_exactly_them() {
         .logs("pending migrations/0001_users.sql\n")
         .logs(&format!("2 migrations pending for {}", lab.database.name()))
         .logs(&format!("with `expect-plan: {digest}` it applies exactly this plan"))
-        .summary("| [<code>migrations/0002\\_index.sql</code>](https://github.com/octo/app/blob/0123456789abcdef0123456789abcdef01234567/migrations/0002_index.sql) |\n")
+        .summary("| [<code>migrations/0002\\_index.sql</code>](https://github.com/octo/app/blob/0123456789abcdef0123456789abcdef01234567/migrations/0002_index.sql) | ")
         .done();
 }
 
