@@ -1,7 +1,7 @@
 //! The job of a run on one screen: a migration, with its stages in order, or a tunnel for later steps.
 
 use crate::{
-    executor::Executor,
+    executor::{Executor, SchemaFileWork},
     fault::{Code, Fault, Stage},
     input::Invocation,
     run::{
@@ -99,6 +99,7 @@ pub(crate) struct MigrationJob<'a> {
     events: &'a Events,
     executor: Executor<'a>,
     sites: Sites<'a>,
+    schema_file: SchemaFileWork<'a>,
     lock: RunLockState,
 }
 
@@ -112,8 +113,9 @@ enum RunLockState {
 impl<'a> MigrationJob<'a> {
     async fn new(settings: &'a Settings, invocation: &'a Invocation, events: &'a Events) -> Result<Self, Vec<Fault>> {
         let executor = Executor::new(settings, &invocation.runner, events).await?;
+        let schema_file = SchemaFileWork::read(settings)?;
         let sites = Sites::new(settings, &invocation.runner, events).map_err(single_fault)?;
-        Ok(Self { settings, events, executor, sites, lock: RunLockState::NotHeld })
+        Ok(Self { settings, events, executor, sites, schema_file, lock: RunLockState::NotHeld })
     }
 
     async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
@@ -140,7 +142,7 @@ impl<'a> MigrationJob<'a> {
 
     /// Runs the stages that need the connection.
     async fn run_connected(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, sites, lock } = self;
+        let Self { settings, events, executor, sites, schema_file, lock } = self;
         let writes = settings.command.may_write();
         if writes {
             executor.report_steps(sites);
@@ -165,7 +167,12 @@ impl<'a> MigrationJob<'a> {
             run_stage(events, Stage::Before, async { executor.run_before_plan(sites).await.map_err(single_fault) })
                 .await?;
         }
-        run_stage(events, Stage::Plan, executor.plan(sites)).await?;
+        let verifies = writes || settings.command == Command::Verify;
+        run_stage(events, Stage::Plan, async {
+            executor.plan(sites).await?;
+            if verifies { Ok(()) } else { handle_schema_file(schema_file, executor, settings.command, events).await }
+        })
+        .await?;
         if writes && executor.has_work() {
             if executor.met_conditions().contains(&When::Pending)
                 && settings.steps.steps_before_pending().next().is_some()
@@ -177,8 +184,16 @@ impl<'a> MigrationJob<'a> {
             }
             run_stage(events, Stage::Migrate, executor.migrate(sites)).await?;
         }
-        if writes || settings.command == Command::Verify {
-            run_stage(events, Stage::Verify, executor.verify(sites)).await?;
+        if verifies {
+            run_stage(events, Stage::Verify, async {
+                let verified = executor.verify(sites).await;
+                let compared = match verified.is_ok() || !writes {
+                    true => handle_schema_file(schema_file, executor, settings.command, events).await,
+                    false => Ok(()),
+                };
+                join_faults(verified, compared)
+            })
+            .await?;
         }
         if writes && !settings.steps.after.is_empty() {
             run_stage(events, Stage::After, async { executor.run_after_success(sites).await.map_err(single_fault) })
@@ -191,6 +206,24 @@ impl<'a> MigrationJob<'a> {
         self.executor.close().await;
         self.sites.close().await
     }
+}
+
+/// Writes the file with the schema, or compares the database with it, if the run has one.
+async fn handle_schema_file(
+    schema_file: &SchemaFileWork<'_>,
+    executor: &Executor<'_>,
+    command: Command,
+    events: &Events,
+) -> Result<(), Vec<Fault>> {
+    match schema_file.is_wanted() {
+        true => schema_file.handle(executor.current_schema().await, command, events).map_err(single_fault),
+        false => Ok(()),
+    }
+}
+
+fn join_faults(first: Result<(), Vec<Fault>>, second: Result<(), Vec<Fault>>) -> Result<(), Vec<Fault>> {
+    let faults: Vec<Fault> = [first, second].into_iter().filter_map(Result::err).flatten().collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 /// Runs one stage and reports its start and its success. Its faults are marked with the stage.

@@ -27,6 +27,7 @@ pub mod random;
 pub mod report;
 pub mod review;
 pub mod run;
+pub mod schema;
 pub mod secret;
 pub mod server;
 pub mod settings;

@@ -4,10 +4,13 @@ mod invalid_index_faults;
 mod lock_holder;
 mod monitored;
 mod review;
+mod schema_file;
+mod schema_reading;
 mod sql;
 mod step;
 mod tool;
 
+pub(crate) use schema_file::SchemaFileWork;
 pub use sql::SqlExecutor;
 pub use tool::ToolExecutor;
 
@@ -15,6 +18,7 @@ use crate::{
     fault::Fault,
     github::runner::Runner,
     run::event::{Events, StepPhase},
+    schema::SchemaDescription,
     settings::{ExecutorSettings, Settings, When},
     site::Sites,
 };
@@ -126,6 +130,17 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.verify(sites.transport_mut().map_err(|fault| vec![fault])?).await,
             Self::Tool(tool) => tool.verify(sites).await,
+        }
+    }
+
+    /// Returns the schema as it is now.
+    ///
+    /// # Errors
+    /// `schema-unknown`, or the lost connection.
+    pub async fn current_schema(&self) -> Result<SchemaDescription, Fault> {
+        match self {
+            Self::Sql(sql) => sql.current_schema().await,
+            Self::Tool(tool) => tool.current_schema().await,
         }
     }
 

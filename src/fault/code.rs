@@ -101,6 +101,8 @@ codes! {
     InputMissing "input-missing" Configuration Inputs "set the input; if it comes from a secret, check that the job names the secret's `environment:`, that a reusable workflow is called with `secrets: inherit`, and that the event is not a pull request from a fork, which gets no secrets";
     /// An input has a value that can't be used.
     InputInvalid "input-invalid" Configuration Inputs "correct the input's value";
+    /// The file in `schema-file` can't be used.
+    SchemaFile "schema-file" Configuration Inputs "write the file by running the same inputs with `command: status`, and commit it";
     /// An input, flag or configuration key that does not exist.
     InputUnknown "input-unknown" Configuration Inputs "remove it, or use the name that exists";
     /// The database URL can't be read.
@@ -342,6 +344,10 @@ codes! {
     VerifyUnplanned "verify-unplanned" VerificationFailed Verify "compare the ledger and the schema with the plan: the changes named above are not in the plan";
     /// A migration is in the schema and not in the ledger, or the other way round.
     MigrationUnrecorded "migration-unrecorded" VerificationFailed Migrate "compare the schema with the migration: if the schema has all of it, record it by the tool's own means";
+    /// The schema differs from the file in `schema-file`.
+    Drift "drift" VerificationFailed Verify "change the database with a migration that has the SQL shown; or, if the database is right, write the file anew by running the same inputs with `command: status`, and commit it";
+    /// The schema can't be compared with the file in `schema-file`.
+    SchemaUnknown "schema-unknown" VerificationFailed Verify "see the cause; remove `schema-file` to run without the comparison";
     /// An index has become INVALID.
     VerifyIndex "verify-index" VerificationFailed Verify "drop the index with DROP INDEX CONCURRENTLY and create it again";
 

@@ -106,6 +106,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 16] = [
             InputName::Health,
             InputName::LockWait,
             InputName::Retries,
+            InputName::SchemaFile,
         ],
         CommandScope::AllButTunnel,
         PlaceScope::Anywhere,

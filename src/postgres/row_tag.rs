@@ -59,6 +59,10 @@ row_tags! {
     Tenant = "tenant",
     /// An object in a snapshot of the schema.
     SchemaObject = "object",
+    /// A statement of the description of the schema.
+    SchemaStatement = "schema statement",
+    /// An object that another one of the schema needs.
+    SchemaDependency = "schema dependency",
     /// The state of a new session.
     FreshState = "state",
     /// A condition for the start that does not hold.

@@ -3,14 +3,17 @@
 use super::{
     entries::NoticeReport,
     log_lines::group_digits,
-    markdown::{code_html, escape_markdown},
+    markdown::{code_html, diff_block, escape_markdown},
     run_report::{MAX_NOTICES, RunReport},
     summary_page::{BLOCKED, FoldedPart, NOTICES, SCHEMA, SummaryPage},
     visible_text::clip_text,
 };
 
-/// Maximum number of schema objects that are listed.
-const MAX_OBJECTS: usize = 500;
+/// Maximum number of lines about the schema.
+const MAX_SCHEMA_LINES: usize = 1_000;
+
+/// Maximum length of such a line, in characters.
+const MAX_LINE_LENGTH: usize = 500;
 
 /// Maximum length of an untrusted text, in characters.
 const MAX_TEXT_LENGTH: usize = 4_000;
@@ -21,13 +24,24 @@ pub(super) fn add_folded_details(report: &RunReport, page: &mut SummaryPage) {
         report.blocked.iter().map(|text| format!("- {}\n", escape_markdown(&clip_text(text, MAX_TEXT_LENGTH))));
     add_list(page, BLOCKED, &format!("Lock waits: {}", report.blocked.len()), blocked.collect());
     add_list(page, NOTICES, &describe_notices(report), report.notices.iter().map(notice_item).collect());
-    let objects =
-        report.schema.iter().take(MAX_OBJECTS).map(|object| format!("- {}\n", code_html(&clip_text(object, 300))));
-    let more = match report.schema.len().saturating_sub(MAX_OBJECTS) {
-        0 => None,
-        more => Some(format!("- and {more} more\n")),
+    add_schema(report, page);
+}
+
+/// Adds the changes of the schema as one diff, up to the room that is left.
+fn add_schema(report: &RunReport, page: &mut SummaryPage) {
+    if report.schema.is_empty() {
+        return;
+    }
+    let lines = || report.schema.iter().flat_map(|change| change.lines());
+    let count = lines().filter(|line| line.starts_with(['+', '-'])).count();
+    let shown: Vec<String> = lines().take(MAX_SCHEMA_LINES).map(|line| clip_text(line, MAX_LINE_LENGTH)).collect();
+    let more = match lines().count().saturating_sub(MAX_SCHEMA_LINES) {
+        0 => String::new(),
+        more => format!("\nand {} more lines; the output `report` has more of them\n", group_digits(more as u64)),
     };
-    add_list(page, SCHEMA, &format!("New in the schema: {}", report.schema.len()), objects.chain(more).collect());
+    let items = vec![format!("{}{more}", diff_block(&shown.join("\n")))];
+    let summary = format!("Changes of the schema: {} lines", group_digits(count as u64));
+    add_list(page, SCHEMA, &summary, items);
 }
 
 fn add_list(page: &mut SummaryPage, part: &'static str, summary: &str, items: Vec<String>) {

@@ -115,7 +115,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::ResourceUsage { command, usage } => {
             text(Tone::Quiet, format!("  used {}", indent_further_lines(&describe_usage(command, *usage))))
         }
-        Event::SchemaAdded { added } => schema_lines(added),
+        Event::SchemaChanged { changes } => schema_lines(changes),
         Event::SettingsDelivered { way } => text(Tone::Quiet, format!("  settings {way}")),
         // The fault that follows names the changes.
         Event::ReadOnlyChecked(_) => Vec::new(),
@@ -174,14 +174,16 @@ fn image_text(facts: &ImageFacts) -> String {
     format!("  image     {} ({}){digest}", facts.reference, facts.id)
 }
 
-/// Maximum number of new schema objects in the log; the summary lists more.
-const MAX_SCHEMA_LINES: usize = 20;
+/// Maximum number of lines about the schema in the log; the summary has more.
+const MAX_SCHEMA_LINES: usize = 40;
 
-fn schema_lines(added: &[String]) -> Vec<LogLine> {
-    let more = added.len().saturating_sub(MAX_SCHEMA_LINES);
-    let shown = added.iter().take(MAX_SCHEMA_LINES).map(|object| format!("  new {}", indent_further_lines(object)));
-    let more = (more > 0).then(|| format!("  … and {more} more new objects"));
-    shown.chain(more).map(|line| LogLine::Text(Tone::Quiet, line)).collect()
+fn schema_lines(changes: &[String]) -> Vec<LogLine> {
+    let lines: Vec<&str> = changes.iter().flat_map(|change| change.lines()).collect();
+    let more = lines.len().saturating_sub(MAX_SCHEMA_LINES);
+    let shown = lines.iter().take(MAX_SCHEMA_LINES).map(|line| format!("  {line}"));
+    let more = (more > 0).then(|| format!("  … and {} more in the summary", count_of(more, "line")));
+    let title = (!changes.is_empty()).then(|| "changes of the schema:".to_owned());
+    title.into_iter().chain(shown).chain(more).map(|line| LogLine::Text(Tone::Quiet, line)).collect()
 }
 
 /// Describes the memory and CPU time that a command used.

@@ -102,6 +102,11 @@ pub(super) fn fenced_block(text: &str) -> String {
     fenced_code(text, "text")
 }
 
+/// Formats the lines of a diff literally, as [`fenced_block`] does.
+pub(super) fn diff_block(text: &str) -> String {
+    fenced_code(text, "diff")
+}
+
 /// Formats lines literally, highlighted as this language.
 pub(super) fn fenced_code(text: &str, language: &str) -> String {
     let longest = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);

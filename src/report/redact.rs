@@ -201,7 +201,7 @@ impl Redact for Event {
             Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
             Self::Tunnel(facts) => Self::Tunnel(facts.redacted(redactor)),
             Self::Image(facts) => Self::Image(facts.redacted(redactor)),
-            Self::SchemaAdded { added } => Self::SchemaAdded { added: added.redacted(redactor) },
+            Self::SchemaChanged { changes } => Self::SchemaChanged { changes: changes.redacted(redactor) },
             Self::SettingsDelivered { way } => Self::SettingsDelivered { way: way.redacted(redactor) },
             Self::Steps(ids) => Self::Steps(ids.redacted(redactor)),
             Self::StepChanged { id, fate } => Self::StepChanged { id: id.redacted(redactor), fate: *fate },

@@ -66,7 +66,7 @@ pub struct RunReport {
     pub verified: bool,
     /// The source of the verification.
     pub proof: Option<Proof>,
-    /// Objects in the schema that were not there before.
+    /// The changes of the schema, each as lines of a diff.
     pub schema: Vec<String>,
     /// The first `MAX_BLOCKED` lock waits.
     pub blocked: Vec<String>,
@@ -141,7 +141,7 @@ impl RunReport {
                 self.usage.push(UsageReport { command: command.clone(), usage: *usage });
             }
             Event::SettingsDelivered { way } => self.settings = Some(way.clone()),
-            Event::SchemaAdded { added } => self.schema.clone_from(added),
+            Event::SchemaChanged { changes } => self.schema.clone_from(changes),
             Event::Blocked { text } => {
                 if self.blocked.len() < MAX_BLOCKED {
                     self.blocked.push(text.clone());

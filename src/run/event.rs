@@ -177,10 +177,10 @@ pub enum Event {
         /// The resources.
         usage: ResourceUsage,
     },
-    /// Objects in the schema that were not there before.
-    SchemaAdded {
-        /// One table, column, index or constraint each.
-        added: Vec<String>,
+    /// The run changed the schema.
+    SchemaChanged {
+        /// The changes, each as lines of a diff. Untrusted text.
+        changes: Vec<String>,
     },
     /// The tunnel for later steps is open.
     Tunnel(TunnelFacts),

@@ -166,6 +166,17 @@ pub struct Settings {
     pub server: Option<ServerSettings>,
     /// Limits and approvals.
     pub safety: SafetySettings,
+    /// The file with the schema.
+    pub schema_file: Option<SchemaFileSettings>,
+}
+
+/// The file with the schema that the database should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaFileSettings {
+    /// The path as the user wrote it, for reports.
+    pub shown: String,
+    /// The path to open.
+    pub path: PathBuf,
 }
 
 impl Settings {

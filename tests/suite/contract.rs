@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 30] = [
+const MODULES: [(&str, &[&str]); 31] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -53,6 +53,7 @@ const MODULES: [(&str, &[&str]); 30] = [
     ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "run", "secret", "fault"]),
     ("migrate", &["sql", "ledger", "layout", "settings", "postgres", "run", "fault"]),
     ("plan", &["migrate", "ledger", "layout", "settings", "run", "fault"]),
+    ("schema", &["sql", "postgres", "fault"]),
     ("review", &["sql", "postgres", "settings", "run", "fault"]),
     ("input", &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "secret", "fault", "github"]),
     ("report", &["settings", "run", "fault", "secret", "github"]),
@@ -87,6 +88,7 @@ const MODULES: [(&str, &[&str]); 30] = [
             "ledger",
             "layout",
             "review",
+            "schema",
             "sql",
             "tool",
             "postgres",

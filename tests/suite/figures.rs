@@ -138,7 +138,10 @@ fn no_query_of_ours_is_compiled_first() {
     files(Action::new(&lab), 300).run().succeeds().applied(names.iter().map(String::as_str)).done();
     files(Action::new(&lab), 300).input("command", "status").run().nothing_to_do().done();
     let log = lab.database.server().log();
-    let costs = log.split("(cost=").skip(1).filter_map(|plan| plan.split("..").nth(1)?.split(' ').next()?.parse().ok());
+    // The question for the schema switches compilation off for itself.
+    let plans = log.split("Query Text: ").skip(1).filter(|plan| !plan.contains("SET LOCAL jit TO off"));
+    let costs = plans.flat_map(|plan| plan.split("(cost=").skip(1));
+    let costs = costs.filter_map(|cost| cost.split("..").nth(1)?.split(' ').next()?.parse().ok());
     let dearest = costs.fold(f64::NAN, f64::max);
     assert!(dearest < JIT_COST, "a plan costs {dearest}");
 }

@@ -106,6 +106,7 @@ mod runner;
 mod scenarios;
 #[cfg(test)]
 mod scheduler;
+mod schema;
 #[cfg(test)]
 mod server_losses;
 #[cfg(test)]

@@ -282,7 +282,7 @@ impl<'a> ConnectedSql<'a> {
         let on_failure = setup.settings.sql.tenants.as_ref().map_or(OnFailure::Stop, |tenants| tenants.on_failure);
         PlannedSql {
             plan: SharedPlan { setup, layout, places, other_ledgers, before, all_migrations },
-            main: Lane::new(session, fresh_state, lock),
+            main: Lane::new(session, fresh_state, lock).reading_schema(),
             others: Vec::new(),
             queue: TenantQueue::new(pending, on_failure),
             pending_count,

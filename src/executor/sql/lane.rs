@@ -5,6 +5,7 @@ use crate::{
     executor::{
         invalid_index_faults,
         monitored::{MonitoredBackend, run_monitored},
+        schema_reading::SchemaReadings,
     },
     fault::{Fault, Stage},
     ledger::{DatabaseState, invalid_indexes_sql, parse_invalid_indexes},
@@ -16,10 +17,11 @@ use crate::{
         wait::answer_within,
     },
     run::{event::Event, lock_retries::LockRetries},
+    settings::Settings,
     sql::Execution,
     transport::Transport,
 };
-use futures_util::future::join;
+use futures_util::future::{join, join4};
 use std::cell::Cell;
 
 /// A session with its work.
@@ -35,13 +37,20 @@ pub(super) struct Lane {
     /// The migrations that it has begun, tenant by tenant.
     pub(super) begun: Vec<PlannedMigration>,
     pub(super) commits: CommitProgress,
+    /// The schema around the work; only the lane that begins reads it.
+    pub(super) schema: Option<SchemaReadings>,
 }
 
 impl Lane {
     /// Creates a lane without work.
     pub(super) fn new(session: Session, fresh_state: FreshState, lock: RunLockRequirement) -> Self {
         let (begun, commits) = (Vec::new(), CommitProgress::default());
-        Self { session, fresh_state, lock, has_traces: false, begun, commits }
+        Self { session, fresh_state, lock, has_traces: false, begun, commits, schema: None }
+    }
+
+    /// Makes it the lane that reads the schema.
+    pub(super) fn reading_schema(self) -> Self {
+        Self { schema: Some(SchemaReadings::default()), ..self }
     }
 
     /// Applies the migrations of one tenant after the other, as long as there are any and the run need not stop.
@@ -141,16 +150,39 @@ impl Lane {
             }
             plan.read_after_work(&self.session, self.lock, plan.places.iter()).await.ok()
         };
+        // Both are sent with the files: the first before them, the second behind the ledger.
+        let schema_before = async {
+            if let Some(schema) = &self.schema {
+                schema.read_before(&self.session, settings).await;
+            }
+        };
+        let schema_after = async {
+            if let Some(schema) = self.schema.as_ref().filter(|_| reads_ledger_after) {
+                schema.read_behind_work(&self.session, settings).await;
+            }
+        };
+
         let watch = MonitoredBackend { settings, runner, events, session: &self.session };
-        run_monitored(watch, transport, &lock_waits, join(apply.apply_all(&self.begun, first_index), ledger_read)).await
+        let work = join4(schema_before, apply.apply_all(&self.begun, first_index), ledger_read, schema_after);
+        let ((), outcome, proof, ()) = run_monitored(watch, transport, &lock_waits, work).await;
+        (outcome, proof)
+    }
+
+    /// Reads the schema after the work, if this lane does.
+    pub(super) async fn read_schema_after(&self, settings: &Settings) {
+        if let Some(schema) = &self.schema {
+            schema.read_after(&self.session, settings).await;
+        }
     }
 
     /// Warns of indexes that a failed file left INVALID, and explains its fault by them. If the query fails, the next
     /// run and `verify` report them.
     async fn explain_by_leftovers(&self, plan: &SharedPlan<'_>, fault: Fault) -> Fault {
         let query = OwnQuery::read_only(invalid_indexes_sql());
-        let answer = query_rows(&self.session.client, &query);
-        let Ok(rows) = answer_within(plan.setup.settings.wait_timeout, answer).await else { return fault };
+        let settings = plan.setup.settings;
+        let answer = answer_within(settings.wait_timeout, query_rows(&self.session.client, &query));
+        let (rows, ()) = join(answer, self.read_schema_after(settings)).await;
+        let Ok(rows) = rows else { return fault };
         let invalid = parse_invalid_indexes(&rows);
         warn_of_new_invalid_indexes(plan, &invalid);
         invalid_index_faults::explain_already_exists(fault, &invalid)

@@ -25,6 +25,7 @@ use crate::{
     migrate,
     postgres::{Session, SettingsDelivery, start_conditions::wait_to_start},
     run::event::Events,
+    schema::SchemaDescription,
     settings::{Settings, When},
     transport::Transport,
 };
@@ -127,6 +128,17 @@ impl<'a> SqlExecutor<'a> {
     /// All deviations from the expected state.
     pub async fn verify(&mut self, transport: &mut Transport) -> Result<(), Vec<Fault>> {
         self.planned().map_err(|fault| vec![fault])?.verify(transport).await
+    }
+
+    /// Returns the schema as it is now.
+    ///
+    /// # Errors
+    /// `schema-unknown`, or the lost connection.
+    pub async fn current_schema(&self) -> Result<SchemaDescription, Fault> {
+        let Self::Planned(planned) = self else { return Err(wrong_phase()) };
+        let PlannedSql { plan, main, .. } = planned.as_ref();
+        let readings = main.schema.as_ref().ok_or_else(wrong_phase)?;
+        readings.current_schema(&main.session, plan.setup.settings).await
     }
 
     fn connected(&mut self) -> Result<&mut ConnectedSql<'a>, Fault> {

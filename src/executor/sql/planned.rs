@@ -66,6 +66,9 @@ impl PlannedSql<'_> {
             self.queue.record_loss(fault);
         }
         let failures = self.queue.take_failures();
+        if !failures.is_empty() {
+            self.report_schema_change();
+        }
         if let Some(lost) = self.queue.take_loss() {
             let settled = self.settle_after_loss(transport, lost).await;
             let failures = failures.into_iter().chain(settled.err().map(|fault| (String::new(), fault)));
@@ -116,6 +119,7 @@ impl PlannedSql<'_> {
                     Some(after) => after,
                     None => self.read_ledger_after(transport).await.map_err(|fault| vec![fault])?,
                 };
+                self.report_schema_change();
                 warn_of_old_invalid_indexes(&self.plan.setup, &self.plan.before, &after);
                 self.report_new_tenants().await;
                 self.find_missing(&after)
@@ -124,6 +128,12 @@ impl PlannedSql<'_> {
         refuse(faults)?;
         self.plan.setup.events.emit(Event::Verified(Proof::Ledger));
         Ok(())
+    }
+
+    fn report_schema_change(&self) {
+        if let Some(schema) = &self.main.schema {
+            schema.report_changes(&self.plan.setup.events);
+        }
     }
 
     /// Reports the tenants that were created during the run. If the query fails, the next run reports that.

@@ -23,7 +23,7 @@ use crate::{
     run::event::Event,
     transport::Transport,
 };
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -102,7 +102,10 @@ impl PlannedSql<'_> {
         let wait = self.plan.setup.settings.wait_timeout;
         let places = self.worked_places();
         let reading = self.plan.read_after_work(&self.main.session, self.main.lock, places.iter());
-        let lost = match answer_within(wait, reading).await {
+        // A schema that was read with the files was read too early.
+        let (read, ()) =
+            join(answer_within(wait, reading), self.main.read_schema_after(self.plan.setup.settings)).await;
+        let lost = match read {
             Err(lost) if lost.code.ends_session() => root_cause(&mut self.main.session, transport, lost).await,
             result => return result,
         };

@@ -11,6 +11,7 @@ mod plan;
 mod proof;
 mod read_only_check;
 mod run;
+mod schema;
 mod scripts;
 pub(crate) mod snapshot;
 mod steps;
@@ -18,7 +19,10 @@ mod target_selection;
 mod tenants;
 mod unrecorded;
 
-use super::lock_holder::{self, LockHolder};
+use super::{
+    lock_holder::{self, LockHolder},
+    schema_reading::SchemaReadings,
+};
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
@@ -35,6 +39,7 @@ use crate::{
     },
     tool::{CommandLine, PrintedScript, Verb},
 };
+use futures_util::future::join;
 use listed::{ListingWithSql, ToolListing};
 use snapshot::LedgerSnapshot;
 use std::cell::RefCell;
@@ -55,6 +60,8 @@ pub struct ToolExecutor<'a> {
     /// The same, with the migrations that the tool's ledger implies.
     pub(super) snapshot_before: LedgerSnapshot,
     pub(super) snapshot_after: Option<LedgerSnapshot>,
+    /// The schema around the work.
+    schema: SchemaReadings,
     /// The tool's listing.
     pub(super) listing: ToolListing,
     /// The migrations to apply, to record, or to roll back.
@@ -100,6 +107,7 @@ impl<'a> ToolExecutor<'a> {
             initial_snapshot: LedgerSnapshot::default(),
             snapshot_before: LedgerSnapshot::default(),
             snapshot_after: None,
+            schema: SchemaReadings::default(),
             listing: ToolListing::Unknown,
             pending: Vec::new(),
             printed_scripts: Ok(Vec::new()),
@@ -153,7 +161,8 @@ impl<'a> ToolExecutor<'a> {
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let plan_fault = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
         // Before any program but ours uses the database.
-        self.initial_snapshot = self.read_initial_snapshot().await.map_err(plan_fault)?;
+        let (initial, ()) = join(self.read_initial_snapshot(), self.read_schema_before()).await;
+        self.initial_snapshot = initial.map_err(plan_fault)?;
         let planned = self.make_plan(sites).await;
         let dismissed = match planned.is_ok() && self.may_have_pending() {
             true => Ok(()),

@@ -52,6 +52,7 @@ impl ToolExecutor<'_> {
                     failed = self.list_after_run(sites, &after).await.err();
                 }
                 self.report_applied(&after);
+                self.schema.report_changes(&self.events);
                 if let Some(fault) = failed.take() {
                     let fault = invalid_index_faults::explain_already_exists(fault, after.all_invalid_indexes());
                     failed = Some(self.with_failed_tenants(sites, &after, fault));
@@ -112,7 +113,7 @@ impl ToolExecutor<'_> {
 
     /// Reads the database after the work, over a new session if ours was lost meanwhile.
     async fn read_after_run(&mut self, sites: &mut Sites<'_>) -> Result<LedgerSnapshot, Fault> {
-        let result = self.read_current_snapshot(sites).await;
+        let (result, ()) = join(self.read_current_snapshot(sites), self.read_schema_after()).await;
         let Err(lost) = result else { return result };
         if !lost.code.ends_session() && lost.code != Code::BastionLost {
             return Err(lost);
@@ -132,7 +133,7 @@ impl ToolExecutor<'_> {
         self.reconnect_holder(sites).await?;
         // The tool has ended; its backends may not have noticed yet.
         self.end_backends(sites).await?;
-        self.read_current_snapshot(sites).await
+        join(self.read_current_snapshot(sites), self.read_schema_after()).await.0
     }
 
     /// Reports the migrations that the tool recorded, or removed in a rollback, and other changes of the schema.
@@ -160,10 +161,6 @@ impl ToolExecutor<'_> {
             let duration = duration(&id);
             self.events.emit(Event::Unplanned(id));
             self.events.emit(event(index, duration));
-        }
-        let added = after.schema_added_since(&self.snapshot_before);
-        if !added.is_empty() {
-            self.events.emit(Event::SchemaAdded { added });
         }
     }
 
@@ -216,7 +213,9 @@ impl ToolExecutor<'_> {
             self.report_applied(&after);
             self.warn_of_new_invalid_indexes(&after);
             // Additional reports must not delay the result.
-            drop(timeout(EXTRA_REPORT_TIMEOUT, self.warn_of_unrecorded(sites, &after)).await);
+            let reports = join(self.warn_of_unrecorded(sites, &after), self.read_schema_after());
+            drop(timeout(EXTRA_REPORT_TIMEOUT, reports).await);
+            self.schema.report_changes(&self.events);
         }
         Ok(())
     }

@@ -29,7 +29,9 @@ use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     proxy::ClientTls,
-    settings::{Command, CommentPolicy, GithubSettings, Policy, RiskSettings, SafetySettings, Settings},
+    settings::{
+        Command, CommentPolicy, GithubSettings, Policy, RiskSettings, SafetySettings, SchemaFileSettings, Settings,
+    },
 };
 use command::resolve_executor;
 use database::ResolvedDatabase;
@@ -84,8 +86,15 @@ pub(super) fn resolve_settings(
             let cause = "`start-when` asks the database, and no database is given";
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
+        let schema_file = resolve_schema_file(inputs, runner);
+        if schema_file.is_some() && database.is_none() {
+            let label = inputs.label(InputName::SchemaFile);
+            let cause = format!("{label} is compared with the database, and no database is given");
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
         Some(Settings {
             command: command?,
+            schema_file,
             executor: resolved_commands.executor_settings,
             client_tls: database.as_ref().map_or(ClientTls::Terminated, |database| database.client_tls),
             environment: environment.map(ToOwned::to_owned),
@@ -199,6 +208,12 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
         risk: RiskSettings { small_table: lint.small_table, ..risk },
         lint,
     })
+}
+
+/// Resolves the file with the schema.
+fn resolve_schema_file(inputs: &Inputs, runner: &Runner) -> Option<SchemaFileSettings> {
+    let path = runner.resolve_path(inputs.text(InputName::SchemaFile)?);
+    Some(SchemaFileSettings { shown: runner.display_path(&path), path })
 }
 
 /// Resolves GitHub's settings. A comment that can't be written is only a warning, here as elsewhere: it never decides
