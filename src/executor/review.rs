@@ -34,6 +34,9 @@ pub(super) struct ReviewSubject<'a> {
 /// The scripts with the effects of their statements.
 type ReadScripts = Vec<(MigrationScript, Vec<StatementEffect>)>;
 
+/// The most statements that a report lists.
+const MAX_STATEMENTS: usize = 100;
+
 /// Version of the server if it is unknown: the oldest that is supported (`server_version_num`).
 const OLDEST_VERSION: u32 = 140_000;
 
@@ -86,8 +89,20 @@ pub(super) async fn review_plan(
     plan.scripts = read.into_iter().map(|(script, _)| shown_script(script)).collect();
     let refused: Vec<Fault> =
         refusals(&plan.review, risk).into_iter().chain(finding_refusals(&plan.findings)).collect();
+    forget_harmless(&mut plan);
     events.emit(Event::Reviewed(Arc::new(plan)));
     if refused.is_empty() { Ok(()) } else { Err(refused) }
+}
+
+/// Forgets the last statements of a long plan: the worst come first. Nobody reads them, and a report has its limits.
+fn forget_harmless(plan: &mut ReviewedPlan) {
+    let statements = &mut plan.review.statements;
+    let forgotten = statements.split_off(statements.len().min(MAX_STATEMENTS));
+    statements.shrink_to_fit();
+    if let Some(worst) = forgotten.first() {
+        let (count, risk) = (forgotten.len(), worst.risk.name());
+        plan.review.notes.push(format!("{count} more statements are not listed; their risk is at most {risk}."));
+    }
 }
 
 fn read_scripts(scripts: Vec<MigrationScript>, version: u32) -> ReadScripts {

@@ -14,7 +14,7 @@ pub(super) const TOO_LARGE: &str = "BM007";
 /// Settings of this transaction. The definitions of views, indexes and defaults take ACCESS SHARE locks (PostgreSQL,
 /// `ruleutils.c`), so a table that is locked exclusively would hold up the run. The queries join relations without
 /// statistics, for which the planner would choose nested loops, and compile what runs once.
-const SETTINGS: &str = "SET LOCAL lock_timeout TO 1000; SET LOCAL statement_timeout TO 20000; SET LOCAL jit TO off; \
+const SETTINGS: &str = "SET LOCAL lock_timeout TO 200; SET LOCAL statement_timeout TO 20000; SET LOCAL jit TO off; \
     SET LOCAL enable_nestloop TO off; SET LOCAL work_mem TO '32MB'";
 
 const OBJECTS: &str = include_str!("question/objects.sql");

@@ -139,6 +139,8 @@ mod tenants;
 #[cfg(test)]
 mod together;
 #[cfg(test)]
+mod tool_sql;
+#[cfg(test)]
 mod tools;
 mod transactions;
 #[cfg(test)]

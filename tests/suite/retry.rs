@@ -85,7 +85,7 @@ fn a_file_that_loses_a_deadlock_is_retried() {
         .input("retries", "1")
         .input("lock-timeout", "0")
         .start();
-    lab.database.wait_for("select count(*) from pg_locks where relation = 'busy'::regclass and not granted", "1");
+    lab.database.wait_for("select count(*) from pg_locks where relation = 'busy'::regclass and not granted and mode = 'AccessExclusiveLock'", "1");
     holder.sql("lock table other; rollback");
     running
         .finish()

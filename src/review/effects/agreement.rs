@@ -192,6 +192,8 @@ fn all_sql() -> BTreeSet<(String, Place)> {
     for path in files {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         match path.extension().and_then(|extension| extension.to_str()) {
+            // Parts of one query, none of which is a statement.
+            Some("sql") if path.to_string_lossy().contains("schema/question") => {}
             Some("sql") => texts.push(text),
             Some("md") => texts.extend(blocks_in_markdown(&text)),
             Some("rs") => strings.extend(strings_in_rust(&text)),

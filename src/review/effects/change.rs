@@ -1,14 +1,14 @@
-//! Statements that change rows: INSERT, UPDATE, DELETE, MERGE, COPY and TRUNCATE.
+//! Statements that change rows: INSERT, UPDATE, DELETE, MERGE and TRUNCATE.
 
 use super::{
     super::effect::{Destruction, LockMode, LockedRelation, TableWork},
     draft::{EffectDraft, Reach, Target},
-    query::{QueryUse, read_query},
+    query_use::QueryUse,
     script_state::ScriptState,
     tree::{SyntaxKind, SyntaxNode, all_within, find_child, has_child, has_within, plain_text, read_identifier},
 };
 use crate::sql::QualifiedName;
-use LockMode::{AccessExclusive, AccessShare, RowExclusive, RowShare};
+use LockMode::{AccessExclusive, RowExclusive, RowShare};
 use SyntaxKind as Kind;
 
 /// Reads the table that an INSERT, UPDATE, DELETE or MERGE changes.
@@ -40,7 +40,7 @@ pub(super) fn read_inserted(table: QualifiedName, draft: &mut EffectDraft) {
 }
 
 /// Adds the locks of the triggers behind foreign keys, which lock or change the rows of other tables.
-fn lock_by_foreign_keys(kind: SyntaxKind, table: &QualifiedName, draft: &mut EffectDraft) {
+pub(super) fn lock_by_foreign_keys(kind: SyntaxKind, table: &QualifiedName, draft: &mut EffectDraft) {
     if kind != Kind::DELETE {
         draft.lock(RowShare, LockedRelation::ReferencedBy(table.clone()));
     }
@@ -91,23 +91,6 @@ fn find_condition(change: &SyntaxNode) -> Condition {
     let is_variable = clause.kind() == Kind::WHERE_CURRENT_OF
         || clause.descendants().any(|node| matches!(node.kind(), Kind::NAME_REF | Kind::CALL_EXPR | Kind::SELECT));
     if is_variable { Condition::Some } else { Condition::Always }
-}
-
-/// Reads COPY.
-pub(super) fn read_copy(statement: &SyntaxNode, draft: &mut EffectDraft, state: &mut ScriptState) {
-    if has_within(statement, Kind::PROGRAM_KW) {
-        draft.add_reason("it runs a program on the database server");
-    }
-    read_query(statement, QueryUse::Executed, draft, state);
-    let Some(table) = find_child(statement, Kind::COPY_TABLE) else { return };
-    let Some(target) = draft.read_target(&table) else { return };
-    if has_within(statement, Kind::COPY_FROM) {
-        draft.lock_target(RowExclusive, &target, Reach::Partitions);
-        lock_by_foreign_keys(Kind::INSERT, &target.name, draft);
-    } else {
-        draft.lock_target(AccessShare, &target, Reach::Itself);
-        draft.add_work(TableWork::Scan(target.name));
-    }
 }
 
 /// Reads TRUNCATE.

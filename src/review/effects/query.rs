@@ -1,5 +1,6 @@
 //! Queries: the tables that they read, and the functions that they call.
 
+pub(super) use super::query_use::QueryUse;
 use super::{
     super::effect::{LockMode, TableWork},
     change::read_change,
@@ -14,15 +15,6 @@ use super::{
 use crate::sql::{Phrase, QualifiedName, fold_identifier};
 use LockMode::{AccessShare, RowShare};
 use SyntaxKind as Kind;
-
-/// The use of a query in a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum QueryUse {
-    /// It is run.
-    Executed,
-    /// It is stored, as that of a view: its tables are locked while it is read, but no row is.
-    Stored,
-}
 
 /// Reads all queries in a statement, with the changes in their WITH clauses.
 pub(super) fn read_query(statement: &SyntaxNode, query_use: QueryUse, draft: &mut EffectDraft, state: &ScriptState) {

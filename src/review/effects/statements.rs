@@ -5,7 +5,8 @@ use super::{
     attached::{
         read_alter_domain, read_alter_sequence, read_alter_type, read_attached, read_comment, read_publication,
     },
-    change::{read_copy, read_truncate},
+    change::read_truncate,
+    copy::read_copy,
     create_table::{
         read_create_sequence, read_create_table, read_create_table_as, read_create_view, read_created_schema,
         read_select_into,

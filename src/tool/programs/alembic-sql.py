@@ -1,5 +1,8 @@
 # history, and the SQL of the pending revisions in Alembic's offline mode. The arguments are the revisions in the ledger.
+import contextlib
 import json
+import logging
+import os
 import sys
 
 from alembic.config import CommandLine
@@ -9,6 +12,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
 mark = '{mark}'.replace('-', '')
+output = sys.stdout
 CODE = 'Python code'
 # Each failed revision costs another run of env.py.
 MOST_RUNS = 20
@@ -28,8 +32,8 @@ class Printer:
     def print_record(self, record):
         text = json.dumps(record)
         for start in range(0, len(text), 8000):
-            print(mark, text[start:start + 8000])
-        print(mark, flush=True)
+            print(mark, text[start:start + 8000], file=output)
+        print(mark, file=output, flush=True)
 
     def print_script(self, **record):
         if len(record.get('sql', '')) > self.room:
@@ -129,9 +133,12 @@ class Scripts:
 history = History(prog='alembic')
 history.main(['history'])
 sys.stdout.flush()
+# Lines of env.py and of the revisions could be read as lines of the list, or as a migration that has started.
+logging.disable()
 try:
-    scripts = Scripts(history.config)
-    scripts.collect(sys.argv[1:])
-    scripts.print_all(Printer())
+    with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        scripts = Scripts(history.config)
+        scripts.collect(sys.argv[1:])
+        scripts.print_all(Printer())
 except (Exception, SystemExit) as error:
     Printer().print_record({'everything': ' '.join(('%s: %s' % (type(error).__name__, error)).split())[:500]})
