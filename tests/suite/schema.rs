@@ -10,7 +10,7 @@ use std::{fs, time::Duration};
 const EVERY_KIND: &str = include_str!("schema/every_kind.sql");
 
 /// The roles that have rights in it.
-const ROLES: [&str; 3] = ["reader", "writer", "owner"];
+const ROLES: [&str; 3] = ["reader", "writer", "keeper"];
 
 const FILE: &str = "db/structure.sql";
 

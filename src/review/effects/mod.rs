@@ -37,29 +37,31 @@ use super::{
     script::MigrationScript,
 };
 use crate::sql::{
-    MoreText, Span, SqlSource, StatementClass, classify_statement,
+    MoreText, Phrase, Span, SqlSource, StatementClass, classify_statement,
     split::{SplitPart, split_part},
 };
 use draft::EffectDraft;
-use script_state::ScriptState;
+use script_state::{ScriptState, Series};
 use squawk_syntax::SourceFile;
 use std::panic;
 use tree::{SyntaxKind, SyntaxNode, has_within};
 
 /// The most bytes of a script that are split into statements.
-const MAX_READ_BYTES: usize = 8 << 20;
+const MAX_READ_BYTES: usize = 2 << 20;
 
-/// The most bytes of a script that are parsed, for which squawk's parser takes a fifth of a second. Rows of plain values
-/// are not parsed.
-const MAX_PARSED_BYTES: usize = 1 << 20;
+/// The most bytes of a script that are parsed, for which squawk's parser and its checks take a fifth of a second. Rows of
+/// plain values are not parsed.
+const MAX_PARSED_BYTES: usize = 512 << 10;
 
 /// The most bytes of a single statement that are read.
 const MAX_STATEMENT_BYTES: usize = 256 << 10;
 
 /// Returns the effect of each statement of a script, in its order.
 ///
-/// `server_version` is the server's `server_version_num`, as 150018 for 15.18. Up to 1 MiB of
-/// statements are parsed, besides rows of plain values; the certainty of the others says so. Of a script above 8 MiB, the
+/// One effect stands for a series of INSERTs of plain values into one table, as `pg_dump` writes them.
+///
+/// `server_version` is the server's `server_version_num`, as 150018 for 15.18. Up to 512 KiB of
+/// statements are parsed, besides rows of plain values; the certainty of the others says so. Of a script above 2 MiB, the
 /// last effect stands for the rest.
 #[must_use]
 pub fn statement_effects(script: &MigrationScript, server_version: u32) -> Vec<StatementEffect> {
@@ -68,8 +70,10 @@ pub fn statement_effects(script: &MigrationScript, server_version: u32) -> Vec<S
     let more = if read.len() < text.len() { MoreText::Follows } else { MoreText::Nothing };
     let part = split_part(SqlSource::of_file(&script.id.display_path(), read), more);
     let mut state = ScriptState::new(server_version, script.transaction);
-    let mut effects: Vec<_> =
-        part.script.statements.iter().map(|raw| read_effect(text, raw.span, &mut state)).collect();
+    let mut effects = Vec::new();
+    for raw in &part.script.statements {
+        add_effect(text, raw.span, &mut state, &mut effects);
+    }
     if more == MoreText::Follows {
         effects.extend(read_rest(text, part.end, &mut state));
     }
@@ -78,30 +82,45 @@ pub fn statement_effects(script: &MigrationScript, server_version: u32) -> Vec<S
     effects
 }
 
-fn read_effect(text: &str, span: Span, state: &mut ScriptState) -> StatementEffect {
+/// First words of statements that neither begin nor end a transaction, and can run in one. Most of a large script begins
+/// with them, and is not classified.
+const DATA_WORDS: [&str; 5] = ["delete", "insert", "merge", "update", "values"];
+
+/// Adds the effect of a statement, or lets the last effect stand for it, too.
+fn add_effect(text: &str, span: Span, state: &mut ScriptState, effects: &mut Vec<StatementEffect>) {
     let statement = span.slice_of(text);
-    let class = classify_statement(statement);
-    state.follow_transaction(&class);
-    state.follow_search_path(statement);
-    let mut draft = EffectDraft::in_path(state.search_path());
-    if matches!(class, StatementClass::NonTransactional { .. }) {
-        draft.end_locks_early();
+    let rows = plain_rows::read_plain_insert(statement);
+    if rows.is_none() && Phrase::new(statement).eat_one_of(&DATA_WORDS).is_none() {
+        state.follow_transaction(&classify_statement(statement));
+        state.follow_search_path(statement);
     }
-    read_text(statement, &mut draft, state);
-    finish_effect(statement, span, draft, state)
+    let series = match &rows {
+        Some(table) => Series::Rows(table.clone()),
+        None if state.parsed_bytes() > MAX_PARSED_BYTES => Series::Unread,
+        None => Series::None,
+    };
+    if state.continue_series(series)
+        && let Some(last) = effects.last_mut()
+    {
+        last.span.end = span.end;
+        return;
+    }
+    let mut draft = EffectDraft::in_path(state.search_path());
+    match rows {
+        Some(table) => change::read_inserted(table, &mut draft),
+        None => read_text(statement, &mut draft, state),
+    }
+    effects.push(finish_effect(statement, span, draft, state));
 }
 
 /// Reads a statement, or the beginning of a long one.
 fn read_text(statement: &str, draft: &mut EffectDraft, state: &mut ScriptState) {
-    if let Some(table) = plain_rows::read_plain_insert(statement) {
-        return change::read_inserted(table, draft);
-    }
     let read = statement.get(..statement.floor_char_boundary(MAX_STATEMENT_BYTES)).unwrap_or_default();
     if nesting::is_too_deep(read) {
         return draft.add_reason("it is nested too deeply to be read");
     }
     if state.count_parsed(read.len()) > MAX_PARSED_BYTES {
-        return draft.add_reason("more than 1 MiB of the script was read before it");
+        return draft.add_reason("more than 512 KiB of the script was read before it");
     }
     let Some((root, syntax)) = parse_statement(read) else {
         return draft.add_reason("its syntax is not known here");
@@ -110,6 +129,9 @@ fn read_text(statement: &str, draft: &mut EffectDraft, state: &mut ScriptState) 
         draft.add_reason("the statement is long, and only its beginning was read");
     } else if syntax == Syntax::Unknown {
         draft.add_reason("its syntax is not known here");
+    }
+    if matches!(classify_statement(read), StatementClass::NonTransactional { .. }) {
+        draft.end_locks_early();
     }
     for node in root.children().filter(|node| node.kind() != SyntaxKind::ERROR) {
         statements::read_statement(&node, draft, state);
@@ -146,9 +168,9 @@ fn read_rest(text: &str, start: usize, state: &mut ScriptState) -> Option<Statem
     let first = split.script.statements.first()?.span;
     let statement = first.slice_of(head);
     let mut draft = EffectDraft::in_path(state.search_path());
-    draft.add_reason("the script is longer than 8 MiB, and nothing behind this statement was read");
-    read_text(statement, &mut draft, state);
-    Some(finish_effect(statement, Span { start: start + first.start, end: text.len() }, draft, state))
+    draft.add_reason("the script is longer than 2 MiB, and nothing behind this statement was read");
+    read_text(first.slice_of(head), &mut draft, state);
+    Some(finish_effect(first.slice_of(head), Span { start: start + first.start, end: text.len() }, draft, state))
 }
 
 /// Returns an effect for each part of the script that can't be split into statements, as a command of psql.
@@ -254,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn a_series_of_rows_is_one_effect() {
+        let spans = |sql: &str| {
+            let effects = read_script(150_000, sql, ScriptTransaction::Whole);
+            effects.iter().map(|effect| effect.span.slice_of(sql).to_owned()).collect::<Vec<_>>()
+        };
+        let rows = "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);";
+        assert_eq!(spans(&format!("{rows} DROP TABLE t; {rows}")), [rows, "DROP TABLE t;", rows]);
+        assert_eq!(spans("INSERT INTO t VALUES (1); INSERT INTO u VALUES (2);").len(), 2);
+        assert_eq!(spans("INSERT INTO t VALUES (1); SET search_path TO a; INSERT INTO t VALUES (1)").len(), 3);
+        assert_eq!(spans("DELETE FROM t; DELETE FROM t").len(), 2);
+    }
+
+    #[test]
     fn a_script_is_read_up_to_a_limit() {
         let uncertain = |effect: &StatementEffect, reason: &str| matches!(&effect.certainty, Certainty::MayBeMore(found) if found.contains(reason));
         let insert = "INSERT INTO t (a, b) VALUES (1, 'some text; and more');\n";
@@ -265,14 +300,19 @@ mod tests {
         let updates = update.repeat(2 * MAX_PARSED_BYTES / update.len());
         let effects = read_script(150_000, &format!("{updates}DROP TABLE t;"), ScriptTransaction::Whole);
         assert_eq!(effects.first().map(|effect| &effect.certainty), Some(&Certainty::Known));
-        assert!(effects.last().is_some_and(|effect| uncertain(effect, "more than 1 MiB")));
+        assert!(effects.last().is_some_and(|effect| uncertain(effect, "more than 512 KiB")));
 
         let sql = format!("{}DROP TABLE t;", insert.repeat(MAX_READ_BYTES / insert.len() + 1));
         let effects = read_script(150_000, &sql, ScriptTransaction::Whole);
         let last = effects.last().expect("the rest has an effect");
-        assert!(uncertain(last, "8 MiB") && last.span.end == sql.len(), "{last:?}");
+        assert!(uncertain(last, "2 MiB") && last.span.end == sql.len(), "{last:?}");
+        assert_eq!((effects.len(), last.locks.is_empty(), last.summary.as_str()), (2, false, "DROP TABLE t"));
 
-        let row = format!("INSERT INTO t VALUES (f()) {}", ", (1)".repeat(MAX_STATEMENT_BYTES));
+        let comment = format!("SELECT 1;/*{}*/DROP TABLE t;", " ".repeat(MAX_READ_BYTES));
+        let effects = read_script(150_000, &comment, ScriptTransaction::Whole);
+        assert!(effects.last().is_some_and(|effect| uncertain(effect, "2 MiB")), "nothing is left out silently");
+
+        let row = format!("INSERT INTO t VALUES (f(), '{}')", "x".repeat(MAX_STATEMENT_BYTES));
         let effects = effects_of(&format!("{row}; DROP TABLE t;"));
         assert!(
             effects.starts_with("ROW EXCLUSIVE \"t\";") && effects.contains("only its beginning"),

@@ -18,6 +18,7 @@ pub(super) struct ScriptState {
     transaction: ScriptTransaction,
     in_block: bool,
     parsed_bytes: usize,
+    series: Series,
     search_path: SearchPath,
     path_duration: PathDuration,
     added_columns: Vec<(QualifiedName, String)>,
@@ -31,6 +32,18 @@ struct NullCheck {
     constraint: String,
     column: String,
     is_valid: bool,
+}
+
+/// Consecutive statements for which one effect stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Series {
+    /// The statement has an effect of its own.
+    #[default]
+    None,
+    /// INSERTs of plain values into one table.
+    Rows(QualifiedName),
+    /// Statements that are not read.
+    Unread,
 }
 
 /// Whether a constraint holds for the rows that are already there.
@@ -47,6 +60,7 @@ impl ScriptState {
             transaction,
             in_block: false,
             parsed_bytes: 0,
+            series: Series::None,
             search_path: SearchPath::OfSession,
             path_duration: PathDuration::Session,
             added_columns: Vec::new(),
@@ -58,6 +72,18 @@ impl ScriptState {
     pub(super) fn count_parsed(&mut self, bytes: usize) -> usize {
         self.parsed_bytes += bytes;
         self.parsed_bytes
+    }
+
+    /// Returns the number of bytes that were parsed.
+    pub(super) fn parsed_bytes(&self) -> usize {
+        self.parsed_bytes
+    }
+
+    /// Takes note of the series of the next statement, and returns whether it continues that of the last one.
+    pub(super) fn continue_series(&mut self, series: Series) -> bool {
+        let is_same = series != Series::None && series == self.series;
+        self.series = series;
+        is_same
     }
 
     /// Returns the end of the locks of the next statement.
