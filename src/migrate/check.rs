@@ -41,9 +41,8 @@ fn check_sql(check: &FileCheck, code_line: usize) -> String {
     let message = quote_literal(&format!("{MESSAGE}{line} returned "));
     let above = "\n".repeat(code_line.saturating_sub(1));
     let code = format!(
-        "{above}DECLARE failing pg_catalog.text; BEGIN EXECUTE {} INTO failing; IF failing IS NOT NULL THEN RAISE EXCEPTION \
-         USING ERRCODE = '{CHECK_FAILED}', MESSAGE = pg_catalog.concat({message}, failing); END IF; END",
-        failing
+        "{above}DECLARE failing pg_catalog.text; BEGIN EXECUTE {failing} INTO failing; IF failing IS NOT NULL THEN RAISE EXCEPTION \
+         USING ERRCODE = '{CHECK_FAILED}', MESSAGE = pg_catalog.concat({message}, failing); END IF; END"
     );
     format!("DO {}; ", quote_literal(&code))
 }

@@ -159,7 +159,7 @@ fn report_within_limit(report: &RunReport) -> String {
     let cuts: [ReportCut; 12] = [
         ("notices", |content| content.report.notices.clear()),
         ("review.scripts", |content| {
-            content.report.review.iter_mut().for_each(|plan| Arc::make_mut(plan).scripts.clear())
+            content.report.review.iter_mut().for_each(|plan| Arc::make_mut(plan).scripts.clear());
         }),
         ("plan.pending", |content| content.report.plan.iter_mut().for_each(|plan| plan.pending.clear())),
         ("recorded", |content| content.report.recorded.clear()),

@@ -38,7 +38,7 @@ pub(super) fn add_review(report: &RunReport, page: &mut SummaryPage) {
 /// Adds the SQL of all migrations, which readers unfold.
 pub(super) fn add_sql(report: &RunReport, page: &mut SummaryPage) {
     let Some(plan) = &report.review else { return };
-    let scripts: Vec<String> = plan.scripts.iter().map(|script| script_text(script)).collect();
+    let scripts: Vec<String> = plan.scripts.iter().map(script_text).collect();
     if !scripts.is_empty() {
         let summary = format!("SQL of {}", count_of(scripts.len(), "migration"));
         page.add_folded(&FoldedPart { part: SQL, summary: &summary, head: "" }, scripts);

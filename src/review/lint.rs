@@ -2,6 +2,7 @@
 
 use super::{
     effect::{LockedRelation, StatementEffect},
+    effects::nesting::is_too_deep,
     lint_rules::{self, Concern, Undoing},
     script::{MigrationScript, ScriptTransaction},
 };
@@ -11,6 +12,7 @@ use crate::{
 };
 use squawk_linter::{Linter, Rule, Version};
 use squawk_syntax::{Parse, SourceFile};
+use std::panic;
 
 /// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +50,15 @@ pub fn lint_script(
     if settings.level == LintLevel::Off || script.sql.trim().is_empty() {
         return Vec::new();
     }
-    let parsed = SourceFile::parse(&script.sql);
-    let mut linter = linter_of(script, settings, server_version);
-    let found = violations(&mut linter, &parsed, &script.sql);
+    // squawk's parser has no limit of its own. Such a statement counts as not understood.
+    if effects.iter().any(|effect| is_too_deep(effect.span.slice_of(&script.sql))) {
+        return Vec::new();
+    }
+    let found = panic::catch_unwind(|| {
+        let parsed = SourceFile::parse(&script.sql);
+        violations(&mut linter_of(script, settings, server_version), &parsed, &script.sql)
+    });
+    let found = found.unwrap_or_default();
     found.into_iter().filter(|violation| applies(violation, effects, state_of)).collect()
 }
 

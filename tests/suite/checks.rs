@@ -86,7 +86,7 @@ fn a_check_runs_with_the_settings_of_the_file_and_trusts_nothing_on_its_path() {
         "create schema shop; create table shop.users (id int); insert into shop.users values (1); \
          grant all on schema shop to app; grant select on shop.users to app",
     );
-    let path = "alter database {} set search_path to shop, public".replace("{}", &lab.database.name());
+    let path = "alter database {} set search_path to shop, public".replace("{}", lab.database.name());
     lab.database.sql(&path);
     lab.database.sql(
         "create function shop.jsonb_each(jsonb) returns table (key text, value jsonb) language sql as $$select 'a', 'true'::jsonb$$; \

@@ -3,7 +3,10 @@
 
 use super::lab::venv;
 use bastion_migrate::{
-    review::{MigrationScript, SILENT_RULES, ScriptTransaction, TableState, Violation, lint_script},
+    review::{
+        Certainty, MigrationScript, SILENT_RULES, ScriptTransaction, TableState, Violation, lint_script,
+        statement_effects,
+    },
     run::MigrationId,
     settings::{LintLevel, LintSettings},
 };
@@ -48,7 +51,8 @@ fn ours(file: &str, version: u32, transaction: ScriptTransaction) -> Found {
     let all = SILENT_RULES.iter().map(|(_, rule)| *rule).collect();
     let settings = LintSettings { also: all, ..LintSettings::default() };
     let found = lint_script(&script, &[], &settings, version, &|_| TableState::Large);
-    let line_of = |violation: &Violation| text[..violation.span.start].matches('\n').count() + 1;
+    let line_of =
+        |violation: &Violation| text.get(..violation.span.start).unwrap_or_default().matches('\n').count() + 1;
     found.iter().map(|violation| (line_of(violation), violation.rule.to_string())).collect()
 }
 
@@ -78,4 +82,13 @@ fn rules_that_the_run_itself_obeys_are_silent() {
     assert!(found.len() > 5);
     let off = LintSettings { level: LintLevel::Off, ..LintSettings::default() };
     assert_eq!(lint_script(&script, &[], &off, 150_000, &|_| TableState::Large), []);
+}
+
+#[test]
+fn a_text_on_which_squawk_would_run_out_of_stack_has_no_findings_and_does_no_harm() {
+    let deep = format!("SELECT {}1{};\nDROP TABLE users;\n", "(".repeat(20_000), ")".repeat(20_000));
+    let script = script(deep, ScriptTransaction::Whole);
+    let effects = statement_effects(&script, 150_000);
+    assert!(effects.iter().any(|effect| matches!(effect.certainty, Certainty::MayBeMore(_))), "{}", effects.len());
+    assert_eq!(lint_script(&script, &effects, &LintSettings::default(), 150_000, &|_| TableState::Large), []);
 }

@@ -72,7 +72,8 @@ fn hostile_text_becomes_neither_a_command_nor_markup() {
         .never_logs("\u{1b}")
         .summary(r"&lt;img src=x onerror=alert(1)&gt; \[a\](http<!-- -->://b) \`c\` \*\*d\*\*");
     // The SQL of the plan is shown as it is, in a fence.
-    let (before, rest) = done.summary.split_once("<details><summary>SQL of 1 migration</summary>").expect("it has the SQL");
+    let (before, rest) =
+        done.summary.split_once("<details><summary>SQL of 1 migration</summary>").expect("it has the SQL");
     let (sql, after) = rest.split_once("</details>").expect("it is folded");
     assert!(sql.trim_end().ends_with("````") && sql.contains("````sql"), "{}", done.summary);
     let outside = format!("{before}{after}");

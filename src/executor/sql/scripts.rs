@@ -79,7 +79,7 @@ fn scripts_of(migrations: &[&PlannedMigration]) -> Vec<MigrationScript> {
     scripts.collect()
 }
 
-/// Returns the query for the schema with the most pages (PostgreSQL manual, pg_class).
+/// Returns the query for the schema with the most pages (PostgreSQL manual, 53.11).
 fn largest_schema_sql(schemas: &[String]) -> String {
     let names: Vec<String> = schemas.iter().map(|schema| quote_literal(schema)).collect();
     format!(

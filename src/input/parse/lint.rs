@@ -79,7 +79,7 @@ fn read_rules(fields: &mut MappingReader<'_>, value: Option<&Value>, key: &str) 
         match parse_rule(&name) {
             Ok(rule) => rules.push(rule),
             Err(InvalidValue { cause, fix }) => {
-                fields.add_invalid(&format!("`{key}` has `{name}`, which {cause}"), fix)
+                fields.add_invalid(&format!("`{key}` has `{name}`, which {cause}"), fix);
             }
         }
     }

@@ -16,7 +16,7 @@ mod dropped;
 mod functions;
 mod index;
 mod maintenance;
-mod nesting;
+pub(super) mod nesting;
 mod partition;
 #[cfg(test)]
 mod picture;
@@ -166,7 +166,6 @@ fn read_rest(text: &str, start: usize, state: &mut ScriptState) -> Option<Statem
     let head = rest.get(..rest.floor_char_boundary(MAX_STATEMENT_BYTES))?;
     let split = split_part(SqlSource::of_file("", head), MoreText::Nothing);
     let first = split.script.statements.first()?.span;
-    let statement = first.slice_of(head);
     let mut draft = EffectDraft::in_path(state.search_path());
     draft.add_reason("the script is longer than 2 MiB, and nothing behind this statement was read");
     read_text(first.slice_of(head), &mut draft, state);

@@ -18,7 +18,7 @@ const MAX_JOINED: usize = 500;
 const JOINING_WORDS: [&str; 6] = ["atomic", "except", "explain", "intersect", "join", "union"];
 
 /// Returns whether a statement is nested so deeply that it must not be parsed.
-pub(super) fn is_too_deep(statement: &str) -> bool {
+pub(in crate::review) fn is_too_deep(statement: &str) -> bool {
     let mut nesting = Nesting { chains: vec![0], ..Nesting::default() };
     Tokens::new(statement).filter(|token| token.is_significant()).any(|token| {
         nesting.take_token(token.kind, token.span.slice_of(statement));
