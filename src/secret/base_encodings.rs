@@ -1,21 +1,13 @@
 //! Decodes base64, base32 and hexadecimal. The start of an encoded text is unknown, so each run of digits is decoded
 //! from every digit at which its first byte could begin.
 
-use super::needles::Needles;
-
-/// A decoded text.
-#[derive(Debug, Clone, Default)]
-pub(super) struct DecodedText {
-    pub(super) bytes: Vec<u8>,
-    /// For each byte, its range in the encoded text.
-    pub(super) ranges: Vec<(usize, usize)>,
-}
+use super::{decoded_text::DecodedText, needles::Needles};
 
 impl DecodedText {
     /// Decodes the text as UTF-16, if it contains zeros as ASCII letters do there: in either byte order, from the first
     /// and from the second byte on.
     fn decode_utf16(&self) -> Vec<Self> {
-        if !self.bytes.contains(&0) {
+        if !self.bytes().contains(&0) {
             return Vec::new();
         }
         let unit_decoders: [fn([u8; 2]) -> u16; 2] = [u16::from_le_bytes, u16::from_be_bytes];
@@ -24,16 +16,15 @@ impl DecodedText {
     }
 
     fn transcode_utf16(&self, decode_unit: fn([u8; 2]) -> u16, first: usize) -> Self {
-        let units = self.bytes.get(first..).unwrap_or_default().chunks_exact(2);
+        let units = self.bytes().get(first..).unwrap_or_default().chunks_exact(2);
         let units = units.filter_map(|unit| unit.try_into().ok()).map(decode_unit);
         let (mut decoded, mut at) = (Self::default(), first);
         for letter in char::decode_utf16(units) {
             let letter = letter.unwrap_or(char::REPLACEMENT_CHARACTER);
             let end = at + 2 * letter.len_utf16();
-            let range = self.ranges.get(at).zip(self.ranges.get(end - 1)).map(|(first, last)| (first.0, last.1));
-            let bytes = letter.encode_utf8(&mut [0; 4]).bytes().collect::<Vec<_>>();
-            decoded.ranges.extend(bytes.iter().filter_map(|_| range));
-            decoded.bytes.extend(bytes);
+            if let Some(range) = self.source_of(&(at..end)) {
+                letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| decoded.push(byte, &range));
+            }
             at = end;
         }
         decoded
@@ -149,12 +140,11 @@ fn push_text_stretches(row: &[Digit], first: usize, bits: usize, needles: &Needl
     let mut stretch = DecodedText::default();
     let (mut bit_buffer, mut bit_count, mut begin) = (0_usize, 0, 0);
     let mut end_stretch = |stretch: &mut DecodedText| {
-        if stretch.bytes.len() >= needles.shortest {
+        if stretch.bytes().len() >= needles.shortest {
             decoded.extend(stretch.decode_utf16());
             decoded.push(stretch.clone());
         }
-        stretch.bytes.clear();
-        stretch.ranges.clear();
+        stretch.clear();
     };
     for (value, at) in row.get(first..).unwrap_or_default() {
         bit_buffer = bit_buffer << bits | usize::from(*value);
@@ -166,9 +156,8 @@ fn push_text_stretches(row: &[Digit], first: usize, bits: usize, needles: &Needl
         let byte = u8::try_from(bit_buffer >> bit_count & 0xff).unwrap_or_default();
         bit_buffer &= (1 << bit_count) - 1;
         if needles.is_text_byte(usize::from(byte)) {
-            stretch.bytes.push(byte);
             let start = row.get(first + begin / bits).map_or(*at, |(_, start)| *start);
-            stretch.ranges.push((start, at + 1));
+            stretch.push(byte, &(start..at + 1));
         } else {
             end_stretch(&mut stretch);
         }

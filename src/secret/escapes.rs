@@ -4,6 +4,7 @@
 
 use super::{
     decoded_bytes::DecodedBytes,
+    decoded_text::DecodedText,
     entities::Entities,
     escape_signs::{CONTROL_ESCAPES, ESCAPE_SIGNS},
     needles::Needles,
@@ -29,9 +30,6 @@ pub(super) struct Decoding {
     pub(super) end: usize,
     pub(super) decoded: DecodedBytes,
 }
-
-/// A text without its escapes, and for each byte the range of the original text.
-pub(super) type Unescaped = (Vec<u8>, Vec<(usize, usize)>);
 
 /// A number, and the position where it ends.
 type Number = (u32, usize);
@@ -143,20 +141,19 @@ impl<'t> Decodings<'t> {
 
     /// Returns the text with each escape replaced by its likeliest decoding, and the original range of each byte. It
     /// serves only to find base encodings: their digits are not escaped in more than one way.
-    pub(super) fn unescape(&self) -> Unescaped {
-        let (mut bytes, mut ranges, mut at) = (Vec::new(), Vec::new(), 0);
+    pub(super) fn unescape(&self) -> DecodedText {
+        let (mut unescaped, mut at) = (DecodedText::with_capacity(self.text.len()), 0);
         while let Some(letter) = self.text.get(at) {
             let decodings = self.starting_at(at).iter().filter(|_| b"%\\&`^".contains(letter));
             let ascii_decoding = decodings.copied().find(|decoding| decoding.decoded.as_bytes().is_ascii());
             let decoding =
                 ascii_decoding.unwrap_or(Decoding { end: at + 1, decoded: DecodedBytes::from_byte(*letter) });
             for byte in decoding.decoded.as_bytes() {
-                bytes.push(*byte);
-                ranges.push((at, decoding.end));
+                unescaped.push(*byte, &(at..decoding.end));
             }
             at = decoding.end;
         }
-        (bytes, ranges)
+        unescaped
     }
 
     /// Returns the bytes that may stand at a position, each with its end: the byte itself, and every decoding of one

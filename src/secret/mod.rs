@@ -8,6 +8,7 @@
 
 mod base_encodings;
 mod decoded_bytes;
+mod decoded_text;
 #[cfg(test)]
 mod encoders;
 mod entities;
@@ -23,9 +24,9 @@ mod value;
 
 pub use value::Secret;
 
-use base_encodings::DecodedText;
+use decoded_text::DecodedText;
 use entities::Entities;
-use escapes::{Decodings, Unescaped};
+use escapes::Decodings;
 use needles::Needles;
 use prefilter::{Prefilter, PrefilterResult};
 use skim::Skim;
@@ -158,21 +159,16 @@ impl SecretSearch {
     }
 
     /// Finds secrets in base encodings that were escaped; `unescaped` is the text without its outermost escapes.
-    fn find_in_escaped_digits(&self, unescaped: Unescaped, depth: usize) -> Vec<Range<usize>> {
-        let (mut layer, mut ranges) = unescaped;
-        let mut found = Vec::new();
+    fn find_in_escaped_digits(&self, unescaped: DecodedText, depth: usize) -> Vec<Range<usize>> {
+        let (mut layer, mut found) = (unescaped, Vec::new());
         for _ in 0..MAX_DEPTH {
-            let signs = self.prefilter.scan_text(&self.needles, &layer);
-            let inner_hits = self.find_in_plain_digits(&layer, signs, depth);
-            found.extend(
-                inner_hits.into_iter().filter_map(|hit| source_range(&ranges, &hit)).map(|(start, end)| start..end),
-            );
+            let signs = self.prefilter.scan_text(&self.needles, layer.bytes());
+            let inner_hits = self.find_in_plain_digits(layer.bytes(), signs, depth);
+            found.extend(inner_hits.iter().filter_map(|hit| layer.source_of(hit)));
             if !signs.escapes {
                 break;
             }
-            let (unescaped, inner_ranges) = self.decodings_of(&layer).unescape();
-            ranges = inner_ranges.iter().filter_map(|&(start, end)| source_range(&ranges, &(start..end))).collect();
-            layer = unescaped;
+            layer = self.decodings_of(layer.bytes()).unescape().within(&layer);
         }
         found
     }
@@ -189,17 +185,12 @@ impl SecretSearch {
         }
         let decoded =
             [base_encodings::decode_rows(text, &self.needles), base_encodings::decode_hex_pairs(text, &self.needles)];
-        let hits = |DecodedText { bytes, ranges }| {
-            let hits = self.find_in_text(&bytes, depth).into_iter();
-            hits.filter_map(|hit| source_range(&ranges, &hit)).map(|(start, end)| start..end).collect::<Vec<_>>()
+        let hits = |decoded: DecodedText| {
+            let hits = self.find_in_text(decoded.bytes(), depth);
+            hits.iter().filter_map(|hit| decoded.source_of(hit)).collect::<Vec<_>>()
         };
         decoded.into_iter().flatten().flat_map(hits).collect()
     }
-}
-
-/// Returns the range of the original text that a range of the decoded text stands for.
-fn source_range(ranges: &[(usize, usize)], part: &Range<usize>) -> Option<(usize, usize)> {
-    Some((ranges.get(part.start)?.0, ranges.get(part.end.checked_sub(1)?)?.1))
 }
 
 fn merge_ranges(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
