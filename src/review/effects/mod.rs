@@ -160,13 +160,22 @@ fn parse_statement(statement: &str) -> Option<(SyntaxNode, Syntax)> {
     .ok()
 }
 
-/// Returns the effect of the text behind the part that was read.
+/// Returns the effect of the text behind the part that was read, unless there is no statement in it.
 fn read_rest(text: &str, start: usize, state: &mut ScriptState) -> Option<StatementEffect> {
-    let rest = text.get(start..)?;
+    let rest = text.get(start..)?.trim_start();
+    let start = text.len() - rest.len();
     let head = rest.get(..rest.floor_char_boundary(MAX_STATEMENT_BYTES))?;
     let split = split_part(SqlSource::of_file("", head), MoreText::Nothing);
-    let first = split.script.statements.first()?.span;
+    let first = split.script.statements.first().map(|statement| statement.span);
+    if first.is_none() && head.len() == rest.len() {
+        return None;
+    }
     let mut draft = EffectDraft::in_path(state.search_path());
+    // A long comment may stand before the next statement.
+    let Some(first) = first else {
+        draft.add_reason("the script is longer than 2 MiB, and its end was not read");
+        return Some(finish_effect("…", Span { start, end: text.len() }, draft, state));
+    };
     draft.add_reason("the script is longer than 2 MiB, and nothing behind this statement was read");
     read_text(first.slice_of(head), &mut draft, state);
     Some(finish_effect(first.slice_of(head), Span { start: start + first.start, end: text.len() }, draft, state))
@@ -301,7 +310,8 @@ mod tests {
         assert_eq!(effects.first().map(|effect| &effect.certainty), Some(&Certainty::Known));
         assert!(effects.last().is_some_and(|effect| uncertain(effect, "more than 512 KiB")));
 
-        let sql = format!("{}DROP TABLE t;", insert.repeat(MAX_READ_BYTES / insert.len() + 1));
+        let rows = insert.repeat(MAX_READ_BYTES / insert.len());
+        let sql = format!("{rows}{}DROP TABLE t;", " ".repeat(MAX_READ_BYTES - rows.len()));
         let effects = read_script(150_000, &sql, ScriptTransaction::Whole);
         let last = effects.last().expect("the rest has an effect");
         assert!(uncertain(last, "2 MiB") && last.span.end == sql.len(), "{last:?}");
@@ -309,7 +319,10 @@ mod tests {
 
         let comment = format!("SELECT 1;/*{}*/DROP TABLE t;", " ".repeat(MAX_READ_BYTES));
         let effects = read_script(150_000, &comment, ScriptTransaction::Whole);
-        assert!(effects.last().is_some_and(|effect| uncertain(effect, "2 MiB")), "nothing is left out silently");
+        let last = effects.last().expect("nothing is left out silently");
+        assert!(uncertain(last, "2 MiB") && last.span.end == comment.len() && last.summary == "…", "{last:?}");
+        let only_blanks = format!("SELECT 1;{}", " ".repeat(MAX_READ_BYTES));
+        assert_eq!(read_script(150_000, &only_blanks, ScriptTransaction::Whole).len(), 1);
 
         let row = format!("INSERT INTO t VALUES (f(), '{}')", "x".repeat(MAX_STATEMENT_BYTES));
         let effects = effects_of(&format!("{row}; DROP TABLE t;"));
