@@ -1,5 +1,6 @@
 //! Runs a migration: in the action itself, or by the app's own tool. The only `match` on the kind of executor is here.
 
+mod approval;
 mod invalid_index_faults;
 mod lock_holder;
 mod monitored;

@@ -292,6 +292,8 @@ codes! {
     Lint "lint" PlanRefused Plan "change the statement, or accept the finding with a reason in `allow`";
     /// The plan is not the approved one.
     PlanChanged "plan-changed" PlanRefused Plan "look at the new plan, and approve its digest if it is right";
+    /// The approved plan was made too long ago.
+    PlanTooOld "plan-too-old" PlanRefused Plan "run `command: plan` again, and approve the new plan";
     /// A statement has a higher risk than `risk` accepts.
     RiskTooHigh "risk-too-high" PlanRefused Plan "change the statement as its reasons suggest, or accept the risk in `risk`";
     /// A statement destroys data, and `risk` refuses that.

@@ -166,20 +166,6 @@ fn out_of_order(layout: Layout, file: &Migration, newest: &str) -> Option<Fault>
     Some(Fault::new(Code::OutOfOrder, cause).in_file(file.whole_file()))
 }
 
-/// Compares the digest of a plan with that of the approved one, if there is one.
-///
-/// # Errors
-///
-/// `plan-changed`, with both digests.
-pub fn check_approved(digest: &str, expected: Option<&str>) -> Result<(), Fault> {
-    match expected {
-        Some(expected) if expected != digest => {
-            Err(Fault::new(Code::PlanChanged, format!("the plan is {digest}, and `expect-plan` is {expected}")))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Returns the first twelve characters, which are enough for people to compare. Some ledgers have checksums as text.
 fn short_checksum(checksum: &[u8]) -> String {
     match std::str::from_utf8(checksum) {
@@ -408,17 +394,6 @@ mod tests {
         let rules = PlanRules { target: Some("9".to_owned()), ..RULES };
         let expected = [Code::TargetUnknown, Code::FileChanged, Code::FileMissing, Code::LedgerDirty, Code::OutOfOrder];
         assert_eq!(codes(&[file(1, "new"), file(2, "new")], &recorded, &rules), expected);
-    }
-
-    #[test]
-    fn refuses_a_plan_other_than_the_approved_one() {
-        let files = files(&[1, 2]);
-        let digest = digest_after(&files, &[], &RULES);
-        let other_digest = digest_after(&files, &[row(&files[0])], &RULES);
-        assert_eq!((check_approved(&digest, Some(&digest)), check_approved(&digest, None)), (Ok(()), Ok(())));
-        let fault = check_approved(&other_digest, Some(&digest)).unwrap_err();
-        assert_eq!(fault.code, Code::PlanChanged);
-        assert!(fault.cause.contains(&digest) && fault.cause.contains(&other_digest), "{}", fault.cause);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The resolved settings of a run. A value of these types is valid.
 
 mod allowance;
+mod approved_plan;
 mod command;
 mod lint;
 mod placeholders;
@@ -11,6 +12,7 @@ mod tool;
 
 pub use crate::run::Risk;
 pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
+pub use approved_plan::ApprovedPlan;
 pub use command::Command;
 pub use lint::{LintLevel, LintSettings};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
@@ -112,8 +114,8 @@ pub struct SafetySettings {
     pub statement_timeout: Duration,
     /// Number of retries of a file after a lock timeout.
     pub retries: u32,
-    /// Digest of the approved plan.
-    pub expect_plan: Option<String>,
+    /// The approved plan.
+    pub expect_plan: Option<ApprovedPlan>,
     /// The conditions under which the work may begin.
     pub start_when: Option<StartConditions>,
     /// The lint of the plan's SQL.

@@ -2,6 +2,7 @@
 
 use super::lint::LintSettings;
 use crate::run::Risk;
+use std::time::Duration;
 
 /// The risk that a plan may have, and the rules by which it is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct RiskSettings {
     pub destructive: DestructionPolicy,
     /// The part of other sessions' queries that is shown.
     pub queries: QueryDisplay,
+    /// The time for which the approval of a plan holds, from the plan to the run; `None` if it does not expire.
+    pub plan_max_age: Option<Duration>,
     /// The number of rows below which a table is small, as for the lint.
     pub small_table: u64,
 }
@@ -22,6 +25,7 @@ impl Default for RiskSettings {
             max: None,
             destructive: DestructionPolicy::Warn,
             queries: QueryDisplay::FirstWords,
+            plan_max_age: None,
             small_table: LintSettings::SMALL_TABLE,
         }
     }

@@ -185,3 +185,29 @@ fn a_role_that_may_not_create_a_schema_gets_advice_that_works() {
     assert_eq!(lab.database.sql("select applied_by = '' from ledger"), "f");
     assert_eq!(lab.database.contents(), "a\nledger");
 }
+
+#[test]
+fn an_approval_expires() {
+    let lab = applied(&["0001_a"]);
+    let with_max_age = |age: &str| step(&lab, &["0001_a", "0002_b"]).input("risk", format!("plan-max-age: {age}"));
+    let planned = with_max_age("2h").input("command", "plan").run();
+    let stamped = planned.outputs["plan-digest"].clone();
+    planned.has_pending().pending(["0002_b"]).logs(&stamped).summary(&stamped).done();
+    let (digest, time) = stamped.split_once('/').expect("the digest has the time of the plan");
+
+    changes_nothing(&lab, with_max_age("2h").input("expect-plan", format!("{digest}/2026-11-30T08:00:00Z")), |done| {
+        done.fails("plan-too-old", 5)
+            .error("ago, at 2026-11-30 08:00:00 UTC, and `plan-max-age` of `risk` is 120 min")
+            .pending(["0002_b"])
+            .output("plan-digest", digest)
+    });
+    changes_nothing(&lab, with_max_age("2h").input("expect-plan", digest), |done| {
+        done.fails("input-invalid", 2).error("has no time").logs("set the same `risk` in the run with `command: plan`")
+    });
+    changes_nothing(
+        &lab,
+        with_max_age("2h").input("expect-plan", format!("sha256:{}/{time}", "0".repeat(64))),
+        |done| done.fails("plan-changed", 5).error(digest).pending(["0002_b"]),
+    );
+    with_max_age("2h").input("expect-plan", &stamped).run().succeeds().applied(["0002_b"]).done();
+}

@@ -10,7 +10,7 @@ use super::{
     tenant_queue::TenantQueue,
 };
 use crate::{
-    executor::lock_holder,
+    executor::{approval, lock_holder},
     fault::Fault,
     layout::{Layout, LayoutChoice, Table},
     ledger::{
@@ -212,7 +212,7 @@ impl<'a> ConnectedSql<'a> {
             }
         };
         let PlannedWork { pending, digest } = work;
-        let digest = plan::with_allowances(digest, &settings.safety.allowances);
+        let digest = approval::digest_to_approve(digest, settings);
         let recorded: usize = chosen.places.iter().map(|place| before.ledger_of(place.schema()).recorded.len()).sum();
         self.setup.events.emit(Event::Planned(PlanFacts {
             change: settings.command.plan_action(),
@@ -263,7 +263,7 @@ impl<'a> ConnectedSql<'a> {
         match settings.command {
             // An empty plan needs no approval: an approved job that is run again succeeds.
             command if command.may_write() && has_work => {
-                plan::check_approved(digest, settings.safety.expect_plan.as_deref()).map_err(single_fault)
+                approval::check_approved(digest, &settings.safety).map_err(single_fault)
             }
             _ => Ok(()),
         }

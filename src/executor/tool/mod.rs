@@ -20,6 +20,7 @@ mod tenants;
 mod unrecorded;
 
 use super::{
+    approval,
     lock_holder::{self, LockHolder},
     schema_reading::SchemaReadings,
 };
@@ -203,7 +204,7 @@ impl<'a> ToolExecutor<'a> {
             self.run_read_only(Verb::Plan, sites).await.map_err(plan_fault)?;
         }
         let approved = match self.settings.command.may_write() && self.has_work() {
-            true => crate::plan::check_approved(&digest, self.settings.safety.expect_plan.as_deref()),
+            true => approval::check_approved(&digest, &self.settings.safety),
             false => Ok(()),
         };
         let faults: Vec<Fault> = approved.err().into_iter().chain(reviewed.err().into_iter().flatten()).collect();
@@ -220,7 +221,7 @@ impl<'a> ToolExecutor<'a> {
             ledger: self.snapshot_before.ledger_name(),
             recorded: self.snapshot_before.rows.len(),
             pending: self.pending.clone(),
-            digest: crate::plan::with_allowances(
+            digest: approval::digest_to_approve(
                 plan::tool_plan_digest(
                     self.settings.command,
                     recipe,
@@ -228,7 +229,7 @@ impl<'a> ToolExecutor<'a> {
                     &self.pending,
                     &self.scripts,
                 ),
-                &self.settings.safety.allowances,
+                self.settings,
             ),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 use serde_yaml::Value;
 
-const KEYS: [&str; 3] = ["max", "destructive", "show-queries"];
+const KEYS: [&str; 4] = ["max", "destructive", "show-queries", "plan-max-age"];
 
 const RISKS: [(&str, Risk); 3] =
     [(Risk::Low.name(), Risk::Low), (Risk::Medium.name(), Risk::Medium), (Risk::High.name(), Risk::High)];
@@ -37,6 +37,7 @@ pub(crate) fn parse_risk(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fa
         queries: fields
             .read_value("show-queries", |text| value::parse_choice(text, &QUERIES))
             .unwrap_or(defaults.queries),
+        plan_max_age: fields.read_value("plan-max-age", value::parse_positive_duration),
         ..defaults
     };
     let MappingReader { faults: found, .. } = fields;
@@ -60,6 +61,7 @@ fn parse_max(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn parse_text(text: &str) -> (Option<RiskSettings>, Vec<Fault>) {
         let origin = YamlOrigin { title: "`risk`".to_owned(), positions: Vec::new() };
@@ -81,11 +83,12 @@ mod tests {
                 RiskSettings { destructive: DestructionPolicy::IfEmpty, ..RiskSettings::default() },
             ),
             (
-                "{ max: low, destructive: refuse, show-queries: true }",
+                "{ max: low, destructive: refuse, show-queries: true, plan-max-age: 2h }",
                 RiskSettings {
                     max: Some(Risk::Low),
                     destructive: DestructionPolicy::Refuse,
                     queries: QueryDisplay::Whole,
+                    plan_max_age: Some(Duration::from_secs(7200)),
                     ..RiskSettings::default()
                 },
             ),
@@ -107,7 +110,8 @@ mod tests {
             ("{ destructive: allow }", "`destructive` is `allow`"),
             ("{ show-queries: yes please }", "`show-queries` is `yes please`"),
             ("{ destructiv: warn }", "there is no key `destructiv`"),
-            ("{ plan-max-age: 1h }", "there is no key `plan-max-age`"),
+            ("{ plan-max-age: 0 }", "`plan-max-age` is `0`: it leaves no time at all"),
+            ("{ plan-max-age: tomorrow }", "`plan-max-age` is `tomorrow`"),
         ] {
             let (parsed, faults) = parse_text(text);
             assert!(parsed.is_none() && faults.len() == 1 && faults[0].cause.contains(cause), "{text}: {faults:#?}");

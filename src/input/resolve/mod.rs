@@ -30,7 +30,8 @@ use crate::{
     github::runner::Runner,
     proxy::ClientTls,
     settings::{
-        Command, CommentPolicy, GithubSettings, Policy, RiskSettings, SafetySettings, SchemaFileSettings, Settings,
+        ApprovedPlan, Command, CommentPolicy, GithubSettings, Policy, RiskSettings, SafetySettings, SchemaFileSettings,
+        Settings,
     },
 };
 use command::resolve_executor;
@@ -175,7 +176,8 @@ fn resolve_database(
 /// Returns the fault of a risk that can't be found, because only the deployment server knows the database.
 fn risk_without_database(inputs: &Inputs, command: Option<Command>) -> Option<Fault> {
     let is_weighed = command.is_some_and(|command| scope_of(InputName::Risk).0.includes(command));
-    if !is_weighed || inputs.parsed_steps().risk.is_none() {
+    let needs_no_database = |risk: &RiskSettings| risk.plan_max_age.is_some();
+    if !is_weighed || inputs.parsed_steps().risk.as_ref().is_none_or(needs_no_database) {
         return None;
     }
     let cause = format!(
@@ -191,11 +193,12 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
     let lock_timeout = findings.ok_or_record(inputs.required(InputName::LockTimeout, value::parse_duration));
     let statement_timeout = findings.ok_or_record(inputs.required(InputName::StatementTimeout, value::parse_duration));
     let retries = findings.ok_or_record(inputs.required(InputName::Retries, value::parse_retries));
-    let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_digest));
+    let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_approved_plan));
     let start_when = findings.ok_or_record(inputs.optional(InputName::StartWhen, parse_start_when));
     let allowances = findings.ok_or_record(inputs.optional(InputName::Allow, parse_allowances));
     let parsed = inputs.parsed_steps();
     let (lint, risk) = (parsed.lint.clone().unwrap_or_default(), parsed.risk.clone().unwrap_or_default());
+    findings.faults.extend(plan_without_time(inputs, expect_plan.as_ref().and_then(Option::as_ref), &risk));
     Some(SafetySettings {
         timeout: timeout?,
         lock_wait: lock_wait?,
@@ -208,6 +211,16 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
         risk: RiskSettings { small_table: lint.small_table, ..risk },
         lint,
     })
+}
+
+/// Returns the fault of an approved plan whose age can't be known.
+fn plan_without_time(inputs: &Inputs, approved: Option<&ApprovedPlan>, risk: &RiskSettings) -> Option<Fault> {
+    risk.plan_max_age.filter(|_| approved.is_some_and(|approved| approved.planned_at.is_none()))?;
+    let label = inputs.label(InputName::ExpectPlan);
+    let cause =
+        format!("{label} has no time, so that it is unknown whether the plan is older than `plan-max-age` of `risk`");
+    let fix = "set the same `risk` in the run with `command: plan`: its output `plan-digest` has the time then";
+    Some(Fault::new(Code::InputInvalid, cause).fix(fix))
 }
 
 /// Resolves the file with the schema.
