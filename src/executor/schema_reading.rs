@@ -96,7 +96,7 @@ async fn read_schema(session: &Session, wait: Duration) -> Result<SchemaDescript
 fn bounded_changes(changes: Vec<String>, events: &Events) -> Vec<String> {
     let (count, mut bytes, mut kept) = (changes.len(), 0, Vec::new());
     for change in changes.into_iter().take(MAX_CHANGES) {
-        let change = events.redactor().redact(&change);
+        let change = events.redactor().redact(&change).into_owned();
         bytes += change.len();
         if bytes > MAX_CHANGE_BYTES {
             break;

@@ -21,12 +21,13 @@ use crate::{
     run::{
         FindingLevel, LintFinding,
         backpressure::LogFlow,
-        event::{Event, StepId, StepPhase},
+        event::{Event, NoticeSubject, StepId, StepPhase},
     },
     secret::{Redactor, Secret},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     io::{self, Write},
     time::Duration,
@@ -115,30 +116,34 @@ impl Log {
 
     /// Logs an event that happened at this time since the start of the run.
     pub fn log_event(&mut self, event: &Event, at: Duration) {
-        let event = event.redacted(self.console.redactor());
-        if let Event::Planned(facts) = &event {
+        let event = match is_redacted_in_its_line(event) {
+            true => Cow::Borrowed(event),
+            false => Cow::Owned(event.redacted(self.console.redactor())),
+        };
+        let event = &*event;
+        if let Event::Planned(facts) = event {
             self.migrations = facts.pending.iter().map(|id| (id.index, id.clone())).collect();
         }
-        if let Event::Unplanned(id) = &event {
+        if let Event::Unplanned(id) = event {
             self.migrations.insert(id.index, id.clone());
         }
-        if let Event::SchemaAssigned { index, schema } = &event
+        if let Event::SchemaAssigned { index, schema } = event
             && let Some(id) = self.migrations.get_mut(index)
         {
             id.schema.clone_from(schema);
         }
-        if let Event::Steps(ids) = &event {
+        if let Event::Steps(ids) = event {
             let alone = matches!(ids.as_slice(), [StepId { phase: StepPhase::Migrate, .. }]);
             self.step_count = if alone { 0 } else { ids.len() };
         }
-        if self.is_logged_as_group(&event) {
+        if self.is_logged_as_group(event) {
             return;
         }
         if matches!(event, Event::StepChanged { .. }) && self.step_count == 0 {
             return;
         }
-        self.update_progress_bar(&event);
-        match &event {
+        self.update_progress_bar(event);
+        match event {
             Event::Fault(fault) if is_expected_stop(fault) && self.write_fault_annotation(Level::Notice, fault) => {
                 return;
             }
@@ -148,10 +153,10 @@ impl Log {
             Event::Warning(fault) if self.write_fault_annotation(Level::Warning, fault) => return,
             _ => {}
         }
-        for line in log_lines::event_lines(&event, &self.migrations, at) {
+        for line in log_lines::event_lines(event, &self.migrations, at) {
             self.write_line(&line);
         }
-        if let Event::Reviewed(plan) = &event {
+        if let Event::Reviewed(plan) = event {
             self.write_findings(&plan.findings);
         }
     }
@@ -296,6 +301,22 @@ impl Log {
     }
 }
 
+/// Severities of a message (`PG_DIAG_SEVERITY` in English): no part of a secret becomes one in small letters.
+const SEVERITIES: [&str; 5] = ["NOTICE", "WARNING", "INFO", "LOG", "DEBUG"];
+
+/// Returns whether the event becomes one line that contains its text as it is, so that the redaction of the line is enough.
+/// There are very many events of these kinds.
+fn is_redacted_in_its_line(event: &Event) -> bool {
+    let is_one_line = |text: &str| !text.contains(['\r', '\n']);
+    match event {
+        Event::Notice { severity, text, about: None | Some(NoticeSubject::Migration(_)) } => {
+            SEVERITIES.contains(&severity.as_str()) && is_one_line(text)
+        }
+        Event::Output { line } => is_one_line(line),
+        _ => false,
+    }
+}
+
 fn console_kind(runner: &Runner, screen: ConsoleKind) -> ConsoleKind {
     if runner.in_actions { ConsoleKind::Actions } else { screen }
 }
@@ -432,6 +453,25 @@ mod tests {
             ["-----BEGIN-----", "ab,c%25d:ef", "-----END-----", "xyz"].map(|mask| format!("::add-mask::{mask}"));
         assert_eq!(lines[..4], masks);
         assert!(!lines[4].starts_with("::add-mask::"));
+    }
+
+    #[test]
+    fn a_secret_in_a_message_is_redacted_wherever_its_line_is_put_together() {
+        let notice = |severity: &str, text: &str, about: Option<NoticeSubject>| {
+            (0, Event::Notice { severity: severity.to_owned(), text: text.to_owned(), about })
+        };
+        let file = |name: &str| Some(NoticeSubject::File(name.to_owned()));
+        let events = vec![
+            notice("NOTICE", "one pass%20word line", None),
+            notice("NOTICE", "two pass\nword lines", Some(NoticeSubject::Migration(1))),
+            notice("PASS WORD", "x", None),
+            notice("NOTICE", "y", file("pass word.sql")),
+            (0, Event::Output { line: "out pass word".to_owned() }),
+        ];
+        let log = printed(&Runner::default(), ConsoleKind::Pipe, &["pass word", "pass\nword", "PASS WORD"], &events);
+        let expected =
+            "  notice: one *** line\n  1: notice: two *** lines\n  ***: x\n  ***.sql: notice: y\n  | out ***\n";
+        assert!(log.starts_with(expected), "{log}");
     }
 
     #[test]

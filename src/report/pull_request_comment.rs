@@ -42,7 +42,7 @@ pub(super) async fn write_pull_request_comment(
     let Some(pull_request) = event.pull_request else { return Ok(no_pull_request()) };
     let Some(conversation) = Conversation::of_run(runner, pull_request, event.origin) else { return Ok(None) };
     // The key may be a database's name, and that may be a secret.
-    let key = settings.comment_key.as_deref().map(|key| redactor.redact(key));
+    let key = settings.comment_key.as_deref().map(|key| redactor.redact(key).into_owned());
     let marker = key.as_deref().map(comment_marker);
     let stamp = CommentStamp {
         key,

@@ -35,7 +35,7 @@ impl RunReport {
 
 impl Redact for String {
     fn redacted(&self, redactor: &Redactor) -> Self {
-        redactor.redact(self)
+        redactor.redact(self).into_owned()
     }
 }
 
@@ -92,7 +92,10 @@ redacted! {
 
 impl Redact for Excerpt {
     fn redacted(&self, redactor: &Redactor) -> Self {
-        self.map_line(|line, column| redactor.redact_with_position(line, column))
+        self.map_line(|line, column| {
+            let (line, column) = redactor.redact_with_position(line, column);
+            (line.into_owned(), column)
+        })
     }
 }
 
@@ -362,8 +365,8 @@ mod tests {
         };
         let mut all = vec![
             ("log", log),
-            ("summary", redactor.redact(&render_summary(&report, 1_000_000))),
-            ("comment", redactor.redact(&comment_body(&report, &stamp, 60_000))),
+            ("summary", redactor.redact(&render_summary(&report, 1_000_000)).into_owned()),
+            ("comment", redactor.redact(&comment_body(&report, &stamp, 60_000)).into_owned()),
             ("marker", super::super::comment_marker(report.environment.as_deref().unwrap_or_default())),
         ];
         all.extend(step_outputs(&report));

@@ -131,7 +131,7 @@ mod tests {
         let mut lines_read: Vec<String> =
             line.as_bytes().chunks(chunk_size).flat_map(|chunk| lines.push_bytes(chunk)).collect();
         lines_read.extend(lines.take_rest());
-        lines_read.iter().map(|line| redactor.redact(line)).collect()
+        lines_read.iter().map(|line| redactor.redact(line).into_owned()).collect()
     }
 
     proptest! {

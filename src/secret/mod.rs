@@ -7,6 +7,7 @@
 //! and each hit is hidden where it stands in the text.
 
 mod base_encodings;
+mod byte_classes;
 mod decoded_bytes;
 mod decoded_text;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use needles::Needles;
 use prefilter::{Prefilter, PrefilterResult};
 use skim::Skim;
 use std::{
+    borrow::Cow,
     fmt,
     ops::{Range, RangeInclusive},
     sync::{Arc, OnceLock},
@@ -75,15 +77,19 @@ impl Redactor {
 
     /// Returns the text with every secret replaced; overlapping and adjacent hits become one `***`.
     #[must_use]
-    pub fn redact(&self, text: &str) -> String {
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.redact_with_position(text, 0).0
     }
 
     /// Redacts the text, and returns the new position of the byte at `position`.
     #[must_use]
-    pub fn redact_with_position(&self, text: &str, position: usize) -> (String, usize) {
+    pub fn redact_with_position<'t>(&self, text: &'t str, position: usize) -> (Cow<'t, str>, usize) {
+        let hits = self.find_secrets(text.as_bytes());
+        if hits.is_empty() {
+            return (Cow::Borrowed(text), position);
+        }
         let (mut redacted, mut moved, mut copied_to) = (String::new(), None, 0);
-        for hit in self.find_secrets(text.as_bytes()) {
+        for hit in hits {
             let (start, end) = (text.floor_char_boundary(hit.start), text.ceil_char_boundary(hit.end));
             if position < end && moved.is_none() {
                 moved = Some(redacted.len() + position.min(start) - copied_to);
@@ -94,7 +100,7 @@ impl Redactor {
         }
         let moved = moved.unwrap_or_else(|| redacted.len() + position.saturating_sub(copied_to));
         redacted.push_str(text.get(copied_to..).unwrap_or_default());
-        (redacted, moved)
+        (Cow::Owned(redacted), moved)
     }
 
     /// Redacts the beginning of a text that continues. Returns it with the number of bytes that it covers:
@@ -127,6 +133,10 @@ impl Redactor {
     /// Returns the ranges of secrets, in order; no two of them touch.
     fn find_secrets(&self, text: &[u8]) -> Vec<Range<usize>> {
         let Some(search) = &self.0 else { return Vec::new() };
+        if text.len() <= WINDOW_SIZE {
+            let found = search.find_in_text(text, MAX_DEPTH);
+            return if found.is_empty() { found } else { merge_ranges(found) };
+        }
         let mut found = Vec::new();
         for start in (0..text.len()).step_by(WINDOW_SIZE) {
             let end = text.len().min(start + WINDOW_SIZE + self.longest_encoded());
@@ -138,8 +148,12 @@ impl Redactor {
 }
 
 impl SecretSearch {
+    fn is_free(&self, text: &[u8]) -> bool {
+        self.skim.is_free(&self.needles, &self.prefilter, text)
+    }
+
     fn find_in_text(&self, text: &[u8], depth: usize) -> Vec<Range<usize>> {
-        if self.skim.is_free(&self.needles, text) {
+        if self.is_free(text) {
             return Vec::new();
         }
         let signs = self.prefilter.scan_text(&self.needles, text);

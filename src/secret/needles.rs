@@ -19,6 +19,9 @@ const TRIPLE_HASHES: usize = 1 << 16;
 /// Number of large hash values of three bytes.
 const LARGE_HASHES: usize = 1 << 20;
 
+/// Number of pairs of bytes.
+const PAIRS: usize = 1 << 16;
+
 /// Number of bits of an integer.
 const BITS: usize = 64;
 
@@ -37,8 +40,10 @@ pub(super) struct Needles {
     needle_bytes: [bool; 256],
     /// For each byte, true if it may occur in a needle, plain or escaped.
     text_bytes: [bool; 256],
+    /// For two bytes, a bit that is set if they follow each other in some needle.
+    pairs: Box<[u64; PAIRS / BITS]>,
     /// For the large hash of three bytes, a bit that is set if they follow each other in some needle.
-    triples: Vec<u64>,
+    triples: Box<[u64; LARGE_HASHES / BITS]>,
 }
 
 impl Needles {
@@ -58,11 +63,11 @@ impl Needles {
             }
             text.iter().filter_map(|letter| letters.get_mut(usize::from(*letter)).map(|flag| *flag = true)).count();
         }
-        let mut triples = vec![0; LARGE_HASHES / BITS];
+        let (mut pairs, mut triples) = (vec![0; PAIRS / BITS], vec![0; LARGE_HASHES / BITS]);
         for triple in texts.iter().flat_map(|text| text.windows(3)) {
             if let [first, second, third] = triple {
-                let hash = large_hash(*first, *second, *third);
-                triples.get_mut(hash / BITS).into_iter().for_each(|bits| *bits |= 1 << (hash % BITS));
+                set_bit(&mut pairs, pair_number(*first, *second));
+                set_bit(&mut triples, large_hash(*first, *second, *third));
             }
         }
         let mut text = letters;
@@ -80,7 +85,8 @@ impl Needles {
             longest,
             needle_bytes: letters,
             text_bytes: text,
-            triples,
+            pairs: pairs.into_boxed_slice().try_into().ok()?,
+            triples: triples.into_boxed_slice().try_into().ok()?,
         })
     }
 
@@ -102,9 +108,14 @@ impl Needles {
     /// Returns whether an escaped letter may be the first escape in a needle, judged by the bytes before and behind it:
     /// three of them are neighbours in a needle, or one behind it is escaped, too, or the letter is a part of another
     /// escape.
-    pub(super) fn may_hold_escaped(&self, before: [u8; 2], letter: u8, after: &[u8]) -> bool {
-        let [before_last, last] = before;
-        let [next, next_but_one] = [0, 1].map(|at| after.get(at).copied().unwrap_or_default());
+    pub(super) fn may_hold_escaped(&self, before: &[u8], letter: u8, after: &[u8]) -> bool {
+        let (before_last, last) = match before {
+            [.., before_last, last] => (*before_last, *last),
+            [last] => (0, *last),
+            [] => (0, 0),
+        };
+        let byte = |at: usize| after.get(at).copied().unwrap_or_default();
+        let (next, next_but_one) = (byte(0), byte(1));
         let is_quote = |letter: u8| matches!(letter, b'"' | b'\'');
         let may_escape = |letter: u8| ESCAPE_SIGNS.contains(&letter) || is_quote(letter) || letter == b'#';
         let is_of_escape =
@@ -120,10 +131,11 @@ impl Needles {
     }
 
     /// Returns whether these bytes follow each other in a needle, or have the hash of bytes that do.
-    fn has_triple(&self, [first, second, third]: [u8; 3]) -> bool {
-        let hash = large_hash(first, second, third);
-        let bits = self.triples.get(hash / BITS).copied().unwrap_or_default();
-        self.shortest < 3 || bits >> (hash % BITS) & 1 == 1
+    #[inline]
+    pub(super) fn has_triple(&self, [first, second, third]: [u8; 3]) -> bool {
+        // Most pairs of letters are in no needle, and the table of pairs is small enough to be in the processor's caches.
+        let is_triple = || has_bit(self.triples.as_slice(), large_hash(first, second, third));
+        self.shortest < 3 || has_bit(self.pairs.as_slice(), pair_number(first, second)) && is_triple()
     }
 
     /// Returns the state after another byte.
@@ -151,14 +163,28 @@ impl Needles {
     }
 }
 
+#[inline]
+fn has_bit(bits: &[u64], at: usize) -> bool {
+    bits.get(at / BITS).is_some_and(|bits| bits >> (at % BITS) & 1 == 1)
+}
+
+fn set_bit(bits: &mut [u64], at: usize) {
+    bits.get_mut(at / BITS).into_iter().for_each(|bits| *bits |= 1 << (at % BITS));
+}
+
+#[inline]
+fn pair_number(first: u8, second: u8) -> usize {
+    usize::from(u16::from_le_bytes([first, second]))
+}
+
 fn hash_triple(first: u8, second: u8, third: u8) -> usize {
-    let [first, second, third] = [first, second, third].map(usize::from);
+    let (first, second, third) = (usize::from(first), usize::from(second), usize::from(third));
     (first.wrapping_mul(0x9e5) ^ second.wrapping_mul(0x4f1b) ^ third.wrapping_mul(0x3d)) % TRIPLE_HASHES
 }
 
 /// Returns a hash by which few other bytes are taken for those of a needle, even for a key of many lines.
 fn large_hash(first: u8, second: u8, third: u8) -> usize {
-    let [first, second, third] = [first, second, third].map(usize::from);
+    let (first, second, third) = (usize::from(first), usize::from(second), usize::from(third));
     (first << 12 ^ second << 6 ^ third.wrapping_mul(0x9e5)) % LARGE_HASHES
 }
 

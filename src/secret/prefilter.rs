@@ -5,7 +5,6 @@ use super::{
     base_encodings::{MIN_BASE32_DIGITS, base64_digit},
     escape_signs::{CONTROL_ESCAPES, ESCAPE_SIGNS},
     needles::Needles,
-    skim::Limits,
 };
 
 /// The result of a scan.
@@ -43,22 +42,37 @@ pub(super) struct Prefilter {
     letters: usize,
 }
 
-/// Number of consecutive digits before which an escaped line break matters.
-const MIN_DIGITS_BEFORE_BREAK: usize = 8;
-
-/// Number of base64 digits and of hexadecimal pairs before an escape.
+/// The thresholds below which a text needs no further look.
 #[derive(Debug, Clone, Copy)]
-struct PrecedingDigits {
-    row: usize,
-    pairs: usize,
+pub(super) struct Limits {
+    /// Number of consecutive base64 groups.
+    pub(super) groups: usize,
+    /// Number of consecutive base32 digits.
+    pub(super) letters: usize,
+    /// Number of consecutive hexadecimal digits.
+    pub(super) hexadecimal: usize,
+    /// Number of hexadecimal pairs.
+    pub(super) pairs: usize,
 }
 
-impl PrecedingDigits {
+/// Number of consecutive digits before which an escaped line break matters.
+pub(super) const MIN_DIGITS_BEFORE_BREAK: usize = 8;
+
+/// The digits before an escape.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PrecedingDigits<R> {
+    /// Counts the base64 digits. Few escapes need it.
+    pub(super) row: R,
+    /// Number of hexadecimal pairs.
+    pub(super) pairs: usize,
+}
+
+impl<R: Fn() -> usize> PrecedingDigits<R> {
     /// Returns whether an escaped letter may be one of the digits, or stand between them.
-    fn may_continue_with(self, letter: u8) -> bool {
+    fn may_continue_with(&self, letter: u8) -> bool {
         match letter {
-            b'+' | b'/' | b'-' | b'_' => self.row > 0,
-            b'\n' | b'\r' => self.row >= MIN_DIGITS_BEFORE_BREAK || self.pairs > 0,
+            b'+' | b'/' | b'-' | b'_' => (self.row)() > 0,
+            b'\n' | b'\r' => self.pairs > 0 || (self.row)() >= MIN_DIGITS_BEFORE_BREAK,
             b' ' | b':' | b',' | b';' | b'.' | b'\t' => self.pairs > 0,
             _ => false,
         }
@@ -102,9 +116,9 @@ impl Prefilter {
 
     /// Returns the thresholds below which [`Self::scan_text`] finds no digits.
     pub(super) fn limits(&self, needles: &Needles) -> Limits {
-        let row = (4 * usize::from(self.groups)).max(4).min(self.hexadecimal).min(self.capitals);
         // `scan_text` counts a pair when it ends; the first may follow other digits, and nothing has to follow the last.
-        Limits { row, pairs: needles.shortest.saturating_sub(2).max(1) }
+        let pairs = needles.shortest.saturating_sub(2).max(1);
+        Limits { groups: self.groups.into(), letters: self.capitals, hexadecimal: self.hexadecimal, pairs }
     }
 
     /// Scans each byte once.
@@ -140,15 +154,27 @@ impl Prefilter {
             signs.digits |= rows.letters >= self.letters || rows.capitals >= self.capitals;
             signs.digits |= rows.hexadecimal >= self.hexadecimal;
             if class & (SIGN | DOUBLED) != 0 && !signs.escapes {
-                let rest = text.get(at + 1..).unwrap_or_default();
-                signs.escapes = class & SIGN != 0
-                    && may_be_escape(needles, [before, last], letter, rest, PrecedingDigits { row, pairs: rows.pairs })
-                    || class & DOUBLED != 0 && is_doubled(needles, [before, last], letter, rest);
+                signs.escapes = self.is_escape(needles, text, at, &PrecedingDigits { row: || row, pairs: rows.pairs });
             }
             signs.plain |= at > 1 && needles.may_surround(before, last, letter);
             (before, last) = (last, letter);
         }
         signs
+    }
+
+    /// Returns whether an escape that may be a part of a needle, or of an encoded one, begins at a position.
+    pub(super) fn is_escape(
+        &self,
+        needles: &Needles,
+        text: &[u8],
+        at: usize,
+        preceding: &PrecedingDigits<impl Fn() -> usize>,
+    ) -> bool {
+        let Some(letter) = text.get(at).copied() else { return false };
+        let class = self.classes.get(usize::from(letter)).copied().unwrap_or_default();
+        let (before, rest) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
+        class & SIGN != 0 && may_be_escape(needles, before, letter, rest, preceding)
+            || class & DOUBLED != 0 && is_doubled(needles, before, letter, rest)
     }
 
     /// Adds a base64 digit; returns whether enough consecutive groups are text to hold a needle.
@@ -166,10 +192,15 @@ impl Prefilter {
 }
 
 /// Returns whether this sign and the rest can be decoded as an escape that may be a part of a needle.
-fn may_be_escape(needles: &Needles, last_two: [u8; 2], sign: u8, rest: &[u8], preceding: PrecedingDigits) -> bool {
-    let follows = |letter: u8, rest: &[u8]| {
-        needles.may_hold_escaped(last_two, letter, rest) || preceding.may_continue_with(letter)
-    };
+fn may_be_escape(
+    needles: &Needles,
+    before: &[u8],
+    sign: u8,
+    rest: &[u8],
+    preceding: &PrecedingDigits<impl Fn() -> usize>,
+) -> bool {
+    let follows =
+        |letter: u8, rest: &[u8]| needles.may_hold_escaped(before, letter, rest) || preceding.may_continue_with(letter);
     let control = |letter: &u8| CONTROL_ESCAPES.iter().find(|(name, _)| name == letter).map(|(_, control)| *control);
     match (sign, rest) {
         (b'%', [b'u' | b'U', ..]) | (b'=', [b'\r' | b'\n', ..]) => true,
@@ -196,9 +227,9 @@ fn may_be_escape(needles: &Needles, last_two: [u8; 2], sign: u8, rest: &[u8], pr
 }
 
 /// Returns whether a sign is doubled here, or a shell's way to write one begins.
-fn is_doubled(needles: &Needles, last_two: [u8; 2], sign: u8, rest: &[u8]) -> bool {
+fn is_doubled(needles: &Needles, before: &[u8], sign: u8, rest: &[u8]) -> bool {
     match rest {
-        [next, rest @ ..] if *next == sign => needles.may_hold_escaped(last_two, sign, rest),
+        [next, rest @ ..] if *next == sign => needles.may_hold_escaped(before, sign, rest),
         rest => sign == b'\'' && is_shell_quote(rest),
     }
 }

@@ -1,63 +1,158 @@
 //! A first look at a text: most of a run's output has neither a part of a secret nor an escape nor a long run of digits.
+//! It classifies the bytes by the block, and looks more closely only where one of them is suspicious.
 
-use super::{base_encodings::base64_digit, escape_signs::ESCAPE_SIGNS, needles::Needles};
+use super::{
+    base_encodings::base64_digit,
+    byte_classes::{BLOCK_SIZE, ByteClasses, ByteMasks},
+    needles::Needles,
+    prefilter::{Limits, MIN_DIGITS_BEFORE_BREAK, PrecedingDigits, Prefilter},
+};
 
-const DIGIT: u8 = 1;
-const HEX: u8 = 2;
-const BREAK: u8 = 4;
-const SIGN: u8 = 8;
-const DOUBLED: u8 = 16;
+/// Number of digits in a base64 group.
+const GROUP_LENGTH: usize = 4;
 
-/// The thresholds below which a text needs no further look.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Number of consecutive base64 digits, which those of the smaller bases are as well.
-    pub(super) row: usize,
-    /// Number of hexadecimal pairs.
-    pub(super) pairs: usize,
-}
-
-/// The classes of each byte.
+/// The limits, as far as two neighbouring blocks show whether they are reached.
 #[derive(Debug)]
 pub(super) struct Skim {
-    classes: [u8; 256],
     limits: Limits,
+    classes: ByteClasses,
+    /// Set if every byte of a needle, plain or escaped, is below 128.
+    is_ascii: bool,
+    /// Number of bytes from one to the next look at three of them. Every needle contains three that are looked at.
+    step: usize,
 }
 
 impl Skim {
     pub(super) fn new(needles: &Needles, limits: Limits) -> Self {
-        let mut classes = [0; 256];
-        for (letter, class) in (0..=u8::MAX).zip(&mut classes) {
-            let twice = needles.has_byte(letter) || letter == b'"' && needles.has_byte(b'\'');
-            let conditions = [
-                (DIGIT, base64_digit(letter).is_some()),
-                (HEX, letter.is_ascii_hexdigit()),
-                (BREAK, matches!(letter, b'\n' | b'\r')),
-                (SIGN, ESCAPE_SIGNS.contains(&letter) && (letter != b'+' || needles.has_byte(b' '))),
-                (DOUBLED, letter.is_ascii_punctuation() && twice),
-            ];
-            *class = conditions.iter().filter(|(_, applies)| *applies).fold(0, |class, (bit, _)| class | bit);
-        }
-        Self { classes, limits }
+        let Limits { groups, letters, hexadecimal, pairs } = limits;
+        let limits = Limits {
+            groups: groups.min(BLOCK_SIZE / GROUP_LENGTH - 1),
+            letters: letters.min(BLOCK_SIZE),
+            hexadecimal: hexadecimal.min(BLOCK_SIZE),
+            pairs,
+        };
+        let is_ascii = (128..=255).all(|byte| !needles.is_text_byte(byte));
+        Self { limits, classes: ByteClasses::new(needles), is_ascii, step: needles.shortest.saturating_sub(2).max(1) }
     }
 
     /// Reports whether the text can't contain a secret in any form. It has to be scanned if this is not certain.
-    pub(super) fn is_free(&self, needles: &Needles, text: &[u8]) -> bool {
-        let (mut row, mut hexadecimal, mut pairs) = (0_usize, 0_usize, 0_usize);
-        let (mut before, mut last) = (0, 0);
-        for letter in text.iter().copied() {
-            let class = self.classes.get(usize::from(letter)).copied().unwrap_or_default();
-            row = if class & DIGIT != 0 { row + 1 } else { row * usize::from(class & BREAK != 0) };
-            pairs += usize::from(class & HEX == 0 && hexadecimal == 2);
-            hexadecimal = (hexadecimal + 1) * usize::from(class & HEX != 0);
-            // `'"'"'` is a quotation mark in a shell.
-            let is_doubled = class & DOUBLED != 0 && (letter == last || letter == b'\'' && last == b'"');
-            let is_sign = class & SIGN != 0 || is_doubled;
-            if is_sign || row >= self.limits.row || needles.may_surround(before, last, letter) {
+    pub(super) fn is_free(&self, needles: &Needles, prefilter: &Prefilter, text: &[u8]) -> bool {
+        if text.len() < needles.shortest {
+            return true;
+        }
+        if self.may_hold_plain(needles, text) {
+            return false;
+        }
+        let (mut last, mut pairs) = (ByteMasks::default(), 0);
+        for (number, block) in text.chunks(BLOCK_SIZE).enumerate() {
+            let masks = self.classes.masks_of(block);
+            let both = |mask: fn(&ByteMasks) -> u64| u128::from(mask(&masks)) << BLOCK_SIZE | u128::from(mask(&last));
+            pairs += ended_pairs(both(|masks| masks.hexadecimal));
+            if pairs >= self.limits.pairs || self.has_long_row(both) {
                 return false;
             }
-            (before, last) = (last, letter);
+            let start = number * BLOCK_SIZE;
+            let is_escape = |at: usize| match text.get(at) {
+                // A row of digits continues behind a line break.
+                Some(b'\n' | b'\r') => row_before(text, at) > 0,
+                _ => prefilter.is_escape(needles, text, at, &PrecedingDigits { row: || row_before(text, at), pairs }),
+            };
+            // Where the first of two signs stands, which may be the last byte of the block before.
+            let doubled = masks.doubled & masks.doubled >> 1;
+            let is_over_edge = masks.doubled & last.doubled >> (BLOCK_SIZE - 1) != 0;
+            if is_over_edge && is_escape(start - 1) || ones(masks.signs | doubled).any(|at| is_escape(start + at)) {
+                return false;
+            }
+            last = masks;
         }
-        pairs < self.limits.pairs
+        true
     }
+
+    /// Returns whether an unescaped needle may be in the text: three bytes of a needle, and as many such triples around
+    /// them as the shortest needle has.
+    fn may_hold_plain(&self, needles: &Needles, text: &[u8]) -> bool {
+        if needles.shortest < 3 {
+            return true;
+        }
+        let mut at = 0;
+        while let Some([first, second, third, ..]) = text.get(at..) {
+            if needles.has_triple([*first, *second, *third]) && self.is_among_triples(needles, text, at) {
+                return true;
+            }
+            at += self.step;
+        }
+        false
+    }
+
+    /// Returns whether there are as many triples of needles around this one as the shortest needle has.
+    fn is_among_triples(&self, needles: &Needles, text: &[u8], at: usize) -> bool {
+        let is_triple = |three: &&[u8]| match three {
+            [first, second, third] => needles.has_triple([*first, *second, *third]),
+            _ => false,
+        };
+        let (before, after) = (text.get(..at + 2).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
+        let before = before.windows(3).rev().take(self.step).take_while(is_triple).count();
+        let after = after.windows(3).take(self.step).take_while(is_triple).count();
+        before + 1 + after >= self.step
+    }
+
+    /// Returns whether a run of digits of some base may be long enough for a needle. Takes a class of bytes of the last
+    /// block and this one.
+    fn has_long_row(&self, both: impl Fn(fn(&ByteMasks) -> u64) -> u128) -> bool {
+        let digits = both(|masks| masks.digits);
+        let mut groups = digits & digits >> 1 & digits >> 2 & digits >> 3;
+        let eight = groups & groups >> 4;
+        // The most digits in a row that there can be: few words have many letters.
+        let most = match (groups, eight, eight & eight >> 8) {
+            (0, _, _) => 3,
+            (_, 0, _) => 7,
+            (_, _, 0) => 15,
+            _ => usize::MAX,
+        };
+        let Limits { groups: least_groups, letters, hexadecimal, pairs: _ } = self.limits;
+        if least_groups > 0 && least_groups * GROUP_LENGTH <= most && self.is_ascii {
+            let [first, second, third] =
+                [both(|masks| masks.high[0]), both(|masks| masks.high[1]), both(|masks| masks.high[2])];
+            groups &= !(first | second >> 1 | third >> 2);
+        }
+        least_groups * GROUP_LENGTH <= most && has_run(groups, least_groups, GROUP_LENGTH)
+            || letters <= most && has_run(both(|masks| masks.letters), letters, 1)
+            || hexadecimal <= most && has_run(both(|masks| masks.hexadecimal), hexadecimal, 1)
+    }
+}
+
+/// Returns the number of runs of exactly two hexadecimal digits that end in the upper half.
+fn ended_pairs(hexadecimal: u128) -> usize {
+    let ended = !hexadecimal & hexadecimal << 1 & hexadecimal << 2 & !(hexadecimal << 3);
+    // Most blocks have none, and not every processor counts bits.
+    match ended >> BLOCK_SIZE {
+        0 => 0,
+        ended => usize::try_from(ended.count_ones()).unwrap_or_default(),
+    }
+}
+
+/// Returns whether there are so many bits in a row, each `stride` after the one before.
+fn has_run(mut bits: u128, length: usize, stride: usize) -> bool {
+    let mut joined = 1;
+    while joined < length && bits != 0 {
+        let more = joined.min(length - joined);
+        bits &= bits >> (more * stride);
+        joined += more;
+    }
+    bits != 0
+}
+
+/// Returns the positions of the bits that are set.
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = usize::try_from(bits.trailing_zeros()).ok()?;
+        (bits != 0).then(|| bits &= bits - 1)?;
+        Some(lowest)
+    })
+}
+
+/// Returns the number of base64 digits before a position, as far as it matters.
+fn row_before(text: &[u8], at: usize) -> usize {
+    let before = text.get(..at).unwrap_or_default().iter().rev().take(MIN_DIGITS_BEFORE_BREAK);
+    before.take_while(|letter| base64_digit(**letter).is_some()).count()
 }

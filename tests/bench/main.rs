@@ -26,6 +26,7 @@ mod notices;
 mod older;
 mod openssh;
 mod program;
+mod review;
 mod sample;
 mod small_queries;
 mod start;
@@ -41,13 +42,14 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 11] = [
+const TOPICS: [Topic; 12] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
     ("files", files::run),
     ("growth", growth::run),
     ("tenants", tenants::run),
+    ("review", review::run),
     ("estimate", estimate::run),
     ("notices", notices::run),
     ("start", start::run),

@@ -93,7 +93,7 @@ fn script_of(id: &MigrationId, script: &PrintedScript, redactor: &Redactor) -> M
     MigrationScript {
         id: id.clone(),
         // Incomplete SQL would be wrong.
-        sql: if everything.is_some() { String::new() } else { redactor.redact(&script.sql) },
+        sql: if everything.is_some() { String::new() } else { redactor.redact(&script.sql).into_owned() },
         transaction: if script.whole { ScriptTransaction::Whole } else { ScriptTransaction::AsWritten },
         hidden: code.chain(everything).collect(),
     }
