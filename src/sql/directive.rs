@@ -44,6 +44,9 @@ pub(crate) fn find_opt_out(text: &str) -> Option<OptOut> {
 /// Refuses a file with a section that undoes it, if the comment that starts it is in this part of the source.
 pub(crate) fn refuse_undo_section(source: SqlSource<'_>, part: Span) -> Option<FaultAt> {
     let text = part.slice_of(source.text);
+    if !text.contains("--") {
+        return None;
+    }
     let token = Tokens::new(text)
         .filter(|token| token.kind == TokenKind::LineComment)
         .find(|token| UNDO_SECTIONS.iter().any(|spelling| begins_with_spelling(token.span.slice_of(text), spelling)))?;

@@ -1,7 +1,10 @@
 //! Detects lasting changes to the session, which no statement can undo: a custom setting stays defined (though empty)
 //! after RESET, a library stays loaded, `random()` stays seeded. The files after such a file run in a new session.
 
-use super::lexer::{LiteralKind, Token, TokenKind, Tokens};
+use super::{
+    lexer::{LiteralKind, Token, TokenKind, Tokens},
+    word_search::may_contain,
+};
 
 /// Functions with a lasting effect on the session, in PostgreSQL itself and in the extensions shipped with it.
 const TRACE_FUNCTIONS: &[&str] = &[
@@ -21,6 +24,11 @@ const TRACE_FUNCTIONS: &[&str] = &[
 /// Reports whether the text, or quoted text in it, has a lasting effect on the session. Code that is only defined and
 /// not run counts as well: a false positive costs one new session, nothing else.
 pub(crate) fn leaves_traces(text: &str) -> bool {
+    let keywords = ["set", "load"];
+    let words: Vec<&str> = keywords.iter().chain(TRACE_FUNCTIONS).copied().collect();
+    if !may_contain(text, &words) {
+        return false;
+    }
     let mut last: [Option<Token>; 2] = [None, None];
     for token in Tokens::new(text).filter(|token| token.is_significant()) {
         if is_trace(text, last, token)

@@ -26,6 +26,7 @@ mod statement_class;
 pub(crate) mod template;
 mod transaction_mode;
 mod transaction_options;
+mod word_search;
 
 pub use execution::{Execution, SqlChunk, Statement, StatementKind, UnrecoverableObject};
 pub use file_check::{CheckMoment, FileCheck};

@@ -1,7 +1,10 @@
 //! Finds statements that return the search path to the one that the session began with. In the schema of a tenant that
 //! is another one than the tenant's.
 
-use super::lexer::{Token, TokenKind, Tokens};
+use super::{
+    lexer::{Token, TokenKind, Tokens},
+    word_search::may_contain,
+};
 
 /// Returns the byte of the first such statement: `RESET ALL`, `RESET search_path`, `SET search_path TO DEFAULT` or
 /// `DISCARD ALL`.
@@ -9,6 +12,9 @@ pub(crate) fn find_path_reset(text: &str) -> Option<usize> {
     let is_name = |token: Token, name: &str| {
         token.is_word(text, name) || token.span.slice_of(text).trim_matches('"').eq_ignore_ascii_case(name)
     };
+    if !may_contain(text, &["reset", "discard", "search_path"]) {
+        return None;
+    }
     let mut last: [Option<Token>; 3] = [None; 3];
     for token in Tokens::new(text).filter(|token| token.is_significant()) {
         let [third, second, first] = last;

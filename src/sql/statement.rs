@@ -4,7 +4,7 @@
 use super::{
     execution::StatementKind,
     identifier::{QualifiedName, fold_identifier},
-    lexer::Tokens,
+    lexer::{Token, Tokens},
     options::{Switch, find_option, is_switched_off},
     phrase::{Part, Phrase},
     session_effects::{classify_select, classify_set},
@@ -43,10 +43,18 @@ pub(crate) fn classify_statement(statement: &str) -> StatementClass {
     }
 }
 
+const UNLOCK_ALL: &str = "pg_advisory_unlock_all";
+
+/// Returns whether a word is somewhere in the text, in any case.
+fn contains_word(text: &str, word: &str) -> bool {
+    text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
 /// Refuses a statement that calls `pg_advisory_unlock_all`, which would release our run lock. A call in a string or in
 /// the body of another function goes unnoticed.
 fn refuse_unlock_all(statement: &str) -> StatementClass {
-    if Tokens::new(statement).any(|token| token.is_word(statement, "pg_advisory_unlock_all")) {
+    let is_call = |token: Token| token.is_word(statement, UNLOCK_ALL);
+    if contains_word(statement, UNLOCK_ALL) && Tokens::new(statement).any(is_call) {
         return refused_class("`pg_advisory_unlock_all` releases the lock that keeps other runs away", None);
     }
     StatementClass::Plain
