@@ -5,7 +5,7 @@ use crate::{
     flights::Flights,
     lab::postgres::Database,
     program,
-    sample::{Target, in_turns},
+    sample::{Sample, Target, in_turns},
     table::{Table, heading},
     usage,
     world::{DISTANCES, World},
@@ -88,6 +88,34 @@ pub(crate) fn run() {
         ]);
     }
     table.print();
+    change_schema(&world, &database);
+}
+
+/// Prints what the description of a large schema costs, which a run reads before and after its changes.
+fn change_schema(world: &World, database: &Database) {
+    heading(
+        "Schema",
+        "`command: migrate` of one file in the same database, over 20 ms. The run describes the schema before and after, and reports the change.",
+    );
+    let mut table = Table::new(["file", "runs", "time, s", "round trips", "memory, MB"]);
+    let files = world.home().join("growing");
+    fs::create_dir_all(&files).expect("there is room");
+    let mut figures = [const { Vec::new() }; 3];
+    for run in 1..=RUNS {
+        let text = format!("alter table t{run} add column note text;\n");
+        fs::write(files.join(format!("{run:04}_change.sql")), text).expect("there is room");
+        let measured = run_step(world, database, "migrate", &files);
+        figures.iter_mut().zip(measured).for_each(|(figures, figure)| figures.push(figure));
+    }
+    let [time, trips, memory] = figures.map(Sample::of);
+    table.row([
+        "adds a column".to_owned(),
+        RUNS.to_string(),
+        time.to_string(),
+        format!("{:.0}", trips.median()),
+        memory.to_string(),
+    ]);
+    table.print();
 }
 
 /// What a target is for.
@@ -118,10 +146,15 @@ fn lay_out(world: &World, name: &str, files: impl IntoIterator<Item = String>) -
     directory
 }
 
-/// Returns seconds, round trips and megabytes of a run.
+/// Returns seconds, round trips and megabytes of a plan.
 fn measure(world: &World, database: &Database, files: &Path) -> [f64; 3] {
+    run_step(world, database, "plan", files)
+}
+
+/// Returns seconds, round trips and megabytes of a run.
+fn run_step(world: &World, database: &Database, command: &str, files: &Path) -> [f64; 3] {
     let network = world.network(DISTANCES[1]);
-    let mut step: Command = program::step(world, database, "plan", files, network.port());
+    let mut step: Command = program::step(world, database, command, files, network.port());
     let began = Instant::now();
     let mut child = step.stdout(Stdio::null()).spawn().expect("the program is built");
     let mut peak = 0.0;
