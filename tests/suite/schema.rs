@@ -2,7 +2,13 @@
 
 use crate::{
     action::Action,
-    lab::{Lab, shared},
+    lab::{
+        Lab,
+        project::Project,
+        server::{Server, tenants},
+        shared,
+        venv::{DJANGO_4_2, DJANGO_5_2},
+    },
 };
 use serde_json::Value;
 use std::{fs, time::Duration};
@@ -74,6 +80,38 @@ fn the_description_of_every_kind_of_object_makes_the_same_schema_again() {
         .pending(["0001_first"])
         .error("`migrations")
         .done();
+}
+
+#[test]
+fn the_schema_of_an_app_makes_the_same_schema_again() {
+    let migrate = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\npython manage.py";
+    for (project, python, commands) in [
+        (Project::Plain, DJANGO_5_2, &["migrate --noinput"][..]),
+        (
+            Project::Tenants,
+            DJANGO_4_2,
+            &["migrate_schemas --shared --noinput", "migrate_schemas --tenant --noinput"][..],
+        ),
+    ] {
+        let (first, second) = (Lab::new(), Lab::new());
+        let server = Server::start().project(project, &first.database, python);
+        for command in commands {
+            server.shell(&format!("{migrate} {command}")).expect("the app's migrations succeed");
+            if command.contains("--shared") {
+                tenants(&first.database, 2);
+            }
+        }
+        // With rows, the ledger would be another tool's, and the dump would have them.
+        let every_table = "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables \
+                           where schemaname not in ('pg_catalog', 'information_schema')";
+        let every_table = first.database.sql(every_table);
+        first.database.sql(&format!("truncate {every_table} restart identity cascade"));
+        let text = described(&first);
+        assert!(text.contains("CREATE TABLE"), "{text}");
+        second.database.sql(&text);
+        expect_same(&described(&second), &text);
+        expect_same(&dump(&second), &dump(&first));
+    }
 }
 
 #[test]
