@@ -1,10 +1,7 @@
 //! The review of a plan in a few words, for the first line of each surface.
 
-use super::wording::count_of;
-use crate::{
-    review::describe_estimate,
-    run::{HeldUp, ReviewedPlan, Risk, StatementReview},
-};
+use super::wording::{count_of, format_millis};
+use crate::run::{Estimate, HeldUp, ReviewedPlan, Risk, StatementReview};
 
 /// Returns the verdict, as the rest of a sentence that names the migrations.
 pub(super) fn verdict(plan: &ReviewedPlan) -> String {
@@ -28,7 +25,7 @@ pub(super) fn statement_effect(statement: &StatementReview) -> String {
         HeldUp::Writes => "blocks writes",
         HeldUp::ReadsAndWrites => "blocks reads and writes",
     };
-    let time = statement.estimate.as_ref().map(|time| format!(" for {}", describe_estimate(time))).unwrap_or_default();
+    let time = statement.estimate.as_ref().map(|time| format!(" for {}", time_span(time))).unwrap_or_default();
     let locks = statement.locks.first().map(|lock| format!(" ({lock})")).unwrap_or_default();
     format!("`{}` {held_up}{time}{locks}", statement.summary)
 }
@@ -47,9 +44,17 @@ pub(super) fn statement_details(statement: &StatementReview) -> Vec<String> {
     let estimate = statement
         .estimate
         .as_ref()
-        .map(|time| format!("{}, {} confidence: {}", describe_estimate(time), time.confidence.name(), time.basis));
+        .map(|time| format!("{}, {} confidence: {}", time_span(time), time.confidence.name(), time.basis));
     let in_the_way = statement.in_the_way.iter().map(|session| format!("in the way now: {session}"));
     statement.reasons.iter().cloned().chain(destroyed).chain(estimate).chain(in_the_way).collect()
+}
+
+/// Returns an estimated time.
+fn time_span(time: &Estimate) -> String {
+    match (format_millis(time.from_ms), format_millis(time.to_ms)) {
+        (from, to) if from == to => to,
+        (from, to) => format!("{from} to {to}"),
+    }
 }
 
 /// Names what is destroyed.

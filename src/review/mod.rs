@@ -55,5 +55,4 @@ pub use table_facts::{
 };
 pub use weigh::{Scales, weigh_plan};
 pub use weighed_destruction::AllowedLoss;
-pub(crate) use work_time::describe_estimate;
 pub use work_time::{RateRange, RateSource, WorkRates};

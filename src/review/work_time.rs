@@ -115,7 +115,7 @@ pub(super) fn estimate_work(works: &[SizedWork<'_>], rates: &WorkRates) -> Optio
 }
 
 /// Returns the estimate as a phrase, as in `3 to 9 min`.
-pub(crate) fn describe_estimate(estimate: &Estimate) -> String {
+pub(super) fn describe_estimate(estimate: &Estimate) -> String {
     format_range(Duration::from_millis(estimate.from_ms), Duration::from_millis(estimate.to_ms))
 }
 
