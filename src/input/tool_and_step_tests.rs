@@ -265,6 +265,11 @@ fn an_input_without_effect_is_rejected_with_a_fix() {
         unknown.cause.contains("no database is given") && unknown.fix.contains("set `database-url`"),
         "{unknown:?}"
     );
+    let both = only_fault(&[], &[SERVER, &[("INPUT_RISK", "{ max: low, plan-max-age: 2h }")]]);
+    assert!(both.cause.contains("no database is given"), "{both:?}");
+    // The age of a plan is known without a database.
+    let expires = settings(&[], &[SERVER, &[("INPUT_RISK", "plan-max-age: 2h")]]);
+    assert_eq!(expires.safety.risk.plan_max_age, Some(Duration::from_secs(7_200)));
     let rollback = [("INPUT_COMMAND", "rollback"), ("INPUT_TARGET", "shop zero"), ("INPUT_RUN", "./up")];
     refused(&[IMAGE, &rollback], "`run`", "your own recipe in `tool`");
     // The time limit also covers a lost connection to the server.

@@ -61,7 +61,7 @@ pub(super) fn base64_digit(letter: u8) -> Option<u8> {
     }
 }
 
-fn base32_digit(letter: u8) -> Option<u8> {
+pub(super) fn base32_digit(letter: u8) -> Option<u8> {
     match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
         b'a'..=b'z' => Some(letter - b'a'),

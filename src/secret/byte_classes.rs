@@ -1,6 +1,9 @@
 //! The classes of each byte, and, for a block of text, the bytes of each class as a bit mask: bit `i` belongs to byte `i`.
 
-use super::{base_encodings::base64_digit, escape_signs::ESCAPE_SIGNS, needles::Needles};
+use super::{
+    base_encodings::{base32_digit, base64_digit},
+    needles::Needles,
+};
 use wide::u8x16;
 
 /// Number of bytes in a block.
@@ -37,9 +40,8 @@ impl ByteClasses {
             let value = base64_digit(byte);
             let has_bit = |bit: u8| value.is_some_and(|value| value >> bit & 1 == 1);
             let is_break = matches!(byte, b'\n' | b'\r');
-            let is_sign = ESCAPE_SIGNS.contains(&byte) && (byte != b'+' || needles.has_byte(b' '));
-            let is_doubled = byte.is_ascii_punctuation() && needles.has_byte(byte);
-            let is_of_apostrophe = matches!(byte, b'"' | b'\\') && needles.has_byte(b'\'');
+            // A shell's other way to write an apostrophe: `'\\''`.
+            let is_of_apostrophe = byte == b'\\' && needles.has_byte(b'\'');
             let conditions = [
                 value.is_some(),
                 // RFC 4648, section 4: the first byte of a group begins with the bit 5 of its first digit, the second one with
@@ -47,10 +49,10 @@ impl ByteClasses {
                 has_bit(5),
                 has_bit(3),
                 has_bit(1),
-                byte.is_ascii_alphabetic() || (b'2'..=b'7').contains(&byte),
+                base32_digit(byte).is_some(),
                 byte.is_ascii_hexdigit(),
-                is_break || is_sign,
-                is_doubled || is_of_apostrophe,
+                is_break || needles.is_escape_sign(byte),
+                needles.is_doubled_sign(byte) || is_of_apostrophe,
             ];
             conditions.into_iter().fold(0, |classes, applies| classes << 1 | u8::from(applies))
         };
@@ -86,7 +88,10 @@ impl ByteClasses {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::value::Secret, *};
+    use super::{
+        super::{escape_signs::ESCAPE_SIGNS, value::Secret},
+        *,
+    };
 
     #[test]
     fn every_byte_has_its_classes_wherever_it_stands() {

@@ -40,7 +40,7 @@ pub(super) struct Needles {
     needle_bytes: [bool; 256],
     /// For each byte, true if it may occur in a needle, plain or escaped.
     text_bytes: [bool; 256],
-    /// For two bytes, a bit that is set if they follow each other in some needle.
+    /// For two bytes, a bit that is set if they begin three bytes of some needle.
     pairs: Box<[u64; PAIRS / BITS]>,
     /// For the large hash of three bytes, a bit that is set if they follow each other in some needle.
     triples: Box<[u64; LARGE_HASHES / BITS]>,
@@ -93,6 +93,17 @@ impl Needles {
     /// Returns whether an unescaped needle may surround these bytes.
     pub(super) fn may_surround(&self, first: u8, second: u8, third: u8) -> bool {
         self.rarest_triples.get(hash_triple(first, second, third)).copied().unwrap_or_default()
+    }
+
+    /// Returns whether an escape that may be a part of a needle can begin with this sign.
+    pub(super) fn is_escape_sign(&self, letter: u8) -> bool {
+        ESCAPE_SIGNS.contains(&letter) && (letter != b'+' || self.has_byte(b' '))
+    }
+
+    /// Returns whether this sign may be doubled to escape it in a needle, or be a part of a shell's way to write an
+    /// apostrophe (`'"'"'`).
+    pub(super) fn is_doubled_sign(&self, letter: u8) -> bool {
+        letter.is_ascii_punctuation() && (self.has_byte(letter) || letter == b'"' && self.has_byte(b'\''))
     }
 
     /// Returns whether a needle contains this byte.

@@ -2,8 +2,8 @@
 //! output this scan is enough.
 
 use super::{
-    base_encodings::{MIN_BASE32_DIGITS, base64_digit},
-    escape_signs::{CONTROL_ESCAPES, ESCAPE_SIGNS},
+    base_encodings::{MIN_BASE32_DIGITS, base32_digit, base64_digit},
+    escape_signs::CONTROL_ESCAPES,
     needles::Needles,
 };
 
@@ -97,13 +97,12 @@ impl Prefilter {
     pub(super) fn new(needles: &Needles) -> Self {
         let (mut classes, mut values) = ([0; 256], [NO_DIGIT; 256]);
         for ((letter, class), value) in (0..=u8::MAX).zip(&mut classes).zip(&mut values) {
-            let twice = needles.has_byte(letter) || letter == b'"' && needles.has_byte(b'\'');
             let conditions = [
-                (SIGN, ESCAPE_SIGNS.contains(&letter) && (letter != b'+' || needles.has_byte(b' '))),
+                (SIGN, needles.is_escape_sign(letter)),
                 (HEX, letter.is_ascii_hexdigit()),
-                (LETTER, letter.is_ascii_alphabetic() || (b'2'..=b'7').contains(&letter)),
+                (LETTER, base32_digit(letter).is_some()),
                 (BREAK, matches!(letter, b'\n' | b'\r')),
-                (DOUBLED, letter.is_ascii_punctuation() && twice),
+                (DOUBLED, needles.is_doubled_sign(letter)),
             ];
             *class = conditions.iter().filter(|(_, applies)| *applies).map(|(bit, _)| bit).sum();
             *value = base64_digit(letter).unwrap_or(NO_DIGIT);

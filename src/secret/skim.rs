@@ -18,7 +18,8 @@ pub(super) struct Skim {
     classes: ByteClasses,
     /// Set if every byte of a needle, plain or escaped, is below 128.
     is_ascii: bool,
-    /// Number of bytes from one to the next look at three of them. Every needle contains three that are looked at.
+    /// Distance, in bytes, between two places of a text whose three bytes are compared with those of the needles. Every
+    /// needle covers the three bytes of such a place.
     step: usize,
 }
 
@@ -102,7 +103,7 @@ impl Skim {
         let digits = both(|masks| masks.digits);
         let mut groups = digits & digits >> 1 & digits >> 2 & digits >> 3;
         let eight = groups & groups >> 4;
-        // The most digits in a row that there can be: few words have many letters.
+        // An upper bound of the digits in a row. Most words are short, and need none of the searches below.
         let most = match (groups, eight, eight & eight >> 8) {
             (0, _, _) => 3,
             (_, 0, _) => 7,

@@ -1,7 +1,7 @@
 //! Comments in a file that control other tools.
 
 use super::{
-    lexer::{TokenKind, Tokens},
+    lexer::{TokenKind, Tokens, line_comments},
     location::SqlSource,
     span::Span,
     split::FaultAt,
@@ -44,11 +44,7 @@ pub(crate) fn find_opt_out(text: &str) -> Option<OptOut> {
 /// Refuses a file with a section that undoes it, if the comment that starts it is in this part of the source.
 pub(crate) fn refuse_undo_section(source: SqlSource<'_>, part: Span) -> Option<FaultAt> {
     let text = part.slice_of(source.text);
-    if !text.contains("--") {
-        return None;
-    }
-    let token = Tokens::new(text)
-        .filter(|token| token.kind == TokenKind::LineComment)
+    let token = line_comments(text)
         .find(|token| UNDO_SECTIONS.iter().any(|spelling| begins_with_spelling(token.span.slice_of(text), spelling)))?;
     let byte = part.start + token.span.start;
     let cause = format!(

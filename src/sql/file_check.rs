@@ -1,9 +1,6 @@
 //! Checks that a file demands around its own statements: `-- check before: select …` and `-- check after: select …`.
 
-use super::{
-    lexer::{TokenKind, Tokens},
-    phrase::Phrase,
-};
+use super::{lexer::line_comments, phrase::Phrase};
 
 /// A query whose rows have to be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +35,7 @@ pub(super) struct FoundCheck {
 
 /// Returns the checks in a text. A comment counts only if a query follows its mark: prose may begin with the same words.
 pub(super) fn find_checks(text: &str) -> impl Iterator<Item = FoundCheck> {
-    let text = if text.contains("--") { text } else { "" };
-    let comments = Tokens::new(text).filter(|token| token.kind == TokenKind::LineComment);
-    comments.filter_map(move |token| {
+    line_comments(text).filter_map(move |token| {
         let comment = token.span.slice_of(text).trim_start_matches('-');
         let (mark, query) = comment.split_at_checked(comment.find(':')? + 1)?;
         let mark = mark.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();

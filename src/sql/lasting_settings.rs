@@ -112,6 +112,7 @@ mod tests {
             "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN EXECUTE $x$ SET a.b = 1 $x$; END $f$",
         ] {
             assert!(leaves_traces(text), "{text}");
+            assert!(leaves_traces(&format!("{}{text}", "\n".repeat(10_000))), "{text} in a long file");
         }
     }
 

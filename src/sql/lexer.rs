@@ -52,6 +52,12 @@ pub(crate) struct Tokens<'a> {
     continued: StringContinuation,
 }
 
+/// Returns the line comments of a text. Where there is no dash after another, there is nothing to read.
+pub(super) fn line_comments(text: &str) -> impl Iterator<Item = Token> {
+    let tokens = text.contains("--").then(|| Tokens::new(text));
+    tokens.into_iter().flatten().filter(|token| token.kind == TokenKind::LineComment)
+}
+
 /// The state between two string literals. A plain `'…'` continues `E'…'` if only comments and whitespace with a line
 /// break are between them, and a backslash then still escapes in it (PostgreSQL's scan.l, `quotecontinue`). squawk's
 /// lexer treats it as a string of its own.

@@ -51,6 +51,8 @@ mod tests {
             ("SELECT 1;\nset local search_path = default;", 14),
         ] {
             assert_eq!(find_path_reset(text), Some(byte), "{text}");
+            let long = format!("{}{text}", "\n".repeat(10_000));
+            assert_eq!(find_path_reset(&long), Some(10_000 + byte), "{text} in a long file");
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     session_effects::{classify_select, classify_set},
     statement_class::{StatementClass, refused_class},
     transaction_options::TransactionModes,
+    word_search::contains_letters,
 };
 
 /// Classifies one statement.
@@ -45,16 +46,11 @@ pub(crate) fn classify_statement(statement: &str) -> StatementClass {
 
 const UNLOCK_ALL: &str = "pg_advisory_unlock_all";
 
-/// Returns whether a word is somewhere in the text, in any case.
-fn contains_word(text: &str, word: &str) -> bool {
-    text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-}
-
 /// Refuses a statement that calls `pg_advisory_unlock_all`, which would release our run lock. A call in a string or in
 /// the body of another function goes unnoticed.
 fn refuse_unlock_all(statement: &str) -> StatementClass {
     let is_call = |token: Token| token.is_word(statement, UNLOCK_ALL);
-    if contains_word(statement, UNLOCK_ALL) && Tokens::new(statement).any(is_call) {
+    if contains_letters(statement, UNLOCK_ALL) && Tokens::new(statement).any(is_call) {
         return refused_class("`pg_advisory_unlock_all` releases the lock that keeps other runs away", None);
     }
     StatementClass::Plain

@@ -12,7 +12,6 @@ use crate::{
 use std::{
     path::Path,
     process::{Command, Stdio},
-    thread,
     time::Instant,
 };
 
@@ -42,7 +41,7 @@ pub(crate) fn run() {
             timed(&mut step(&world, &database, "migrate", &files))
         };
         let status = || timed(&mut step(&world, &migrated, "status", &files));
-        let watch = |command| peak_memory(&mut step(&world, &migrated, command, &files));
+        let watch = |command| usage::run_to_peak(&mut step(&world, &migrated, command, &files));
         let [[time, cpu]] = in_turns(runs, [()], |()| migrate());
         table.row(row(count, runs, "migrate", [&time, &cpu], watch("migrate")));
         let [[time, cpu]] = in_turns(runs, [()], |()| status());
@@ -82,16 +81,4 @@ fn timed(step: &mut Command) -> [f64; 2] {
     let status = step.status().expect("the program is built");
     assert!(status.success(), "{status}");
     [milliseconds(began.elapsed()), milliseconds(usage::of_children() - spent)]
-}
-
-/// Runs the step and measures its peak memory in megabytes (10⁶ bytes).
-fn peak_memory(step: &mut Command) -> f64 {
-    let mut child = step.spawn().expect("the program is built");
-    let mut peak = 0.0;
-    while let Some(now) = usage::peak_memory(child.id()) {
-        peak = now;
-        thread::yield_now();
-    }
-    assert!(child.wait().expect("the program ends").success());
-    peak
 }

@@ -1,21 +1,18 @@
-//! The review of a plan: very many tables, very many files, and a long file.
-#![expect(clippy::disallowed_methods, reason = "starts the program that is measured")]
+//! The review of a plan, and the description of the schema: very many tables, very many files, and a long file.
 
 use crate::{
-    flights::Flights,
-    lab::postgres::Database,
+    lab::{postgres::Database, process::run_checked},
     program,
-    sample::{Sample, Target, in_turns},
+    sample::{Target, in_turns},
     table::{Table, heading},
     usage,
-    world::{DISTANCES, World},
+    world::{DISTANCES, World, flights_of},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// Tables of the database.
@@ -27,68 +24,82 @@ const FILES: u32 = 2_000;
 /// Length of the long file, in bytes.
 const LONG: usize = 5_000_000;
 
-/// The targets: seconds for many files, megabytes, and seconds for the long file.
-const SECONDS: f64 = 3.0;
+/// What is pending, and the targets.
+const TARGETS: [(&str, TimeTarget); 4] = [
+    ("one short file", TimeTarget::None),
+    ("2,000 files", TimeTarget::Whole(3.0)),
+    ("5 MB of rows", TimeTarget::More(0.3)),
+    ("5 MB of changes", TimeTarget::More(0.3)),
+];
+
+/// A target in seconds.
+#[derive(Debug, Clone, Copy)]
+enum TimeTarget {
+    None,
+    /// Of the whole run.
+    Whole(f64),
+    /// Of the time beyond a run with one short file.
+    More(f64),
+}
+
+/// The target for the memory, in megabytes (10⁶ bytes).
 const MEMORY: f64 = 80.0;
-const LONG_SECONDS: f64 = 0.3;
 
 const RUNS: usize = 5;
 
-/// Prints the table.
+/// Prints the tables.
 pub(crate) fn run() {
-    heading(
-        "Review",
-        "`command: plan` from its start to its end, over 20 ms, in a database with 10,000 tables: 2,000 pending files, each of which alters a \
-         table of its own; and one pending file of 5 MB. *More than an empty one* is the time beyond a run with one short file. The whole plan \
-         is in log, summary and outputs. Round trips include the log-ins.",
-    );
     let world = World::durable();
     let database = world.lab.database.server().database();
     create_tables(&database);
-    let many = lay_out(
-        &world,
-        "many",
-        (1..=FILES).map(|number| {
-            format!(
-                "alter table t{number} add column note text;\ncreate index concurrently_{number} on t{number} (id);\n"
-            )
-        }),
-    );
-    let rows = "insert into t1 (id, note) values (1, 'some text; and more'), (2, 'and other text');\n";
-    let long_rows = lay_out(&world, "long-rows", [rows.repeat(LONG / rows.len())]);
-    let changes = "update t1 set id = id + 1 where id between 7 and 9; alter table t2 alter column id set default 7;\n";
-    let long_changes = lay_out(&world, "long-changes", [changes.repeat(LONG / changes.len())]);
-    let short = lay_out(&world, "short", ["select 1;\n".to_owned()]);
+    plan_files(&world, &database);
+    change_schema(&world, &database);
+}
 
-    let parties = [&short, &many, &long_rows, &long_changes];
-    let [nothing, many, rows, changes] = in_turns(RUNS, parties, |files| measure(&world, &database, files));
-    let mut table =
-        Table::new(["pending", "runs", "time, s", "more than an empty one, s", "round trips", "memory, MB", "target"]);
-    for (name, figures, target) in [
-        ("one short file", &nothing, None),
-        ("2,000 files", &many, Some((Whole::Run, SECONDS))),
-        ("5 MB of rows", &rows, Some((Whole::Addition, LONG_SECONDS))),
-        ("5 MB of changes", &changes, Some((Whole::Addition, LONG_SECONDS))),
-    ] {
-        let [time, trips, memory] = figures;
-        let addition = time.median() - nothing[0].median();
-        let verdict = target.map(|(whole, seconds)| {
-            let measured = if whole == Whole::Run { time.median() } else { addition };
-            let time = Target::AtMost(1.0).judge(measured / seconds);
-            format!("{time} of {seconds} s, {} of 80 MB", Target::AtMost(1.0).judge(memory.median() / MEMORY))
-        });
+/// Prints what the plan of many files and of a long file costs.
+fn plan_files(world: &World, database: &Database) {
+    heading(
+        "Review",
+        "`command: plan` from its start to its end, over 20 ms, in a database with 10,000 tables: 2,000 pending files, each of which alters a \
+         table of its own; and one pending file of 5 MB. *More* is the time beyond a run with one short file. The whole plan \
+         is in log, summary and outputs. Round trips include the log-ins. *Memory* is watched in a run of its own that is not timed.",
+    );
+    let of_table = |number| {
+        format!("alter table t{number} add column note text;\ncreate index by_note_{number} on t{number} (note);\n")
+    };
+    let rows = "insert into t1 (id, note) values (1, 'some text; and more'), (2, 'and other text');\n";
+    let changes = "update t1 set id = id + 1 where id between 7 and 9; alter table t2 alter column id set default 7;\n";
+    let parties = [
+        lay_out(world, "short", ["select 1;\n".to_owned()]),
+        lay_out(world, "many", (1..=FILES).map(of_table)),
+        lay_out(world, "long-rows", [rows.repeat(LONG / rows.len())]),
+        lay_out(world, "long-changes", [changes.repeat(LONG / changes.len())]),
+    ];
+    let figures = in_turns(RUNS, parties.each_ref(), |files| run_step(world, database, "plan", files));
+    let shortest = figures[0][0].median();
+    let mut table = Table::new(["pending", "runs", "time, s", "more, s", "round trips", "memory, MB", "target"]);
+    for ((files, [time, trips]), (name, target)) in parties.iter().zip(&figures).zip(TARGETS) {
+        let more = time.median() - shortest;
+        let memory = usage::run_to_peak(&mut step(world, database, "plan", files, world.lab.bastion.port));
+        let judge = |value: f64, limit: f64, unit: &str| {
+            format!("{} of {limit} {unit}", Target::AtMost(1.0).judge(value / limit))
+        };
+        let in_time = match target {
+            TimeTarget::None => "–".to_owned(),
+            TimeTarget::Whole(limit) => judge(time.median(), limit, "s"),
+            TimeTarget::More(limit) => judge(more, limit, "s"),
+        };
         table.row([
             name.to_owned(),
             RUNS.to_string(),
             time.to_string(),
-            format!("{addition:.2}"),
+            format!("{more:.2}"),
             format!("{:.0}", trips.median()),
-            memory.to_string(),
-            verdict.unwrap_or_else(|| "–".to_owned()),
+            format!("{memory:.1}"),
+            format!("{in_time}, {}", judge(memory, MEMORY, "MB")),
         ]);
     }
     table.print();
-    change_schema(&world, &database);
 }
 
 /// Prints what the description of a large schema costs, which a run reads before and after its changes.
@@ -100,29 +111,21 @@ fn change_schema(world: &World, database: &Database) {
     let mut table = Table::new(["file", "runs", "time, s", "round trips", "memory, MB"]);
     let files = world.home().join("growing");
     fs::create_dir_all(&files).expect("there is room");
-    let mut figures = [const { Vec::new() }; 3];
-    for run in 1..=RUNS {
-        let text = format!("alter table t{run} add column note text;\n");
-        fs::write(files.join(format!("{run:04}_change.sql")), text).expect("there is room");
-        let measured = run_step(world, database, "migrate", &files);
-        figures.iter_mut().zip(measured).for_each(|(figures, figure)| figures.push(figure));
-    }
-    let [time, trips, memory] = figures.map(Sample::of);
-    table.row([
-        "adds a column".to_owned(),
-        RUNS.to_string(),
-        time.to_string(),
-        format!("{:.0}", trips.median()),
-        memory.to_string(),
-    ]);
+    let add_file = |number: usize| {
+        let text = format!("alter table t{number} add column note text;\n");
+        fs::write(files.join(format!("{number:04}_change.sql")), text).expect("there is room");
+    };
+    let mut number = 0;
+    let [[time, trips]] = in_turns(RUNS, [()], |()| {
+        number += 1;
+        add_file(number);
+        run_step(world, database, "migrate", &files)
+    });
+    add_file(number + 1);
+    let memory = usage::run_to_peak(&mut step(world, database, "migrate", &files, world.lab.bastion.port));
+    let (trips, memory) = (format!("{:.0}", trips.median()), format!("{memory:.1}"));
+    table.row(["adds a column".to_owned(), RUNS.to_string(), time.to_string(), trips, memory]);
     table.print();
-}
-
-/// What a target is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whole {
-    Run,
-    Addition,
 }
 
 /// Creates the tables; one statement for all would need a lock for each.
@@ -131,7 +134,7 @@ fn create_tables(database: &Database) {
         let last = first + 499;
         database.sql(&format!(
             "set role app; do $$ begin for number in {first}..{last} loop \
-             execute format('create table t%s (id bigint primary key, note_%s text)', number, number); end loop; end $$"
+             execute format('create table t%s (id bigint primary key)', number); end loop; end $$"
         ));
     }
     database.sql("analyze");
@@ -146,29 +149,17 @@ fn lay_out(world: &World, name: &str, files: impl IntoIterator<Item = String>) -
     directory
 }
 
-/// Returns seconds, round trips and megabytes of a plan.
-fn measure(world: &World, database: &Database, files: &Path) -> [f64; 3] {
-    run_step(world, database, "plan", files)
-}
-
-/// Returns seconds, round trips and megabytes of a run.
-fn run_step(world: &World, database: &Database, command: &str, files: &Path) -> [f64; 3] {
+/// Returns seconds and round trips of a run over 20 ms.
+fn run_step(world: &World, database: &Database, command: &str, files: &Path) -> [f64; 2] {
     let network = world.network(DISTANCES[1]);
-    let mut step: Command = program::step(world, database, command, files, network.port());
+    let mut step = step(world, database, command, files, network.port());
     let began = Instant::now();
-    let mut child = step.stdout(Stdio::null()).spawn().expect("the program is built");
-    let mut peak = 0.0;
-    while let Some(now) = usage::peak_memory(child.id()) {
-        peak = now;
-        // It would take the time of the run that it measures.
-        thread::sleep(Duration::from_millis(2));
-    }
-    assert!(child.wait().expect("the program ends").success());
-    [began.elapsed().as_secs_f64(), flights_of(&network), peak]
+    run_checked(&mut step);
+    [began.elapsed().as_secs_f64(), flights_of(&network)]
 }
 
-fn flights_of(network: &Flights) -> f64 {
-    let flights = u32::try_from(network.count()).unwrap_or(u32::MAX);
-    network.cut();
-    f64::from(flights)
+fn step(world: &World, database: &Database, command: &str, files: &Path, bastion: u16) -> Command {
+    let mut step = program::step(world, database, command, files, bastion);
+    step.stdout(Stdio::null());
+    step
 }

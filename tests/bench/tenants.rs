@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "starts the peer")]
 
 use crate::{
-    flights::Flights,
     lab::{
         postgres::Database,
         process::run_checked,
@@ -13,13 +12,12 @@ use crate::{
     sample::{Target, in_turns},
     table::{Table, heading},
     usage,
-    world::{DISTANCES, World},
+    world::{DISTANCES, World, flights_of},
 };
 use std::{
     fs,
     path::PathBuf,
     process::{Command, Stdio},
-    thread,
     time::Instant,
 };
 
@@ -111,13 +109,7 @@ fn status_of_many(world: &World) {
     };
     let network = world.network(DISTANCES[1]);
     let began = Instant::now();
-    let mut child = ours(world, &database, "status", network.port()).spawn().expect("the program is built");
-    let mut peak = 0.0;
-    while let Some(now) = usage::peak_memory(child.id()) {
-        peak = now;
-        thread::yield_now();
-    }
-    assert!(child.wait().expect("the program ends").success());
+    let peak = usage::run_to_peak(&mut ours(world, &database, "status", network.port()));
     let took = began.elapsed().as_millis();
     // A run without tenants reads everything in one round trip behind the log-in.
     let trips = flights_of(&network) - connecting + 1.0;
@@ -191,12 +183,6 @@ fn ours_at(world: &World, database: &Database, command: &str, port: u16) -> Comm
     let mut step = program::step(world, database, command, &files(world), port);
     step.stdout(Stdio::null());
     step
-}
-
-fn flights_of(network: &Flights) -> f64 {
-    let flights = u32::try_from(network.count()).unwrap_or(u32::MAX);
-    network.cut();
-    f64::from(flights)
 }
 
 /// Measures seconds and round trips in a fresh database.

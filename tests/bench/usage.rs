@@ -1,6 +1,6 @@
 //! Resource usage as the kernel counts it: CPU time in nanoseconds (`/proc/…/schedstat`) and peak memory.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 /// Returns the CPU time of a running process with all its threads.
 pub(crate) fn of_process(pid: u32) -> Duration {
@@ -22,8 +22,21 @@ pub(crate) fn of_children() -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
+/// Runs the program to its end, and returns its peak memory in megabytes (10⁶ bytes). The watcher takes a processor for
+/// itself.
+pub(crate) fn run_to_peak(program: &mut Command) -> f64 {
+    let mut child = program.spawn().expect("the program is built");
+    let mut peak = 0.0;
+    while let Some(now) = peak_memory(child.id()) {
+        peak = now;
+        thread::yield_now();
+    }
+    assert!(child.wait().expect("the program ends").success());
+    peak
+}
+
 /// Returns the peak memory of a process so far, in megabytes (10⁶); `None` after its end.
-pub(crate) fn peak_memory(pid: u32) -> Option<f64> {
+fn peak_memory(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB");
     Some(kibibytes.parse::<f64>().ok()? * 1024.0 / 1e6)

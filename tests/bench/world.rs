@@ -137,6 +137,13 @@ impl World {
     }
 }
 
+/// Returns the round trips over a delay line, and cuts it.
+pub(crate) fn flights_of(network: &Flights) -> f64 {
+    let flights = u32::try_from(network.count()).unwrap_or(u32::MAX);
+    network.cut();
+    f64::from(flights)
+}
+
 /// Returns a runtime of the kind that the program uses.
 pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be made")

@@ -195,11 +195,15 @@ fn a_building_block_refuses_commands_that_are_not_its_own_and_plans_that_nobody_
         assert!(refuses("plan.yml", "Refuse a command that writes", command), "{command}");
         assert!(refuses("migrate.yml", "Refuse an unknown command", command), "{command}");
     }
-    let compared = |planned, outcome| {
-        let env = [("EXPECTED", "sha256:1"), ("PLANNED", planned), ("OUTCOME", outcome)];
+    let compared = |expected, planned, outcome| {
+        let env = [("EXPECTED", expected), ("PLANNED", planned), ("OUTCOME", outcome)];
         run_script("migrate.yml", "Compare with the plan that was approved elsewhere", &env).0
     };
-    assert!(
-        compared("sha256:1", "pending") && compared("sha256:2", "nothing-to-do") && !compared("sha256:2", "pending")
-    );
+    assert!(compared("sha256:1", "sha256:1", "pending") && compared("sha256:1", "sha256:2", "nothing-to-do"));
+    assert!(!compared("sha256:1", "sha256:2", "pending"));
+    // The times of the same plan differ.
+    for expected in ["sha256:1", "sha256:1/2026-11-30T08:00:00Z"] {
+        assert!(compared(expected, "sha256:1/2026-11-30T09:00:00Z", "pending"), "{expected}");
+        assert!(!compared(expected, "sha256:2/2026-11-30T08:00:00Z", "pending"), "{expected}");
+    }
 }

@@ -70,6 +70,7 @@ fn a_migration_that_may_not_begin_in_time_is_refused_with_the_reason() {
 fn a_role_that_can_not_see_the_transactions_of_others_does_not_begin() {
     let lab = Lab::new();
     let session = lab.database.session();
+    // With the answer it is known to be connected.
     session.sql("select 1");
     let refused = one_file(&lab, "no-transaction-older-than 1h").input("lock-wait", "1s").run().fails("not-now", 4);
     refused.pending(["0001_a"]).error("are hidden from the login role: grant it pg_read_all_stats").done();

@@ -213,6 +213,18 @@ fn the_digest_covers_the_sql_and_needs_no_further_start_of_the_app() {
 }
 
 #[test]
+fn the_approval_of_a_tools_plan_expires() {
+    let lab = Lab::new();
+    let server = django_server(&lab, Project::Plain, DJANGO_5_2);
+    let step = || django_step(&lab, &server).input("risk", "plan-max-age: 2h");
+    let stamped = digest(step().input("command", "plan").run().has_pending().pending(MIGRATIONS));
+    let (plan, _) = stamped.split_once('/').expect("the digest has the time of the plan");
+    let old = step().input("expect-plan", format!("{plan}/2026-11-30T08:00:00Z")).run().fails("plan-too-old", 5);
+    old.error("`plan-max-age` of `risk` is 120 min").pending(MIGRATIONS).output("plan-digest", plan).done();
+    step().input("expect-plan", &stamped).run().succeeds().applied(MIGRATIONS).done();
+}
+
+#[test]
 fn an_app_that_prints_at_its_start_or_has_no_shell_is_planned_all_the_same() {
     let lab = Lab::new();
     let server = django_server(&lab, Project::Plain, DJANGO_5_2);

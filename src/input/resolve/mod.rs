@@ -175,9 +175,11 @@ fn resolve_database(
 
 /// Returns the fault of a risk that can't be found, because only the deployment server knows the database.
 fn risk_without_database(inputs: &Inputs, command: Option<Command>) -> Option<Fault> {
+    let risk = inputs.parsed_steps().risk.as_ref()?;
     let is_weighed = command.is_some_and(|command| scope_of(InputName::Risk).0.includes(command));
-    let needs_no_database = |risk: &RiskSettings| risk.plan_max_age.is_some();
-    if !is_weighed || inputs.parsed_steps().risk.as_ref().is_none_or(needs_no_database) {
+    // The age of a plan is known without its tables.
+    let only_expires = RiskSettings { plan_max_age: risk.plan_max_age, ..RiskSettings::default() };
+    if !is_weighed || risk.plan_max_age.is_some() && *risk == only_expires {
         return None;
     }
     let cause = format!(
@@ -213,13 +215,12 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
     })
 }
 
-/// Returns the fault of an approved plan whose age can't be known.
+/// Returns the fault of an approved plan whose age is unknown, if approvals expire.
 fn plan_without_time(inputs: &Inputs, approved: Option<&ApprovedPlan>, risk: &RiskSettings) -> Option<Fault> {
     risk.plan_max_age.filter(|_| approved.is_some_and(|approved| approved.planned_at.is_none()))?;
     let label = inputs.label(InputName::ExpectPlan);
-    let cause =
-        format!("{label} has no time, so that it is unknown whether the plan is older than `plan-max-age` of `risk`");
-    let fix = "set the same `risk` in the run with `command: plan`: its output `plan-digest` has the time then";
+    let cause = format!("{label} has no time, so the plan may be older than `plan-max-age` of `risk`");
+    let fix = "set the same `risk` in the run with `command: plan`, and pass its output `plan-digest` as it is: it has the time then";
     Some(Fault::new(Code::InputInvalid, cause).fix(fix))
 }
 
