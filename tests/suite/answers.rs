@@ -147,10 +147,12 @@ fn the_ledger_is_not_written_in_the_encoding_of_a_file_of_single_statements() {
 #[test]
 fn a_run_that_is_stopped_reads_the_ledger_in_its_own_encoding_and_role() {
     let lab = Lab::new();
-    let text = "-- no-transaction\nset client_encoding = 'LATIN1';\nset role pg_monitor;\nselect pg_sleep(60);\n";
-    lab.database.sql("grant pg_monitor to app");
+    // A role of its own: what `app` is granted, it has in every test of this server.
+    let role = format!("other_{}", lab.database.name());
+    let text = format!("-- no-transaction\nset client_encoding = 'LATIN1';\nset role {role};\nselect pg_sleep(60);\n");
+    lab.database.sql(&format!("create role {role}; grant {role} to app"));
     let step = Action::new(&lab).file("migrations/0001_größe.sql", "create table one ();\n");
-    let running = step.file("migrations/0002_two.sql", text).start();
+    let running = step.file("migrations/0002_two.sql", &text).start();
     lab.database.wait_for("select count(*) from pg_stat_activity where query like 'select pg_sleep%'", "1");
     running.signal(rustix::process::Signal::INT);
     let finished = running.finish().fails("cancelled", 130);
