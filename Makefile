@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test tests no-image release-dry-run lint lint-workflows fmt demo image bench peers soak fuzz setup
+.PHONY: test tests layout-tools no-image release-dry-run lint lint-workflows fmt demo image bench peers soak fuzz setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # A change must not fail by the luck of the draw of another: `PROPTEST_RNG_SEED=$RANDOM make test` draws anew.
@@ -74,10 +74,14 @@ bench: setup $(if $(or $(findstring files,$(ONLY)),$(if $(ONLY),,all)),peers) ##
 	cargo build --release --locked
 	$(if $(OLDER),OLDER=$(abspath $(OLDER))) cargo run --release --locked --quiet --example bench -- $(ONLY)
 
+# Not part of `test`: the tools take minutes to compile.
+layout-tools: setup peers ## Round trips of layouts with the tools that they belong to: sqlx, Diesel, refinery.
+	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" cargo test --locked --test suite -- --include-ignored layout_tools
+
 # The tools that `make bench` compares with, built once. diesel_cli needs libpq.
 PEERS := target/peers/bin
 peers: $(PEERS)/diesel $(PEERS)/sqlx $(PEERS)/refinery
-bench peers: NEEDS += pg_config:libpq-dev
+bench peers layout-tools: NEEDS += pg_config:libpq-dev
 $(PEERS)/diesel: | setup
 	cargo install --locked --root target/peers diesel_cli --version 2.3.14 --no-default-features --features postgres
 $(PEERS)/sqlx: | setup
