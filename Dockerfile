@@ -8,6 +8,8 @@ RUN apt-get update \
 WORKDIR /build
 # A target has to be named, even if it is the host: otherwise the flags would apply to procedural macros as well.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
+# A profile of Cargo.toml.
+ARG PROFILE=release
 # Whatever the machine is: nothing below is for one architecture alone.
 RUN rustc --print host-tuple > /target
 
@@ -16,14 +18,14 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src/tool \
     && echo 'fn main() {}' | tee src/main.rs src/tool/embed.rs \
     && touch src/lib.rs \
-    && cargo build --release --locked --bins --target "$(cat /target)"
+    && cargo build --profile "$PROFILE" --locked --bins --target "$(cat /target)"
 
 COPY action.yml ./
 COPY src src
 # Younger than the stand-ins above, so that Cargo builds it.
 RUN touch src/main.rs src/lib.rs src/tool/embed.rs \
-    && cargo build --release --locked --bins --target "$(cat /target)" \
-    && mkdir /image && cp "target/$(cat /target)/release/bastion-migrate" /image/ \
+    && cargo build --profile "$PROFILE" --locked --bins --target "$(cat /target)" \
+    && mkdir /image && cp "target/$(cat /target)/$PROFILE/bastion-migrate" /image/ \
     && ln -s bastion-migrate /image/bastion-migrate-sweep \
     && ln -s bastion-migrate /image/bastion-migrate-tunnel
 

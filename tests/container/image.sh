@@ -64,8 +64,8 @@ build bastion-migrate-drivers:bookworm drivers "${python[@]}"
 if [[ ${DIST-} ]]; then
     .github/release/image --load "$ACTION"
 elif has_stand_in "$(bases Dockerfile)"; then
-    sed 's/^\(FROM [^ ]*\)@sha256:[0-9a-f]*/\1/' Dockerfile | docker build --tag "$ACTION" --file - .
+    sed 's/^\(FROM [^ ]*\)@sha256:[0-9a-f]*/\1/' Dockerfile | docker build --tag "$ACTION" --build-arg PROFILE=quick --file - .
 else
-    docker build --tag "$ACTION" .
+    docker build --tag "$ACTION" --build-arg PROFILE=quick .
 fi
 docker image inspect --format "$ACTION: {{.Size}} bytes" "$ACTION"
