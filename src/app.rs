@@ -10,7 +10,7 @@ use crate::{
     run::{
         backpressure::LogFlow,
         event::{Event, Events},
-        shutdown::{CLOSE_BUDGET, LOG_BUDGET, STOP_BUDGET, StopReason},
+        shutdown::{AUDIT_BUDGET, CLOSE_BUDGET, LOG_BUDGET, STOP_BUDGET, StopReason},
         supervisor::{Completion, Supervisor},
     },
     settings::{GithubSettings, Settings},
@@ -75,6 +75,10 @@ pub(crate) async fn run_invocation(
         events.emit(Event::Fault(fault));
     }
     events.emit_skipped();
+    if let Some(job) = &job {
+        let budget = supervisor.report_time_left().unwrap_or(AUDIT_BUDGET).min(AUDIT_BUDGET);
+        supervisor.run_for(budget, job.end_audit(&reporter.report().run_end(events.redactor()))).await;
+    }
     publish_within_budget(reporter, &invocation.runner, Some(&invocation.github), &mut supervisor).await;
     if let Some(job) = job
         && let Err(fault) = timeout(CLOSE_BUDGET, job.close()).await.unwrap_or(Ok(()))

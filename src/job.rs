@@ -1,21 +1,30 @@
 //! The job of a run on one screen: a migration, with its stages in order, or a tunnel for later steps.
 
 use crate::{
-    executor::{Executor, SchemaFileWork},
+    executor::{Approvers, Executor, SchemaFileWork},
     fault::{Code, Fault, Stage},
+    github::{approvals::read_approvers, runner::Runner},
+    history_job::HistoryJob,
     input::Invocation,
     run::{
+        RunEnd,
         event::{Event, Events},
         shutdown::STOP_BUDGET,
     },
+    secret::Secret,
     settings::{Command, Settings, When},
     site::Sites,
+    stage::{run_stage, single_fault},
     tunnel::JobTunnel,
 };
+use futures_util::future::{Either, select};
+use std::pin::pin;
 
 /// The job of a run.
 pub(crate) enum Job<'a> {
     Migration(Box<MigrationJob<'a>>),
+    /// `command: history`: lists the runs of the past.
+    History(Box<HistoryJob<'a>>),
     /// `command: tunnel`: a later step of the job migrates.
     Tunnel(Box<JobTunnel<'a>>),
 }
@@ -33,6 +42,7 @@ impl<'a> Job<'a> {
         let (runner, handover) = (&invocation.runner, &invocation.handover);
         Ok(match settings.command {
             Command::Tunnel => Self::Tunnel(Box::new(JobTunnel::new(settings, runner, handover, events.clone()))),
+            Command::History => Self::History(Box::new(HistoryJob::new(settings, runner, events.clone()))),
             _ => Self::Migration(Box::new(MigrationJob::new(settings, invocation, events).await?)),
         })
     }
@@ -43,7 +53,8 @@ impl<'a> Job<'a> {
     /// The faults that ended it.
     pub(crate) async fn run(&mut self) -> Result<(), Vec<Fault>> {
         match self {
-            Self::Migration(migration) => migration.run_stages().await,
+            Self::Migration(migration) => Box::pin(migration.run_recorded()).await,
+            Self::History(history) => history.run_stages().await,
             Self::Tunnel(tunnel) => tunnel.open().await.map_err(single_fault),
         }
     }
@@ -55,6 +66,8 @@ impl<'a> Job<'a> {
     pub(crate) async fn stop(&self) -> Result<(), Fault> {
         match self {
             Self::Migration(migration) => migration.executor.stop_work(&migration.sites).await,
+            // It only reads: what was asked is forgotten with its session.
+            Self::History(_) => Ok(()),
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
         }
     }
@@ -63,7 +76,7 @@ impl<'a> Job<'a> {
     pub(crate) fn with_stop_result(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
         let fault = match self {
             Self::Migration(migration) if fault.code == Code::TimedOut => migration.sites.with_timeout_context(fault),
-            Self::Migration(_) | Self::Tunnel(_) => fault,
+            Self::Migration(_) | Self::History(_) | Self::Tunnel(_) => fault,
         };
         let cause = match stopped {
             Some(Ok(())) => return fault,
@@ -75,9 +88,17 @@ impl<'a> Job<'a> {
                 migration.executor.report_in_doubt();
                 fault.detail(migration.sites.describe_unstopped(&cause))
             }
+            Self::History(_) => fault,
             Self::Tunnel(_) => fault.detail(format!(
                 "the tunnel may not have been removed ({cause}): the next run on this engine removes it"
             )),
+        }
+    }
+
+    /// Records the end of the run in the database, if the run has worked on it.
+    pub(crate) async fn end_audit(&self, end: &RunEnd) {
+        if let Self::Migration(migration) = self {
+            migration.executor.end_audit(end).await;
         }
     }
 
@@ -88,6 +109,7 @@ impl<'a> Job<'a> {
     pub(crate) async fn close(self) -> Result<(), Fault> {
         match self {
             Self::Migration(migration) => migration.close().await,
+            Self::History(history) => history.close().await,
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
         }
     }
@@ -101,6 +123,9 @@ pub(crate) struct MigrationJob<'a> {
     sites: Sites<'a>,
     schema_file: SchemaFileWork<'a>,
     lock: RunLockState,
+    runner: &'a Runner,
+    token: Option<&'a Secret>,
+    approvers: Approvers,
 }
 
 /// State of the run lock. While this run holds it, no other run works on the database.
@@ -112,10 +137,28 @@ enum RunLockState {
 
 impl<'a> MigrationJob<'a> {
     async fn new(settings: &'a Settings, invocation: &'a Invocation, events: &'a Events) -> Result<Self, Vec<Fault>> {
-        let executor = Executor::new(settings, &invocation.runner, events).await?;
+        let (runner, approvers) = (&invocation.runner, Approvers::default());
+        let executor = Executor::new(settings, runner, events, &approvers).await?;
         let schema_file = SchemaFileWork::read(settings)?;
-        let sites = Sites::new(settings, &invocation.runner, events).map_err(single_fault)?;
-        Ok(Self { settings, events, executor, sites, schema_file, lock: RunLockState::NotHeld })
+        let sites = Sites::new(settings, runner, events).map_err(single_fault)?;
+        let (lock, token) = (RunLockState::NotHeld, invocation.github.token.as_ref());
+        Ok(Self { settings, events, executor, sites, schema_file, lock, runner, token, approvers })
+    }
+
+    /// Runs the stages. Who approved the deployment is asked meanwhile; the answer is not waited for.
+    async fn run_recorded(&mut self) -> Result<(), Vec<Fault>> {
+        if !self.settings.keeps_audit() {
+            return self.run_stages().await;
+        }
+        let approvers = Approvers::clone(&self.approvers);
+        let asked = read_approvers(self.runner, self.token);
+        match select(pin!(self.run_stages()), pin!(asked)).await {
+            Either::Left((result, _)) => result,
+            Either::Right((known, stages)) => {
+                known.into_iter().for_each(|known| drop(approvers.set(known)));
+                stages.await
+            }
+        }
     }
 
     async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
@@ -142,7 +185,7 @@ impl<'a> MigrationJob<'a> {
 
     /// Runs the stages that need the connection.
     async fn run_connected(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, sites, schema_file, lock } = self;
+        let Self { settings, events, executor, sites, schema_file, lock, .. } = self;
         let writes = settings.command.may_write();
         if writes {
             executor.report_steps(sites);
@@ -224,21 +267,4 @@ async fn handle_schema_file(
 fn join_faults(first: Result<(), Vec<Fault>>, second: Result<(), Vec<Fault>>) -> Result<(), Vec<Fault>> {
     let faults: Vec<Fault> = [first, second].into_iter().filter_map(Result::err).flatten().collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }
-}
-
-/// Runs one stage and reports its start and its success. Its faults are marked with the stage.
-async fn run_stage<T>(
-    events: &Events,
-    stage: Stage,
-    work: impl Future<Output = Result<T, Vec<Fault>>>,
-) -> Result<T, Vec<Fault>> {
-    events.emit(Event::StageStarted(stage));
-    let done =
-        work.await.map_err(|faults| faults.into_iter().map(|fault| fault.in_stage(stage)).collect::<Vec<_>>())?;
-    events.emit(Event::StageDone(stage));
-    Ok(done)
-}
-
-fn single_fault(fault: Fault) -> Vec<Fault> {
-    vec![fault]
 }

@@ -7,12 +7,14 @@
 //! the reasons for the layout.
 
 mod app;
+pub mod audit;
 pub mod docker;
 pub mod executor;
 pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod github;
+mod history_job;
 pub mod input;
 mod job;
 pub mod layout;
@@ -34,6 +36,7 @@ pub mod settings;
 pub mod site;
 pub mod sql;
 pub mod ssh;
+mod stage;
 pub mod tool;
 pub mod transport;
 pub mod tunnel;

@@ -1,6 +1,8 @@
 //! Runs a migration: in the action itself, or by the app's own tool. The only `match` on the kind of executor is here.
 
 mod approval;
+mod audit_trail;
+mod history;
 mod invalid_index_faults;
 mod lock_holder;
 mod monitored;
@@ -11,6 +13,8 @@ mod sql;
 mod step;
 mod tool;
 
+pub(crate) use audit_trail::Approvers;
+pub(crate) use history::HistoryReader;
 pub(crate) use schema_file::SchemaFileWork;
 pub use sql::SqlExecutor;
 pub use tool::ToolExecutor;
@@ -18,11 +22,15 @@ pub use tool::ToolExecutor;
 use crate::{
     fault::Fault,
     github::runner::Runner,
-    run::event::{Events, StepPhase},
+    run::{
+        RunEnd,
+        event::{Events, StepPhase},
+    },
     schema::SchemaDescription,
     settings::{ExecutorSettings, Settings, When},
     site::Sites,
 };
+use audit_trail::AuditTrail;
 use futures_util::future::join;
 use tool::snapshot::LedgerSnapshot;
 
@@ -48,11 +56,19 @@ impl<'a> Executor<'a> {
     ///
     /// # Errors
     /// All faults of its files.
-    pub async fn new(settings: &'a Settings, runner: &'a Runner, events: &Events) -> Result<Self, Vec<Fault>> {
+    pub(crate) async fn new(
+        settings: &'a Settings,
+        runner: &'a Runner,
+        events: &Events,
+        approvers: &Approvers,
+    ) -> Result<Self, Vec<Fault>> {
+        let audit = AuditTrail::new(settings, runner, events, approvers);
         Ok(match &settings.executor {
-            ExecutorSettings::Sql => Self::Sql(Box::new(SqlExecutor::new(settings, runner, events.clone()).await?)),
+            ExecutorSettings::Sql => {
+                Self::Sql(Box::new(SqlExecutor::new(settings, runner, events.clone(), audit).await?))
+            }
             ExecutorSettings::Tool(tool) => {
-                let tool = ToolExecutor::new(settings, tool, runner, events).map_err(|fault| vec![fault])?;
+                let tool = ToolExecutor::new((settings, tool), runner, events, audit).map_err(|fault| vec![fault])?;
                 Self::Tool(Box::new(tool))
             }
         })
@@ -207,6 +223,22 @@ impl<'a> Executor<'a> {
         self.run_steps(sites, StepPhase::After, &[When::Failure]).await
     }
 
+    /// Begins the record of the run, before anything is changed.
+    async fn begin_audit(&self, sites: &Sites<'_>) {
+        match self {
+            Self::Sql(sql) => sql.begin_audit().await,
+            Self::Tool(tool) => tool.begin_audit(sites).await,
+        }
+    }
+
+    /// Completes the record of the run, if it has begun.
+    pub async fn end_audit(&self, end: &RunEnd) {
+        match self {
+            Self::Sql(sql) => sql.end_audit(end).await,
+            Self::Tool(tool) => tool.end_audit(end).await,
+        }
+    }
+
     async fn run_steps(&mut self, sites: &mut Sites<'a>, phase: StepPhase, conditions: &[When]) -> Result<(), Fault> {
         let settings = sites.settings;
         let steps = match phase {
@@ -214,6 +246,9 @@ impl<'a> Executor<'a> {
             StepPhase::Migrate => &settings.steps.migrate,
             StepPhase::After => &settings.steps.after,
         };
+        if steps.iter().any(|step| conditions.contains(&step.when)) {
+            self.begin_audit(sites).await;
+        }
         let lock_holder = match self {
             // After a failure the lock may be lost: then there is nothing left to watch.
             Self::Tool(tool) => tool.lock_holder.as_mut().filter(|holder| !holder.is_lost()),

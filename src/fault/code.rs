@@ -358,6 +358,9 @@ codes! {
     /// The comment on the pull request could not be written.
     CommentUnwritten "comment-unwritten" Configuration Report "check `github-token`, or set `comment: never`; the migration itself is not affected";
 
+    /// The record of the run in the database could not be written.
+    AuditUnwritten "audit-unwritten" Configuration Migrate "see the cause, or set `audit: false`; the migration itself is not affected";
+
     /// Stopped by a signal.
     Cancelled "cancelled" Cancelled Migrate "run again when you like: applied migrations are in the ledger";
     /// Stopped by `timeout`.

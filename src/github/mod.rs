@@ -2,6 +2,7 @@
 
 mod api_client;
 mod api_failure;
+pub mod approvals;
 pub mod command_file;
 pub mod comment;
 #[cfg(test)]

@@ -49,6 +49,12 @@ pub struct Runner {
     pub run_attempt: Option<String>,
     /// `GITHUB_WORKFLOW`.
     pub workflow: Option<String>,
+    /// `GITHUB_REF`, as in `refs/heads/main`.
+    pub git_ref: Option<String>,
+    /// `GITHUB_ACTOR`: the user whose event started the workflow.
+    pub actor: Option<String>,
+    /// `GITHUB_TRIGGERING_ACTOR`: the user who started this attempt.
+    pub triggering_actor: Option<String>,
     /// `GITHUB_JOB`.
     pub job: Option<String>,
 }
@@ -83,6 +89,9 @@ impl Runner {
             run_id: text("GITHUB_RUN_ID"),
             run_attempt: text("GITHUB_RUN_ATTEMPT"),
             workflow: text("GITHUB_WORKFLOW"),
+            git_ref: text("GITHUB_REF"),
+            actor: text("GITHUB_ACTOR"),
+            triggering_actor: text("GITHUB_TRIGGERING_ACTOR"),
             job: text("GITHUB_JOB"),
         }
     }

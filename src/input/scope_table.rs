@@ -111,7 +111,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 16] = [
         CommandScope::AllButTunnel,
         PlaceScope::Anywhere,
     ),
-    (&[InputName::ExpectPlan, InputName::StartWhen], CommandScope::Writes, PlaceScope::Anywhere),
+    (&[InputName::ExpectPlan, InputName::StartWhen, InputName::Audit], CommandScope::Writes, PlaceScope::Anywhere),
     (&[InputName::Lint, InputName::Risk, InputName::Allow], CommandScope::Reviews, PlaceScope::Anywhere),
     (
         &[InputName::Tool, InputName::CommandPrefix, InputName::Manage, InputName::WorkingDirectory],
@@ -184,7 +184,7 @@ mod tests {
             match self {
                 Self::All => "all",
                 Self::AllButTunnel => "all but `tunnel`",
-                Self::Forward => "`migrate`, `plan`, `status`, `verify`",
+                Self::Forward => "`migrate`, `plan`, `status`, `verify`, `history`",
                 Self::Writes => "`migrate`, `rollback`, `baseline`",
                 Self::Baseline => "`baseline`",
                 Self::Reviews => "`migrate`, `plan`",
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_read_only_command_accepts_the_inputs_of_the_run_that_it_previews() {
-        for command in [Command::Plan, Command::Status, Command::Verify] {
+        for command in [Command::Plan, Command::Status, Command::Verify, Command::History] {
             assert!(
                 CommandScope::Forward.includes(command)
                     && CommandScope::AllButTunnel.includes(command)

@@ -76,6 +76,17 @@ pub fn tables_sql(tag: RowTag, condition: &str) -> String {
     )
 }
 
+/// Returns the SQL condition that the table for which `condition` holds exists, and that nothing speaks against using it.
+/// It must run with our own search path.
+#[must_use]
+pub fn is_trusted_sql(tag: RowTag, condition: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM ({}) t(tag, schema, name, columns, is_table, is_readable, hides_rows, owner, trigger, rule) \
+         WHERE t.is_table AND t.is_readable AND NOT t.hides_rows AND t.owner IS NULL AND t.trigger IS NULL AND t.rule IS NULL)",
+        tables_sql(tag, condition)
+    )
+}
+
 /// Returns the query for the name of our role.
 pub(super) fn role_sql() -> String {
     format!("SELECT {}, current_user", RowTag::Role)

@@ -49,7 +49,7 @@ const OBJECTS_SQL: &str = "x.what FROM ( \
         || pg_catalog.pg_get_constraintdef(k.oid), k.connamespace, k.xmin \
     FROM pg_catalog.pg_constraint k WHERE k.conrelid <> 0 \
     ) x JOIN pg_catalog.pg_namespace n ON n.oid = x.space \
-    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+    WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'bastion_migrate')";
 
 /// The schema at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::{
     response::{ControlResponse, read_body_response, read_control_response},
     transaction::{
         Commit, FreshState, OWN_ENCODING, SessionGuard, close_sql, had_transaction_ended, open_sql, opening_fault,
+        record_sql,
     },
     work::Work,
 };
@@ -57,6 +58,17 @@ pub struct Pipeline<'a> {
     pub run_url: Option<&'a str>,
     /// The progress so far; it outlives the future that applies.
     pub commits: &'a CommitProgress,
+    /// A statement for the transaction of the last migration, whose failure must not make that one fail.
+    pub with_last: Option<WithLast>,
+}
+
+/// A statement that belongs to the transaction in which one migration is recorded.
+#[derive(Debug)]
+pub struct WithLast {
+    /// The migration, by its index in the plan.
+    pub index: usize,
+    /// The statement; it returns no row.
+    pub sql: String,
 }
 
 /// The source of the lock timeouts.
@@ -106,7 +118,8 @@ impl Pipeline<'_> {
         limit: Option<Duration>,
     ) -> Result<InFlight, Error> {
         let opening_sql = open_sql(migration, self.guard(), previous, limit);
-        let close = close_sql(migration, &self.fresh.defaults, &self.new_ledger_row(migration), commit);
+        let record = self.record_sql(migration, &self.new_ledger_row(migration));
+        let close = close_sql(migration, &self.fresh.defaults, &record, commit);
         // `simple_query_raw` returns after sending, before the response. The file may follow its ledger at once:
         // without one it can't be recorded, and is rolled back.
         let creation = match creation_sql(migration, previous) {
@@ -215,6 +228,15 @@ impl Pipeline<'_> {
             Err(_) => {}
         }
         fault
+    }
+
+    /// Returns the SQL that records the work, and returns the milliseconds that it took.
+    pub(super) fn record_sql(&self, migration: &PlannedMigration, row: &NewRow<'_>) -> String {
+        let record = record_sql(migration, row);
+        match self.with_last.as_ref().filter(|last| last.index == migration.id.index) {
+            Some(last) => format!("{record}; {}", last.sql),
+            None => record,
+        }
     }
 
     pub(super) fn new_ledger_row<'m>(&'m self, migration: &'m PlannedMigration) -> NewRow<'m> {

@@ -46,7 +46,8 @@ async fn run_transaction(
     let began = apply.check_opened(migration, read_control_response(Box::pin(stream)).await)?;
     send_chunks(apply, migration, chunks).await?;
     apply.commits.sent.set(apply.commits.committed.get() + 1);
-    let close = close_sql(migration, &apply.fresh.defaults, &apply.new_ledger_row(migration), Commit::Flushed);
+    let record = apply.record_sql(migration, &apply.new_ledger_row(migration));
+    let close = close_sql(migration, &apply.fresh.defaults, &record, Commit::Flushed);
     let stream = apply.send_close(&close).await.map_err(plainly)?;
     apply.check_recorded(migration, read_control_response(Box::pin(stream)).await, began)
 }

@@ -36,7 +36,7 @@ mod undo;
 mod way_back;
 mod work;
 
-pub use applier::{LockTimeouts, Pipeline};
+pub use applier::{LockTimeouts, Pipeline, WithLast};
 pub use body::Body;
 pub use commit_progress::CommitProgress;
 pub use directory::{read_directory, unused_inputs};

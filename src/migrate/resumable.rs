@@ -9,9 +9,7 @@ use super::{
     applier::Pipeline,
     concurrent_index, copy,
     planned_migration::PlannedMigration,
-    transaction::{
-        Commit, OWN_ENCODING, lock_timeout_sql, open_without_transaction_sql, record_sql, reset_session_sql,
-    },
+    transaction::{Commit, OWN_ENCODING, lock_timeout_sql, open_without_transaction_sql, reset_session_sql},
     work::Work,
 };
 use crate::{
@@ -95,7 +93,7 @@ impl ResumableRun<'_> {
         let duration = began.elapsed();
         let row = NewRow { took: Some(duration), ..self.pipeline.new_ledger_row(self.migration) };
         // One message is one transaction.
-        let record = record_sql(self.migration, &row);
+        let record = self.pipeline.record_sql(self.migration, &row);
         let comment = origin_comment::last_message_comment(self.migration.id.index);
         let reset = reset_session_sql(&self.pipeline.fresh.defaults);
         let record = format!("{comment} {reset}; {PIN_SEARCH_PATH}; {}; {record}", self.progress.remove_sql());

@@ -170,16 +170,16 @@ pub(super) fn opening_fault(error: &Error, migration: &Migration) -> Fault {
     if fault.sqlstate.as_deref() == Some(TENANT_GONE) { fault.code(Code::TenantsInvalid) } else { fault }
 }
 
-/// Returns the SQL that closes a migration. It returns the milliseconds that the migration took, and then `off` if its
+/// Returns the SQL that closes a migration and records it with `record`. It returns the milliseconds that the migration took, and then `off` if its
 /// commit is flushed later.
 pub(super) fn close_sql(
     migration: &PlannedMigration,
     defaults: &SessionDefaults,
-    row: &NewRow<'_>,
+    record: &str,
     commit: Commit,
 ) -> String {
     let reset = reset_session_sql(defaults);
-    let (record, comment) = (record_sql(migration, row), origin_comment::last_message_comment(migration.id.index));
+    let comment = origin_comment::last_message_comment(migration.id.index);
     let after = checks_sql(&migration.checks, CheckMoment::After);
     let constraints_sql = match commit {
         Commit::Flushed => String::new(),

@@ -101,6 +101,10 @@ row_tags! {
     StatementStatistics = "statement statistics",
     /// The queries that use a table.
     StatementFamily = "statement family",
+    /// The table that records runs.
+    RunsTable = "runs table",
+    /// A run of the past.
+    PastRun = "past run",
     /// The rows that were found by looking into a table.
     TableProbe = "table probe",
 }

@@ -84,7 +84,7 @@ pub struct AdvisoryLock {
 
 impl AdvisoryLock {
     /// Returns the key as `pg_locks` shows it, in `classid` and `objid` (PostgreSQL manual, 54.12).
-    pub(super) fn pg_locks_key(self) -> (u32, u32) {
+    pub(crate) fn pg_locks_key(self) -> (u32, u32) {
         let [a, b, c, d, e, f, g, h] = self.key.to_be_bytes();
         (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]))
     }

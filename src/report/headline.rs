@@ -4,6 +4,7 @@ use super::{
     database_changes::DatabaseChanges,
     entries::MigrationState,
     first_run::{awaits_pin, store_command},
+    history::describe_history,
     log_lines::{count_of, format_millis},
     run_outcome::RunOutcome,
     run_report::RunReport,
@@ -95,6 +96,9 @@ fn describe_success(report: &RunReport, database: &str) -> String {
         let address =
             report.database.as_ref().map_or(String::new(), |facts| format!(" at {}:{}", facts.host, facts.port));
         return format!("{database}{address} is open at {}:{} for the following steps", tunnel.host, tunnel.port);
+    }
+    if let Some(runs) = &report.history {
+        return describe_history(runs, database);
     }
     let proof = name_proof(report);
     if report.has_migrated() && !report.verified {

@@ -49,7 +49,7 @@ pub(super) fn describe_progress(half: &HalfDoneMigration) -> String {
 }
 
 /// Pads each column to the same width; a column without any text is left out.
-fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+pub(super) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
     let rows: Vec<[String; COLUMNS]> =
         rows.iter().map(|row| row.each_ref().map(|cell| cell.replace(['\r', '\n'], " "))).collect();
     let width = |column: usize| {

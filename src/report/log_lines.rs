@@ -1,7 +1,9 @@
 //! The text of each event, as lines without formatting.
 
 pub(super) use super::wording::{count_of, format_millis, format_tenths, group_digits, indent_further_lines};
-use super::{first_run::is_expected_stop, ledger_lines::ledger_lines, review_lines::review_lines};
+use super::{
+    first_run::is_expected_stop, history::history_lines, ledger_lines::ledger_lines, review_lines::review_lines,
+};
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
@@ -48,6 +50,28 @@ impl LogLine {
 /// The migrations by their indexes.
 pub(crate) type MigrationsByIndex = BTreeMap<usize, MigrationId>;
 
+/// Returns the line about the outcome of a migration.
+fn outcome_lines(event: &Event, name: impl Fn(&usize) -> String) -> Vec<LogLine> {
+    let (tone, text) = match event {
+        Event::Applied { index, took } => {
+            (Tone::Good, format!("applied {} ({})", name(index), format_millis(whole_millis(*took))))
+        }
+        Event::Recorded { index, .. } => (Tone::Good, format!("applied {}", name(index))),
+        Event::Baselined { index } => (Tone::Good, format!("recorded {}, without applying it", name(index))),
+        Event::RolledBack { index } => (Tone::Good, format!("rolled back {}", name(index))),
+        Event::Failed { index } => (Tone::Bad, format!("failed {}", name(index))),
+        Event::Cancelled { index } => (Tone::Warning, format!("cancelled {}", name(index))),
+        Event::LostInCrash { index } => {
+            (Tone::Bad, format!("lost: the server crashed before {} was written to disk", name(index)))
+        }
+        Event::InDoubt { index } => {
+            (Tone::Bad, format!("in doubt: it is unknown whether {} was committed", name(index)))
+        }
+        _ => return Vec::new(),
+    };
+    vec![LogLine::Text(tone, format!("  {text}"))]
+}
+
 /// Returns the lines of an event that happened at this time since the start of the run.
 pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration) -> Vec<LogLine> {
     let name =
@@ -72,23 +96,18 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
         }
-        Event::Applied { index, took: time } => {
-            text(Tone::Good, format!("  applied {} ({})", name(index), format_millis(whole_millis(*time))))
-        }
+        Event::Applied { .. }
+        | Event::Recorded { .. }
+        | Event::Baselined { .. }
+        | Event::RolledBack { .. }
+        | Event::Failed { .. }
+        | Event::Cancelled { .. }
+        | Event::LostInCrash { .. }
+        | Event::InDoubt { .. } => outcome_lines(event, name),
         // The event that follows reports the result.
         Event::Unplanned(_) | Event::SchemaAssigned { .. } | Event::Ended { .. } => Vec::new(),
-        Event::Recorded { index, .. } => text(Tone::Good, format!("  applied {}", name(index))),
-        Event::Baselined { index } => text(Tone::Good, format!("  recorded {}, without applying it", name(index))),
-        Event::RolledBack { index } => text(Tone::Good, format!("  rolled back {}", name(index))),
-        Event::Failed { index } => text(Tone::Bad, format!("  failed {}", name(index))),
-        Event::Cancelled { index } => text(Tone::Warning, format!("  cancelled {}", name(index))),
         Event::LedgerListed { recorded, half_done } => neutral_lines(ledger_lines(recorded, half_done)),
-        Event::LostInCrash { index } => {
-            text(Tone::Bad, format!("  lost: the server crashed before {} was written to disk", name(index)))
-        }
-        Event::InDoubt { index } => {
-            text(Tone::Bad, format!("  in doubt: it is unknown whether {} was committed", name(index)))
-        }
+        Event::History(runs) => neutral_lines(history_lines(runs)),
         Event::Notice { severity, text: message, about } => {
             let about = match about {
                 None => String::new(),

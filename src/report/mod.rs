@@ -15,6 +15,8 @@ mod folded_details;
 #[cfg(test)]
 mod golden;
 mod headline;
+mod history;
+mod history_table;
 mod host_key_pin;
 mod ledger_lines;
 mod ledger_tables;
@@ -25,6 +27,7 @@ mod migration_tables;
 mod outputs;
 mod publish;
 mod pull_request_comment;
+mod recorded_end;
 mod redact;
 mod rendering;
 mod reporter;

@@ -12,8 +12,8 @@ use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
         BastionFacts, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HalfDoneMigration, ImageFacts,
-        LedgerEntry, LintFinding, MigrationId, PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview,
-        TunnelFacts,
+        LedgerEntry, LintFinding, MigrationId, PastOutcome, PastRun, PlanFacts, PlanReview, ReviewedPlan, ShownScript,
+        StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -85,7 +85,7 @@ redacted! {
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
     RunReport {
-        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, migrations, steps, schema, blocked, notices,
+        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, history, migrations, steps, schema, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -128,6 +128,40 @@ impl Redact for LedgerEntry {
             recorded_at: recorded_at.redacted(redactor),
             role: clipped(role),
             run: clipped(run),
+        }
+    }
+}
+
+impl Redact for PastRun {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        let text = |text: &String| clip_text(&redactor.redact(text), MAX_ORIGIN_LENGTH);
+        let optional = |value: &Option<String>| value.as_ref().map(text);
+        let outcome = match &self.outcome {
+            PastOutcome::Recorded(outcome) => PastOutcome::Recorded(text(outcome)),
+            known => known.clone(),
+        };
+        Self {
+            started_at: self.started_at.clone(),
+            ended_at: self.ended_at.clone(),
+            outcome,
+            fault: self.fault.redacted(redactor),
+            command: text(&self.command),
+            executor: text(&self.executor),
+            planned: self.planned,
+            done: self.done,
+            plan_digest: optional(&self.plan_digest),
+            environment: optional(&self.environment),
+            image: optional(&self.image),
+            role: text(&self.role),
+            actor: optional(&self.actor),
+            triggering_actor: optional(&self.triggering_actor),
+            approved_by: optional(&self.approved_by),
+            repository: optional(&self.repository),
+            commit: optional(&self.commit),
+            git_ref: optional(&self.git_ref),
+            workflow: optional(&self.workflow),
+            run: optional(&self.run),
+            attempt: self.attempt,
         }
     }
 }
@@ -178,6 +212,7 @@ impl Redact for Event {
             Self::LedgerListed { recorded, half_done } => {
                 Self::LedgerListed { recorded: recorded.redacted(redactor), half_done: half_done.redacted(redactor) }
             }
+            Self::History(runs) => Self::History(runs.redacted(redactor)),
             Self::SchemaAssigned { index, schema } => {
                 Self::SchemaAssigned { index: *index, schema: schema.redacted(redactor) }
             }

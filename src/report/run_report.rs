@@ -9,8 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts,
-        ReviewedPlan, TunnelFacts,
+        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PastRun,
+        PlanFacts, ReviewedPlan, TunnelFacts,
         event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -53,6 +53,9 @@ pub struct RunReport {
     pub recorded: Vec<LedgerEntry>,
     /// Migrations that were started and not finished, with `command: status`.
     pub half_done: Vec<HalfDoneMigration>,
+    /// The runs of the past, the newest first, with `command: history`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<PastRun>>,
     /// The plan's migrations with their states.
     pub migrations: Vec<MigrationReport>,
     /// The stages with their times.
@@ -125,6 +128,7 @@ impl RunReport {
                 self.recorded.clone_from(recorded);
                 self.half_done.clone_from(half_done);
             }
+            Event::History(runs) => self.history = Some(runs.clone()),
             Event::Notice { severity, text, about } => {
                 if self.notices.len() == MAX_NOTICES {
                     self.notices.remove(0);
@@ -331,7 +335,7 @@ impl RunReport {
             .any(|entry| !matches!(entry.fate, MigrationState::Applied | MigrationState::RolledBack));
         match self.command {
             _ if open => RunOutcome::Pending,
-            Some(Command::Verify | Command::Tunnel) => RunOutcome::Success,
+            Some(Command::Verify | Command::History | Command::Tunnel) => RunOutcome::Success,
             // The ledger of the tool is unknown: it may have applied anything.
             Some(Command::Migrate) if self.has_migrated() && !self.verified => RunOutcome::Success,
             // Migrations that could not be listed may be pending.

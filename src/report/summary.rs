@@ -7,6 +7,7 @@ use super::{
     first_run::awaits_pin,
     folded_details::add_folded_details,
     headline::Headline,
+    history_table::add_history,
     host_key_pin::pin_section,
     ledger_tables::add_ledger,
     log_lines::format_tenths,
@@ -15,8 +16,8 @@ use super::{
     review_section::{add_review, add_sql},
     run_report::RunReport,
     summary_page::{
-        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, LINT, NOTICES, PENDING, REVIEW, SCHEMA, SQL, STEPS,
-        SummaryPage, TENANTS, WARNINGS,
+        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, HISTORY, LINT, NOTICES, PENDING, REVIEW, SCHEMA,
+        SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -33,8 +34,8 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, APPLIED, HALF_DONE, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, FAULTS, WARNINGS, SQL, BLOCKED,
-        NOTICES, SCHEMA, ENDING,
+        ACCESS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, FAULTS, WARNINGS, SQL,
+        BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -67,6 +68,7 @@ fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     add_tenants(report, page);
     add_applied(report, page);
     add_ledger(report, page);
+    add_history(report, page);
     add_pending(report, page);
     add_review(report, page);
     add_steps(report, page);

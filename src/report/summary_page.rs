@@ -7,6 +7,7 @@ pub(super) const MAX_OPEN_ROWS: usize = 15;
 pub(super) const ACCESS: &str = "how to connect";
 pub(super) const APPLIED: &str = "applied migrations";
 pub(super) const HALF_DONE: &str = "half-done migrations";
+pub(super) const HISTORY: &str = "runs of the past";
 pub(super) const CHART: &str = "the chart";
 pub(super) const PENDING: &str = "pending migrations";
 pub(super) const REVIEW: &str = "the review of the plan";

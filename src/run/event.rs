@@ -5,6 +5,7 @@ use super::{
     facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
     ledger_entry::{HalfDoneMigration, LedgerEntry},
     migration_id::MigrationId,
+    past_run::PastRun,
     plan_facts::PlanFacts,
     reviewed_plan::ReviewedPlan,
 };
@@ -51,6 +52,8 @@ pub enum Event {
         /// Migrations that were started and not finished.
         half_done: Vec<HalfDoneMigration>,
     },
+    /// The runs of the past, the newest first, for a command that lists them.
+    History(Vec<PastRun>),
     /// A migration started.
     Started(MigrationId),
     /// A statement of a migration without a transaction was executed.

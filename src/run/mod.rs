@@ -8,10 +8,12 @@ mod ledger_entry;
 mod lint_finding;
 pub mod lock_retries;
 mod migration_id;
+mod past_run;
 mod plan_facts;
 mod plan_review;
 pub mod process;
 mod reviewed_plan;
+mod run_end;
 pub mod shutdown;
 pub mod supervisor;
 
@@ -19,6 +21,8 @@ pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFa
 pub use ledger_entry::{HalfDoneMigration, LedgerEntry};
 pub use lint_finding::{FindingLevel, LintFinding};
 pub use migration_id::{FILES_OF_DIRECTORIES, MigrationId};
+pub use past_run::{PastOutcome, PastRun};
 pub use plan_facts::{Coverage, PlanAction, PlanFacts};
 pub use plan_review::{Confidence, Content, DestroyedObject, Estimate, HeldUp, PlanReview, Risk, StatementReview};
 pub use reviewed_plan::{ReviewedPlan, ShownScript};
+pub use run_end::RunEnd;

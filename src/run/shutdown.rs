@@ -14,6 +14,9 @@ pub const STOP_BUDGET: Duration = Duration::from_secs(4);
 /// Time limit for a comment on the pull request, in addition to the time that stopping the work has left.
 pub const REPORT_BUDGET: Duration = Duration::from_secs(1);
 
+/// Time limit for recording the end of the run in the database; it is part of the time for the report.
+pub const AUDIT_BUDGET: Duration = Duration::from_secs(1);
+
 /// Time limit for writing the rest of the log.
 pub const LOG_BUDGET: Duration = Duration::from_millis(250);
 

@@ -124,6 +124,8 @@ pub struct SafetySettings {
     pub allowances: Vec<Allowance>,
     /// The risk that a plan may have.
     pub risk: RiskSettings,
+    /// Policy for the record of the run in the database.
+    pub audit: Policy,
 }
 
 /// Settings for GitHub's API and job summary.
@@ -186,6 +188,12 @@ impl Settings {
     #[must_use]
     pub fn start_conditions(&self) -> Option<&StartConditions> {
         self.safety.start_when.as_ref().filter(|_| self.command.may_write())
+    }
+
+    /// Returns whether the run is recorded in the database.
+    #[must_use]
+    pub fn keeps_audit(&self) -> bool {
+        self.safety.audit == Policy::Allow && self.command.may_write() && self.database.is_some()
     }
 
     /// Returns the database of a run that requires one.

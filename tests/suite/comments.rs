@@ -178,14 +178,22 @@ fn a_run_without_a_pull_request_says_so_in_the_log() {
 }
 
 #[test]
-fn the_token_is_not_sent_without_a_comment_to_write() {
+fn without_a_comment_to_write_the_token_only_asks_who_approved() {
     let (lab, github) = (Lab::new(), Github::start(WriteAccess::Allowed));
     let step = on_pull_request(users(&lab), &github).input("comment", "never");
     step.run().succeeds().applied(["0001_users"]).never_logs("comment").done();
     on_pull_request(users(&lab), &github).input("comment", "plan").run().nothing_to_do().done();
     let scheduled = on_event(users(&lab), &github, "schedule", &json!({ "schedule": "0 3 * * *" }));
     scheduled.run().nothing_to_do().done();
-    assert_eq!(github.lines(), Vec::<String>::new());
+    assert!(
+        github.lines().iter().all(|line| line == "GET /repos/octo/app/actions/runs/4711/approvals"),
+        "{:?}",
+        github.lines()
+    );
+    let unrecorded = on_pull_request(users(&lab), &github).input("comment", "never").input("audit", "false");
+    let asked = github.lines().len();
+    unrecorded.run().nothing_to_do().done();
+    assert_eq!(github.lines().len(), asked);
 }
 
 #[test]

@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 31] = [
+const MODULES: [(&str, &[&str]); 34] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -51,6 +51,7 @@ const MODULES: [(&str, &[&str]); 31] = [
     ("layout", &["postgres"]),
     ("ledger", &["layout", "postgres", "fault"]),
     ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "run", "secret", "fault"]),
+    ("audit", &["ledger", "layout", "settings", "postgres", "run", "github::runner", "random"]),
     ("migrate", &["sql", "ledger", "layout", "settings", "postgres", "run", "fault"]),
     ("plan", &["migrate", "ledger", "layout", "settings", "run", "fault"]),
     ("schema", &["sql", "postgres", "fault"]),
@@ -85,6 +86,7 @@ const MODULES: [(&str, &[&str]); 31] = [
             "site",
             "plan",
             "migrate",
+            "audit",
             "ledger",
             "layout",
             "review",
@@ -103,7 +105,24 @@ const MODULES: [(&str, &[&str]); 31] = [
     ),
     ("post_stage", &["tunnel", "report", "run", "github"]),
     ("tunnel_process", &["tunnel", "docker", "input", "report", "run", "fault"]),
-    ("job", &["executor", "tunnel", "site", "input", "settings", "run", "fault"]),
+    ("stage", &["run", "fault"]),
+    ("history_job", &["stage", "executor", "transport", "settings", "run", "fault", "github::runner"]),
+    (
+        "job",
+        &[
+            "stage",
+            "history_job",
+            "executor",
+            "tunnel",
+            "site",
+            "input",
+            "settings",
+            "run",
+            "secret",
+            "fault",
+            "github",
+        ],
+    ),
     ("app", &["job", "input", "report", "settings", "run", "fault", "github", "panic"]),
     // Built only for `make fuzz` and the tests.
     ("fuzzing", &["sql", "proxy", "postgres", "ssh", "tool", "github", "secret"]),

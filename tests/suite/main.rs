@@ -8,6 +8,7 @@ mod advice;
 mod alembic;
 #[cfg(test)]
 mod answers;
+mod audit;
 #[cfg(test)]
 mod bare_program;
 #[cfg(test)]

@@ -56,6 +56,7 @@ pub(super) struct SqlPlan {
     chosen: ChosenPlaces,
     before: DatabaseState,
     all_migrations: Vec<MigrationId>,
+    digest: String,
     /// The migrations of each tenant; of one list without tenants.
     pending: Vec<Vec<PlannedMigration>>,
 }
@@ -223,8 +224,8 @@ impl<'a> ConnectedSql<'a> {
             pending: pending.iter().flatten().map(|migration| migration.id.clone()).collect(),
             digest: digest.clone(),
         }));
-        let plan = SqlPlan { chosen, before, all_migrations, pending };
-        let mut faults = self.check_plan(&plan, &digest).err().unwrap_or_default();
+        let plan = SqlPlan { chosen, before, all_migrations, digest, pending };
+        let mut faults = self.check_plan(&plan).err().unwrap_or_default();
         faults.extend(self.review(&plan.pending).await.err().unwrap_or_default());
         if faults.is_empty() { Ok(plan) } else { Err(faults) }
     }
@@ -245,7 +246,7 @@ impl<'a> ConnectedSql<'a> {
     }
 
     /// Refuses a plan with half-done files, and one that was not approved.
-    fn check_plan(&self, plan: &SqlPlan, digest: &str) -> Result<(), Vec<Fault>> {
+    fn check_plan(&self, plan: &SqlPlan) -> Result<(), Vec<Fault>> {
         let settings = self.setup.settings;
         let half_done = plan.pending.iter().flat_map(|pending| {
             let faults = migrate::refuse_half_done(pending, &plan.before).into_iter();
@@ -263,7 +264,7 @@ impl<'a> ConnectedSql<'a> {
         match settings.command {
             // An empty plan needs no approval: an approved job that is run again succeeds.
             command if command.may_write() && has_work => {
-                approval::check_approved(digest, &settings.safety).map_err(single_fault)
+                approval::check_approved(&plan.digest, &settings.safety).map_err(single_fault)
             }
             _ => Ok(()),
         }
@@ -272,7 +273,7 @@ impl<'a> ConnectedSql<'a> {
     /// Continues with this plan.
     pub(super) fn into_planned(self, plan: SqlPlan) -> PlannedSql<'a> {
         let lock = self.lock_requirement();
-        let SqlPlan { chosen, before, all_migrations, pending } = plan;
+        let SqlPlan { chosen, before, all_migrations, digest, pending } = plan;
         let ChosenPlaces { layout, places, other_ledgers, .. } = chosen;
         let Self { setup, session, new_session, held_locks, .. } = self;
         // Only those that are held: the text is sent with each file.
@@ -281,11 +282,10 @@ impl<'a> ConnectedSql<'a> {
         let pending_count = pending.iter().map(Vec::len).sum();
         let on_failure = setup.settings.sql.tenants.as_ref().map_or(OnFailure::Stop, |tenants| tenants.on_failure);
         PlannedSql {
-            plan: SharedPlan { setup, layout, places, other_ledgers, before, all_migrations },
+            plan: SharedPlan { setup, layout, places, other_ledgers, before, digest, pending_count, all_migrations },
             main: Lane::new(session, fresh_state, lock).reading_schema(),
             others: Vec::new(),
             queue: TenantQueue::new(pending, on_failure),
-            pending_count,
             early_proof: None,
         }
     }

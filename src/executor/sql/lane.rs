@@ -9,7 +9,9 @@ use crate::{
     },
     fault::{Fault, Stage},
     ledger::{DatabaseState, invalid_indexes_sql, parse_invalid_indexes},
-    migrate::{CommitProgress, FreshState, LockTimeouts, Pipeline, PlannedMigration, SessionOutcome, StoppedAt},
+    migrate::{
+        CommitProgress, FreshState, LockTimeouts, Pipeline, PlannedMigration, SessionOutcome, StoppedAt, WithLast,
+    },
     postgres::{
         LockWaits, Session,
         own_query::{OwnQuery, RunLockRequirement},
@@ -125,6 +127,7 @@ impl Lane {
         first_index: usize,
     ) -> (Result<SessionOutcome, StoppedAt>, Option<DatabaseState>) {
         let (settings, runner, events) = (plan.setup.settings, plan.setup.runner, &plan.setup.events);
+        let audit_begins = self.begin_audit(plan);
         let (run, safety, lock_waits) = (runner.run_url(), &settings.safety, LockWaits::default());
         let options = plan.setup.target.options.as_deref();
         let has_own_limit = options.is_some_and(|options| options.contains("lock_timeout"));
@@ -140,6 +143,7 @@ impl Lane {
             rollback_timeout: settings.wait_timeout,
             run_url: run.as_deref(),
             commits: &self.commits,
+            with_last: self.record_of_success(plan),
         };
         // The query must not be sent in the middle of a file that is sent in several parts.
         let is_one_query = |migration: &PlannedMigration| *migration.execution == Execution::SingleQuery;
@@ -150,7 +154,7 @@ impl Lane {
             }
             plan.read_after_work(&self.session, self.lock, plan.places.iter()).await.ok()
         };
-        // Both are sent with the files: the first before them, the second behind the ledger.
+        // Both are sent with the files: the first before them, behind the record of the run, the second behind the ledger.
         let schema_before = async {
             if let Some(schema) = &self.schema {
                 schema.read_before(&self.session, settings).await;
@@ -163,9 +167,30 @@ impl Lane {
         };
 
         let watch = MonitoredBackend { settings, runner, events, session: &self.session };
-        let work = join4(schema_before, apply.apply_all(&self.begun, first_index), ledger_read, schema_after);
-        let ((), outcome, proof, ()) = run_monitored(watch, transport, &lock_waits, work).await;
+        // Boxed, because its caller holds this future next to others.
+        let before = Box::pin(join(audit_begins, schema_before));
+        let work = join4(before, apply.apply_all(&self.begun, first_index), ledger_read, schema_after);
+        let (_, outcome, proof, ()) = run_monitored(watch, transport, &lock_waits, work).await;
         (outcome, proof)
+    }
+
+    /// Begins the record of the run; it is sent in front of the files.
+    fn begin_audit<'f>(&'f self, plan: &'f SharedPlan<'_>) -> impl Future<Output = ()> + 'f {
+        let begins = plan.setup.audit.as_ref().map(|audit| audit.begin(&self.session, Some(&plan.digest), None));
+        async {
+            if let Some(begins) = begins {
+                begins.await;
+            }
+        }
+    }
+
+    /// Returns the statement that completes the record of the run together with its last migration. With tenants several
+    /// sessions work, and none of them knows which migration is the last one.
+    fn record_of_success(&self, plan: &SharedPlan<'_>) -> Option<WithLast> {
+        let (audit, last) = (plan.setup.audit.as_ref()?, self.begun.last()?);
+        let sql =
+            Some(plan.pending_count).filter(|_| !plan.has_tenants()).and_then(|count| audit.success_sql(count))?;
+        Some(WithLast { index: last.id.index, sql })
     }
 
     /// Reads the schema after the work, if this lane does.

@@ -19,12 +19,12 @@ mod tenant_queue;
 mod tenant_schemas;
 
 use crate::{
-    executor::lock_holder,
+    executor::{audit_trail::AuditTrail, lock_holder},
     fault::{Code, Fault},
     github::runner::Runner,
     migrate,
     postgres::{Session, SettingsDelivery, start_conditions::wait_to_start},
-    run::event::Events,
+    run::{RunEnd, event::Events},
     schema::SchemaDescription,
     settings::{Settings, When},
     transport::Transport,
@@ -53,8 +53,13 @@ impl<'a> SqlExecutor<'a> {
     ///
     /// # Errors
     /// All faults of the files.
-    pub async fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Vec<Fault>> {
-        let setup = SqlSetup::new(settings, runner, events).map_err(|fault| vec![fault])?;
+    pub(super) async fn new(
+        settings: &'a Settings,
+        runner: &'a Runner,
+        events: Events,
+        audit: Option<AuditTrail>,
+    ) -> Result<Self, Vec<Fault>> {
+        let setup = SqlSetup::new(settings, runner, events, audit).map_err(|fault| vec![fault])?;
         Ok(Self::Files(Box::new(SqlFiles::read(setup).await?)))
     }
 
@@ -166,13 +171,37 @@ impl<'a> SqlExecutor<'a> {
     /// Returns whether there is anything to apply.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        matches!(self, Self::Planned(planned) if planned.pending_count > 0)
+        matches!(self, Self::Planned(planned) if planned.plan.pending_count > 0)
     }
 
     /// Returns the step conditions that a successful run meets.
     #[must_use]
     pub fn met_conditions(&self) -> &'static [When] {
         if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
+    }
+
+    /// Begins the record of the run, for work in front of the files.
+    pub(super) async fn begin_audit(&self) {
+        let (setup, session, digest) = match self {
+            Self::Connected(connected) => (&connected.setup, &connected.session, None),
+            Self::Planned(planned) => (&planned.plan.setup, &planned.main.session, Some(planned.plan.digest.as_str())),
+            Self::Files(_) | Self::Empty => return,
+        };
+        if let Some(audit) = &setup.audit {
+            audit.begin(session, digest, None).await;
+        }
+    }
+
+    /// Completes the record of the run.
+    pub(super) async fn end_audit(&self, end: &RunEnd) {
+        let (setup, session, digest) = match self {
+            Self::Connected(connected) => (&connected.setup, &connected.session, ""),
+            Self::Planned(planned) => (&planned.plan.setup, &planned.main.session, planned.plan.digest.as_str()),
+            Self::Files(_) | Self::Empty => return,
+        };
+        if let Some(audit) = &setup.audit {
+            audit.end(session, end, digest).await;
+        }
     }
 
     /// Replaces the first fault by the cause of the lost connection, if that is what it reports: the bastion and the

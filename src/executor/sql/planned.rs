@@ -37,8 +37,6 @@ pub struct PlannedSql<'a> {
     /// The sessions that work on tenants beside it.
     pub(super) others: Vec<Lane>,
     pub(super) queue: TenantQueue,
-    /// Number of planned migrations.
-    pub(super) pending_count: usize,
     /// The ledger, read directly behind the last file.
     pub(super) early_proof: Option<DatabaseState>,
 }
@@ -113,7 +111,7 @@ impl PlannedSql<'_> {
                 plan::still_pending(&pending, &self.plan.before)
             }
             // Nothing has changed since the plan read the ledger under the lock: that is the proof.
-            _ if self.pending_count == 0 => Vec::new(),
+            _ if self.plan.pending_count == 0 => Vec::new(),
             _ => {
                 let after = match self.early_proof.take().filter(|after| self.find_missing(after).is_empty()) {
                     Some(after) => after,

@@ -76,7 +76,7 @@ impl PlannedSql<'_> {
                 warn_of_new_invalid_indexes(&self.plan, &content.invalid_indexes);
                 let begun = self.lanes().flat_map(|lane| &lane.begun);
                 let applied = begun.filter(|migration| migration.is_done_in(&content)).count();
-                match self.pending_count - applied {
+                match self.plan.pending_count - applied {
                     0 => Ok(()),
                     remaining => {
                         Err(lost.detail(format!("{applied} applied, {remaining} not, according to the ledger")))
@@ -144,7 +144,7 @@ impl PlannedSql<'_> {
     }
 
     async fn reconnect_locked(&self, transport: &mut Transport) -> Result<Session, Fault> {
-        let SqlSetup { settings, runner, events, target, startup } = &self.plan.setup;
+        let SqlSetup { settings, runner, events, target, startup, .. } = &self.plan.setup;
         let (began, wait) = (tokio::time::Instant::now(), settings.wait_timeout);
         if transport.loss_fault().is_some() {
             *transport = Transport::connect(settings.route.as_ref(), events).await?;

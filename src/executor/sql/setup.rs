@@ -1,6 +1,7 @@
 //! The surroundings of the work on SQL files.
 
 use crate::{
+    executor::audit_trail::AuditTrail,
     fault::Fault,
     github::runner::Runner,
     layout::{self, Layout, Table},
@@ -21,6 +22,8 @@ pub(super) struct SqlSetup<'a> {
     pub(super) events: Events,
     pub(super) target: &'a DatabaseTarget,
     pub(super) startup: SessionSettings,
+    /// The record of the run; none if it only reads, or if there is to be none.
+    pub(super) audit: Option<AuditTrail>,
 }
 
 impl<'a> SqlSetup<'a> {
@@ -28,9 +31,14 @@ impl<'a> SqlSetup<'a> {
     ///
     /// # Errors
     /// `input-missing` without a database.
-    pub(super) fn new(settings: &'a Settings, runner: &'a Runner, events: Events) -> Result<Self, Fault> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        runner: &'a Runner,
+        events: Events,
+        audit: Option<AuditTrail>,
+    ) -> Result<Self, Fault> {
         let (target, startup) = (settings.required_database()?, startup_settings(settings, runner));
-        Ok(Self { settings, runner, events, target, startup })
+        Ok(Self { settings, runner, events, target, startup, audit })
     }
 
     /// Returns the locks that the tool of this ledger's layout takes.

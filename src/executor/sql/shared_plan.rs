@@ -26,6 +26,10 @@ pub(super) struct SharedPlan<'a> {
     /// Other ledgers in the database of a run without tenants.
     pub(super) other_ledgers: Vec<ToolLedger>,
     pub(super) before: DatabaseState,
+    /// The digest of the plan.
+    pub(super) digest: String,
+    /// Number of planned migrations.
+    pub(super) pending_count: usize,
     /// The identities of all files, without tenants.
     pub(super) all_migrations: Vec<MigrationId>,
 }

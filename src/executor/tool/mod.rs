@@ -2,6 +2,7 @@
 //! run lock and reads the tool's ledger before and after; if no database is given, only the tool's own listing can be
 //! read.
 
+mod audit;
 mod contradictions;
 mod first_names;
 mod ledger_listing;
@@ -21,6 +22,7 @@ mod unrecorded;
 
 use super::{
     approval,
+    audit_trail::AuditTrail,
     lock_holder::{self, LockHolder},
     schema_reading::SchemaReadings,
 };
@@ -75,6 +77,10 @@ pub struct ToolExecutor<'a> {
     pub(super) coverage: Option<Coverage>,
     /// The progress of the tool.
     pub(super) progress: ToolProgress,
+    /// The digest of the plan; empty before there is one.
+    plan_digest: String,
+    /// The record of the run; none if it only reads, or if there is to be none.
+    audit: Option<AuditTrail>,
 }
 
 /// The progress of a tool.
@@ -92,11 +98,11 @@ impl<'a> ToolExecutor<'a> {
     ///
     /// # Errors
     /// A target that the tool does not accept, or a command that the recipe has no way to run.
-    pub fn new(
-        settings: &'a Settings,
-        tool: &'a ToolSettings,
+    pub(super) fn new(
+        (settings, tool): (&'a Settings, &'a ToolSettings),
         runner: &'a Runner,
         events: &Events,
+        audit: Option<AuditTrail>,
     ) -> Result<Self, Fault> {
         Ok(Self {
             settings,
@@ -115,6 +121,8 @@ impl<'a> ToolExecutor<'a> {
             scripts: Vec::new(),
             coverage: None,
             progress: ToolProgress::NotStarted,
+            plan_digest: String::new(),
+            audit,
         })
     }
 
@@ -194,6 +202,7 @@ impl<'a> ToolExecutor<'a> {
         self.coverage = Some(coverage);
         let plan = self.plan_facts(sites, coverage);
         let digest = plan.digest.clone();
+        self.plan_digest.clone_from(&digest);
         self.events.emit(Event::Planned(plan));
         let reviewed = scripts::review(self).await;
         if self.settings.command == Command::Status {

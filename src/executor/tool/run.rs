@@ -31,6 +31,7 @@ impl ToolExecutor<'_> {
     /// # Errors
     /// The reason why it failed; events report what was applied before.
     pub async fn migrate(&mut self, sites: &mut Sites<'_>) -> Result<(), Fault> {
+        self.begin_audit(sites).await;
         self.progress = ToolProgress::Migrating;
         sites.forget_last_started();
         let steps = std::mem::take(&mut self.steps);

@@ -87,6 +87,10 @@ pub(super) fn resolve_settings(
             let cause = "`start-when` asks the database, and no database is given";
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
+        if database.is_none() && command == Some(Command::History) {
+            let cause = "`command: history` reads the runs from the database, and no database is given";
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
         let schema_file = resolve_schema_file(inputs, runner);
         if schema_file.is_some() && database.is_none() {
             let label = inputs.label(InputName::SchemaFile);
@@ -198,6 +202,7 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
     let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_approved_plan));
     let start_when = findings.ok_or_record(inputs.optional(InputName::StartWhen, parse_start_when));
     let allowances = findings.ok_or_record(inputs.optional(InputName::Allow, parse_allowances));
+    let audit = findings.ok_or_record(inputs.required(InputName::Audit, |text| value::parse_choice(text, &SWITCH)));
     let parsed = inputs.parsed_steps();
     let (lint, risk) = (parsed.lint.clone().unwrap_or_default(), parsed.risk.clone().unwrap_or_default());
     findings.faults.extend(plan_without_time(inputs, expect_plan.as_ref().and_then(Option::as_ref), &risk));
@@ -212,6 +217,7 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
         allowances: allowances?.unwrap_or_default(),
         risk: RiskSettings { small_table: lint.small_table, ..risk },
         lint,
+        audit: audit?,
     })
 }
 

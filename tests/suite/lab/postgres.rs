@@ -288,12 +288,16 @@ impl Database {
         self.sql("select pg_logical_emit_message(true, 'lab', '')");
     }
 
-    /// Returns every schema and relation that a fresh database does not have, one per line.
+    /// Returns every schema and relation that a fresh database does not have, one per line, without the record of runs.
     pub(crate) fn contents(&self) -> String {
         self.sql(
-            "select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public') \
-             union all select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = relnamespace \
-             where nspname !~ '^pg_' and nspname <> 'information_schema' and relkind in ('r', 'v', 'S', 'p') order by 1",
+            "with found as (select nspname, c.oid::regclass::text as relation from pg_class c \
+               join pg_namespace n on n.oid = relnamespace where nspname !~ '^pg_' and nspname <> 'information_schema' \
+               and relkind in ('r', 'v', 'S', 'p') and (nspname, relname) <> ('bastion_migrate', 'runs')) \
+             select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public') \
+               and (nspname <> 'bastion_migrate' or 'bastion_migrate' in (select nspname from found) \
+                 or to_regclass('bastion_migrate.runs') is null) \
+             union all select relation from found order by 1",
         )
     }
 

@@ -16,6 +16,7 @@ from graphql import build_schema, is_input_type
 
 VERSION = "githubkit_schemas/v2022_11_28"
 OPERATIONS = {
+    "actions": ["get_reviews_for_run"],
     "issues": ["create_comment", "update_comment", "delete_comment"],
     "repos": ["list_pull_requests_associated_with_commit"],
 }

@@ -87,6 +87,8 @@ struct Conversation {
     comments: Vec<Comment>,
     /// Pull requests by commit.
     pull_requests: Vec<(String, Value)>,
+    /// Reviews of the run's deployment.
+    approvals: Vec<Value>,
     /// Answers to the next request whose line begins like this.
     answers: Vec<(String, Answer)>,
     requests: Vec<ApiRequest>,
@@ -191,6 +193,12 @@ impl Github {
         self.state.lock().pull_requests.push((commit.to_owned(), pull_request));
     }
 
+    /// Lets these users approve the deployment of the run.
+    pub(crate) fn approve(&self, logins: &[&str]) {
+        let review = |login: &&str| json!({ "state": "approved", "comment": "", "environments": [], "user": { "login": login } });
+        self.state.lock().approvals.extend(logins.iter().map(review));
+    }
+
     /// Returns the comments on the pull request.
     pub(crate) fn comments(&self) -> Vec<String> {
         self.state.lock().comments.iter().map(|comment| comment.body.clone()).collect()
@@ -276,6 +284,7 @@ impl ApiState {
         let position = conversation.comments.iter().position(|comment| comment.id.to_string() == last);
         match method {
             "POST" if target == "/graphql" => (200, conversation.list()),
+            "GET" if last == "approvals" => (200, Value::from(conversation.approvals.clone()).to_string()),
             "GET" => {
                 let commit = target.rsplit('/').nth(1).unwrap_or_default();
                 let found = conversation.pull_requests.iter().filter(|(known, _)| known == commit);

@@ -1,0 +1,12 @@
+//! The record of runs in the database: the table `bastion_migrate.runs` has a row for each run that has worked on the
+//! database, whatever became of it.
+
+mod history;
+mod new_run;
+mod run_end;
+mod runs_table;
+
+pub use history::{history_query, parse_history};
+pub use new_run::NewRun;
+pub use run_end::{end_query, guarded_end_sql};
+pub use runs_table::{parse_runs_table, runs_table_query};

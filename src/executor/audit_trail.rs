@@ -1,0 +1,141 @@
+//! The record of this run in the database: begun before the work, completed at its end. It never decides the outcome of the
+//! run.
+
+use crate::{
+    audit::{NewRun, end_query, guarded_end_sql},
+    fault::{Code, Fault},
+    github::runner::Runner,
+    postgres::{OwnQuery, Session, query_rows, wait::answer_within},
+    run::{
+        RunEnd,
+        event::{Event, Events},
+    },
+    settings::Settings,
+};
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+/// The users who approved the deployment, once they are known.
+pub(crate) type Approvers = Rc<OnceCell<String>>;
+
+/// The record of this run.
+#[derive(Debug)]
+pub(super) struct AuditTrail {
+    run: NewRun,
+    approvers: Approvers,
+    events: Events,
+    /// Time limit for an answer of the server.
+    wait: Duration,
+    state: RefCell<RecordState>,
+}
+
+/// The state of the record.
+#[derive(Debug, PartialEq, Eq)]
+enum RecordState {
+    NotBegun,
+    /// There is a row.
+    Begun {
+        /// Set if it has the digest of the plan.
+        has_plan: bool,
+        /// Set if it names those who approved the deployment.
+        names_approvers: bool,
+        /// The end that it has if the last migration is committed.
+        written: Option<RunEnd>,
+    },
+    /// The row could not be written, and that was reported.
+    Unavailable,
+}
+
+impl AuditTrail {
+    /// Creates the record of a run that may write, if it is not switched off.
+    pub(super) fn new(settings: &Settings, runner: &Runner, events: &Events, approvers: &Approvers) -> Option<Self> {
+        settings.keeps_audit().then(|| Self {
+            run: NewRun::new(settings, runner),
+            approvers: Rc::clone(approvers),
+            events: events.clone(),
+            wait: settings.wait_timeout,
+            state: RefCell::new(RecordState::NotBegun),
+        })
+    }
+
+    /// Begins the record, unless it has begun: the future writes the row. `digest` is that of the plan, once there is one.
+    pub(super) fn begin<'a>(
+        &'a self,
+        session: &'a Session,
+        digest: Option<&str>,
+        image: Option<&str>,
+    ) -> impl Future<Output = ()> + 'a {
+        let is_new = *self.state.borrow() == RecordState::NotBegun;
+        let query = is_new.then(|| {
+            let approvers = self.approvers.get().map(String::as_str);
+            self.state.replace(RecordState::Begun {
+                has_plan: digest.is_some(),
+                names_approvers: approvers.is_some(),
+                written: None,
+            });
+            self.run.begin_query(&[("plan_digest", digest), ("image", image), ("approved_by", approvers)])
+        });
+        async move {
+            let Some(query) = query else { return };
+            let Err(fault) = self.send(session, &query).await else { return };
+            self.state.replace(RecordState::Unavailable);
+            // The work reports the loss of its session itself.
+            if !fault.code.ends_session() {
+                self.events.emit(Event::Warning(unrecorded_fault(&fault)));
+            }
+        }
+    }
+
+    /// Returns the statement that completes the row in the transaction of the last of these migrations, as that of a run
+    /// that has succeeded.
+    pub(super) fn success_sql(&self, planned: usize) -> Option<String> {
+        match &mut *self.state.borrow_mut() {
+            RecordState::Begun { written, .. } => {
+                let end = RunEnd::success(planned);
+                let sql = guarded_end_sql(&end, &self.run);
+                *written = Some(end);
+                Some(sql)
+            }
+            RecordState::NotBegun | RecordState::Unavailable => None,
+        }
+    }
+
+    /// Completes the row, unless it has this end already. `digest` is that of the plan; empty if there was none.
+    pub(super) async fn end(&self, session: &Session, end: &RunEnd, digest: &str) {
+        let approvers = self.approvers.get().map(String::as_str);
+        let is_open = match &*self.state.borrow() {
+            RecordState::Begun { has_plan, names_approvers, written } => {
+                let lacks_plan = !has_plan && !digest.is_empty();
+                written.as_ref() != Some(end) || lacks_plan || approvers.is_some() && !names_approvers
+            }
+            RecordState::NotBegun | RecordState::Unavailable => false,
+        };
+        if !is_open {
+            return;
+        }
+        let query = end_query(end, &self.run, Some(digest).filter(|digest| !digest.is_empty()), approvers);
+        if let Err(fault) = self.send(session, &query).await {
+            let fault = unrecorded_fault(&fault).detail("`command: history` lists it as one that ended without a word");
+            self.events.emit(Event::Warning(fault));
+        }
+    }
+
+    async fn send(&self, session: &Session, query: &OwnQuery) -> Result<(), Fault> {
+        answer_within(self.wait, query_rows(&session.client, query)).await.map(drop)
+    }
+}
+
+fn unrecorded_fault(fault: &Fault) -> Fault {
+    let unrecorded =
+        Fault::new(Code::AuditUnwritten, format!("this run is not recorded in the database: {}", fault.cause));
+    match fault.code {
+        Code::PermissionDenied => unrecorded.fix(
+            "let the role create the table (`GRANT CREATE ON DATABASE … TO …`), or write to it (`GRANT USAGE ON SCHEMA \
+             bastion_migrate TO …; GRANT SELECT, INSERT, UPDATE ON bastion_migrate.runs TO …`), or set `audit: false`",
+        ),
+        _ => unrecorded,
+    }
+}
