@@ -136,12 +136,8 @@ impl ResumableRun<'_> {
             .fix("restore the statements that were already run; those after them may be changed")
             .in_file(self.migration.whole_file()));
         }
-        self.pipeline.events.emit_note(format!(
-            "{}: {} of {} statements were done by an earlier attempt",
-            self.migration.sent_file(),
-            row.done,
-            self.statements.len()
-        ));
+        let (index, of) = (self.migration.id.index, self.statements.len());
+        self.pipeline.events.emit(Event::Resumed { index, done: row.done, of });
         if row.started == row.done {
             return Ok(row.done);
         }

@@ -60,6 +60,7 @@ mod tests {
             fate: MigrationState::Applied,
             started_ms: Some(1),
             took_ms: Some(*took),
+            statements: None,
         });
         let report = RunReport { migrations: migrations.collect(), ..RunReport::default() };
         let mut page = SummaryPage { text: String::new(), room: 1_000_000, left_out: Vec::new() };

@@ -51,11 +51,14 @@ pub struct MigrationReport {
     pub started_ms: Option<u64>,
     /// Duration on the server in milliseconds.
     pub took_ms: Option<u64>,
+    /// For a migration without a transaction: the number of its statements that are done, and of all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statements: Option<(usize, usize)>,
 }
 
 impl MigrationReport {
     pub(super) fn new_pending(id: &MigrationId) -> Self {
-        Self { id: id.clone(), fate: MigrationState::Pending, started_ms: None, took_ms: None }
+        Self { id: id.clone(), fate: MigrationState::Pending, started_ms: None, took_ms: None, statements: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //! order of lines across two streams.
 
 use super::{
+    aftermath::Aftermath,
     annotations::{FaultAnnotation, MAX_PER_LEVEL, annotate_fault, annotate_remaining},
     buffered_output::BufferedOutput,
     console::{Console, ConsoleKind, TraceWriter},
@@ -206,6 +207,11 @@ impl Log {
             false if awaits_pin(report) => Tone::Warning,
             false => Tone::Bad,
         };
+        if let Some(Aftermath { state, deploy, next }) = Aftermath::of(&report.redacted(self.console.redactor())) {
+            for (word, text) in [("now", state), ("deploy", deploy), ("then", next)] {
+                self.console.write_text(Tone::Neutral, &format!("{word:6}  {text}"));
+            }
+        }
         let next = headline.next_step.map(|next| format!("; next: {next}")).unwrap_or_default();
         self.console.write_text(tone, &format!("{}{next}", headline.sentence));
     }
@@ -420,6 +426,9 @@ mod tests {
           failed 0004_drop_name
         ::endgroup::
         ::error file=migrations/0004_drop_name.sql,line=2,col=13,title=bastion-migrate::statement-failed in migrate: relation "userz" does not exist%0A  --> migrations/0004_drop_name.sql:2:13%0A   | ALTER TABLE userz DROP name;%0A   |             ^%0A  SQLSTATE 42P01%0A  HINT: # #[error]look at `users`%0A  fix: correct the file and run again; the file was rolled back and files before it stay applied%0A  see https://github.com/bastion-migrate/bastion-migrate/blob/main/docs/errors.md#statement-failed
+        now     1 of 2 migrations are applied and stay so; `migrations/0004_drop_name.sql` is not applied
+        deploy  no code that needs `migrations/0004_drop_name.sql` or what follows it
+        then    when the cause is mended, run again with the same inputs: it begins with `migrations/0004_drop_name.sql`
         Failed: 1 of 2 migrations applied to shop (330 ms)
         "#);
     }

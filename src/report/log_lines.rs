@@ -96,6 +96,10 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
         }
+        Event::Resumed { index, done, of } => {
+            let text_of = format!("  {}: {done} of {of} statements were done by an earlier attempt", name(index));
+            text(Tone::Neutral, text_of)
+        }
         Event::Applied { .. }
         | Event::Recorded { .. }
         | Event::Baselined { .. }

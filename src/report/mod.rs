@@ -1,5 +1,6 @@
 //! The report of a run: folded from its events. Every surface (summary, outputs, comment) is a pure function of it.
 
+mod aftermath;
 mod annotations;
 mod buffered_output;
 mod chart;

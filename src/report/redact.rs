@@ -79,7 +79,7 @@ redacted! {
     ReviewedPlan { review, scripts, findings, unused_allowances } {}
     ShownScript { migration, sql, hidden } {}
     LintFinding { level, migration, rule, message, help, place } { line }
-    MigrationReport { id } { fate, started_ms, took_ms }
+    MigrationReport { id } { fate, started_ms, took_ms, statements }
     HalfDoneMigration { entry } { statements_done, change }
     NoticeReport { severity, text, file } {}
     UsageReport { command } { usage }
@@ -249,6 +249,7 @@ impl Redact for Event {
             | Self::StageDone(_)
             | Self::Locked { .. }
             | Self::StatementDone { .. }
+            | Self::Resumed { .. }
             | Self::Applied { .. }
             | Self::Recorded { .. }
             | Self::Baselined { .. }

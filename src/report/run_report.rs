@@ -151,7 +151,9 @@ impl RunReport {
                     self.blocked.push(text.clone());
                 }
             }
-            Event::Started(_)
+            Event::StatementDone { .. }
+            | Event::Resumed { .. }
+            | Event::Started(_)
             | Event::Applied { .. }
             | Event::Baselined { .. }
             | Event::RolledBack { .. }
@@ -177,7 +179,6 @@ impl RunReport {
             Event::Note(_)
             | Event::Waiting { .. }
             | Event::Locked { .. }
-            | Event::StatementDone { .. }
             | Event::CommandStarted { .. }
             | Event::ReadOnlyChecked(_)
             | Event::Output { .. } => {}
@@ -189,6 +190,10 @@ impl RunReport {
         match event {
             Event::Started(id) => {
                 self.set_state(id.index, MigrationState::Running, |entry| entry.started_ms = Some(now));
+            }
+            Event::StatementDone { index, number: done, of } | Event::Resumed { index, done, of } => {
+                let entry = self.migrations.iter_mut().find(|entry| entry.id.index == *index);
+                entry.into_iter().for_each(|entry| entry.statements = Some((*done, *of)));
             }
             Event::Applied { index, took } => {
                 self.set_state(*index, MigrationState::Applied, |entry| entry.took_ms = Some(whole_millis(*took)));

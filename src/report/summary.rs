@@ -1,6 +1,7 @@
 //! The job summary: result, cause of a failure, applied migrations, pending migrations, steps, chart, details.
 
 use super::{
+    aftermath::Aftermath,
     chart::add_chart,
     facts::facts_table,
     fault_section::fault_section,
@@ -94,7 +95,7 @@ fn left_out_note(cut: &[&str]) -> String {
     )
 }
 
-/// Adds the cause of a failure.
+/// Adds the cause of a failure, and its aftermath.
 fn add_faults(report: &RunReport, page: &mut SummaryPage) {
     for (at, fault) in report.faults.iter().enumerate() {
         let section = match at == 0 && awaits_pin(report) {
@@ -102,6 +103,14 @@ fn add_faults(report: &RunReport, page: &mut SummaryPage) {
             false => fault_section(report, fault),
         };
         page.add_piece(FAULTS, &section);
+    }
+    if let Some(aftermath) = Aftermath::of(report) {
+        let Aftermath { state, deploy, next } = aftermath;
+        let line = |word: &str, text: &str| {
+            format!("- **{word}:** {}\n", sentence_with_names(&clip_text(text, MAX_NEXT_LENGTH)))
+        };
+        let lines = [line("Now", &state), line("Deploy", &deploy), line("Then", &next)].concat();
+        page.add_piece(FAULTS, &format!("{lines}\n"));
     }
 }
 
@@ -207,6 +216,10 @@ mod tests {
         ```
 
         **Fix:** correct the file and run again; the file was rolled back and files before it stay applied
+
+        - **Now:** 1 of 2 migrations are applied and stay so; <code>migrations/0004\_drop\_name.sql</code> is not applied
+        - **Deploy:** no code that needs <code>migrations/0004\_drop\_name.sql</code> or what follows it
+        - **Then:** when the cause is mended, run again with the same inputs: it begins with <code>migrations/0004\_drop\_name.sql</code>
 
         ### Applied
 

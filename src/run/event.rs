@@ -65,6 +65,15 @@ pub enum Event {
         /// Number of statements in the migration.
         of: usize,
     },
+    /// A migration without a transaction continues: an earlier attempt has executed its first statements.
+    Resumed {
+        /// The migration, by its index in the plan.
+        index: usize,
+        /// Number of statements that are done.
+        done: usize,
+        /// Number of statements in the migration.
+        of: usize,
+    },
     /// A migration was committed together with its ledger row.
     Applied {
         /// The migration, by its index in the plan.

@@ -1,0 +1,238 @@
+//! The aftermath of a run that did not succeed: the state of the database, what may be deployed, and what to do.
+
+use super::{
+    database_changes::DatabaseChanges,
+    entries::{MigrationReport, MigrationState},
+    first_run::awaits_pin,
+    run_report::RunReport,
+    wording::count_of,
+};
+use crate::{
+    fault::{Class, Code},
+    settings::Command,
+};
+
+/// The aftermath, as three sentences without full stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Aftermath {
+    /// What the run has left in the database.
+    pub(super) state: String,
+    /// The code that may be deployed.
+    pub(super) deploy: String,
+    /// What to do, once the cause is mended.
+    pub(super) next: String,
+}
+
+/// What the run has left behind.
+enum Situation<'a> {
+    Unchanged,
+    /// A command of others may have changed anything.
+    Unknown,
+    /// It is unknown whether this migration was committed.
+    InDoubt(&'a MigrationReport),
+    /// Some are done, this one is not.
+    Stopped(&'a MigrationReport),
+    /// This one is half done: so many of its statements.
+    HalfDone(&'a MigrationReport, usize, usize),
+    /// All are done, and what followed failed.
+    AllDone,
+}
+
+impl Aftermath {
+    /// Returns the aftermath of a run that may write and has failed; `None` for any other, whose faults say it all.
+    pub(super) fn of(report: &RunReport) -> Option<Self> {
+        let first = report.faults.first().filter(|_| !awaits_pin(report))?;
+        let command = report.command.filter(|command| command.may_write() && first.code != Code::Bug)?;
+        let words = Words::of(command);
+        Some(match situation(report, &words) {
+            Situation::Unchanged => unchanged(first.code.class(), &words),
+            Situation::Unknown => Self {
+                state: "a command of yours was at work, and it is unknown what it has changed".to_owned(),
+                deploy: "nothing until that is known".to_owned(),
+                next: "run `command: status`, and compare it with the plan; then run again".to_owned(),
+            },
+            Situation::InDoubt(migration) => in_doubt(migration),
+            Situation::Stopped(migration) => stopped(report, migration, &words, run_again(first.code.class())),
+            Situation::HalfDone(migration, done, of) => Self {
+                state: describe_half_done(report, migration, (done, of), &words),
+                next: format!(
+                    "{}: it goes on with statement {} of `{}`; the statements before it must stay as they are",
+                    run_again(first.code.class()),
+                    done + 1,
+                    migration.id.display_path()
+                ),
+                ..stopped(report, migration, &words, run_again(first.code.class()))
+            },
+            Situation::AllDone => Self {
+                state: format!("all of {} {}", count_of(report.migrations.len(), "migration"), words.are_done),
+                deploy: format!(
+                    "the schema is that of the {}; look at the failure before you deploy to it",
+                    words.code_after
+                ),
+                next: "mend the cause; `command: verify` shows whether ledger and indexes are in order".to_owned(),
+            },
+        })
+    }
+}
+
+/// The words for what a command does with migrations.
+struct Words {
+    done_state: MigrationState,
+    are_done: &'static str,
+    is_not_done: &'static str,
+    code_after: &'static str,
+}
+
+impl Words {
+    fn of(command: Command) -> Self {
+        let (done_state, are_done, is_not_done, code_after) = match command {
+            Command::Rollback => {
+                (MigrationState::RolledBack, "are rolled back", "is still applied", "code before these migrations")
+            }
+            Command::Baseline => (MigrationState::Applied, "are recorded", "is not recorded", "code that runs now"),
+            _ => (MigrationState::Applied, "are applied", "is not applied", "new code"),
+        };
+        Self { done_state, are_done, is_not_done, code_after }
+    }
+}
+
+fn situation<'a>(report: &'a RunReport, words: &Words) -> Situation<'a> {
+    if let Some(doubtful) = report.in_state(MigrationState::InDoubt).next() {
+        return Situation::InDoubt(doubtful);
+    }
+    let Some(first) = report.migrations.iter().find(|entry| entry.fate != words.done_state) else {
+        return match (report.migrations.is_empty(), report.changed) {
+            (false, _) => Situation::AllDone,
+            (true, DatabaseChanges::Nothing) => Situation::Unchanged,
+            (true, _) => Situation::Unknown,
+        };
+    };
+    if let Some((done @ 1.., of)) = first.statements {
+        return Situation::HalfDone(first, done, of);
+    }
+    let is_any_done = report.in_state(words.done_state).next().is_some();
+    match report.changed {
+        _ if is_any_done => Situation::Stopped(first),
+        DatabaseChanges::Nothing => Situation::Unchanged,
+        _ if report.verified || report.has_unknown_plan() => Situation::Unknown,
+        _ => Situation::Stopped(first),
+    }
+}
+
+/// Returns the advice to run again after a failure of this class.
+fn run_again(class: Class) -> &'static str {
+    match class {
+        Class::Lock => "run again when the other run has ended",
+        Class::Cancelled => "run again with the same inputs when you like",
+        _ => "when the cause is mended, run again with the same inputs",
+    }
+}
+
+fn unchanged(class: Class, words: &Words) -> Aftermath {
+    Aftermath {
+        state: "this run has changed nothing in the database".to_owned(),
+        deploy: format!("what is deployed now goes on working; the {} has to wait", words.code_after),
+        next: run_again(class).to_owned(),
+    }
+}
+
+fn in_doubt(migration: &MigrationReport) -> Aftermath {
+    let name = migration.id.display_path();
+    Aftermath {
+        state: format!("it is unknown whether `{name}` was committed"),
+        deploy: "nothing until that is known, and start no other tool on this database".to_owned(),
+        next: "run `command: status` as soon as the database can be reached: the ledger has the answer; another run reads it \
+               first and goes on from there"
+            .to_owned(),
+    }
+}
+
+fn stopped(report: &RunReport, migration: &MigrationReport, words: &Words, run_again: &str) -> Aftermath {
+    let (name, done) = (migration.id.display_path(), report.in_state(words.done_state).count());
+    let all = count_of(report.migrations.len(), "migration");
+    Aftermath {
+        state: format!("{done} of {all} {} and stay so; `{name}` {}", words.are_done, words.is_not_done),
+        deploy: format!("no code that needs `{name}` or what follows it"),
+        next: format!("{run_again}: it begins with `{name}`"),
+    }
+}
+
+fn describe_half_done(
+    report: &RunReport,
+    migration: &MigrationReport,
+    (statements, of): (usize, usize),
+    words: &Words,
+) -> String {
+    let (name, done) = (migration.id.display_path(), report.in_state(words.done_state).count());
+    let all = count_of(report.migrations.len(), "migration");
+    format!("{done} of {all} {}; `{name}` is half done: {statements} of {of} statements stay", words.are_done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+    use crate::{fault::Fault, run::event::Event};
+
+    fn report(change: impl FnOnce(&mut sample::SampleEvents), code: Code) -> RunReport {
+        let mut events = sample::events_until_migration();
+        change(&mut events);
+        events.push((500, Event::Fault(Fault::new(code, "x"))));
+        sample::report_of(&events)
+    }
+
+    fn state(report: &RunReport) -> String {
+        Aftermath::of(report).map_or_else(String::new, |aftermath| aftermath.state)
+    }
+
+    #[test]
+    fn what_was_committed_stays_and_the_next_run_begins_behind_it() {
+        let stopped = report(|events| events.push((400, Event::Failed { index: 4 })), Code::StatementFailed);
+        let aftermath = Aftermath::of(&stopped).unwrap();
+        let file = "migrations/0004_drop_name.sql";
+        assert_eq!(
+            aftermath,
+            Aftermath {
+                state: format!("1 of 2 migrations are applied and stay so; `{file}` is not applied"),
+                deploy: format!("no code that needs `{file}` or what follows it"),
+                next: format!("when the cause is mended, run again with the same inputs: it begins with `{file}`"),
+            }
+        );
+    }
+
+    #[test]
+    fn a_half_done_migration_is_continued_behind_its_last_statement() {
+        let half =
+            report(|events| events.push((400, Event::StatementDone { index: 4, number: 2, of: 5 })), Code::LockTimeout);
+        assert!(state(&half).ends_with("is half done: 2 of 5 statements stay"), "{}", state(&half));
+        assert!(Aftermath::of(&half).unwrap().next.contains("goes on with statement 3 of"));
+    }
+
+    #[test]
+    fn a_commit_in_doubt_forbids_everything_else() {
+        let doubt = report(|events| events.push((400, Event::InDoubt { index: 4 })), Code::CommitInDoubt);
+        assert!(state(&doubt).starts_with("it is unknown whether"), "{}", state(&doubt));
+    }
+
+    #[test]
+    fn a_run_that_was_refused_has_changed_nothing() {
+        let events: sample::SampleEvents = sample::events_until_migration().into_iter().take(4).collect();
+        let refused = report(|all| *all = events, Code::LockHeld);
+        assert_eq!(state(&refused), "this run has changed nothing in the database");
+        assert_eq!(Aftermath::of(&refused).unwrap().next, "run again when the other run has ended");
+    }
+
+    #[test]
+    fn a_failure_behind_the_migration_leaves_all_applied() {
+        let mut events = sample::successful_events();
+        events.push((900, Event::Fault(Fault::new(Code::VerifyIndex, "x"))));
+        assert_eq!(state(&sample::report_of(&events)), "all of 2 migrations are applied");
+        assert_eq!(Aftermath::of(&sample::report_of(&sample::successful_events())), None);
+    }
+
+    #[test]
+    fn a_read_only_command_has_no_aftermath() {
+        let mut plan = report(|_| (), Code::LockTimeout);
+        plan.command = Some(Command::Plan);
+        assert_eq!(Aftermath::of(&plan), None);
+    }
+}
