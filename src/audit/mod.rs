@@ -7,6 +7,6 @@ mod run_end;
 mod runs_table;
 
 pub use history::{history_query, parse_history};
-pub use new_run::NewRun;
+pub use new_run::{NewRun, parse_unended};
 pub use run_end::{end_query, guarded_end_sql};
 pub use runs_table::{parse_runs_table, runs_table_query};

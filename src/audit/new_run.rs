@@ -3,7 +3,8 @@
 use super::runs_table::{TABLE, prepare_sql};
 use crate::{
     github::runner::Runner,
-    postgres::{OwnQuery, quote_literal},
+    layout::origin::time_sql,
+    postgres::{OwnQuery, RowTag, Rows, quote_literal},
     random::random_token,
     settings::{ExecutorSettings, Settings, Site},
 };
@@ -46,7 +47,7 @@ impl NewRun {
     }
 
     /// Returns the query that writes the row, with these columns besides. It creates the table if there is none, and fails
-    /// if the table is not ours.
+    /// if the table is not ours. [`parse_unended`] reads the response.
     #[must_use]
     pub fn begin_query(&self, more: &[(&'static str, Option<&str>)]) -> OwnQuery {
         let more = more.iter().filter_map(|(column, value)| Some((*column, (*value)?)));
@@ -60,8 +61,24 @@ impl NewRun {
             self.id_sql(),
             values.join(", ")
         );
-        OwnQuery::read_write(format!("{}; {insert}", prepare_sql())).preceded_by("SET TRANSACTION READ WRITE")
+        let unended = format!(
+            "SELECT {}, r.command, {}, r.run FROM {TABLE} r WHERE r.ended_at IS NULL AND r.id <> {} AND NOT EXISTS \
+             (SELECT FROM {TABLE} l WHERE l.ended_at IS NOT NULL AND l.started_at > r.started_at) ORDER BY r.started_at DESC LIMIT 1",
+            RowTag::UnendedRun,
+            time_sql!("r.started_at"),
+            self.id_sql()
+        );
+        OwnQuery::read_write(format!("{}; {insert}; {unended}", prepare_sql()))
+            .preceded_by("SET TRANSACTION READ WRITE")
     }
+}
+
+/// Returns the last run before this one in words, if its end was never recorded. It has ended: this run holds the run lock.
+#[must_use]
+pub fn parse_unended(rows: &Rows) -> Option<String> {
+    let [command, time, page] = rows.tagged(RowTag::UnendedRun).next()?.columns();
+    let page = page.map(|page| format!(" ({page})")).unwrap_or_default();
+    Some(format!("the last run, {} of {}{page}", command?, time?))
 }
 
 fn executor_name(executor: &ExecutorSettings) -> &'static str {
@@ -83,7 +100,7 @@ mod tests {
         let run =
             NewRun { id: "00ff".to_owned(), values: vec![("ref", "refs/heads/it's $bastion_migrate$".to_owned())] };
         let query = run.begin_query(&[("image", None), ("plan_digest", Some("sha256:1"))]).to_string();
-        let insert = query.rsplit("; ").next().unwrap_or_default();
+        let insert = query.split("; ").find(|part| part.starts_with("INSERT")).unwrap_or_default();
         assert_eq!(
             insert,
             "INSERT INTO bastion_migrate.runs (id, ref, plan_digest) \

@@ -2,10 +2,10 @@
 //! run.
 
 use crate::{
-    audit::{NewRun, end_query, guarded_end_sql},
+    audit::{NewRun, end_query, guarded_end_sql, parse_unended},
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{OwnQuery, Session, query_rows, wait::answer_within},
+    postgres::{OwnQuery, Rows, Session, query_rows, wait::answer_within},
     run::{
         RunEnd,
         event::{Event, Events},
@@ -80,7 +80,16 @@ impl AuditTrail {
         });
         async move {
             let Some(query) = query else { return };
-            let Err(fault) = self.send(session, &query).await else { return };
+            let fault = match self.send(session, &query).await {
+                Ok(rows) => {
+                    if let Some(unended) = parse_unended(&rows) {
+                        let text = format!("{unended}, ended without a word: what it has applied is in the ledger");
+                        self.events.emit_note(text);
+                    }
+                    return;
+                }
+                Err(fault) => fault,
+            };
             self.state.replace(RecordState::Unavailable);
             // The work reports the loss of its session itself.
             if !fault.code.ends_session() {
@@ -123,8 +132,8 @@ impl AuditTrail {
         }
     }
 
-    async fn send(&self, session: &Session, query: &OwnQuery) -> Result<(), Fault> {
-        answer_within(self.wait, query_rows(&session.client, query)).await.map(drop)
+    async fn send(&self, session: &Session, query: &OwnQuery) -> Result<Rows, Fault> {
+        answer_within(self.wait, query_rows(&session.client, query)).await
     }
 }
 

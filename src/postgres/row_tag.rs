@@ -103,6 +103,8 @@ row_tags! {
     StatementFamily = "statement family",
     /// The table that records runs.
     RunsTable = "runs table",
+    /// The last run before this one, if its end was never recorded.
+    UnendedRun = "unended run",
     /// A run of the past.
     PastRun = "past run",
     /// The rows that were found by looking into a table.
