@@ -126,7 +126,10 @@ impl AuditTrail {
             return;
         }
         let query = end_query(end, &self.run, Some(digest).filter(|digest| !digest.is_empty()), approvers);
-        if let Err(fault) = self.send(session, &query).await {
+        // A session that is lost is the fault of the run already.
+        if let Err(fault) = self.send(session, &query).await
+            && !fault.code.ends_session()
+        {
             let fault = unrecorded_fault(&fault).detail("`command: history` lists it as one that ended without a word");
             self.events.emit(Event::Warning(fault));
         }

@@ -24,6 +24,7 @@ mod ledger_tables;
 mod log;
 mod log_lines;
 mod markdown;
+mod migration_events;
 mod migration_tables;
 mod outputs;
 mod publish;

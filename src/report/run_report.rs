@@ -9,9 +9,9 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PastRun,
-        PlanFacts, ReviewedPlan, TunnelFacts,
-        event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
+        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, PastRun, PlanFacts,
+        ReviewedPlan, TunnelFacts,
+        event::{Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
 };
@@ -185,56 +185,6 @@ impl RunReport {
         }
     }
 
-    /// Adds an event about a migration.
-    fn fold_migration_event(&mut self, event: &Event, now: u64) {
-        match event {
-            Event::Started(id) => {
-                self.set_state(id.index, MigrationState::Running, |entry| entry.started_ms = Some(now));
-            }
-            Event::StatementDone { index, number: done, of } | Event::Resumed { index, done, of } => {
-                let entry = self.migrations.iter_mut().find(|entry| entry.id.index == *index);
-                entry.into_iter().for_each(|entry| entry.statements = Some((*done, *of)));
-            }
-            Event::Applied { index, took } => {
-                self.set_state(*index, MigrationState::Applied, |entry| entry.took_ms = Some(whole_millis(*took)));
-            }
-            Event::Baselined { index } => self.set_state(*index, MigrationState::Applied, |_| ()),
-            Event::RolledBack { index } => self.set_state(*index, MigrationState::RolledBack, |_| ()),
-            Event::Failed { index } => self.set_state(*index, MigrationState::Failed, |_| ()),
-            Event::Cancelled { index } => self.set_state(*index, MigrationState::Cancelled, |_| ()),
-            Event::LostInCrash { index } => {
-                self.set_state(*index, MigrationState::Pending, |entry| entry.took_ms = None);
-            }
-            Event::InDoubt { index } => self.set_state(*index, MigrationState::InDoubt, |_| ()),
-            Event::ToolMigrationStarted { name, schema, clock } => {
-                if let Some(entry) = self.find_by_tool_name(name, schema.as_ref()) {
-                    let started = (*clock == ClockPrecision::Exact).then_some(now);
-                    (entry.fate, entry.started_ms, entry.took_ms) = (MigrationState::Running, started, None);
-                }
-            }
-            Event::Ended { name, schema, took } => {
-                if let Some(entry) = self.find_by_tool_name(name, schema.as_ref()) {
-                    entry.took_ms = took.map(whole_millis);
-                }
-            }
-            Event::Unplanned(id) => {
-                let place = self.migrations.partition_point(|entry| entry.id.index < id.index);
-                self.migrations.insert(place, MigrationReport::new_pending(id));
-            }
-            Event::SchemaAssigned { index, schema } => {
-                if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.index == *index) {
-                    entry.id.schema.clone_from(schema);
-                }
-            }
-            Event::Recorded { index, took } => {
-                self.set_state(*index, MigrationState::Applied, |entry| {
-                    entry.took_ms = took.map(whole_millis).or(entry.took_ms);
-                });
-            }
-            _ => {}
-        }
-    }
-
     fn subject_name(&self, about: &NoticeSubject) -> String {
         match about {
             NoticeSubject::File(file) => file.clone(),
@@ -258,12 +208,6 @@ impl RunReport {
         }
     }
 
-    /// Returns the migration with this name of the tool, in this schema.
-    fn find_by_tool_name(&mut self, name: &str, schema: Option<&String>) -> Option<&mut MigrationReport> {
-        let is_it = |id: &MigrationId| id.name == name && (id.schema.is_empty() || Some(&id.schema) == schema);
-        self.migrations.iter_mut().find(|entry| is_it(&entry.id))
-    }
-
     /// Marks running migrations as cancelled: they were stopped with the run.
     fn cancel_running(&mut self) {
         let is_running = |entry: &&mut MigrationReport| entry.fate == MigrationState::Running;
@@ -276,13 +220,6 @@ impl RunReport {
             Event::Fault(fault) => self.faults.contains(fault),
             Event::Warning(fault) => self.warnings.contains(fault),
             _ => false,
-        }
-    }
-
-    fn set_state(&mut self, index: usize, fate: MigrationState, change: impl FnOnce(&mut MigrationReport)) {
-        if let Some(entry) = self.migrations.iter_mut().find(|entry| entry.id.index == index) {
-            entry.fate = fate;
-            change(entry);
         }
     }
 
@@ -377,14 +314,17 @@ impl RunReport {
     }
 }
 
-fn whole_millis(duration: Duration) -> u64 {
+pub(super) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::sample, *};
-    use crate::{fault::Code, run::ResourceUsage};
+    use crate::{
+        fault::Code,
+        run::{ResourceUsage, event::ClockPrecision},
+    };
 
     #[test]
     fn a_run_with_an_unapplied_migration_is_no_success() {

@@ -91,7 +91,7 @@ impl Tool {
     fn takes_turns_with_the_action(&self) {
         let form = self.form();
         let (ours, theirs, both) = (Lab::new(), Lab::new(), Lab::new());
-        let step = |lab| form.step(form.golden_files(Action::new(lab)));
+        let step = |lab| form.step(form.golden_files(Action::new(lab))).input("audit", "false");
         let labels = [form.label(1, "one"), form.label(2, "two")];
         step(&ours).run().succeeds().applied(labels.each_ref().map(String::as_str)).done();
         assert!(!self.applies(&ours, &form.golden_texts()), "{} has nothing to do", self.layout);

@@ -90,6 +90,7 @@ mod pooler;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod recovery;
 mod release;
 #[cfg(test)]
 mod release_agreement;

@@ -335,22 +335,6 @@ impl<'a> ToolExecutor<'a> {
         }
     }
 
-    /// Terminates the backends of a tool that has no client any more.
-    async fn end_backends(&self, sites: &Sites<'_>) -> Result<(), Fault> {
-        match &self.lock_holder {
-            Some(holder) => holder.end_backends(sites.backend_pids()).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Reconnects the session that holds the run lock.
-    async fn reconnect_holder(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
-        match &mut self.lock_holder {
-            Some(holder) => holder.reconnect(sites.transport()?).await,
-            None => Ok(()),
-        }
-    }
-
     /// Returns the recipe's command for this verb, with the configured prefix.
     pub(super) fn command_for(&self, verb: Verb) -> Option<CommandLine> {
         Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))

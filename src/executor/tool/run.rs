@@ -187,6 +187,22 @@ impl ToolExecutor<'_> {
         self.pending.iter().any(is_same)
     }
 
+    /// Terminates the backends of a tool that has no client any more.
+    pub(crate) async fn end_backends(&self, sites: &Sites<'_>) -> Result<(), Fault> {
+        match &self.lock_holder {
+            Some(holder) => holder.end_backends(sites.backend_pids()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reconnects the session that holds the run lock.
+    pub(crate) async fn reconnect_holder(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
+        match &mut self.lock_holder {
+            Some(holder) => holder.reconnect(sites.transport()?).await,
+            None => Ok(()),
+        }
+    }
+
     /// Stops work whose future was dropped: the command and its backends; then reads what was applied.
     ///
     /// # Errors

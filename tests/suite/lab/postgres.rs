@@ -315,6 +315,19 @@ impl Database {
         fs::read_to_string(file).expect("the dump is written")
     }
 
+    /// Runs a dump.
+    pub(crate) fn restore(&self, dump: &str) {
+        let file = self.server.directory.path().join(format!("{}.restored.sql", self.name));
+        fs::write(&file, dump).expect("there is room");
+        run_checked(
+            unprivileged(&program("psql", "postgresql-client"))
+                .args(["-Xq", "--set=ON_ERROR_STOP=1", "--username=postgres", "--host"])
+                .arg(self.server.directory.path())
+                .args(["--port", &self.server.port.to_string(), "--dbname", &self.name, "--file"])
+                .arg(&file),
+        );
+    }
+
     /// Repeats the query until its result is this one.
     pub(crate) fn wait_for(&self, query: &str, expected: &str) {
         let session = self.session();
