@@ -31,7 +31,8 @@ pub(super) fn prepare_sql() -> String {
     let raise = crate::postgres::own_query::raise_unless(
         &trusted,
         UNTRUSTED,
-        "the table bastion_migrate.runs belongs to another role, or has triggers or rules of others",
+        "the table bastion_migrate.runs belongs to another role, has triggers or rules of others, or hides rows by row-level \
+         security",
     );
     format!(
         "SET LOCAL client_min_messages TO warning; DO $bastion_migrate$ BEGIN \

@@ -2,7 +2,7 @@
 //! run.
 
 use crate::{
-    audit::{NewRun, end_query, guarded_end_sql, parse_unended},
+    audit::{NewRun, end_query, guarded_end_sql, parse_runs_table, parse_unended, runs_table_query},
     fault::{Code, Fault},
     github::runner::Runner,
     postgres::{OwnQuery, Rows, Session, query_rows, wait::answer_within},
@@ -61,13 +61,14 @@ impl AuditTrail {
         })
     }
 
-    /// Begins the record, unless it has begun: the future writes the row. `digest` is that of the plan, once there is one.
+    /// Begins the record, unless it has begun: the future writes the row, and returns the fault if the
+    /// session was lost meanwhile. `digest` is that of the plan, once there is one.
     pub(super) fn begin<'a>(
         &'a self,
         session: &'a Session,
         digest: Option<&str>,
         image: Option<&str>,
-    ) -> impl Future<Output = ()> + 'a {
+    ) -> impl Future<Output = Option<Fault>> + 'a {
         let is_new = *self.state.borrow() == RecordState::NotBegun;
         let query = is_new.then(|| {
             let approvers = self.approvers.get().map(String::as_str);
@@ -79,22 +80,32 @@ impl AuditTrail {
             self.run.begin_query(&[("plan_digest", digest), ("image", image), ("approved_by", approvers)])
         });
         async move {
-            let Some(query) = query else { return };
+            let query = query?;
             let fault = match self.send(session, &query).await {
                 Ok(rows) => {
                     if let Some(unended) = parse_unended(&rows) {
                         let text = format!("{unended}, ended without a word: what it has applied is in the ledger");
                         self.events.emit_note(text);
                     }
-                    return;
+                    return None;
                 }
                 Err(fault) => fault,
             };
             self.state.replace(RecordState::Unavailable);
-            // The work reports the loss of its session itself.
-            if !fault.code.ends_session() {
-                self.events.emit(Event::Warning(unrecorded_fault(&fault)));
+            if fault.code.ends_session() {
+                return Some(fault);
             }
+            self.events.emit(Event::Warning(unrecorded_fault(&fault)));
+            None
+        }
+    }
+
+    /// Begins the record before a step, if there is a table for it: a step may restore a dump, which creates it.
+    pub(super) async fn begin_if_possible(&self, session: &Session, digest: Option<&str>, image: Option<&str>) {
+        let Ok(rows) = self.send(session, &runs_table_query()).await else { return };
+        if parse_runs_table(&rows).is_some() {
+            // A step that comes to a lost session reports it.
+            drop(self.begin(session, digest, image).await);
         }
     }
 

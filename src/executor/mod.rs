@@ -223,11 +223,11 @@ impl<'a> Executor<'a> {
         self.run_steps(sites, StepPhase::After, &[When::Failure]).await
     }
 
-    /// Begins the record of the run, before anything is changed.
+    /// Begins the record of the run, before a step changes anything.
     async fn begin_audit(&self, sites: &Sites<'_>) {
         match self {
             Self::Sql(sql) => sql.begin_audit().await,
-            Self::Tool(tool) => tool.begin_audit(sites).await,
+            Self::Tool(tool) => tool.begin_audit_of_steps(sites).await,
         }
     }
 

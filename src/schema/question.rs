@@ -61,7 +61,8 @@ fn size_check() -> String {
         "DO $bastion_migrate$ DECLARE columns bigint; views bigint; room bigint; BEGIN \
          SELECT COALESCE(pg_catalog.sum(c.relnatts), 0), pg_catalog.count(*) FILTER (WHERE c.relkind IN ('v', 'm')) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' \
+         AND n.nspname NOT IN ('information_schema', 'bastion_migrate') \
          INTO columns, views; \
          room := pg_catalog.current_setting('max_locks_per_transaction')::bigint \
          * pg_catalog.current_setting('max_connections')::bigint / 2; \

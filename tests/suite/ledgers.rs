@@ -111,14 +111,16 @@ fn a_new_ledger_that_gets_row_security_is_rejected() {
     let lab = Lab::new();
     lab.database.sql(&FORCE.replace("{name}", lab.database.name()));
     let step = || Action::new(&lab).file("migrations/1_a.sql", "create table a ();");
-    step().run().fails("ledger-hidden", 5).error_in("migrations/1_a.sql", "ALTER TABLE").pending(["1_a"]).done();
+    let hidden = step().run().fails("ledger-hidden", 5).error_in("migrations/1_a.sql", "ALTER TABLE").pending(["1_a"]);
+    hidden.warning("this run is not recorded in the database: the table bastion_migrate.runs").done();
     step()
         .run()
         .fails("ledger-hidden", 5)
         .error("`ALTER TABLE \"bastion_migrate\".\"ledger\" DISABLE ROW LEVEL SECURITY;`")
         .done();
     lab.database.sql("alter table bastion_migrate.ledger disable row level security");
-    step().run().succeeds().applied(["1_a"]).done();
+    let recorded = step().run().succeeds().applied(["1_a"]);
+    recorded.warning("or hides rows by row-level security").done();
 }
 
 #[test]

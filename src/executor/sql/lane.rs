@@ -170,16 +170,22 @@ impl Lane {
         // Boxed, because its caller holds this future next to others.
         let before = Box::pin(join(audit_begins, schema_before));
         let work = join4(before, apply.apply_all(&self.begun, first_index), ledger_read, schema_after);
-        let (_, outcome, proof, ()) = run_monitored(watch, transport, &lock_waits, work).await;
+        let ((lost, ()), outcome, proof, ()) = run_monitored(watch, transport, &lock_waits, work).await;
+        // The first message in flight gets the server's reason.
+        let outcome = outcome.map_err(|stopped| match lost.filter(|_| stopped.fault.code.ends_session()) {
+            Some(fault) => StoppedAt { fault, ..stopped },
+            None => stopped,
+        });
         (outcome, proof)
     }
 
     /// Begins the record of the run; it is sent in front of the files.
-    fn begin_audit<'f>(&'f self, plan: &'f SharedPlan<'_>) -> impl Future<Output = ()> + 'f {
+    fn begin_audit<'f>(&'f self, plan: &'f SharedPlan<'_>) -> impl Future<Output = Option<Fault>> + 'f {
         let begins = plan.setup.audit.as_ref().map(|audit| audit.begin(&self.session, Some(&plan.digest), None));
         async {
-            if let Some(begins) = begins {
-                begins.await;
+            match begins {
+                Some(begins) => begins.await,
+                None => None,
             }
         }
     }

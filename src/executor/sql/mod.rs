@@ -180,7 +180,7 @@ impl<'a> SqlExecutor<'a> {
         if self.has_work() { &[When::Always, When::Pending] } else { &[When::Always] }
     }
 
-    /// Begins the record of the run, for work in front of the files.
+    /// Begins the record of the run, for a step.
     pub(super) async fn begin_audit(&self) {
         let (setup, session, digest) = match self {
             Self::Connected(connected) => (&connected.setup, &connected.session, None),
@@ -188,7 +188,7 @@ impl<'a> SqlExecutor<'a> {
             Self::Files(_) | Self::Empty => return,
         };
         if let Some(audit) = &setup.audit {
-            audit.begin(session, digest, None).await;
+            audit.begin_if_possible(session, digest, None).await;
         }
     }
 
