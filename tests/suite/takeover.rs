@@ -129,7 +129,7 @@ fn versions_without_a_file_and_files_between_applied_ones_are_named() {
     let refused = baseline(&lab, &names, "goose").run().fails("file-missing", 5);
     let refused = refused.error("`public.goose_db_version`, the ledger of goose has version 7, version 9 as applied, and there is no file for it");
     refused.error("`migrations/8_new.sql` come before version 9, the newest in `public.goose_db_version`").done();
-    assert_eq!(lab.database.sql("select to_regnamespace('bastion_migrate')"), "");
+    assert_eq!(lab.database.sql("select to_regclass('bastion_migrate.ledger')"), "");
     let accepted = baseline(&lab, &names, "goose").input("missing", "ignore").input("out-of-order", "allow");
     accepted.run().succeeds().applied([two.as_str(), one.as_str()]).done();
     plain(&lab, &names).input("out-of-order", "allow").run().succeeds().applied(["8_new"]).done();

@@ -230,7 +230,7 @@ fn a_tenant_that_vanishes_during_the_run_fails_and_nothing_is_created_elsewhere(
     gate.open();
     let finished = running.finish().fails("tenants-invalid", 5).applied(["a: 0001_one"]).pending(["b: 0001_one"]);
     finished.error_in("migrations/0001_one.sql", "schema \"b\" does not exist").done();
-    assert_eq!(tables(&lab), "a.bastion_migrate_ledger a.one");
+    assert_eq!(tables(&lab), "bastion_migrate.runs a.bastion_migrate_ledger a.one");
 }
 
 #[test]
