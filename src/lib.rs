@@ -13,6 +13,7 @@ pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod github;
+pub mod https;
 pub mod input;
 mod job;
 pub mod layout;
