@@ -358,6 +358,9 @@ codes! {
     /// The comment on the pull request could not be written.
     CommentUnwritten "comment-unwritten" Configuration Report "check `github-token`, or set `comment: never`; the migration itself is not affected";
 
+    /// A notification could not be sent.
+    NotificationUnsent "notification-unsent" Configuration Report "check the URL in `notify`; the migration itself is not affected";
+
     /// Stopped by a signal.
     Cancelled "cancelled" Cancelled Migrate "run again when you like: applied migrations are in the ledger";
     /// Stopped by `timeout`.

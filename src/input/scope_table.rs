@@ -107,6 +107,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 16] = [
             InputName::LockWait,
             InputName::Retries,
             InputName::SchemaFile,
+            InputName::Notify,
         ],
         CommandScope::AllButTunnel,
         PlaceScope::Anywhere,

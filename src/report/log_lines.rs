@@ -5,7 +5,7 @@ use super::{first_run::is_expected_stop, ledger_lines::ledger_lines, review_line
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
-        BastionFacts, Coverage, DatabaseFacts, ImageFacts, MigrationId, PlanAction, PlanFacts, ResourceUsage,
+        BastionFacts, Coverage, DatabaseFacts, ImageFacts, LongWait, MigrationId, PlanAction, PlanFacts, ResourceUsage,
         event::{Event, NoticeSubject, StepId, StepState},
     },
 };
@@ -57,10 +57,8 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::StageStarted(stage) => vec![LogLine::StageHeading(*stage)],
         Event::StageDone(_) => vec![LogLine::StageEnd],
         Event::Note(sentence) => text(Tone::Neutral, format!("  {}", indent_further_lines(sentence))),
-        Event::Waiting { what, why } => {
-            let after = format_millis(whole_millis(at));
-            text(Tone::Quiet, format!("  waiting for {what} (at {after}): {}", indent_further_lines(why)))
-        }
+        Event::Waiting { what, why } => text(Tone::Quiet, waiting_text(what, why, at)),
+        Event::LongWait(wait) => text(Tone::Warning, long_wait_text(wait)),
         Event::Bastion(facts) => text(Tone::Neutral, bastion_text(facts)),
         Event::Database(facts) => text(Tone::Neutral, database_text(facts)),
         Event::Locked { waited } => {
@@ -149,6 +147,15 @@ fn step_line(id: &StepId, fate: StepState) -> Option<LogLine> {
         StepState::Done => Some(LogLine::Text(Tone::Good, format!("  done {name}"))),
         StepState::Failed => Some(LogLine::Text(Tone::Bad, format!("  failed {name}"))),
     }
+}
+
+fn waiting_text(what: &str, why: &str, at: Duration) -> String {
+    format!("  waiting for {what} (at {}): {}", format_millis(whole_millis(at)), indent_further_lines(why))
+}
+
+fn long_wait_text(LongWait { what, why, waited }: &LongWait) -> String {
+    let waited = format_millis(whole_millis(*waited));
+    format!("  still waiting for {what} after {waited}: {}", indent_further_lines(why))
 }
 
 fn bastion_text(facts: &BastionFacts) -> String {

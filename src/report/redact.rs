@@ -12,8 +12,8 @@ use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
         BastionFacts, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HalfDoneMigration, ImageFacts,
-        LedgerEntry, LintFinding, MigrationId, PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview,
-        TunnelFacts,
+        LedgerEntry, LintFinding, LongWait, MigrationId, PlanFacts, PlanReview, ReviewedPlan, ShownScript,
+        StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -81,6 +81,7 @@ redacted! {
     LintFinding { level, migration, rule, message, help, place } { line }
     MigrationReport { id } { fate, started_ms, took_ms }
     HalfDoneMigration { entry } { statements_done, change }
+    LongWait { what, why } { waited }
     NoticeReport { severity, text, file } {}
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
@@ -171,6 +172,7 @@ impl Redact for Event {
         match self {
             Self::Note(sentence) => Self::Note(sentence.redacted(redactor)),
             Self::Waiting { what, why } => Self::Waiting { what: what.redacted(redactor), why: why.redacted(redactor) },
+            Self::LongWait(wait) => Self::LongWait(wait.redacted(redactor)),
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),

@@ -172,6 +172,7 @@ impl RunReport {
             }
             Event::Note(_)
             | Event::Waiting { .. }
+            | Event::LongWait(_)
             | Event::Locked { .. }
             | Event::StatementDone { .. }
             | Event::CommandStarted { .. }

@@ -4,6 +4,7 @@ use super::{
     backpressure::LogFlow,
     facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
     ledger_entry::{HalfDoneMigration, LedgerEntry},
+    long_wait::LongWait,
     migration_id::MigrationId,
     plan_facts::PlanFacts,
     reviewed_plan::ReviewedPlan,
@@ -31,6 +32,8 @@ pub enum Event {
         /// The reason why it is not ready.
         why: String,
     },
+    /// The run has waited long for the work of others, and still does; once per wait.
+    LongWait(LongWait),
     /// The SSH connection is open.
     Bastion(BastionFacts),
     /// The database accepts queries.
@@ -340,6 +343,21 @@ impl Events {
     #[must_use]
     pub fn for_file(self, file: &str) -> Self {
         Self { file: Some(Arc::from(file)), ..self }
+    }
+
+    /// Returns a sink that also queues the long waits for the receiver.
+    #[must_use]
+    pub fn with_queue_of_waits(self) -> (Self, mpsc::UnboundedReceiver<LongWait>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let sink = self.sink;
+        let both = move |event: Event| {
+            if let Event::LongWait(wait) = &event {
+                // A closed receiver is no error: nobody is told.
+                drop(sender.send(wait.clone()));
+            }
+            sink(event);
+        };
+        (Self { sink: Arc::new(both), ..self }, receiver)
     }
 
     /// Returns the redactor of the run's secrets.

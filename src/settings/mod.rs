@@ -4,6 +4,7 @@ mod allowance;
 mod approved_plan;
 mod command;
 mod lint;
+mod notification;
 mod placeholders;
 mod risk;
 mod steps;
@@ -15,6 +16,7 @@ pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
 pub use command::Command;
 pub use lint::{LintLevel, LintSettings};
+pub use notification::{MessageFormat, NotificationSettings, Occasion, Webhook};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
 pub use risk::{DestructionPolicy, QueryDisplay, RiskSettings};
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
@@ -126,9 +128,9 @@ pub struct SafetySettings {
     pub risk: RiskSettings,
 }
 
-/// Settings for GitHub's API and job summary.
+/// Settings of the surfaces besides the log: GitHub's API and job summary, and notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GithubSettings {
+pub struct ReportSettings {
     /// Token for the comment.
     pub token: Option<Secret>,
     /// Policy for the comment.
@@ -137,6 +139,8 @@ pub struct GithubSettings {
     pub comment_key: Option<String>,
     /// Policy for the job summary.
     pub summary: Policy,
+    /// Settings of notifications, if there are any.
+    pub notification: Option<NotificationSettings>,
 }
 
 /// All settings of a run.

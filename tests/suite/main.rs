@@ -76,6 +76,8 @@ mod lost;
 mod mentions;
 mod notices;
 #[cfg(test)]
+mod notifications;
+#[cfg(test)]
 mod own_tool;
 #[cfg(test)]
 mod page;
