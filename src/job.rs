@@ -1,7 +1,7 @@
 //! The job of a run on one screen: a migration, with its stages in order, or a tunnel for later steps.
 
 use crate::{
-    executor::{Executor, SchemaFileWork},
+    executor::{Aftercare, Executor, SchemaFileWork},
     fault::{Code, Fault, Stage},
     input::Invocation,
     run::{
@@ -100,6 +100,7 @@ pub(crate) struct MigrationJob<'a> {
     executor: Executor<'a>,
     sites: Sites<'a>,
     schema_file: SchemaFileWork<'a>,
+    aftercare: Aftercare<'a>,
     lock: RunLockState,
 }
 
@@ -115,7 +116,8 @@ impl<'a> MigrationJob<'a> {
         let executor = Executor::new(settings, &invocation.runner, events).await?;
         let schema_file = SchemaFileWork::read(settings)?;
         let sites = Sites::new(settings, &invocation.runner, events).map_err(single_fault)?;
-        Ok(Self { settings, events, executor, sites, schema_file, lock: RunLockState::NotHeld })
+        let aftercare = Aftercare::new(settings, events);
+        Ok(Self { settings, events, executor, sites, schema_file, aftercare, lock: RunLockState::NotHeld })
     }
 
     async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
@@ -142,7 +144,7 @@ impl<'a> MigrationJob<'a> {
 
     /// Runs the stages that need the connection.
     async fn run_connected(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, sites, schema_file, lock } = self;
+        let Self { settings, events, executor, sites, schema_file, aftercare, lock } = self;
         let writes = settings.command.may_write();
         if writes {
             executor.report_steps(sites);
@@ -173,7 +175,8 @@ impl<'a> MigrationJob<'a> {
             if verifies { Ok(()) } else { handle_schema_file(schema_file, executor, settings.command, events).await }
         })
         .await?;
-        if writes && executor.has_work() {
+        let is_migrating = writes && executor.has_work();
+        if is_migrating {
             if executor.met_conditions().contains(&When::Pending)
                 && settings.steps.steps_before_pending().next().is_some()
             {
@@ -182,6 +185,7 @@ impl<'a> MigrationJob<'a> {
                 })
                 .await?;
             }
+            aftercare.read_before(executor).await;
             run_stage(events, Stage::Migrate, executor.migrate(sites)).await?;
         }
         if verifies {
@@ -194,6 +198,13 @@ impl<'a> MigrationJob<'a> {
                 join_faults(verified, compared)
             })
             .await?;
+        }
+        if is_migrating && aftercare.is_wanted() {
+            let caring = async {
+                Box::pin(aftercare.run(executor, sites)).await;
+                Ok(())
+            };
+            run_stage(events, Stage::After, caring).await?;
         }
         if writes && !settings.steps.after.is_empty() {
             run_stage(events, Stage::After, async { executor.run_after_success(sites).await.map_err(single_fault) })

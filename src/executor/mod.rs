@@ -1,5 +1,6 @@
 //! Runs a migration: in the action itself, or by the app's own tool. The only `match` on the kind of executor is here.
 
+mod aftercare;
 mod approval;
 mod invalid_index_faults;
 mod lock_holder;
@@ -11,6 +12,7 @@ mod sql;
 mod step;
 mod tool;
 
+pub(crate) use aftercare::Aftercare;
 pub(crate) use schema_file::SchemaFileWork;
 pub use sql::SqlExecutor;
 pub use tool::ToolExecutor;
@@ -18,12 +20,14 @@ pub use tool::ToolExecutor;
 use crate::{
     fault::Fault,
     github::runner::Runner,
+    postgres::Session,
     run::event::{Events, StepPhase},
     schema::SchemaDescription,
     settings::{ExecutorSettings, Settings, When},
     site::Sites,
 };
 use futures_util::future::join;
+use lock_holder::LockHolder;
 use tool::snapshot::LedgerSnapshot;
 
 /// Reports the tables that were ignored although they have the name of a ledger.
@@ -131,6 +135,14 @@ impl<'a> Executor<'a> {
         match self {
             Self::Sql(sql) => sql.verify(sites.transport_mut().map_err(|fault| vec![fault])?).await,
             Self::Tool(tool) => tool.verify(sites).await,
+        }
+    }
+
+    /// Returns the session that holds the run lock, if there is one.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Sql(sql) => sql.session(),
+            Self::Tool(tool) => tool.lock_holder.as_ref().map(LockHolder::session),
         }
     }
 

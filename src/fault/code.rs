@@ -353,6 +353,9 @@ codes! {
     /// An index has become INVALID.
     VerifyIndex "verify-index" VerificationFailed Verify "drop the index with DROP INDEX CONCURRENTLY and create it again";
 
+    /// A statement of the after-care could not be executed.
+    AftercareUndone "aftercare-undone" VerificationFailed After "see the cause; the migration itself is not affected";
+
     /// A report could not be written.
     ReportUnwritten "report-unwritten" Configuration Report "free space on the runner; the migration itself is not affected";
     /// The comment on the pull request could not be written.

@@ -194,6 +194,7 @@ names! {
     Risk "risk" Safety Yaml [] [];
     Allow "allow" Safety Text [] [];
     SchemaFile "schema-file" Safety Path [] [];
+    Aftercare "aftercare" Safety Text [] [];
 
     GithubToken "github-token" Github Secret ["GITHUB_TOKEN"] [];
     Comment "comment" Github Choice [] [];

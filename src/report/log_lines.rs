@@ -1,7 +1,10 @@
 //! The text of each event, as lines without formatting.
 
 pub(super) use super::wording::{count_of, format_millis, format_tenths, group_digits, indent_further_lines};
-use super::{first_run::is_expected_stop, ledger_lines::ledger_lines, review_lines::review_lines};
+use super::{
+    aftercare_lines::aftercare_lines, first_run::is_expected_stop, ledger_lines::ledger_lines,
+    review_lines::review_lines,
+};
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
@@ -114,6 +117,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
             text(Tone::Quiet, format!("  used {}", indent_further_lines(&describe_usage(command, *usage))))
         }
         Event::SchemaChanged { changes } => schema_lines(changes),
+        Event::Aftercare(facts) => neutral_lines(aftercare_lines(facts)),
         Event::SettingsDelivered { way } => text(Tone::Quiet, format!("  settings {way}")),
         // The fault that follows names the changes.
         Event::ReadOnlyChecked(_) => Vec::new(),

@@ -1,5 +1,7 @@
 //! The report of a run: folded from its events. Every surface (summary, outputs, comment) is a pure function of it.
 
+mod aftercare_lines;
+mod aftercare_section;
 mod annotations;
 mod buffered_output;
 mod chart;

@@ -9,8 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts,
-        ReviewedPlan, TunnelFacts,
+        AftercareFacts, BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId,
+        PlanFacts, ReviewedPlan, TunnelFacts,
         event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -68,6 +68,8 @@ pub struct RunReport {
     pub proof: Option<Proof>,
     /// The changes of the schema, each as lines of a diff.
     pub schema: Vec<String>,
+    /// The result of the after-care.
+    pub aftercare: Option<AftercareFacts>,
     /// The first `MAX_BLOCKED` lock waits.
     pub blocked: Vec<String>,
     /// The newest [`MAX_NOTICES`] messages of the server.
@@ -142,11 +144,8 @@ impl RunReport {
             }
             Event::SettingsDelivered { way } => self.settings = Some(way.clone()),
             Event::SchemaChanged { changes } => self.schema.clone_from(changes),
-            Event::Blocked { text } => {
-                if self.blocked.len() < MAX_BLOCKED {
-                    self.blocked.push(text.clone());
-                }
-            }
+            Event::Aftercare(facts) => self.aftercare = Some(facts.clone()),
+            Event::Blocked { text } if self.blocked.len() < MAX_BLOCKED => self.blocked.push(text.clone()),
             Event::Started(_)
             | Event::Applied { .. }
             | Event::Baselined { .. }
@@ -172,6 +171,7 @@ impl RunReport {
             }
             Event::Note(_)
             | Event::Waiting { .. }
+            | Event::Blocked { .. }
             | Event::LongWait(_)
             | Event::Locked { .. }
             | Event::StatementDone { .. }

@@ -1,6 +1,7 @@
 //! The events of a run: stages emit them, the log prints them, the report is folded from them.
 
 use super::{
+    aftercare::AftercareFacts,
     backpressure::LogFlow,
     facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
     ledger_entry::{HalfDoneMigration, LedgerEntry},
@@ -205,6 +206,8 @@ pub enum Event {
     ReadOnlyChecked(ReadOnlyResult),
     /// The applied migrations were read again and are as expected.
     Verified(Proof),
+    /// The after-care is done.
+    Aftercare(AftercareFacts),
     /// A fault that does not change the outcome: something at teardown, a comment that could not be written.
     Warning(Fault),
     /// A fault that decides the outcome.

@@ -1,5 +1,6 @@
 //! The course of a run: its events, its time limits and signals, and the output and exit status of its processes.
 
+mod aftercare;
 pub mod backpressure;
 pub mod blocking;
 pub mod event;
@@ -17,6 +18,7 @@ mod reviewed_plan;
 pub mod shutdown;
 pub mod supervisor;
 
+pub use aftercare::{AftercareFacts, CareFinding, CareFindingKind};
 pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
 pub use ledger_entry::{HalfDoneMigration, LedgerEntry};
 pub use lint_finding::{FindingLevel, LintFinding};

@@ -1,5 +1,6 @@
 //! The resolved settings of a run. A value of these types is valid.
 
+mod aftercare;
 mod allowance;
 mod approved_plan;
 mod command;
@@ -12,6 +13,7 @@ mod tenants;
 mod tool;
 
 pub use crate::run::Risk;
+pub use aftercare::AftercareTask;
 pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
 pub use command::Command;
@@ -174,6 +176,8 @@ pub struct Settings {
     pub safety: SafetySettings,
     /// The file with the schema.
     pub schema_file: Option<SchemaFileSettings>,
+    /// The tasks after a successful migration.
+    pub aftercare: BTreeSet<AftercareTask>,
 }
 
 /// The file with the schema that the database should have.

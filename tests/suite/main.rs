@@ -5,6 +5,8 @@ mod action;
 #[cfg(test)]
 mod advice;
 #[cfg(test)]
+mod aftercare;
+#[cfg(test)]
 mod alembic;
 #[cfg(test)]
 mod answers;

@@ -177,9 +177,9 @@ fn rollback_and_baseline_are_told_in_their_own_words() {
             .file("migrations/0002_b.down.sql", "drop table b;\n");
         telling(step, &webhook, "on: [succeeded]").input("layout", "golang-migrate").input("command", command)
     };
-    step("baseline").input("target", "1").run().succeeds().applied(["0001_a"]).done();
-    step("migrate").run().succeeds().applied(["0002_b"]).done();
-    step("rollback").input("target", "1").run().succeeds().pending(["0002_b"]).done();
+    step("baseline").input("target", "1").run().succeeds().applied(["0001_a.up"]).done();
+    step("migrate").run().succeeds().applied(["0002_b.up"]).done();
+    step("rollback").input("target", "1").run().succeeds().pending(["0002_b.up"]).done();
     let commands: Vec<Value> = webhook.messages().iter().map(|message| message["command"].clone()).collect();
     assert_eq!(commands, ["baseline", "migrate", "rollback"]);
     assert!(webhook.messages().iter().all(|message| message["done-count"] == 1), "{:#?}", webhook.messages());

@@ -1,6 +1,7 @@
 //! Parses single values, mappings and steps.
 
 mod address;
+mod aftercare;
 mod allowance;
 mod health;
 mod image_reference;
@@ -17,6 +18,7 @@ pub(crate) mod value;
 mod words;
 
 pub(crate) use address::Address;
+pub(crate) use aftercare::parse_aftercare;
 pub(crate) use allowance::parse_allowances;
 pub(crate) use health::{ParsedHealth, ParsedHealthCheck};
 pub(crate) use image_reference::parse_image_reference;

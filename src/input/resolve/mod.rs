@@ -18,7 +18,7 @@ use super::{
     findings::Findings,
     names::InputName,
     parse::{
-        ExecutorChoice, parse_allowances, parse_notify, parse_start_when,
+        ExecutorChoice, parse_aftercare, parse_allowances, parse_notify, parse_start_when,
         value::{self, InvalidValue},
     },
     scope::{self, is_bastion_wanted},
@@ -77,6 +77,7 @@ pub(super) fn resolve_settings(
     let sql = sql::resolve_sql_settings(inputs, (command, executor), (runner, variables), findings);
     let default_key = environment.or(context.target().map(|target| target.name.as_str())).map(ToOwned::to_owned);
     let mut report = resolve_report_settings(inputs, default_key, findings);
+    let aftercare = findings.ok_or_record(inputs.optional(InputName::Aftercare, parse_aftercare));
     let assemble = || {
         let (resolved_commands, database) = (resolved_commands?, database?);
         if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
@@ -85,6 +86,11 @@ pub(super) fn resolve_settings(
         }
         if database.is_none() && safety.as_ref().is_some_and(|safety| safety.start_when.is_some()) {
             let cause = "`start-when` asks the database, and no database is given";
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
+        if database.is_none() && aftercare.as_ref().is_some_and(Option::is_some) {
+            let label = inputs.label(InputName::Aftercare);
+            let cause = format!("{label} looks after the database, and no database is given");
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
         let schema_file = resolve_schema_file(inputs, runner);
@@ -108,6 +114,7 @@ pub(super) fn resolve_settings(
             image: resolved_commands.image,
             server: resolved_commands.server,
             safety: safety?,
+            aftercare: aftercare?.unwrap_or_default(),
         })
     };
     let settings = assemble().filter(|_| findings.faults.is_empty());
