@@ -382,6 +382,46 @@ fn invalid_inputs_leave_the_settings_of_the_comment() {
 }
 
 #[test]
+fn the_webhook_comes_from_with_or_from_a_variable_and_is_hidden_in_its_parts() {
+    const TOKEN: &str = "c4n4ry-0123456789-abcdefghij";
+    let url = |host: &str| format!("https://{host}/services/{TOKEN}");
+    let webhook = |invocation: &Invocation| {
+        invocation.report.notification.as_ref().map(|found| found.webhook.url().expose().to_owned())
+    };
+    let (given, variable) = (url("a.example"), url("b.example"));
+    let variables = [("BASTION_MIGRATE_NOTIFY", "https://c.example/x"), ("DEV_BASTION_MIGRATE_NOTIFY", &*variable)];
+    let both = run(&["--environment", "dev"], &[ENOUGH, &variables, &[("INPUT_NOTIFY", &given)]]);
+    assert_eq!(webhook(&both), Some(given));
+    assert!(both.secrets.iter().any(|secret| secret.expose() == TOKEN), "a part of the URL is a secret, too");
+    let by_variable = run(&["--environment", "dev"], &[ENOUGH, &variables]);
+    assert_eq!(webhook(&by_variable).as_ref(), Some(&variable));
+    let invalid = run(&["--timeout", "soon"], &[ENOUGH, &variables]);
+    assert!(invalid.settings.is_err() && webhook(&invalid).is_some(), "a run with wrong inputs is told, too");
+    let (_directory, path) = workspace(&format!("defaults: {{ notify: {{ url: 'https://d.example/{TOKEN}' }} }}"));
+    let filed = run(&[], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
+    assert!(filed.secrets.iter().any(|secret| secret.expose() == TOKEN));
+    assert!(!format!("{:?}", filed.settings).contains(TOKEN));
+}
+
+#[test]
+fn the_after_care_is_a_list_of_words_in_the_workflow_and_in_the_file() {
+    use crate::settings::AftercareTask::{Analyze, Report};
+    assert!(settings(&[], &[ENOUGH]).aftercare.is_empty());
+    let (_directory, path) = workspace("defaults: { aftercare: 'analyze, report' }");
+    let filed = settings(&["status"], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
+    assert_eq!(filed.aftercare.into_iter().collect::<Vec<_>>(), [Analyze, Report]);
+    let server = [
+        ("INPUT_EXECUTOR", "server"),
+        ("INPUT_RUN", "true"),
+        ("INPUT_SSH-HOST", "h"),
+        ("INPUT_SSH-PASSWORD", "abc"),
+        ("INPUT_SSH-USER", "u"),
+    ];
+    let fault = only_fault(&["--aftercare", "report"], &[&server]);
+    assert!(fault.cause.contains("`aftercare` (from the command line) looks after the database"), "{fault:?}");
+}
+
+#[test]
 fn parameters_of_the_url_without_effect_are_warnings() {
     let invocation = run(&[], &[&[("DATABASE_URL", "postgres://u@h/db?frobnicate=1&pgbouncer=true")]]);
     assert_eq!(invocation.warnings.len(), 1, "{:?}", invocation.warnings);

@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Three tables of the app, as an earlier run has left them: with rows, and with statistics.
 const TABLES: &str = "create table filled (id int);\ncreate table retyped (id int);\ncreate table idle (id int);\n\
@@ -103,6 +104,53 @@ fn what_can_not_be_done_is_a_warning_with_the_sql_and_the_rest_is_done() {
     holder.sql("rollback");
     session_of_app(&lab).sql("analyze public.filled");
     assert_eq!(analyzed_in_database(&lab), "public.filled public.idle");
+}
+
+#[test]
+fn the_time_limit_of_a_run_ends_the_after_care_and_not_the_run() {
+    let lab = Lab::new();
+    prepared(&lab);
+    let holder = session_of_app(&lab);
+    holder.sql("begin; lock table filled in share update exclusive mode; select 1");
+    let change =
+        "insert into filled select generate_series(1, 1000);\ninsert into idle select generate_series(1, 1000);\n";
+    let step = with_tables(&lab).file("migrations/0002_change.sql", change).input("lock-timeout", "0");
+    let step = step.input("timeout", "20s").input("aftercare", "analyze");
+    let finished = step.run().succeeds().applied(["0002_change"]).within(Duration::from_secs(20));
+    let reason = "2 of its statements could not be executed: the time limit of the run (`timeout`) was near";
+    finished.warning(reason).logs("ANALYZE public.filled;").logs("ANALYZE public.idle;").done();
+    assert_eq!(analyzed_in_database(&lab), "");
+}
+
+#[test]
+fn no_code_of_another_role_runs_in_the_session_of_a_superuser() {
+    let lab = Lab::new();
+    let (evil, boss) = (format!("evil_{}", lab.database.name()), format!("boss_{}", lab.database.name()));
+    lab.database.sql(&format!(
+        "create role {evil}; create role {boss} superuser login password 'a superuser of its own'; \
+         create schema theirs authorization {evil}; set role {evil}; \
+         create function theirs.trap(int) returns boolean language plpgsql as $$ begin \
+         begin execute 'alter role {evil} superuser'; exception when others then null; end; return true; end $$"
+    ));
+    let file = format!(
+        "create table theirs.rows as select generate_series(1, 1000) as id;\n\
+         alter table theirs.rows owner to {evil};\n\
+         alter table theirs.rows add constraint trap check (theirs.trap(id)) not valid;\n\
+         create table ours as select generate_series(1, 1000) as id;\n"
+    );
+    let url = format!(
+        "postgres://{boss}:a%20superuser%20of%20its%20own@localhost:{}/{}",
+        lab.database.server().port(),
+        lab.database.name()
+    );
+    let step = Action::new(&lab).secret("database-url", url).hides("a superuser of its own");
+    let step = step.file("migrations/0001_rows.sql", file).input("aftercare", "analyze, validate, report");
+    let finished = step.run().succeeds().applied(["0001_rows"]);
+    assert_eq!(aftercare_of(&finished), json!({ "analyzed": ["public.ours"], "validated": [], "findings": [] }));
+    finished.done();
+    assert_eq!(lab.database.sql(&format!("select rolsuper from pg_roles where rolname = '{evil}'")), "f");
+    assert_eq!(lab.database.sql("select conname from pg_constraint where not convalidated"), "trap");
+    lab.database.sql(&format!("drop owned by {evil}; alter role {boss} nologin nosuperuser"));
 }
 
 #[test]

@@ -20,8 +20,10 @@ pub(super) const USER_SCHEMA: &str =
 pub(super) const IS_UNVALIDATED: &str = "NOT k.convalidated AND k.conrelid <> 0 AND k.coninhcount = 0 \
     AND pg_catalog.to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'";
 
-/// The condition that our session has the rights of the owner of the table `c`, and that we trust that role.
-const OWNER: &str = "pg_catalog.pg_has_role(c.relowner, 'USAGE') AND c.relowner IN (SELECT oid FROM trusted)";
+/// The condition that our session has the rights of the owner of the relation `c`, and that we trust that role. The query
+/// begins with [`TRUSTED_ROLES`].
+pub(super) const OWNER: &str =
+    "pg_catalog.pg_has_role(c.relowner, 'USAGE') AND c.relowner IN (SELECT oid FROM trusted)";
 
 /// Number of rows by which a table has to change before its statistics count as outdated, and the share of its rows:
 /// those of `autovacuum_analyze_threshold` and `autovacuum_analyze_scale_factor` (PostgreSQL manual, 20.10).

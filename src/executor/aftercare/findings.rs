@@ -1,8 +1,9 @@
 //! What should be mended in the database, each with the SQL that mends it. The server writes the SQL, so every name is
 //! quoted by its own rules.
 
-use super::catalog_facts::{CatalogFacts, IS_UNVALIDATED, SETTINGS, USER_SCHEMA};
+use super::catalog_facts::{CatalogFacts, IS_UNVALIDATED, OWNER, SETTINGS, USER_SCHEMA};
 use crate::{
+    ledger::TRUSTED_ROLES,
     postgres::{INDEX_BUILD_RUNNING, OwnQuery, Row, RowTag, Rows},
     run::{CareFinding, CareFindingKind},
 };
@@ -10,11 +11,14 @@ use crate::{
 /// Maximum number of findings of one kind.
 const MAX_OF_KIND: usize = 50;
 
-/// Returns the query for the findings, in one round trip.
+/// Returns the query for the findings, in one round trip. The SQL of a finding may run code of the object's owner, so
+/// only objects count that belong to our role or one that it is a member of.
 pub(super) fn findings_query() -> OwnQuery {
     let sql = include_str!("findings.sql")
         .replace("{tag}", &RowTag::CareFinding.to_string())
+        .replace("{trusted_roles}", TRUSTED_ROLES)
         .replace("{user_schema}", USER_SCHEMA)
+        .replace("{owner}", OWNER)
         .replace("{is_unvalidated}", IS_UNVALIDATED)
         .replace("{build_running}", INDEX_BUILD_RUNNING)
         .replace("{limit}", &MAX_OF_KIND.to_string());

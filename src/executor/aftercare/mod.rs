@@ -29,8 +29,8 @@ use findings::{findings_query, parse_findings};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// Part of the run's time limit that is left when the after-care has to end.
-const RESERVE: Duration = Duration::from_secs(15);
+/// Part of the run's time limit that is left when the after-care has to end: a tenth, up to this.
+const MAX_RESERVE: Duration = Duration::from_secs(15);
 
 /// Pause after each 200 pages or so that ANALYZE reads: the default of `autovacuum_vacuum_cost_delay` (PostgreSQL
 /// manual, 20.10), which spares the disk. Without it, a manual ANALYZE reads as fast as it can.
@@ -73,7 +73,8 @@ enum CareWork {
 impl<'a> Aftercare<'a> {
     /// Prepares the after-care of a run that begins now.
     pub(crate) fn new(settings: &'a Settings, events: &'a Events) -> Self {
-        let deadline = Instant::now() + settings.safety.timeout.saturating_sub(RESERVE);
+        let limit = settings.safety.timeout;
+        let deadline = Instant::now() + limit - MAX_RESERVE.min(limit / 10);
         Self { settings, events, deadline, before: None }
     }
 

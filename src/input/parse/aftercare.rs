@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn it_is_a_list_of_words() {
-        for text in ["analyze, report", "report analyze", "report,\nanalyze,", "analyze analyze report"] {
+        for text in ["analyze, report", "report analyze", "report,\nanalyze,", "report, report, analyze"] {
             assert_eq!(
                 parse_aftercare(text).unwrap(),
                 BTreeSet::from([AftercareTask::Analyze, AftercareTask::Report]),
