@@ -6,16 +6,17 @@ use crate::{
     input::Invocation,
     job::Job,
     panic::PanicHook,
-    report::{Reporter, publish_report},
+    report::{Reporter, notify_of_waits, publish_report},
     run::{
         backpressure::LogFlow,
         event::{Event, Events},
         shutdown::{AUDIT_BUDGET, CLOSE_BUDGET, LOG_BUDGET, STOP_BUDGET, StopReason},
         supervisor::{Completion, Supervisor},
     },
-    settings::{GithubSettings, Settings},
+    settings::{ReportSettings, Settings},
 };
-use std::{pin::pin, time::Duration};
+use futures_util::future::{Either, select};
+use std::{convert::Infallible, pin::pin, time::Duration};
 use tokio::time::timeout;
 
 /// The process-wide state that a run uses.
@@ -35,7 +36,7 @@ pub(crate) async fn run_invocation(
     early: Option<StopReason>,
 ) -> u8 {
     let RunContext { reporter, panics, flow } = context;
-    let events = reporter.event_sender();
+    let (events, waits) = reporter.event_sender().with_queue_of_waits();
     let time_limit = invocation.settings.as_ref().map_or(Duration::ZERO, |settings| settings.safety.timeout);
     if invocation.settings.is_ok() {
         supervisor.set_time_limit(time_limit);
@@ -47,7 +48,9 @@ pub(crate) async fn run_invocation(
         (None, Err(faults)) => Completion::Done(Ok(Err(faults.clone()))),
         (None, Ok(settings)) => {
             let work = Box::pin(open_and_run(&mut job, settings, &invocation, &events));
-            supervisor.run(panics.catch_panic_async(work)).await
+            let notification = invocation.report.notification.as_ref();
+            let telling = Box::pin(notify_of_waits(waits, notification, &invocation.runner, (reporter, &events)));
+            supervisor.run(panics.catch_panic_async(accompany(work, telling))).await
         }
     };
     let broken_off = match ended {
@@ -79,13 +82,21 @@ pub(crate) async fn run_invocation(
         let budget = supervisor.report_time_left().unwrap_or(AUDIT_BUDGET).min(AUDIT_BUDGET);
         supervisor.run_for(budget, job.end_audit(&reporter.report().run_end(events.redactor()))).await;
     }
-    publish_within_budget(reporter, &invocation.runner, Some(&invocation.github), &mut supervisor).await;
+    publish_within_budget(reporter, &invocation.runner, Some(&invocation.report), &mut supervisor).await;
     if let Some(job) = job
         && let Err(fault) = timeout(CLOSE_BUDGET, job.close()).await.unwrap_or(Ok(()))
     {
         reporter.log().log_event(&Event::Warning(fault), reporter.elapsed());
     }
     finish_process(reporter, flow, &mut supervisor).await
+}
+
+/// Does the work; what accompanies it ends with it.
+async fn accompany<T>(work: impl Future<Output = T>, companion: impl Future<Output = Infallible>) -> T {
+    match select(pin!(work), pin!(companion)).await {
+        Either::Left((done, _)) => done,
+        Either::Right((never, _)) => match never {},
+    }
 }
 
 /// Prepares the job and runs it. Whatever was prepared stays in `job`, to be stopped and closed.
@@ -115,12 +126,12 @@ pub(crate) async fn report_early_stop(
 async fn publish_within_budget(
     reporter: &Reporter,
     runner: &Runner,
-    github: Option<&GithubSettings>,
+    settings: Option<&ReportSettings>,
     supervisor: &mut Supervisor,
 ) {
     let (report, mut log) = (reporter.report(), reporter.log());
     let time_left = supervisor.report_time_left();
-    let mut publishing = pin!(publish_report(&report, runner, github, time_left, &mut log));
+    let mut publishing = pin!(publish_report(&report, runner, settings, time_left, &mut log));
     let is_published = match supervisor.run(publishing.as_mut()).await {
         Completion::Done(_) => true,
         Completion::Stopped(_) => {

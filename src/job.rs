@@ -1,7 +1,7 @@
 //! The job of a run on one screen: a migration, with its stages in order, or a tunnel for later steps.
 
 use crate::{
-    executor::{Approvers, Executor, SchemaFileWork},
+    executor::{Aftercare, Approvers, Executor, SchemaFileWork},
     fault::{Code, Fault, Stage},
     github::{approvals::read_approvers, runner::Runner},
     history_job::HistoryJob,
@@ -122,6 +122,7 @@ pub(crate) struct MigrationJob<'a> {
     executor: Executor<'a>,
     sites: Sites<'a>,
     schema_file: SchemaFileWork<'a>,
+    aftercare: Aftercare<'a>,
     lock: RunLockState,
     runner: &'a Runner,
     token: Option<&'a Secret>,
@@ -141,8 +142,9 @@ impl<'a> MigrationJob<'a> {
         let executor = Executor::new(settings, runner, events, &approvers).await?;
         let schema_file = SchemaFileWork::read(settings)?;
         let sites = Sites::new(settings, runner, events).map_err(single_fault)?;
-        let (lock, token) = (RunLockState::NotHeld, invocation.github.token.as_ref());
-        Ok(Self { settings, events, executor, sites, schema_file, lock, runner, token, approvers })
+        let aftercare = Aftercare::new(settings, events);
+        let (lock, token) = (RunLockState::NotHeld, invocation.report.token.as_ref());
+        Ok(Self { settings, events, executor, sites, schema_file, aftercare, lock, runner, token, approvers })
     }
 
     /// Runs the stages. Who approved the deployment is asked meanwhile; the answer is not waited for.
@@ -185,7 +187,7 @@ impl<'a> MigrationJob<'a> {
 
     /// Runs the stages that need the connection.
     async fn run_connected(&mut self) -> Result<(), Vec<Fault>> {
-        let Self { settings, events, executor, sites, schema_file, lock, .. } = self;
+        let Self { settings, events, executor, sites, schema_file, aftercare, lock, .. } = self;
         let writes = settings.command.may_write();
         if writes {
             executor.report_steps(sites);
@@ -216,7 +218,8 @@ impl<'a> MigrationJob<'a> {
             if verifies { Ok(()) } else { handle_schema_file(schema_file, executor, settings.command, events).await }
         })
         .await?;
-        if writes && executor.has_work() {
+        let is_migrating = writes && executor.has_work();
+        if is_migrating {
             if executor.met_conditions().contains(&When::Pending)
                 && settings.steps.steps_before_pending().next().is_some()
             {
@@ -225,6 +228,7 @@ impl<'a> MigrationJob<'a> {
                 })
                 .await?;
             }
+            aftercare.read_before(executor).await;
             run_stage(events, Stage::Migrate, executor.migrate(sites)).await?;
         }
         if verifies {
@@ -237,6 +241,13 @@ impl<'a> MigrationJob<'a> {
                 join_faults(verified, compared)
             })
             .await?;
+        }
+        if is_migrating && aftercare.is_wanted() {
+            let caring = async {
+                Box::pin(aftercare.run(executor, sites)).await;
+                Ok(())
+            };
+            run_stage(events, Stage::After, caring).await?;
         }
         if writes && !settings.steps.after.is_empty() {
             run_stage(events, Stage::After, async { executor.run_after_success(sites).await.map_err(single_fault) })

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod fuzzing;
 pub mod github;
 mod history_job;
+pub mod https;
 pub mod input;
 mod job;
 pub mod layout;

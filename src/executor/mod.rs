@@ -1,5 +1,6 @@
 //! Runs a migration: in the action itself, or by the app's own tool. The only `match` on the kind of executor is here.
 
+mod aftercare;
 mod approval;
 mod audit_trail;
 mod history;
@@ -7,12 +8,14 @@ mod invalid_index_faults;
 mod lock_holder;
 mod monitored;
 mod review;
+mod run_steps;
 mod schema_file;
 mod schema_reading;
 mod sql;
 mod step;
 mod tool;
 
+pub(crate) use aftercare::Aftercare;
 pub(crate) use audit_trail::Approvers;
 pub(crate) use history::HistoryReader;
 pub(crate) use schema_file::SchemaFileWork;
@@ -22,17 +25,15 @@ pub use tool::ToolExecutor;
 use crate::{
     fault::Fault,
     github::runner::Runner,
-    run::{
-        RunEnd,
-        event::{Events, StepPhase},
-    },
+    postgres::Session,
+    run::{RunEnd, event::Events},
     schema::SchemaDescription,
     settings::{ExecutorSettings, Settings, When},
     site::Sites,
 };
 use audit_trail::AuditTrail;
 use futures_util::future::join;
-use tool::snapshot::LedgerSnapshot;
+use lock_holder::LockHolder;
 
 /// Reports the tables that were ignored although they have the name of a ledger.
 fn report_ignored_ledgers(tables: &[String], events: &Events) {
@@ -150,6 +151,14 @@ impl<'a> Executor<'a> {
         }
     }
 
+    /// Returns the session that holds the run lock, if there is one.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Sql(sql) => sql.session(),
+            Self::Tool(tool) => tool.lock_holder.as_ref().map(LockHolder::session),
+        }
+    }
+
     /// Returns the schema as it is now.
     ///
     /// # Errors
@@ -170,92 +179,12 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Reports all steps.
-    pub fn report_steps(&self, sites: &Sites<'_>) {
-        let migrate = match self {
-            Self::Tool(tool) => tool.steps.as_slice(),
-            Self::Sql(_) => &[],
-        };
-        step::report_steps(sites.settings, migrate, &sites.events);
-    }
-
-    /// Runs everything that comes before the plan: the health check, and the steps for every run.
-    ///
-    /// # Errors
-    /// `unhealthy`, or the fault of the first required step that failed.
-    pub async fn run_before_plan(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        let earlier = match self {
-            Self::Tool(tool) => tool.read_initial_snapshot().await?,
-            Self::Sql(_) => LedgerSnapshot::default(),
-        };
-        if let Some(health) = &sites.settings.steps.health {
-            step::wait_until_healthy(sites, health).await?;
-        }
-        self.run_steps(sites, StepPhase::Before, &[When::Always]).await?;
-        // These steps may have created a ledger since the connection was opened.
-        match self {
-            Self::Sql(sql) => sql.find_ledgers_again().await,
-            Self::Tool(tool) => tool.check_early_steps(&earlier).await,
-        }
-    }
-
-    /// Runs the steps before a migration that has something to do.
-    ///
-    /// # Errors
-    /// The fault of the first required step that failed.
-    pub async fn run_before_migration(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.run_steps(sites, StepPhase::Before, &[When::Pending]).await
-    }
-
-    /// Runs the steps after a migration that was proven.
-    ///
-    /// # Errors
-    /// The fault of the first required step that failed.
-    pub async fn run_after_success(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.run_steps(sites, StepPhase::After, self.met_conditions()).await
-    }
-
-    /// Runs the steps for a run that has failed.
-    ///
-    /// # Errors
-    /// The fault of the first required step that failed.
-    pub async fn run_after_failure(&mut self, sites: &mut Sites<'a>) -> Result<(), Fault> {
-        self.run_steps(sites, StepPhase::After, &[When::Failure]).await
-    }
-
-    /// Begins the record of the run, before a step changes anything.
-    async fn begin_audit(&self, sites: &Sites<'_>) {
-        match self {
-            Self::Sql(sql) => sql.begin_audit().await,
-            Self::Tool(tool) => tool.begin_audit_of_steps(sites).await,
-        }
-    }
-
     /// Completes the record of the run, if it has begun.
     pub async fn end_audit(&self, end: &RunEnd) {
         match self {
             Self::Sql(sql) => sql.end_audit(end).await,
             Self::Tool(tool) => tool.end_audit(end).await,
         }
-    }
-
-    async fn run_steps(&mut self, sites: &mut Sites<'a>, phase: StepPhase, conditions: &[When]) -> Result<(), Fault> {
-        let settings = sites.settings;
-        let steps = match phase {
-            StepPhase::Before => &settings.steps.before,
-            StepPhase::Migrate => &settings.steps.migrate,
-            StepPhase::After => &settings.steps.after,
-        };
-        if steps.iter().any(|step| conditions.contains(&step.when)) {
-            self.begin_audit(sites).await;
-        }
-        let lock_holder = match self {
-            // After a failure the lock may be lost: then there is nothing left to watch.
-            Self::Tool(tool) => tool.lock_holder.as_mut().filter(|holder| !holder.is_lost()),
-            // The session that runs the migration also holds the lock, and notices its loss itself.
-            Self::Sql(_) => None,
-        };
-        Box::pin(step::run_steps(sites, lock_holder, (phase, steps), conditions)).await
     }
 
     /// Replaces the first fault by the cause of the lost connection, if that is what it reports.

@@ -353,6 +353,9 @@ codes! {
     /// An index has become INVALID.
     VerifyIndex "verify-index" VerificationFailed Verify "drop the index with DROP INDEX CONCURRENTLY and create it again";
 
+    /// A statement of the after-care could not be executed.
+    AftercareUndone "aftercare-undone" VerificationFailed After "see the cause; the migration itself is not affected";
+
     /// A report could not be written.
     ReportUnwritten "report-unwritten" Configuration Report "free space on the runner; the migration itself is not affected";
     /// The comment on the pull request could not be written.
@@ -360,6 +363,8 @@ codes! {
 
     /// The record of the run in the database could not be written.
     AuditUnwritten "audit-unwritten" Configuration Migrate "see the cause, or set `audit: false`; the migration itself is not affected";
+    /// A notification could not be sent.
+    NotificationUnsent "notification-unsent" Configuration Report "check the URL in `notify`; the migration itself is not affected";
 
     /// Stopped by a signal.
     Cancelled "cancelled" Cancelled Migrate "run again when you like: applied migrations are in the ledger";

@@ -3,13 +3,13 @@
 use super::{
     api_client::ApiClient,
     api_failure::{ApiFailure, FailureKind},
-    network::NetworkSettings,
     own_comments::{OwnComment, list_own_comments},
     pull_request::{CommitOrigin, PullRequestReference, find_by_commit},
     runner::Runner,
 };
 use crate::{
     fault::{Code, Fault},
+    https::NetworkSettings,
     secret::Secret,
 };
 use http::Method;

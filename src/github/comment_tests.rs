@@ -3,11 +3,11 @@
 use super::{
     comment::{CommentOutcome, Conversation, MarkedComment},
     fake_api::{Answer, Author, Github, WriteAccess},
-    network::NetworkSettings,
     pull_request::{CommitOrigin, PullRequestReference},
 };
 use crate::{
     fault::{Code, Fault},
+    https::NetworkSettings,
     secret::Secret,
 };
 use serde_json::json;

@@ -13,7 +13,6 @@ mod comment_tests;
 pub(crate) mod fake_api;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-pub mod network;
 mod own_comments;
 pub mod pull_request;
 pub mod runner;

@@ -1,6 +1,6 @@
 //! The runner's environment variables that the program uses, read once.
 
-use super::network::NetworkSettings;
+use crate::https::NetworkSettings;
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},

@@ -1,7 +1,9 @@
 //! Finds secrets inside other texts: passwords in URLs, values of names that suggest a secret.
 
+use super::names::InputName;
 use crate::secret::Secret;
 use percent_encoding::percent_decode_str;
+use std::collections::BTreeSet;
 
 /// Words that mark a name as a secret's wherever they occur in it.
 const SECRET_WORDS: &str = "SECRET PASSWORD PASSWD PASSPHRASE PASSCODE TOKEN KEY CREDENTIAL PRIVATE BEARER COOKIE SIGNATURE DSN _URL \
@@ -69,6 +71,35 @@ fn secrets_in_url(rest: &str) -> Vec<&str> {
 
 fn raw_and_decoded(text: &str) -> [String; 2] {
     [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()]
+}
+
+/// Returns the secrets in the value of an input that is one.
+pub(super) fn secrets_of(name: InputName, value: &str) -> Vec<Secret> {
+    match name {
+        InputName::Notify => secrets_in_webhook(value),
+        _ => vec![Secret::new(value)],
+    }
+}
+
+/// Length of the shortest part of a webhook's URL that is a secret of its own, in bytes: shorter ones are words of the
+/// path, or the number of a channel.
+const MIN_WEBHOOK_PART: usize = 16;
+
+/// Returns the secrets in a webhook, which is a URL or a mapping with one: each URL as a whole, what follows its host,
+/// and each long part of that, as written and decoded. A text without a URL is a secret itself.
+fn secrets_in_webhook(text: &str) -> Vec<Secret> {
+    let words = text.split(|letter: char| letter.is_whitespace() || "\"'<>".contains(letter));
+    let urls = words.filter(|word| word.contains("://")).map(|word| word.trim_end_matches([',', '}', ']']));
+    let secrets: Vec<Secret> = urls.flat_map(webhook_parts).map(Secret::new).collect();
+    if secrets.is_empty() { vec![Secret::new(text)] } else { secrets }
+}
+
+fn webhook_parts(url: &str) -> BTreeSet<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let behind_host = rest.split_once('/').map_or("", |(_, path)| path);
+    let parts = behind_host.split(['/', '?', '&', '=', '#', ';']).chain([behind_host]);
+    let long = parts.filter(|part| part.len() >= MIN_WEBHOOK_PART).flat_map(raw_and_decoded);
+    std::iter::once(url.to_owned()).chain(long).collect()
 }
 
 /// Returns the values that a command line assigns to names that suggest a secret, as in `PGPASSWORD=… psql` and
@@ -148,6 +179,21 @@ mod tests {
         for text in ["postgres://app@db/x", "git@github.com:o/r", "http://h:8080/x", "a://u:x@h", "https://h/a@b"] {
             assert_eq!(exposed(&secrets_in_urls(text)), [""; 0], "{text}");
         }
+    }
+
+    #[test]
+    fn a_webhook_is_secret_in_its_parts() {
+        let url = "https://hooks.slack.com/services/T0123/B0123/0123456789abcdefghijklmn";
+        let expected = [url, "services/T0123/B0123/0123456789abcdefghijklmn", "0123456789abcdefghijklmn"];
+        for text in [url.to_owned(), format!("{{ url: {url}, on: [failed] }}"), format!("url: '{url}'\nformat: json")] {
+            let found = secrets_in_webhook(&text);
+            let found = exposed(&found);
+            assert!(expected.iter().all(|part| found.contains(part)), "{text}: {found:?}");
+            assert!(found.iter().all(|part| !part.contains("format") && part.len() > 15), "{text}: {found:?}");
+        }
+        let signed = secrets_in_webhook("https://x.logic.azure.com:443/workflows/a?sp=run&sig=0123456789abcd%2Bfg");
+        assert!(exposed(&signed).contains(&"0123456789abcd+fg"), "{:?}", exposed(&signed));
+        assert_eq!(exposed(&secrets_in_webhook("0123")), ["0123"]);
     }
 
     #[test]

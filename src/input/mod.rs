@@ -29,7 +29,7 @@ use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     secret::Secret,
-    settings::{Command, GithubSettings, Settings},
+    settings::{Command, ReportSettings, Settings},
 };
 use findings::Findings;
 use manifest::Manifest;
@@ -64,8 +64,8 @@ pub enum StartMode {
 pub struct Invocation {
     /// The settings, or all faults in them.
     pub settings: Result<Settings, Vec<Fault>>,
-    /// GitHub's surfaces.
-    pub github: GithubSettings,
+    /// The surfaces besides the log.
+    pub report: ReportSettings,
     /// Warnings, which do not prevent the run.
     pub warnings: Vec<Fault>,
     /// Secrets to mask before any other output.
@@ -146,7 +146,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let inputs =
         inputs.with_missing_hints(missing::look_for_hints(&runner, &variables, environment.as_deref(), &config));
     findings.faults.extend(faults);
-    let (settings, github) =
+    let (settings, report) =
         resolve::resolve_settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
     let reported = [flags.refused.as_slice(), config.invalid.as_slice()].concat();
     findings.faults = missing::merge_missing(std::mem::take(&mut findings.faults), &reported);
@@ -162,7 +162,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let pin_variable = missing::pin_variable(&variables, environment.as_deref());
     let handover = handover::handover_variables(&inputs, settings.as_ref(), &runner);
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
-    Invocation { settings, github, warnings, secrets, runner, command, environment, pin_variable, handover }
+    Invocation { settings, report, warnings, secrets, runner, command, environment, pin_variable, handover }
 }
 
 fn short_secret_warning() -> Fault {

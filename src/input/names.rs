@@ -118,8 +118,8 @@ macro_rules! names {
     };
 }
 
-// Input, group, kind, plain environment variables, environment variables with a prefix. Only the names for SSH and the
-// database are looked up in the environment: words like TIMEOUT, TARGET or HOST are used by other programs.
+// Input, group, kind, plain environment variables, environment variables with a prefix. Only secrets and the names for
+// SSH and the database are looked up in the environment: words like TIMEOUT, TARGET or HOST are used by other programs.
 names! {
     Command "command" Command Choice [] [];
     Executor "executor" Command Choice [] [];
@@ -195,11 +195,13 @@ names! {
     Allow "allow" Safety Text [] [];
     SchemaFile "schema-file" Safety Path [] [];
     Audit "audit" Safety Choice [] [];
+    Aftercare "aftercare" Safety Text [] [];
 
     GithubToken "github-token" Github Secret ["GITHUB_TOKEN"] [];
     Comment "comment" Github Choice [] [];
     CommentKey "comment-key" Github Text [] [];
     Summary "summary" Github Choice [] [];
+    Notify "notify" Github Secret ["BASTION_MIGRATE_NOTIFY"] ["BASTION_MIGRATE_NOTIFY"];
 }
 
 impl InputName {
@@ -286,7 +288,7 @@ mod tests {
     fn reads_no_generic_variable_from_the_environment() {
         for name in InputName::ALL {
             for variable in name.variables() {
-                let has_own_prefix = ["SSH_", "DATABASE_", "REGISTRY_", "GITHUB_TOKEN"]
+                let has_own_prefix = ["SSH_", "DATABASE_", "REGISTRY_", "GITHUB_TOKEN", "BASTION_MIGRATE_"]
                     .iter()
                     .any(|prefix| variable.starts_with(prefix));
                 assert!(has_own_prefix, "{variable}");

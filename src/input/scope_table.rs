@@ -107,6 +107,8 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 16] = [
             InputName::LockWait,
             InputName::Retries,
             InputName::SchemaFile,
+            InputName::Aftercare,
+            InputName::Notify,
         ],
         CommandScope::AllButTunnel,
         PlaceScope::Anywhere,

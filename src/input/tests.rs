@@ -93,7 +93,7 @@ fn a_bastion_and_a_database_are_enough() {
     assert_eq!(settings.sql.directory, Path::new("migrations"));
     assert_eq!(settings.safety.timeout, Duration::from_secs(30 * 60));
     assert_eq!(settings.safety.statement_timeout, Duration::ZERO);
-    assert_eq!((settings.safety.retries, invocation.github.summary), (3, Policy::Allow));
+    assert_eq!((settings.safety.retries, invocation.report.summary), (3, Policy::Allow));
     assert_eq!(invocation.warnings, []);
 }
 
@@ -341,7 +341,7 @@ fn faults_of_all_sources_are_reported_together() {
 
 #[test]
 fn the_token_must_be_evaluated_by_a_runner() {
-    let token = |env: &[(&str, &str)]| run(&[], &[DATABASE, env]).github.token;
+    let token = |env: &[(&str, &str)]| run(&[], &[DATABASE, env]).report.token;
     assert_eq!(token(&[("INPUT_GITHUB-TOKEN", "${{ github.token }}")]), None);
     assert_eq!(token(&[("INPUT_GITHUB-TOKEN", "ghs_x")]), Some(Secret::new("ghs_x")));
     assert_eq!(token(&[("GITHUB_TOKEN", "ghp_x")]), Some(Secret::new("ghp_x")));
@@ -359,7 +359,7 @@ fn a_comment_without_a_token_is_a_warning() {
 
 #[test]
 fn the_key_of_the_comment_is_the_environment_or_the_database() {
-    let key = |args: &[&str], env: &[&[(&str, &str)]]| run(args, env).github.comment_key;
+    let key = |args: &[&str], env: &[&[(&str, &str)]]| run(args, env).report.comment_key;
     assert_eq!(key(&[], &[DATABASE]).as_deref(), Some("shop"));
     assert_eq!(key(&["--environment", "prod"], &[DATABASE]).as_deref(), Some("prod"));
     assert_eq!(key(&["--environment", "prod", "--comment-key", "eu"], &[DATABASE]).as_deref(), Some("eu"));
@@ -372,13 +372,53 @@ fn invalid_inputs_leave_the_settings_of_the_comment() {
     let invalid = |env: &[&[(&str, &str)]]| {
         let invocation = run(&["plan", "--comment", "plan", "--timeout", "soon"], env);
         assert!(invocation.settings.is_err());
-        invocation.github
+        invocation.report
     };
     let github = invalid(&[DATABASE]);
     assert_eq!((github.comment, github.comment_key.as_deref()), (CommentPolicy::Plan, Some("shop")));
     // On a pull request from a fork, the secrets are empty.
     assert_eq!(invalid(&[]).comment_key, None);
-    assert_eq!(run(&["--comment", "sometimes"], &[DATABASE]).github.comment, CommentPolicy::Never);
+    assert_eq!(run(&["--comment", "sometimes"], &[DATABASE]).report.comment, CommentPolicy::Never);
+}
+
+#[test]
+fn the_webhook_comes_from_with_or_from_a_variable_and_is_hidden_in_its_parts() {
+    const TOKEN: &str = "c4n4ry-0123456789-abcdefghij";
+    let url = |host: &str| format!("https://{host}/services/{TOKEN}");
+    let webhook = |invocation: &Invocation| {
+        invocation.report.notification.as_ref().map(|found| found.webhook.url().expose().to_owned())
+    };
+    let (given, variable) = (url("a.example"), url("b.example"));
+    let variables = [("BASTION_MIGRATE_NOTIFY", "https://c.example/x"), ("DEV_BASTION_MIGRATE_NOTIFY", &*variable)];
+    let both = run(&["--environment", "dev"], &[ENOUGH, &variables, &[("INPUT_NOTIFY", &given)]]);
+    assert_eq!(webhook(&both), Some(given));
+    assert!(both.secrets.iter().any(|secret| secret.expose() == TOKEN), "a part of the URL is a secret, too");
+    let by_variable = run(&["--environment", "dev"], &[ENOUGH, &variables]);
+    assert_eq!(webhook(&by_variable).as_ref(), Some(&variable));
+    let invalid = run(&["--timeout", "soon"], &[ENOUGH, &variables]);
+    assert!(invalid.settings.is_err() && webhook(&invalid).is_some(), "a run with wrong inputs is told, too");
+    let (_directory, path) = workspace(&format!("defaults: {{ notify: {{ url: 'https://d.example/{TOKEN}' }} }}"));
+    let filed = run(&[], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
+    assert!(filed.secrets.iter().any(|secret| secret.expose() == TOKEN));
+    assert!(!format!("{:?}", filed.settings).contains(TOKEN));
+}
+
+#[test]
+fn the_after_care_is_a_list_of_words_in_the_workflow_and_in_the_file() {
+    use crate::settings::AftercareTask::{Analyze, Report};
+    assert!(settings(&[], &[ENOUGH]).aftercare.is_empty());
+    let (_directory, path) = workspace("defaults: { aftercare: 'analyze, report' }");
+    let filed = settings(&["status"], &[ENOUGH, &[("GITHUB_WORKSPACE", &path)]]);
+    assert_eq!(filed.aftercare.into_iter().collect::<Vec<_>>(), [Analyze, Report]);
+    let server = [
+        ("INPUT_EXECUTOR", "server"),
+        ("INPUT_RUN", "true"),
+        ("INPUT_SSH-HOST", "h"),
+        ("INPUT_SSH-PASSWORD", "abc"),
+        ("INPUT_SSH-USER", "u"),
+    ];
+    let fault = only_fault(&["--aftercare", "report"], &[&server]);
+    assert!(fault.cause.contains("`aftercare` (from the command line) looks after the database"), "{fault:?}");
 }
 
 #[test]
@@ -479,7 +519,7 @@ fn the_example_configuration_and_a_few_secrets_are_enough() {
         (25060, SslMode::VerifyFull)
     );
     assert_eq!((settings.sql.gaps, settings.safety.lock_timeout), (Policy::Refuse, Duration::from_secs(2)));
-    assert_eq!((settings.command, invocation.github.comment), (Command::Plan, CommentPolicy::Plan));
+    assert_eq!((settings.command, invocation.report.comment), (Command::Plan, CommentPolicy::Plan));
     assert!(settings.route.unwrap().known_hosts.unwrap().starts_with("bastion.example.com ssh-ed25519 "));
 }
 

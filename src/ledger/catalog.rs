@@ -40,8 +40,9 @@ pub enum TrustIssue {
 
 /// The roles whose code may run in our sessions: our own, those that it is a member of, and superusers. `pg_has_role`
 /// reports a superuser as a member of every role, so the memberships themselves are read. `pg_database_owner` has the
-/// owner of the database as its only member (PostgreSQL manual, 22.5).
-const TRUSTED: &str = "WITH RECURSIVE member(oid) AS (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user \
+/// owner of the database as its only member (PostgreSQL manual, 22.5). It begins a query, whose conditions may use
+/// `trusted`.
+pub const TRUSTED_ROLES: &str = "WITH RECURSIVE member(oid) AS (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user \
     UNION SELECT m.roleid FROM pg_auth_members m JOIN member ON m.member = member.oid), \
     trusted(oid) AS (SELECT oid FROM member UNION SELECT r.oid FROM pg_roles r WHERE r.rolsuper \
     UNION SELECT r.oid FROM pg_roles r WHERE r.rolname = 'pg_database_owner')";
@@ -59,7 +60,7 @@ const SAFE_TO_READ: &str = "(current_setting('default_transaction_read_only') = 
 #[must_use]
 pub fn tables_sql(tag: RowTag, condition: &str) -> String {
     format!(
-        "{TRUSTED} SELECT {tag}, n.nspname, c.relname, \
+        "{TRUSTED_ROLES} SELECT {tag}, n.nspname, c.relname, \
          (SELECT json_agg(a.attname ORDER BY a.attname) FROM pg_attribute a \
           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
          c.relkind = 'r' AND NOT c.relispartition, \
@@ -109,7 +110,7 @@ pub(super) fn all_schemas_sql() -> String {
 
 fn schemas_where_sql(condition: &str) -> String {
     format!(
-        "{TRUSTED} SELECT {}, n.nspname, \
+        "{TRUSTED_ROLES} SELECT {}, n.nspname, \
          CASE WHEN n.nspowner NOT IN (SELECT oid FROM trusted) THEN pg_get_userbyid(n.nspowner) END \
          FROM pg_namespace n WHERE {condition}",
         RowTag::LedgerSchema

@@ -13,6 +13,7 @@ mod tenant_ledgers;
 mod tenant_schemas;
 pub mod tenants;
 
+pub use catalog::TRUSTED_ROLES;
 pub use choice_faults::{refuse_foreign, two_ledgers_fault};
 pub use database_state::{DatabaseState, read_all_query};
 pub use discover::{LedgerChoice, LedgerHints, Survey, survey_query};

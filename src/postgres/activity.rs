@@ -7,7 +7,7 @@
 
 use super::{
     activity_query::{self, Observation},
-    lock_waits::{AttemptPhase, LockWaits},
+    lock_waits::{AttemptPhase, Blocker, LockWaits},
     own_query::OwnQuery,
     query_rows,
     rows::Rows,
@@ -92,11 +92,10 @@ impl ActivityMonitor {
                 match answer_within(self.response_timeout, query_rows(&self.session.client, &self.own_query(query)))
                     .await
                 {
-                    Ok(rows) if phase == AttemptPhase::Paused => {
-                        if rows.is_empty() {
-                            lock_waits.notify_unblocked();
-                        }
-                    }
+                    Ok(rows) if phase == AttemptPhase::Paused => match rows.is_empty() {
+                        true => lock_waits.notify_unblocked(),
+                        false => lock_waits.report_if_long(events),
+                    },
                     Ok(rows) => {
                         reported.report_new(&rows, watched.owner, lock_waits, events);
                         self.cancel_waiters(&lock_waits.take_overdue_waiters()).await;
@@ -169,8 +168,13 @@ impl ReportedActivity {
                 events.emit(observation.event.clone());
             }
         }
-        for blocker in observations.iter().filter_map(|observation| observation.blocker.clone()) {
-            lock_waits.record_blocker(blocker);
+        let blockers: Vec<Blocker> =
+            observations.iter().filter_map(|observation| observation.blocker.clone()).collect();
+        let is_blocked = !blockers.is_empty();
+        blockers.into_iter().for_each(|blocker| lock_waits.record_blocker(blocker));
+        match is_blocked {
+            true => lock_waits.report_if_long(events),
+            false => lock_waits.note_no_blocker(),
         }
         if self.last_report.elapsed() >= HEARTBEAT {
             let waits = observations.iter().find(|observation| observation.blocker.is_some());

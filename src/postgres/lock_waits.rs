@@ -2,11 +2,18 @@
 //! has seen. A statement that fails at a lock can't name its holder afterwards, because the server does not report
 //! it.
 
+use crate::run::{OngoingWait, event::Events};
 use std::{
     cell::{Cell, RefCell},
     time::Duration,
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+/// Time without a blocker after which the work is no longer blocked. A further attempt meets the lock sooner.
+const UNBLOCKED_AFTER: Duration = Duration::from_secs(2);
 
 /// The state of one attempt and the blockers seen in it.
 #[derive(Debug, Default)]
@@ -17,10 +24,19 @@ pub struct LockWaits {
     /// Set when the monitor has cancelled one.
     has_cancelled: Cell<bool>,
     blockers: RefCell<Vec<Blocker>>,
+    /// The wait for others, over all attempts and the pauses between them.
+    ongoing: RefCell<Option<BlockedWork>>,
     /// Notified when the attempt has begun or paused.
     phase_changed: Notify,
     /// Notified when no blocker is left.
     unblocked: Notify,
+}
+
+/// Work that other sessions block.
+#[derive(Debug)]
+struct BlockedWork {
+    wait: OngoingWait,
+    last_seen: Instant,
 }
 
 /// The phase of the work.
@@ -126,7 +142,24 @@ impl LockWaits {
         blockers.push(blocker);
     }
 
+    /// Reports the blocker that is in the way now as soon as the wait for it, and for those before it, is long.
+    pub(super) fn report_if_long(&self, events: &Events) {
+        let mut ongoing = self.ongoing.borrow_mut();
+        let blocked =
+            ongoing.get_or_insert_with(|| BlockedWork { wait: OngoingWait::begin(), last_seen: Instant::now() });
+        blocked.last_seen = Instant::now();
+        if let Some(blocker) = self.blockers.borrow().last() {
+            blocked.wait.report_when_long(&blocker.waited_for, &format!("held up by {}", blocker.description), events);
+        }
+    }
+
+    /// Ends the wait if no blocker was seen for so long that no further attempt will meet it.
+    pub(super) fn note_no_blocker(&self) {
+        self.ongoing.borrow_mut().take_if(|blocked| blocked.last_seen.elapsed() >= UNBLOCKED_AFTER);
+    }
+
     pub(super) fn notify_unblocked(&self) {
+        self.ongoing.take();
         self.unblocked.notify_waiters();
     }
 
@@ -142,6 +175,7 @@ impl LockWaits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::{LongWait, event::Event};
     use futures_util::future::join;
     use tokio::time::Instant;
 
@@ -183,6 +217,41 @@ mod tests {
         assert_eq!(lock_waits.describe_blockers().unwrap(), "in the way of a lock on big: pid 7, 2 s (and 1 more)");
         lock_waits.begin_attempt(Duration::ZERO);
         assert_eq!(lock_waits.current_blockers(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_is_long_over_several_attempts_and_ends_with_the_last_blocker() {
+        let (lock_waits, (events, mut receiver)) = (LockWaits::default(), Events::channel());
+        let look = |is_blocked: bool| match is_blocked {
+            true => {
+                lock_waits.record_blocker(blocker(7, Some(1), "pid 7"));
+                lock_waits.report_if_long(&events);
+            }
+            false => lock_waits.note_no_blocker(),
+        };
+        // A further attempt begins every ten seconds, and meets the lock a moment later.
+        for second in 0..=60 {
+            if second % 10 == 0 {
+                lock_waits.begin_attempt(Duration::ZERO);
+                look(false);
+            }
+            assert!(receiver.try_recv().is_err(), "{second}");
+            look(true);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let (what, why) = ("a lock on big".to_owned(), "held up by pid 7".to_owned());
+        let waited = Duration::from_secs(60);
+        assert_eq!(receiver.try_recv().ok(), Some(Event::LongWait(LongWait { what, why, waited })));
+
+        for second in 0..59 {
+            look(second > 2);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        look(true);
+        assert!(receiver.try_recv().is_err(), "the second wait is not long yet");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        look(true);
+        assert!(receiver.try_recv().is_ok());
     }
 
     #[tokio::test(start_paused = true)]

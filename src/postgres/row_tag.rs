@@ -109,6 +109,14 @@ row_tags! {
     PastRun = "past run",
     /// The rows that were found by looking into a table.
     TableProbe = "table probe",
+    /// A table that after-care may be due for.
+    CareTable = "care table",
+    /// A constraint that is NOT VALID.
+    CareConstraint = "care constraint",
+    /// An index that exists.
+    CareIndex = "care index",
+    /// Something that should be mended.
+    CareFinding = "care finding",
 }
 
 impl Display for RowTag {

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    run::event::{Event, Events},
+    run::{
+        OngoingWait,
+        event::{Event, Events},
+    },
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -161,7 +164,7 @@ pub async fn acquire_lock(
 ) -> Result<(), Fault> {
     let AdvisoryLock { key, tool } = lock;
     let lock_name = tool.map_or_else(|| "the run lock".to_owned(), |tool| format!("{tool}'s own lock"));
-    let start = Instant::now();
+    let (start, mut ongoing) = (Instant::now(), OngoingWait::begin());
     let mut reported = None;
     loop {
         let rows = query_within(session, &OwnQuery::read_only(try_lock_sql(key)).with_appended(&holder_sql(key)), wait)
@@ -186,6 +189,7 @@ pub async fn acquire_lock(
                 wait.input
             )));
         }
+        ongoing.report_when_long(&lock_name, &format!("held by {holder}"), events);
         if reported.as_ref() != Some(&holder) {
             events.emit(Event::Waiting { what: lock_name.clone(), why: format!("held by {holder}") });
             reported = Some(holder);
@@ -295,7 +299,7 @@ pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events
          FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name LIKE 'bastion-migrate-tool%' \
          ORDER BY a.pid",
     );
-    let start = Instant::now();
+    let (start, mut ongoing) = (Instant::now(), OngoingWait::begin());
     let mut reported = None;
     loop {
         let rows = query_within(session, &query, wait).await?;
@@ -307,8 +311,9 @@ pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events
                 .detail(format!("waited {} s for it (`lock-wait`)", wait.limit.as_millis().div_ceil(1_000)))
                 .fix("wait until it has ended, or end it (its container, or `SELECT pg_terminate_backend(PID)`), and run again"));
         }
+        let why = format!("its run has ended, but it is still active: {worker}");
+        ongoing.report_when_long("the tool of another run", &why, events);
         if reported.as_ref() != Some(&worker) {
-            let why = format!("its run has ended, but it is still active: {worker}");
             events.emit(Event::Waiting { what: "the tool of another run".to_owned(), why });
             reported = Some(worker);
         }

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::event::{Event, Events},
+    run::{
+        OngoingWait,
+        event::{Event, Events},
+    },
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -53,7 +56,7 @@ pub async fn wait_to_start(
     events: &Events,
 ) -> Result<(), Fault> {
     let query = OwnQuery::read_only(unmet_sql(conditions));
-    let start = Instant::now();
+    let (start, mut ongoing) = (Instant::now(), OngoingWait::begin());
     let mut reported = None;
     loop {
         let rows = answer_within(wait.response_timeout, query_rows(&session.client, &query)).await;
@@ -67,6 +70,7 @@ pub async fn wait_to_start(
             let waited = format!("waited {} s for it (`{}`)", wait.limit.as_secs(), wait.input);
             return Err(Fault::new(Code::NotNow, format!("`start-when` does not hold: {why}")).detail(waited));
         }
+        ongoing.report_when_long("`start-when`", &why, events);
         if reported.as_deref() != Some(kind_of(&why)) {
             reported = Some(kind_of(&why).to_owned());
             events.emit(Event::Waiting { what: "`start-when`".to_owned(), why });

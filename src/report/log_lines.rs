@@ -2,12 +2,13 @@
 
 pub(super) use super::wording::{count_of, format_millis, format_tenths, group_digits, indent_further_lines};
 use super::{
-    first_run::is_expected_stop, history::history_lines, ledger_lines::ledger_lines, review_lines::review_lines,
+    aftercare_lines::aftercare_lines, first_run::is_expected_stop, history::history_lines, ledger_lines::ledger_lines,
+    review_lines::review_lines,
 };
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
-        BastionFacts, Coverage, DatabaseFacts, ImageFacts, MigrationId, PlanAction, PlanFacts, ResourceUsage,
+        BastionFacts, Coverage, DatabaseFacts, ImageFacts, LongWait, MigrationId, PlanAction, PlanFacts, ResourceUsage,
         event::{Event, NoticeSubject, StepId, StepState},
     },
 };
@@ -81,10 +82,8 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::StageStarted(stage) => vec![LogLine::StageHeading(*stage)],
         Event::StageDone(_) => vec![LogLine::StageEnd],
         Event::Note(sentence) => text(Tone::Neutral, format!("  {}", indent_further_lines(sentence))),
-        Event::Waiting { what, why } => {
-            let after = format_millis(whole_millis(at));
-            text(Tone::Quiet, format!("  waiting for {what} (at {after}): {}", indent_further_lines(why)))
-        }
+        Event::Waiting { what, why } => text(Tone::Quiet, waiting_text(what, why, at)),
+        Event::LongWait(wait) => text(Tone::Warning, long_wait_text(wait)),
         Event::Bastion(facts) => text(Tone::Neutral, bastion_text(facts)),
         Event::Database(facts) => text(Tone::Neutral, database_text(facts)),
         Event::Locked { waited } => {
@@ -139,6 +138,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
             text(Tone::Quiet, format!("  used {}", indent_further_lines(&describe_usage(command, *usage))))
         }
         Event::SchemaChanged { changes } => schema_lines(changes),
+        Event::Aftercare(facts) => neutral_lines(aftercare_lines(facts)),
         Event::SettingsDelivered { way } => text(Tone::Quiet, format!("  settings {way}")),
         // The fault that follows names the changes.
         Event::ReadOnlyChecked(_) => Vec::new(),
@@ -172,6 +172,15 @@ fn step_line(id: &StepId, fate: StepState) -> Option<LogLine> {
         StepState::Done => Some(LogLine::Text(Tone::Good, format!("  done {name}"))),
         StepState::Failed => Some(LogLine::Text(Tone::Bad, format!("  failed {name}"))),
     }
+}
+
+fn waiting_text(what: &str, why: &str, at: Duration) -> String {
+    format!("  waiting for {what} (at {}): {}", format_millis(whole_millis(at)), indent_further_lines(why))
+}
+
+fn long_wait_text(LongWait { what, why, waited }: &LongWait) -> String {
+    let waited = format_millis(whole_millis(*waited));
+    format!("  still waiting for {what} after {waited}: {}", indent_further_lines(why))
 }
 
 fn bastion_text(facts: &BastionFacts) -> String {

@@ -1,5 +1,7 @@
 //! The report of a run: folded from its events. Every surface (summary, outputs, comment) is a pure function of it.
 
+mod aftercare_lines;
+mod aftercare_section;
 mod aftermath;
 mod annotations;
 mod buffered_output;
@@ -26,6 +28,7 @@ mod log_lines;
 mod markdown;
 mod migration_events;
 mod migration_tables;
+mod notification;
 mod outputs;
 mod publish;
 mod pull_request_comment;
@@ -53,6 +56,7 @@ pub use console::ConsoleKind;
 pub use entries::{MigrationReport, MigrationState, NoticeReport, StageTime};
 pub use headline::Headline;
 pub use log::Log;
+pub use notification::notify_of_waits;
 pub use outputs::step_outputs;
 pub use publish::publish_report;
 pub use reporter::Reporter;

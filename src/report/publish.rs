@@ -1,7 +1,8 @@
-//! Writing of the report at the end of a run: outputs, summary, comment.
+//! Writing of the report at the end of a run: outputs, summary, comment, notification.
 
 use super::{
     log::Log,
+    notification::notify_of_outcome,
     outputs::{cut_lists_remark, step_outputs},
     pull_request_comment::write_pull_request_comment,
     rendering::render_within,
@@ -13,8 +14,9 @@ use crate::{
     github::{command_file, runner::Runner},
     run::event::Event,
     secret::Redactor,
-    settings::{GithubSettings, Policy},
+    settings::{Policy, ReportSettings},
 };
+use futures_util::future::join;
 use std::time::Duration;
 
 /// Part of the time that is left for reporting that it was too short.
@@ -25,11 +27,11 @@ const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Writes every surface. One that can't be written is logged as a warning and returned as a fault; the others are
 /// written all the same, and the outcome of the run is unchanged. Without `settings` (they were not read yet) there is
-/// no comment. It gets no more than the `time_left`, if the run has to end.
+/// neither comment nor notification. They get no more than the `time_left`, if the run has to end.
 pub async fn publish_report(
     report: &RunReport,
     runner: &Runner,
-    settings: Option<&GithubSettings>,
+    settings: Option<&ReportSettings>,
     time_left: Option<Duration>,
     log: &mut Log,
 ) -> Vec<Fault> {
@@ -45,8 +47,17 @@ pub async fn publish_report(
         faults.extend(write_summary(&report, runner, &redactor).err());
     }
     if let Some(settings) = settings {
-        let time_limit = time_left.map_or(API_TIMEOUT, |left| left.saturating_sub(TIMEOUT_MARGIN).min(API_TIMEOUT));
-        match write_pull_request_comment(&report, runner, settings, &redactor, time_limit).await {
+        let time_left = time_left.map(|left| left.saturating_sub(TIMEOUT_MARGIN));
+        let time_limit = time_left.map_or(API_TIMEOUT, |left| left.min(API_TIMEOUT));
+        let notification = settings.notification.as_ref();
+        let (commented, notified) = join(
+            write_pull_request_comment(&report, runner, settings, &redactor, time_limit),
+            notify_of_outcome(&report, runner, notification, &redactor, time_left),
+        )
+        .await;
+        // The same may have prevented a message during the run.
+        faults.extend(notified.err().filter(|fault| !report.warnings.contains(fault)));
+        match commented {
             Ok(remark) => remark.into_iter().for_each(|remark| log.log_event(&Event::Note(remark), at)),
             Err(fault) => faults.push(fault),
         }
@@ -87,12 +98,13 @@ mod tests {
     use serde_json::json;
     use std::{fs, path::Path};
 
-    fn settings(comment: CommentPolicy) -> GithubSettings {
-        GithubSettings {
+    fn settings(comment: CommentPolicy) -> ReportSettings {
+        ReportSettings {
             token: Some(Secret::new("ghs_token")),
             comment,
             comment_key: Some("prod".to_owned()),
             summary: Policy::Allow,
+            notification: None,
         }
     }
 
@@ -112,7 +124,7 @@ mod tests {
         }
     }
 
-    async fn published(report: &RunReport, runner: &Runner, settings: &GithubSettings) -> (Vec<Fault>, String) {
+    async fn published(report: &RunReport, runner: &Runner, settings: &ReportSettings) -> (Vec<Fault>, String) {
         let buffer = SharedBuffer::default();
         let mut log = Log::on_stream(Box::new(buffer.clone()), runner, ConsoleKind::Pipe, &[]);
         let faults = publish_report(report, runner, Some(settings), None, &mut log).await;
@@ -168,7 +180,7 @@ mod tests {
         for comment in [CommentPolicy::Never, CommentPolicy::Plan] {
             assert_eq!(published(&report, &runner, &settings(comment)).await, (Vec::new(), String::new()));
         }
-        let without_token = GithubSettings { token: None, ..settings(CommentPolicy::Always) };
+        let without_token = ReportSettings { token: None, ..settings(CommentPolicy::Always) };
         // The inputs have caused a warning already.
         assert_eq!(published(&report, &runner, &without_token).await, (Vec::new(), String::new()));
         let runner = Runner { event_name: Some("schedule".to_owned()), ..runner };
@@ -184,7 +196,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let runner = Runner { api_url: Some(github.url()), ..runner(home.path()) };
         let settings =
-            GithubSettings { comment_key: Some("shop-hunter2".to_owned()), ..settings(CommentPolicy::Always) };
+            ReportSettings { comment_key: Some("shop-hunter2".to_owned()), ..settings(CommentPolicy::Always) };
         let mut log =
             Log::on_stream(Box::new(SharedBuffer::default()), &runner, ConsoleKind::Pipe, &[Secret::new("hunter2")]);
         let report = sample::report_of(&sample::successful_events());
@@ -202,7 +214,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let runner = Runner { api_url: Some(github.url()), ..runner(home.path()) };
         let report = sample::report_of(&sample::unpinned_events());
-        let unknown = GithubSettings { comment_key: None, ..settings(CommentPolicy::Always) };
+        let unknown = ReportSettings { comment_key: None, ..settings(CommentPolicy::Always) };
         let (faults, log) = published(&report, &runner, &unknown).await;
         assert_eq!((faults, github.comments()), (Vec::new(), Vec::new()));
         assert!(log.contains("there is none of an earlier run to replace"), "{log}");

@@ -13,7 +13,7 @@ use crate::{
         runner::Runner,
     },
     secret::Redactor,
-    settings::{Command, CommentPolicy, GithubSettings},
+    settings::{Command, CommentPolicy, ReportSettings},
 };
 use std::{
     path::Path,
@@ -30,7 +30,7 @@ const MARKER_ROOM: usize = 1_024;
 pub(super) async fn write_pull_request_comment(
     report: &RunReport,
     runner: &Runner,
-    settings: &GithubSettings,
+    settings: &ReportSettings,
     redactor: &Redactor,
     time_limit: Duration,
 ) -> Result<Option<String>, Fault> {

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        BastionFacts, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HalfDoneMigration, ImageFacts,
-        LedgerEntry, LintFinding, MigrationId, PastOutcome, PastRun, PlanFacts, PlanReview, ReviewedPlan, ShownScript,
-        StatementReview, TunnelFacts,
+        AftercareFacts, BastionFacts, CareFinding, DatabaseFacts, DestroyedObject, Estimate, FindingLevel,
+        HalfDoneMigration, ImageFacts, LedgerEntry, LintFinding, LongWait, MigrationId, PastOutcome, PastRun,
+        PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -67,6 +67,8 @@ macro_rules! redacted {
 redacted! {
     FilePosition { file, excerpt } { line, column }
     Fault { cause, fix, place, sqlstate, detail } { stage, code }
+    AftercareFacts { analyzed, validated, findings } {}
+    CareFinding { object, problem, sql } { kind }
     BastionFacts { host, user, host_key, login } { port }
     DatabaseFacts { host, name, role, acting_role, version, tls, pooler } { port }
     ImageFacts { reference, id, digest } {}
@@ -81,11 +83,12 @@ redacted! {
     LintFinding { level, migration, rule, message, help, place } { line }
     MigrationReport { id } { fate, started_ms, took_ms, statements }
     HalfDoneMigration { entry } { statements_done, change }
+    LongWait { what, why } { waited }
     NoticeReport { severity, text, file } {}
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
     RunReport {
-        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, history, migrations, steps, schema, blocked, notices,
+        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, history, migrations, steps, schema, aftercare, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -205,6 +208,7 @@ impl Redact for Event {
         match self {
             Self::Note(sentence) => Self::Note(sentence.redacted(redactor)),
             Self::Waiting { what, why } => Self::Waiting { what: what.redacted(redactor), why: why.redacted(redactor) },
+            Self::LongWait(wait) => Self::LongWait(wait.redacted(redactor)),
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
@@ -239,6 +243,7 @@ impl Redact for Event {
             Self::Blocked { text } => Self::Blocked { text: text.redacted(redactor) },
             Self::Tunnel(facts) => Self::Tunnel(facts.redacted(redactor)),
             Self::Image(facts) => Self::Image(facts.redacted(redactor)),
+            Self::Aftercare(facts) => Self::Aftercare(facts.redacted(redactor)),
             Self::SchemaChanged { changes } => Self::SchemaChanged { changes: changes.redacted(redactor) },
             Self::SettingsDelivered { way } => Self::SettingsDelivered { way: way.redacted(redactor) },
             Self::Steps(ids) => Self::Steps(ids.redacted(redactor)),

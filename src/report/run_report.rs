@@ -9,8 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, PastRun, PlanFacts,
-        ReviewedPlan, TunnelFacts,
+        AftercareFacts, BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, PastRun,
+        PlanFacts, ReviewedPlan, TunnelFacts,
         event::{Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -71,6 +71,8 @@ pub struct RunReport {
     pub proof: Option<Proof>,
     /// The changes of the schema, each as lines of a diff.
     pub schema: Vec<String>,
+    /// The result of the after-care.
+    pub aftercare: Option<AftercareFacts>,
     /// The first `MAX_BLOCKED` lock waits.
     pub blocked: Vec<String>,
     /// The newest [`MAX_NOTICES`] messages of the server.
@@ -146,11 +148,8 @@ impl RunReport {
             }
             Event::SettingsDelivered { way } => self.settings = Some(way.clone()),
             Event::SchemaChanged { changes } => self.schema.clone_from(changes),
-            Event::Blocked { text } => {
-                if self.blocked.len() < MAX_BLOCKED {
-                    self.blocked.push(text.clone());
-                }
-            }
+            Event::Aftercare(facts) => self.aftercare = Some(facts.clone()),
+            Event::Blocked { text } if self.blocked.len() < MAX_BLOCKED => self.blocked.push(text.clone()),
             Event::StatementDone { .. }
             | Event::Resumed { .. }
             | Event::Started(_)
@@ -178,6 +177,8 @@ impl RunReport {
             }
             Event::Note(_)
             | Event::Waiting { .. }
+            | Event::Blocked { .. }
+            | Event::LongWait(_)
             | Event::Locked { .. }
             | Event::CommandStarted { .. }
             | Event::ReadOnlyChecked(_)

@@ -5,9 +5,9 @@ use crate::{
     fault::{Code, Excerpt, Fault, FilePosition, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Confidence, Content, Coverage, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HeldUp,
-        LintFinding, MigrationId, PlanAction, PlanFacts, PlanReview, ReviewedPlan, Risk, ShownScript, StatementReview,
-        TunnelFacts,
+        AftercareFacts, BastionFacts, CareFinding, CareFindingKind, Confidence, Content, Coverage, DatabaseFacts,
+        DestroyedObject, Estimate, FindingLevel, HeldUp, LintFinding, MigrationId, PlanAction, PlanFacts, PlanReview,
+        ReviewedPlan, Risk, ShownScript, StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, Proof},
     },
     settings::Command,
@@ -86,6 +86,21 @@ pub(super) fn events_until_migration() -> SampleEvents {
         (312, Event::Applied { index: 3, took: Duration::from_millis(12) }),
         (320, Event::Started(migration_id(4, "drop_name"))),
     ]
+}
+
+/// Returns the result of an after-care.
+pub(super) fn aftercare_facts() -> AftercareFacts {
+    let finding = CareFinding {
+        kind: CareFindingKind::InvalidIndex,
+        object: "public.\"a|b\"".to_owned(),
+        problem: "no query uses it, and every write maintains it".to_owned(),
+        sql: "REINDEX INDEX CONCURRENTLY public.\"a|b\"".to_owned(),
+    };
+    AftercareFacts {
+        analyzed: vec!["public.orders".to_owned(), "public.users".to_owned()],
+        validated: vec!["positive on public.orders".to_owned()],
+        findings: vec![finding],
+    }
 }
 
 /// Returns the review of a plan with two migrations.

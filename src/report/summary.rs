@@ -1,6 +1,7 @@
 //! The job summary: result, cause of a failure, applied migrations, pending migrations, steps, chart, details.
 
 use super::{
+    aftercare_section::aftercare_section,
     aftermath::Aftermath,
     chart::add_chart,
     facts::facts_table,
@@ -17,8 +18,8 @@ use super::{
     review_section::{add_review, add_sql},
     run_report::RunReport,
     summary_page::{
-        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, HISTORY, LINT, NOTICES, PENDING, REVIEW, SCHEMA,
-        SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
+        ACCESS, AFTERCARE, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, HISTORY, LINT, NOTICES, PENDING, REVIEW,
+        SCHEMA, SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -35,8 +36,8 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, FAULTS, WARNINGS, SQL,
-        BLOCKED, NOTICES, SCHEMA, ENDING,
+        ACCESS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, AFTERCARE, FAULTS, WARNINGS,
+        SQL, BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -73,6 +74,9 @@ fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     add_pending(report, page);
     add_review(report, page);
     add_steps(report, page);
+    for piece in aftercare_section(report) {
+        page.add_piece(AFTERCARE, &piece);
+    }
     for (at, warning) in report.warnings.iter().enumerate() {
         let heading = if at == 0 { "### Warnings\n\n" } else { "" };
         page.add_piece(WARNINGS, &format!("{heading}{}", fault_section(report, warning)));

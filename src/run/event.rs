@@ -1,9 +1,11 @@
 //! The events of a run: stages emit them, the log prints them, the report is folded from them.
 
 use super::{
+    aftercare::AftercareFacts,
     backpressure::LogFlow,
     facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
     ledger_entry::{HalfDoneMigration, LedgerEntry},
+    long_wait::LongWait,
     migration_id::MigrationId,
     past_run::PastRun,
     plan_facts::PlanFacts,
@@ -32,6 +34,8 @@ pub enum Event {
         /// The reason why it is not ready.
         why: String,
     },
+    /// The run has waited long for the work of others, and still does; once per wait.
+    LongWait(LongWait),
     /// The SSH connection is open.
     Bastion(BastionFacts),
     /// The database accepts queries.
@@ -214,6 +218,8 @@ pub enum Event {
     ReadOnlyChecked(ReadOnlyResult),
     /// The applied migrations were read again and are as expected.
     Verified(Proof),
+    /// The after-care is done.
+    Aftercare(AftercareFacts),
     /// A fault that does not change the outcome: something at teardown, a comment that could not be written.
     Warning(Fault),
     /// A fault that decides the outcome.
@@ -352,6 +358,21 @@ impl Events {
     #[must_use]
     pub fn for_file(self, file: &str) -> Self {
         Self { file: Some(Arc::from(file)), ..self }
+    }
+
+    /// Returns a sink that also queues the long waits for the receiver.
+    #[must_use]
+    pub fn with_queue_of_waits(self) -> (Self, mpsc::UnboundedReceiver<LongWait>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let sink = self.sink;
+        let both = move |event: Event| {
+            if let Event::LongWait(wait) = &event {
+                // A closed receiver is no error: nobody is told.
+                drop(sender.send(wait.clone()));
+            }
+            sink(event);
+        };
+        (Self { sink: Arc::new(both), ..self }, receiver)
     }
 
     /// Returns the redactor of the run's secrets.

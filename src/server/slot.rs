@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::event::{Event, Events},
+    run::{
+        OngoingWait,
+        event::{Event, Events},
+    },
     ssh::{RemoteProcess, Tunnel},
 };
 use std::time::Duration;
@@ -48,7 +51,7 @@ pub(super) async fn take_slot(
     let mut parser = FrameParser::new(&request.token);
     let (mut collector, mut holder_description, mut reply) = (OrphanCollector::default(), String::new(), None);
     let (mut other_output, mut message_count) = (Vec::new(), 0_usize);
-    let mut bytes = vec![0; 4 << 10];
+    let (mut bytes, mut ongoing) = (vec![0; 4 << 10], OngoingWait::begin());
     while reply.is_none() {
         let limit = if message_count == 0 { FIRST_REPLY_TIMEOUT } else { NEXT_REPLY_TIMEOUT };
         let Ok(read) = timeout(limit, holder.stdio.read(&mut bytes)).await else { break };
@@ -61,6 +64,7 @@ pub(super) async fn take_slot(
                     reply = parse_reply(message).or(reply.take());
                     if let Some(holder_text) = message.strip_prefix("held ") {
                         holder_description = describe_holder(holder_text);
+                        ongoing.report_when_long("the run on the server", &holder_description, events);
                         events.emit(Event::Waiting {
                             what: "the run on the server".to_owned(),
                             why: holder_description.clone(),

@@ -1,9 +1,11 @@
 //! The resolved settings of a run. A value of these types is valid.
 
+mod aftercare;
 mod allowance;
 mod approved_plan;
 mod command;
 mod lint;
+mod notification;
 mod placeholders;
 mod risk;
 mod steps;
@@ -11,10 +13,12 @@ mod tenants;
 mod tool;
 
 pub use crate::run::Risk;
+pub use aftercare::AftercareTask;
 pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
 pub use command::Command;
 pub use lint::{LintLevel, LintSettings};
+pub use notification::{MessageFormat, NotificationSettings, Occasion, Webhook};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
 pub use risk::{DestructionPolicy, QueryDisplay, RiskSettings};
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
@@ -128,9 +132,9 @@ pub struct SafetySettings {
     pub audit: Policy,
 }
 
-/// Settings for GitHub's API and job summary.
+/// Settings of the surfaces besides the log: GitHub's API and job summary, and notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GithubSettings {
+pub struct ReportSettings {
     /// Token for the comment.
     pub token: Option<Secret>,
     /// Policy for the comment.
@@ -139,6 +143,8 @@ pub struct GithubSettings {
     pub comment_key: Option<String>,
     /// Policy for the job summary.
     pub summary: Policy,
+    /// Settings of notifications, if there are any.
+    pub notification: Option<NotificationSettings>,
 }
 
 /// All settings of a run.
@@ -172,6 +178,8 @@ pub struct Settings {
     pub safety: SafetySettings,
     /// The file with the schema.
     pub schema_file: Option<SchemaFileSettings>,
+    /// The tasks after a successful migration.
+    pub aftercare: BTreeSet<AftercareTask>,
 }
 
 /// The file with the schema that the database should have.

@@ -32,12 +32,13 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 34] = [
+const MODULES: [(&str, &[&str]); 35] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
     ("secret", &[]),
-    ("github", &["fault", "secret", "random"]),
+    ("https", &["secret"]),
+    ("github", &["https", "fault", "secret", "random"]),
     ("run", &["fault", "secret"]),
     ("ssh", &["run", "secret", "fault"]),
     ("transport", &["ssh", "run", "fault"]),
@@ -50,14 +51,14 @@ const MODULES: [(&str, &[&str]); 34] = [
     ("sql", &["postgres", "fault"]),
     ("layout", &["postgres"]),
     ("ledger", &["layout", "postgres", "fault"]),
-    ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "run", "secret", "fault"]),
+    ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "https", "run", "secret", "fault"]),
     ("audit", &["ledger", "layout", "settings", "postgres", "run", "github::runner", "random"]),
     ("migrate", &["sql", "ledger", "layout", "settings", "postgres", "run", "fault"]),
     ("plan", &["migrate", "ledger", "layout", "settings", "run", "fault"]),
     ("schema", &["sql", "postgres", "fault"]),
     ("review", &["sql", "postgres", "settings", "run", "fault"]),
     ("input", &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "secret", "fault", "github"]),
-    ("report", &["settings", "run", "fault", "secret", "github"]),
+    ("report", &["settings", "run", "fault", "secret", "github", "https"]),
     (
         "site",
         &[

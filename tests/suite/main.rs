@@ -5,6 +5,8 @@ mod action;
 #[cfg(test)]
 mod advice;
 #[cfg(test)]
+mod aftercare;
+#[cfg(test)]
 mod alembic;
 #[cfg(test)]
 mod answers;
@@ -76,6 +78,8 @@ mod lost;
 #[cfg(test)]
 mod mentions;
 mod notices;
+#[cfg(test)]
+mod notifications;
 #[cfg(test)]
 mod own_tool;
 #[cfg(test)]

@@ -160,6 +160,15 @@ impl<'a> SqlExecutor<'a> {
         }
     }
 
+    /// Returns the session that holds the run lock, if it is open.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Connected(connected) => Some(&connected.session),
+            Self::Planned(planned) => Some(&planned.main.session),
+            Self::Files(_) | Self::Empty => None,
+        }
+    }
+
     fn session_mut(&mut self) -> Option<&mut Session> {
         match self {
             Self::Connected(connected) => Some(&mut connected.session),

@@ -1,11 +1,13 @@
 //! Parses single values, mappings and steps.
 
 mod address;
+mod aftercare;
 mod allowance;
 mod health;
 mod image_reference;
 mod lint;
 mod mapping;
+mod notify;
 mod risk;
 mod site;
 mod start_when;
@@ -16,10 +18,12 @@ pub(crate) mod value;
 mod words;
 
 pub(crate) use address::Address;
+pub(crate) use aftercare::parse_aftercare;
 pub(crate) use allowance::parse_allowances;
 pub(crate) use health::{ParsedHealth, ParsedHealthCheck};
 pub(crate) use image_reference::parse_image_reference;
 pub(crate) use mapping::{NotScalar, YamlOrigin, fault_about, key_text, parse_error_lines, scalar_text};
+pub(crate) use notify::parse_notify;
 pub(crate) use site::{EXECUTORS, ExecutorChoice, RunSite};
 pub(crate) use start_when::parse_start_when;
 pub(crate) use steps::ParsedSteps;

@@ -18,7 +18,7 @@ use super::{
     findings::Findings,
     names::InputName,
     parse::{
-        ExecutorChoice, parse_allowances, parse_start_when,
+        ExecutorChoice, parse_aftercare, parse_allowances, parse_notify, parse_start_when,
         value::{self, InvalidValue},
     },
     scope::{self, is_bastion_wanted},
@@ -30,8 +30,8 @@ use crate::{
     github::runner::Runner,
     proxy::ClientTls,
     settings::{
-        ApprovedPlan, Command, CommentPolicy, GithubSettings, Policy, RiskSettings, SafetySettings, SchemaFileSettings,
-        Settings,
+        ApprovedPlan, Command, CommentPolicy, NotificationSettings, Policy, ReportSettings, RiskSettings,
+        SafetySettings, SchemaFileSettings, Settings,
     },
 };
 use command::resolve_executor;
@@ -41,7 +41,7 @@ const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::
 const COMMENTS: [(&str, CommentPolicy); 3] =
     [("never", CommentPolicy::Never), ("plan", CommentPolicy::Plan), ("always", CommentPolicy::Always)];
 
-/// Resolves all settings; the first are `None` after all faults are recorded. GitHub's settings are always there,
+/// Resolves all settings; the first are `None` after all faults are recorded. Those of the report are always there,
 /// because the report of a run with invalid inputs needs them.
 pub(super) fn resolve_settings(
     inputs: &Inputs,
@@ -49,7 +49,7 @@ pub(super) fn resolve_settings(
     runner: &Runner,
     variables: &Variables,
     findings: &mut Findings,
-) -> (Option<Settings>, GithubSettings) {
+) -> (Option<Settings>, ReportSettings) {
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
@@ -76,7 +76,8 @@ pub(super) fn resolve_settings(
     let wait_timeout = findings.ok_or_record(inputs.required(InputName::WaitTimeout, value::parse_positive_duration));
     let sql = sql::resolve_sql_settings(inputs, (command, executor), (runner, variables), findings);
     let default_key = environment.or(context.target().map(|target| target.name.as_str())).map(ToOwned::to_owned);
-    let mut github = resolve_github_settings(inputs, default_key, findings);
+    let mut report = resolve_report_settings(inputs, default_key, findings);
+    let aftercare = findings.ok_or_record(inputs.optional(InputName::Aftercare, parse_aftercare));
     let assemble = || {
         let (resolved_commands, database) = (resolved_commands?, database?);
         if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
@@ -89,6 +90,11 @@ pub(super) fn resolve_settings(
         }
         if database.is_none() && command == Some(Command::History) {
             let cause = "`command: history` reads the runs from the database, and no database is given";
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
+        if database.is_none() && aftercare.as_ref().is_some_and(Option::is_some) {
+            let label = inputs.label(InputName::Aftercare);
+            let cause = format!("{label} looks after the database, and no database is given");
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
         let schema_file = resolve_schema_file(inputs, runner);
@@ -112,13 +118,14 @@ pub(super) fn resolve_settings(
             image: resolved_commands.image,
             server: resolved_commands.server,
             safety: safety?,
+            aftercare: aftercare?.unwrap_or_default(),
         })
     };
     let settings = assemble().filter(|_| findings.faults.is_empty());
     if settings.is_some() {
-        github.comment_key.get_or_insert_with(|| KEY_WITHOUT_DATABASE.to_owned());
+        report.comment_key.get_or_insert_with(|| KEY_WITHOUT_DATABASE.to_owned());
     }
-    (settings, github)
+    (settings, report)
 }
 
 /// Key of the comment if only the deployment server knows the database.
@@ -236,9 +243,9 @@ fn resolve_schema_file(inputs: &Inputs, runner: &Runner) -> Option<SchemaFileSet
     Some(SchemaFileSettings { shown: runner.display_path(&path), path })
 }
 
-/// Resolves GitHub's settings. A comment that can't be written is only a warning, here as elsewhere: it never decides
+/// Resolves the settings of the report. A comment that can't be written is only a warning, here as elsewhere: it never decides
 /// the outcome of a migration.
-fn resolve_github_settings(inputs: &Inputs, default_key: Option<String>, findings: &mut Findings) -> GithubSettings {
+fn resolve_report_settings(inputs: &Inputs, default_key: Option<String>, findings: &mut Findings) -> ReportSettings {
     let token = inputs.secret(InputName::GithubToken);
     let comment =
         findings.ok_or_record(inputs.required(InputName::Comment, |text| value::parse_choice(text, &COMMENTS)));
@@ -250,10 +257,22 @@ fn resolve_github_settings(inputs: &Inputs, default_key: Option<String>, finding
                 .fix("set `github-token`, or `comment: never`"),
         );
     }
-    GithubSettings {
+    ReportSettings {
+        notification: resolve_notification(inputs, findings),
         token,
         comment: comment.unwrap_or(CommentPolicy::Never),
         comment_key: given_key.and_then(|key| key.or(default_key)),
         summary: summary.unwrap_or(Policy::Allow),
+    }
+}
+
+fn resolve_notification(inputs: &Inputs, findings: &mut Findings) -> Option<NotificationSettings> {
+    let text = inputs.secret(InputName::Notify)?;
+    match parse_notify(text.expose(), &inputs.label(InputName::Notify)) {
+        Ok(notification) => Some(notification),
+        Err(faults) => {
+            findings.faults.extend(faults);
+            None
+        }
     }
 }

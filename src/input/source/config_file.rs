@@ -5,6 +5,7 @@ use crate::{
     fault::{Code, Fault, FilePosition},
     github::runner::Runner,
     input::{
+        inline_secrets::secrets_of,
         names::{InputName, list_quoted, nearest_candidate},
         parse::{NotScalar, ParsedSteps, YamlOrigin, key_text, parse_error_lines, scalar_text},
     },
@@ -176,9 +177,10 @@ impl Config {
                 (Some(name), Ok(Some(text))) if text.contains("${{") => {
                     self.reject_expression(keys, name, value, &text);
                 }
-                (Some(name), Ok(text)) if name.is_secret() => {
+                (Some(name), text) if name.is_secret() => {
                     self.invalid.push(name);
-                    self.exposed.extend(text.map(Secret::new));
+                    let text = text.unwrap_or_else(|NotScalar| serde_yaml::to_string(value).ok());
+                    self.exposed.extend(text.iter().flat_map(|text| secrets_of(name, text)));
                     self.reject_secret(&title, name);
                 }
                 (Some(name), _) if name.is_yaml() => {

@@ -3,6 +3,7 @@
 use crate::{
     fault::{Code, Fault},
     input::{
+        inline_secrets::secrets_of,
         manifest::Manifest,
         names::{InputName, nearest_candidate},
     },
@@ -136,7 +137,7 @@ fn collect_flags(matches: &ArgMatches) -> Flags {
         match matches.get_one::<String>(name.name()) {
             Some(value) if value.trim().is_empty() => {}
             Some(value) if name.is_secret() => {
-                flags.exposed.push(Secret::new(value.clone()));
+                flags.exposed.extend(secrets_of(name, value));
                 flags.refused.push(name);
                 flags.faults.push(exposed_secret_fault(name));
             }

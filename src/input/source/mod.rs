@@ -162,7 +162,8 @@ impl Inputs {
         for &name in InputName::ALL {
             let candidates = sources.candidates(name, &prefixes, config);
             if name.is_secret() {
-                secrets.extend(candidates.iter().flatten().map(|sourced| sourced.value.clone()));
+                let values = candidates.iter().flatten().map(|sourced| sourced.value.expose());
+                secrets.extend(values.flat_map(|value| inline_secrets::secrets_of(name, value)));
             } else {
                 secrets.extend(
                     candidates.iter().flatten().flat_map(|sourced| secrets_inside(name, sourced.value.expose())),

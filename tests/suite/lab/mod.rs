@@ -18,6 +18,8 @@ pub(crate) mod sshd;
 #[cfg(test)]
 pub(crate) mod stranger;
 pub(crate) mod venv;
+#[cfg(test)]
+pub(crate) mod webhook;
 
 pub(crate) use process::poll;
 

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 use tempfile::TempDir;
 
 /// Values of the contexts, each for all names that end in this word. The first one that fits is taken.
-const SAMPLES: [(&str, &str); 20] = [
+const SAMPLES: [(&str, &str); 21] = [
     (
         "KNOWN_HOSTS",
         "bastion.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFe2nNtckQBptFHQiYGjq+syV4QkHfWwj2u3FxU60WhN",
@@ -27,6 +27,7 @@ const SAMPLES: [(&str, &str); 20] = [
     ("HOST", "db.private.internal"),
     ("PORT", "5432"),
     ("DATABASE_URL", "postgres://app:wholly-secret@db.private.internal:5432/shop"),
+    ("WEBHOOK", "https://hooks.slack.com/services/T0/B0/wholly-secret"),
     ("USER", "deploy"),
     ("PASSWORD", "wholly-secret"),
     ("NAME", "shop"),

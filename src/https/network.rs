@@ -1,4 +1,4 @@
-//! The way to GitHub's API that the environment prescribes: a proxy, and a CA of one's own.
+//! The way to servers outside that the environment prescribes: a proxy, and a CA of one's own.
 
 use crate::secret::Secret;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ pub struct NetworkSettings {
 
 impl NetworkSettings {
     /// Reads the variables. The spelling in small letters wins, as with curl.
-    pub(super) fn from_variables(text: impl Fn(&str) -> Option<String>) -> Self {
+    #[must_use]
+    pub fn from_variables(text: impl Fn(&str) -> Option<String>) -> Self {
         let either = |name: &str| text(name).or_else(|| text(&name.to_uppercase()));
         Self {
             https_proxy: either("https_proxy").map(Secret::new),
