@@ -8,6 +8,7 @@
 
 mod app;
 pub mod docker;
+mod doctor;
 pub mod executor;
 pub mod fault;
 #[cfg(any(test, fuzzing))]

@@ -9,8 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts,
-        ReviewedPlan, TunnelFacts,
+        BastionFacts, Coverage, DatabaseFacts, DoctorFinding, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId,
+        PlanFacts, ReviewedPlan, TunnelFacts,
         event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -32,6 +32,8 @@ pub struct RunReport {
     /// The URL under which GitHub shows the files of the run's commit.
     #[serde(skip)]
     pub files_url: Option<String>,
+    /// The findings of `command: doctor`.
+    pub findings: Vec<DoctorFinding>,
     /// The SSH connection.
     pub bastion: Option<BastionFacts>,
     /// The database.
@@ -116,6 +118,10 @@ impl RunReport {
             }
             Event::Bastion(facts) => self.bastion = Some(facts.clone()),
             Event::Database(facts) => self.database = Some(facts.clone()),
+            Event::Examined(finding) => {
+                self.faults.extend(finding.fault().cloned());
+                self.findings.push(finding.clone());
+            }
             Event::Planned(facts) => {
                 self.migrations = facts.pending.iter().map(MigrationReport::new_pending).collect();
                 self.plan = Some(facts.clone());
@@ -331,7 +337,7 @@ impl RunReport {
             .any(|entry| !matches!(entry.fate, MigrationState::Applied | MigrationState::RolledBack));
         match self.command {
             _ if open => RunOutcome::Pending,
-            Some(Command::Verify | Command::Tunnel) => RunOutcome::Success,
+            Some(Command::Verify | Command::Doctor | Command::Tunnel) => RunOutcome::Success,
             // The ledger of the tool is unknown: it may have applied anything.
             Some(Command::Migrate) if self.has_migrated() && !self.verified => RunOutcome::Success,
             // Migrations that could not be listed may be pending.

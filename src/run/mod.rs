@@ -2,6 +2,7 @@
 
 pub mod backpressure;
 pub mod blocking;
+mod doctor_finding;
 pub mod event;
 mod facts;
 mod ledger_entry;
@@ -15,6 +16,7 @@ mod reviewed_plan;
 pub mod shutdown;
 pub mod supervisor;
 
+pub use doctor_finding::{Area, Check, DoctorFinding, FindingState};
 pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
 pub use ledger_entry::{HalfDoneMigration, LedgerEntry};
 pub use lint_finding::{FindingLevel, LintFinding};

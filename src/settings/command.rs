@@ -17,6 +17,8 @@ pub enum Command {
     Rollback,
     /// Record migrations as applied whose changes the schema already has.
     Baseline,
+    /// Check everything that a migration needs. Read-only.
+    Doctor,
     /// Open a tunnel for the following steps of the job.
     Tunnel,
 }
@@ -32,6 +34,7 @@ impl Command {
             Self::Verify => "verify",
             Self::Rollback => "rollback",
             Self::Baseline => "baseline",
+            Self::Doctor => "doctor",
             Self::Tunnel => "tunnel",
         }
     }
@@ -42,7 +45,7 @@ impl Command {
         match self {
             Self::Rollback => PlanAction::RollBack,
             Self::Baseline => PlanAction::Record,
-            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Tunnel => PlanAction::Apply,
+            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Doctor | Self::Tunnel => PlanAction::Apply,
         }
     }
 

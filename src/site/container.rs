@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     docker::{
-        CleanupScope, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin, DockerEngine,
-        ENGINE_SOCKET, FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
+        AvailableImage, CleanupScope, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin,
+        DockerEngine, ENGINE_SOCKET, FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
     },
     fault::{Code, Fault},
     github::{command_file, runner::Runner},
@@ -79,19 +79,50 @@ impl<'a> Containers<'a> {
         }
     }
 
-    /// Connects to the engine, finds our own container, gets the images and opens the endpoint.
+    /// Connects to the engine and finds our own container.
+    ///
+    /// # Errors
+    /// The fault of the engine.
+    pub(crate) async fn connect(&mut self) -> Result<(), Fault> {
+        self.connected_engine = Some(connect_engine(self.runner, &self.labels, &self.events).await?);
+        Ok(())
+    }
+
+    /// Gets an image, over the connection to the engine.
+    ///
+    /// # Errors
+    /// The reason why it can't be had.
+    pub(crate) async fn get_image(&mut self, reference: &str) -> Result<(), Fault> {
+        let ImageSettings { pull, credentials, .. } = self.image_settings;
+        let image = self.engine()?.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
+        self.events.emit(Event::Image(image.facts.clone()));
+        self.images.insert(reference.to_owned(), image);
+        Ok(())
+    }
+
+    /// Asks the engine about an image that it can have, without a pull.
+    ///
+    /// # Errors
+    /// The reason why it can't be had.
+    pub(crate) async fn look_for_image(&self, reference: &str) -> Result<AvailableImage, Fault> {
+        let ImageSettings { pull, credentials, .. } = self.image_settings;
+        self.engine()?.look_for_image(reference, *pull, credentials.as_ref()).await
+    }
+
+    fn engine(&self) -> Result<&DockerEngine, Fault> {
+        let engine = self.connected_engine.as_ref().map(|(engine, _)| engine);
+        engine.ok_or_else(|| Fault::new(Code::Bug, "there is no connection to the Docker engine yet"))
+    }
+
+    /// Connects to the engine, gets the images and opens the endpoint.
     ///
     /// # Errors
     /// The fault of the first that failed.
     pub(crate) async fn prepare_images(&mut self, references: BTreeSet<&str>) -> Result<(), Fault> {
-        let (engine, self_container) = connect_engine(self.runner, &self.labels, &self.events).await?;
+        self.connect().await?;
         for reference in references {
-            let ImageSettings { pull, credentials, .. } = self.image_settings;
-            let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
-            self.events.emit(Event::Image(image.facts.clone()));
-            self.images.insert(reference.to_owned(), image);
+            self.get_image(reference).await?;
         }
-        self.connected_engine = Some((engine, self_container));
         self.endpoint.open_listener().await
     }
 

@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 31] = [
+const MODULES: [(&str, &[&str]); 32] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -103,7 +103,27 @@ const MODULES: [(&str, &[&str]); 31] = [
     ),
     ("post_stage", &["tunnel", "report", "run", "github"]),
     ("tunnel_process", &["tunnel", "docker", "input", "report", "run", "fault"]),
-    ("job", &["executor", "tunnel", "site", "input", "settings", "run", "fault"]),
+    (
+        "doctor",
+        &[
+            "executor",
+            "site",
+            "migrate",
+            "ledger",
+            "layout",
+            "docker",
+            "server",
+            "tool",
+            "postgres",
+            "transport",
+            "ssh",
+            "settings",
+            "run",
+            "fault",
+            "github",
+        ],
+    ),
+    ("job", &["doctor", "executor", "tunnel", "site", "input", "settings", "run", "fault"]),
     ("app", &["job", "input", "report", "settings", "run", "fault", "github", "panic"]),
     // Built only for `make fuzz` and the tests.
     ("fuzzing", &["sql", "proxy", "postgres", "ssh", "tool", "github", "secret"]),

@@ -31,6 +31,8 @@ mod copy;
 mod database;
 mod direct;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod expression;

@@ -107,8 +107,8 @@ fn triggers(workflow: &Value) -> Vec<Trigger> {
         let command = &workflow["on"][event.as_str()]["inputs"]["command"];
         let choices = command["options"].as_sequence().into_iter().flatten().filter_map(Value::as_str);
         let choices: Vec<&str> = match event.as_str() {
-            "workflow_call" if command["default"] == "migrate" => vec!["migrate", "plan", "status", "verify"],
-            "workflow_call" => vec!["plan", "status", "verify"],
+            "workflow_call" if command["default"] == "migrate" => vec!["migrate", "plan", "status", "verify", "doctor"],
+            "workflow_call" => vec!["plan", "status", "verify", "doctor"],
             _ => choices.collect(),
         };
         let environment = ("environment", "production");

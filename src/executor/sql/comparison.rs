@@ -93,7 +93,13 @@ async fn plan_place(
             let undone = plan::find_applied_after_target(migrations, recorded, rules)?;
             run_blocking(move || migrate::read_ways_back(undone, layout)).await?
         }
-        Command::Baseline | Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel => {
+        Command::Baseline
+        | Command::Migrate
+        | Command::Plan
+        | Command::Status
+        | Command::Verify
+        | Command::Doctor
+        | Command::Tunnel => {
             let pending = plan::compare_with_ledger(migrations, recorded, rules)?.pending.into_iter().cloned();
             match command {
                 Command::Baseline => pending.map(Migration::into_recorded).collect(),

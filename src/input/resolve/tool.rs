@@ -94,7 +94,7 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
     let verb = match (command, target) {
         (Command::Rollback, _) => Verb::Rollback,
         (Command::Baseline, _) => Verb::Baseline,
-        (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
+        (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Doctor, Some(_)) => {
             let cause = format!(
                 "{} has a value, and `command: {name}` with a tool covers all migrations",
                 inputs.label(InputName::Target)
@@ -102,7 +102,10 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
             let fix = "remove `target`, or call the tool with its target in `run`";
             return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
         }
-        (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Tunnel, _) => return Ok(()),
+        (
+            Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Doctor | Command::Tunnel,
+            _,
+        ) => return Ok(()),
     };
     if recipe.commands_for_docs(verb).is_empty() {
         let cause = format!("`tool: {}` does not support `command: {name}`", recipe.name);
