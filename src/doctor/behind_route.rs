@@ -20,8 +20,11 @@ use tokio::time::{Instant, timeout_at};
 /// Time limit for the SSH connection, all hops together. Limits are counted from the start of the checks.
 const ROUTE_LIMIT: Duration = Duration::from_secs(4);
 
+/// Time limit for each hop.
+const HOP_LIMIT: Duration = Duration::from_millis(3_500);
+
 /// Time limit for everything before the plan.
-pub(super) const PREPARATION_LIMIT: Duration = Duration::from_millis(6_500);
+pub(super) const PREPARATION_LIMIT: Duration = Duration::from_secs(6);
 
 /// The answers behind the SSH connection.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ pub(super) async fn examine_behind_route(
 }
 
 async fn examine_route(route: &Route, deadline: Instant) -> (Vec<DoctorFinding>, Option<Transport>) {
-    let connect_timeout = route.connect_timeout.min(ROUTE_LIMIT);
+    let connect_timeout = route.connect_timeout.min(HOP_LIMIT);
     let quick = Route { connect_timeout, ..route.clone() };
     let mut tried = Vec::new();
     let tunnel = timeout_at(deadline, Box::pin(try_route(&quick, |hop| tried.push(hop)))).await;

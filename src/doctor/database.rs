@@ -3,7 +3,7 @@
 use super::{
     database_examination::{ExaminedCatalog, ExaminedDatabase},
     end_of_life::judge_version,
-    health::judge_health,
+    health::{judge_health, judge_sequences},
     ledger::LedgerExpectation,
     route::is_about_forwarding,
     wording::{count_of, format_day},
@@ -41,6 +41,7 @@ pub(super) fn judge_database(
             });
             let run = (&settings.executor, target.name.as_str());
             findings.extend(judge_health(&catalog.health, &catalog.invalid_indexes, run));
+            findings.push(judge_sequences(&catalog.sequences));
         }
         Some(Err(fault)) => {
             findings.push(DoctorFinding::not_checked(Check::Rights, format!("the catalog: {}", fault.cause)));

@@ -7,16 +7,22 @@ use crate::{
     layout::Table,
     ledger::{Survey, invalid_indexes_sql, known_tools, parse_invalid_indexes, survey_query},
     postgres::{
-        DatabaseTarget, OwnQuery, RowTag, Rows, ServerCertificate, ServerHealth, Session, SessionMeans,
+        DatabaseTarget, OwnQuery, RowTag, Rows, SequenceUse, ServerCertificate, ServerHealth, Session, SessionMeans,
         SessionSettings, health_sql,
         preflight::{self, LockAttempt},
-        query_rows, quote_literal, read_certificate, run_lock,
+        query_rows, quote_literal, read_certificate, run_lock, sequences_sql,
     },
     run::{DatabaseFacts, event::Events},
     transport::Transport,
 };
 use futures_util::future::join;
 use tokio::time::{Instant, timeout_at};
+
+/// The checks wait for less time than a run, so a longer time limit would not help them.
+const SLOW_DATABASE_FIX: &str = "check the firewall between bastion and database; if the server is only slow, `command: plan` waits for it, up to `wait-timeout`";
+
+/// Time for which a question waits for a session that has locked a sequence, in milliseconds.
+const SEQUENCE_WAIT_MS: u32 = 500;
 
 /// The answers of the database.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub(super) struct ExaminedCatalog {
     pub(super) rows: Rows,
     pub(super) health: ServerHealth,
     pub(super) invalid_indexes: Vec<String>,
+    /// The sequences near their end, or why they could not be read.
+    pub(super) sequences: Result<Vec<SequenceUse>, Fault>,
     /// The fault that a run meets at the run lock.
     pub(super) lock_holder: Option<Fault>,
     /// Set if the session's role may write to the ledger; `None` if there is no ledger.
@@ -92,7 +100,12 @@ impl DatabaseExaminer<'_> {
             .with_appended(&invalid_indexes_sql())
             .with_appended(&run_lock::run_lock_holder_sql())
             .with_appended(&health_sql());
-        let rows = query_rows(&session.client, &query).await?;
+        // Sent at the same time; a session that has locked a sequence holds up only the second.
+        let sequences =
+            OwnQuery::read_only(format!("SET LOCAL lock_timeout TO {SEQUENCE_WAIT_MS}; {}", sequences_sql()));
+        let (rows, sequences) =
+            join(query_rows(&session.client, &query), query_rows(&session.client, &sequences)).await;
+        let rows = rows?;
         let health = ServerHealth::from_rows(&rows)
             .ok_or_else(|| Fault::new(Code::DatabaseNotPostgres, "the server does not answer about its catalog"))?;
         let survey = Survey::from_rows(&rows);
@@ -102,6 +115,7 @@ impl DatabaseExaminer<'_> {
         };
         Ok(ExaminedCatalog {
             health,
+            sequences: sequences.map(|rows| SequenceUse::from_rows(&rows)),
             writes_ledger,
             invalid_indexes: parse_invalid_indexes(&rows),
             lock_holder: run_lock::parse_run_lock_holder(&rows, self.runner.server_url.as_deref()),
@@ -115,7 +129,7 @@ impl DatabaseExaminer<'_> {
         timeout_at(self.deadline, question).await.unwrap_or_else(|_| {
             let DatabaseTarget { host, port, .. } = self.target;
             let cause = format!("`{host}:{port}` has not answered within the time of the check");
-            Err(Fault::new(Code::DatabaseTimeout, cause))
+            Err(Fault::new(Code::DatabaseTimeout, cause).fix(SLOW_DATABASE_FIX))
         })
     }
 }

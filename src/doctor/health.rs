@@ -25,7 +25,6 @@ pub(super) fn judge_health(
         judge_event_triggers(&health.event_triggers),
         judge_indexes(invalid_indexes),
         judge_constraints(&health.unvalidated),
-        judge_sequences(&health.sequences),
         judge_slots(&health.idle_slots),
         DoctorFinding::good(Check::Size, format!("{size}; SQL does not show the free space of the server's disk")),
     ]
@@ -114,7 +113,12 @@ fn judge_constraints(unvalidated: &[(String, String)]) -> DoctorFinding {
     )
 }
 
-fn judge_sequences(sequences: &[SequenceUse]) -> DoctorFinding {
+/// Judges the sequences near their end, or why they could not be read.
+pub(super) fn judge_sequences(sequences: &Result<Vec<SequenceUse>, Fault>) -> DoctorFinding {
+    let sequences = match sequences {
+        Ok(sequences) => sequences,
+        Err(fault) => return DoctorFinding::not_checked(Check::Sequences, fault.cause.clone()),
+    };
     let Some(first) = sequences.first() else {
         return DoctorFinding::good(Check::Sequences, "none has used more than 80 % of its numbers");
     };

@@ -39,7 +39,7 @@ use std::{rc::Rc, time::Duration};
 use tokio::time::Instant;
 
 /// Time limit for the plan, in which a tool may have to start. With the time to stop it, all checks take less than 10 s.
-const PLAN_LIMIT: Duration = Duration::from_millis(8_500);
+const PLAN_LIMIT: Duration = Duration::from_secs(8);
 
 /// The job.
 pub(crate) struct DoctorJob<'a> {

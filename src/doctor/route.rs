@@ -14,6 +14,9 @@ const MAX_SKEW: u64 = 60;
 const CLOCK_FIX: &str = "synchronise the clock of that machine (`timedatectl set-ntp true`): certificates, and the times in ledgers and \
     logs, depend on it";
 
+/// The checks wait for less time than a run, so a longer time limit would not help them.
+const SLOW_HOP_FIX: &str = "check its firewall, and that of the machine before it; if it is only slow, `command: plan` waits for it, up to `connect-timeout`";
+
 /// Returns the findings of all hops. `tried` has the results of those that were reached, in order; the one after them
 /// had no time to answer.
 pub(super) fn judge_hops(route: &Route, tried: &[Result<HopFacts, Fault>], timeout: &Fault) -> Vec<DoctorFinding> {
@@ -37,14 +40,15 @@ pub(super) fn judge_hops(route: &Route, tried: &[Result<HopFacts, Fault>], timeo
 /// Returns the fault of a hop that has not let us in within the time of the check.
 pub(super) fn hop_timeout_fault(route: &Route, reached: usize) -> Fault {
     let hop = route.hops.get(reached).map(Hop::to_string).unwrap_or_default();
-    Fault::new(Code::BastionTimeout, format!("`{hop}` has not let us in within the time of the check"))
+    let cause = format!("`{hop}` has not let us in within the time of the check");
+    Fault::new(Code::BastionTimeout, cause).fix(SLOW_HOP_FIX)
 }
 
 fn judge_connected(facts: &HopFacts) -> Vec<DoctorFinding> {
     let HopFacts { connection, clock_ahead } = facts;
     vec![
         DoctorFinding::good(Check::Hop, format!("answers as {}", connection.banner)),
-        DoctorFinding::good(Check::HostKey, format!("{} is pinned", connection.host_key)),
+        DoctorFinding::good(Check::HostKey, format!("`{}` is pinned", connection.host_key)),
         DoctorFinding::good(Check::LogIn, format!("`{}` logs in by {}", connection.user, connection.login)),
         judge_clock(*clock_ahead),
     ]
@@ -80,6 +84,7 @@ fn judge_refused(fault: &Fault, hop: &Hop) -> Vec<DoctorFinding> {
             DoctorFinding::good(Check::HostKey, "it is pinned"),
             DoctorFinding::failed(Check::LogIn, fault.clone()),
         ],
+        Code::BastionTimeout => vec![DoctorFinding::failed(Check::Hop, fault.clone().fix(SLOW_HOP_FIX))],
         _ => vec![DoctorFinding::failed(Check::Hop, fault.clone())],
     }
 }

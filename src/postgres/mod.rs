@@ -66,7 +66,9 @@ pub(crate) use query_summary::summarize_query;
 pub use row_tag::RowTag;
 pub use rows::{Row, Rows};
 pub use server_certificate::{ServerCertificate, read_certificate};
-pub use server_health::{ConnectionUse, IdleSlot, RoleRights, SequenceUse, ServerHealth, SessionTimeout, health_sql};
+pub use server_health::{
+    ConnectionUse, IdleSlot, RoleRights, SequenceUse, ServerHealth, SessionTimeout, health_sql, sequences_sql,
+};
 pub use session::{Session, SessionMeans};
 pub use session_defaults::SessionDefaults;
 pub(crate) use session_defaults::set_for_session_sql;

@@ -22,8 +22,6 @@ pub struct ServerHealth {
     pub event_triggers: Vec<String>,
     /// The constraints that are NOT VALID: table and name, as SQL.
     pub unvalidated: Vec<(String, String)>,
-    /// The sequences near their end.
-    pub sequences: Vec<SequenceUse>,
     /// The replication slots without a reader.
     pub idle_slots: Vec<IdleSlot>,
     /// The size of the database in bytes.
@@ -93,7 +91,6 @@ pub fn health_sql() -> String {
         connections_sql(),
         event_triggers_sql(),
         constraints_sql(),
-        sequences_sql(),
         slots_sql(),
         select("'size', pg_catalog.pg_database_size(pg_catalog.current_database())"),
         select("'role', CURRENT_USER, pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"),
@@ -146,8 +143,10 @@ fn constraints_sql() -> String {
     ))
 }
 
-/// A sequence of bigint numbers ends with its column, which may be an integer.
-fn sequences_sql() -> String {
+/// Returns the SQL for the sequences near their end, whose response [`SequenceUse::from_rows`] reads. It waits for a
+/// session that has locked one of them. A sequence of bigint numbers ends with its column, which may be an integer.
+#[must_use]
+pub fn sequences_sql() -> String {
     select(&format!(
         "'sequence', s.seqrelid::pg_catalog.regclass, \
          s.attrelid::pg_catalog.regclass || '.' || pg_catalog.quote_ident(s.attname), s.percent \
@@ -202,8 +201,6 @@ impl ServerHealth {
         let of_kind = |kind: &'static str| rows.tagged(RowTag::Health).filter(move |row| row.text(0) == Some(kind));
         let text = |row: Row<'_>, index| row.text(index).unwrap_or_default().to_owned();
         let timeout = |row: Row<'_>| Some(SessionTimeout { name: text(row, 1), millis: row.parse(2)? });
-        let sequence =
-            |row: Row<'_>| Some(SequenceUse { name: text(row, 1), column: text(row, 2), percent: row.parse(3)? });
         let event_trigger = |row: Row<'_>| format!("{} ({} at {})", text(row, 1), text(row, 3), text(row, 2));
         let role = of_kind("role").next()?;
         Some(Self {
@@ -211,7 +208,6 @@ impl ServerHealth {
             connections: of_kind("connections").next().map(ConnectionUse::from_row).unwrap_or_default(),
             event_triggers: of_kind("event trigger").map(event_trigger).collect(),
             unvalidated: of_kind("constraint").map(|row| (text(row, 1), text(row, 2))).collect(),
-            sequences: of_kind("sequence").filter_map(sequence).collect(),
             idle_slots: of_kind("slot")
                 .map(|row| IdleSlot { name: text(row, 1), retained: row.parse(2).unwrap_or_default() })
                 .collect(),
@@ -225,6 +221,20 @@ impl ServerHealth {
                     .collect(),
             },
         })
+    }
+}
+
+impl SequenceUse {
+    /// Reads the response to [`sequences_sql`].
+    #[must_use]
+    pub fn from_rows(rows: &Rows) -> Vec<Self> {
+        let read = |row: Row<'_>| {
+            let [kind, name, column, percent] = row.columns();
+            let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+            let percent = percent.filter(|_| kind == Some("sequence"))?.parse().ok()?;
+            Some(Self { name: text(name), column: text(column), percent })
+        };
+        rows.tagged(RowTag::Health).filter_map(read).collect()
     }
 }
 

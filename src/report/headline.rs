@@ -98,7 +98,8 @@ fn describe_findings(report: &RunReport) -> String {
     let checks = count_of(report.findings.len(), "check");
     let warnings = count_of(warned, "warning");
     let head = match (failed, warned) {
-        (0, 0) => format!("Everything is in order: {checks}"),
+        (0, 0) if unchecked == 0 => format!("Everything is in order: {checks}"),
+        (0, 0) => format!("Nothing to fix: {checks}"),
         (0, _) => format!("A migration can run, with {warnings}: {checks}"),
         (_, 0) => format!("Failed: {failed} of {checks}"),
         (..) => format!("Failed: {failed} of {checks}, {warnings}"),

@@ -2,7 +2,7 @@
 
 use super::{
     database_changes::DatabaseChanges,
-    entries::{MigrationReport, MigrationState, NoticeReport, StageTime, StepReport, UsageReport},
+    entries::{MigrationReport, MigrationState, NoticeReport, StageTime, StepReport, UsageReport, serialize_shared},
     run_outcome::RunOutcome,
 };
 use crate::{
@@ -82,11 +82,6 @@ pub struct RunReport {
     pub faults: Vec<Fault>,
     /// Duration of the run in milliseconds.
     pub duration_ms: u64,
-}
-
-/// Serializes a shared value as the value itself.
-fn serialize_shared<S: serde::Serializer>(value: &Option<Arc<ReviewedPlan>>, serializer: S) -> Result<S::Ok, S::Error> {
-    serde::Serialize::serialize(&value.as_deref(), serializer)
 }
 
 /// Maximum number of lock waits kept for the summary; the log has all.

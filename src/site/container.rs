@@ -4,17 +4,17 @@ use super::{
     container_spec::{self, SessionAccess, SessionTerms},
     current_container::CurrentContainer,
     database_endpoint::{AcceptLoop, DatabaseEndpoint},
+    engine::{connect_engine, unique_run_name},
     run_mode::STOP_GRACE,
     site_command::{CommandPurpose, SiteCommand},
 };
 use crate::{
     docker::{
-        AvailableImage, CleanupScope, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin,
-        DockerEngine, ENGINE_SOCKET, FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
+        AvailableImage, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin, DockerEngine,
+        FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
     },
     fault::{Code, Fault},
-    github::{command_file, runner::Runner},
-    random,
+    github::runner::Runner,
     run::{
         ImageFacts, ResourceUsage,
         event::{Event, Events},
@@ -29,7 +29,6 @@ use futures_util::future::Either;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     rc::Rc,
     time::Duration,
 };
@@ -358,38 +357,4 @@ impl<'a> Containers<'a> {
         drop(self.paused.take());
         self.current.remove().await
     }
-}
-
-/// The key of the saved state that gives the post stage the run to clean up.
-const RUN_STATE: &str = "run";
-
-/// Connects to the engine and finds our own container, records the run for the post stage, and removes expired
-/// containers.
-pub(crate) async fn connect_engine(
-    runner: &Runner,
-    tag: &Labels,
-    events: &Events,
-) -> Result<(DockerEngine, SelfContainer), Fault> {
-    let engine = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?;
-    let self_container = SelfContainer::find(&engine).await?;
-    record_run(runner, tag)?;
-    if let Err(fault) = engine.remove_leftovers(CleanupScope::Expired).await {
-        events.emit(Event::Warning(fault));
-    }
-    Ok((engine, self_container))
-}
-
-/// Records the run, so that the post stage finds what a killed run left behind; it is written before there is any
-/// container.
-fn record_run(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
-    match &runner.state_file {
-        Some(path) => command_file::append_state(path, &[(RUN_STATE, tag.run().to_owned())]),
-        None => Ok(()),
-    }
-}
-
-/// Returns a name that no other run on the same engine has, jobs of a matrix included.
-pub(crate) fn unique_run_name(runner: &Runner) -> String {
-    let or_local = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
-    format!("{}.{}.{}", or_local(&runner.run_id), or_local(&runner.run_attempt), random::random_token())
 }

@@ -5,6 +5,7 @@ mod container;
 pub(crate) mod container_spec;
 mod current_container;
 mod database_endpoint;
+mod engine;
 mod entrypoint;
 mod environment_check;
 mod migration_times;
@@ -16,8 +17,9 @@ mod server;
 mod site_command;
 mod transcript;
 
-pub(crate) use container::{Containers, connect_engine, unique_run_name};
+pub(crate) use container::Containers;
 pub(crate) use current_container::CurrentContainer;
+pub(crate) use engine::{connect_engine, unique_run_name};
 pub(crate) use run_mode::RunMode;
 pub(crate) use server::ServerSite;
 pub(crate) use site_command::{CommandPurpose, SiteCommand};

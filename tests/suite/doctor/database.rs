@@ -148,6 +148,15 @@ fn the_holder_of_the_run_lock_is_named() {
 }
 
 #[test]
+fn a_locked_sequence_holds_up_no_other_check() {
+    let lab = Lab::new();
+    let session = lab.database.session();
+    session.sql("create sequence s; alter sequence s owner to app");
+    session.sql("begin; alter sequence s maxvalue 7");
+    is_healthy(doctor(&lab), &["sequences"]);
+}
+
+#[test]
 fn a_log_in_that_fails_is_found() {
     let lab = Lab::new();
     let step = |name: &str, value: &str| doctor(&lab).input("database-url", lab.database.url().replace(name, value));
