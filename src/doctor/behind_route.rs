@@ -10,7 +10,7 @@ use crate::{
     run::{Check, DoctorFinding},
     settings::Settings,
     site::ServerSite,
-    ssh::{Route, try_route},
+    ssh::{Route, Tunnel, try_route},
     transport::Transport,
 };
 use futures_util::future::{OptionFuture, join};
@@ -52,13 +52,23 @@ pub(super) async fn examine_behind_route(
         return BehindRoute { findings, transport: None, database: None, server: skipped.into_iter().collect() };
     };
     let database: OptionFuture<_> = examiner.map(|examiner| examiner.examine(&transport)).into();
-    let server: OptionFuture<_> =
-        server.map(|server| examine_server(settings, server, &transport, begin + PREPARATION_LIMIT)).into();
-    let (database, server) = join(Box::pin(database), Box::pin(server)).await;
-    if let (Some(_), Some(target), Some(examined)) = (&settings.route, &settings.database, &database) {
-        findings.push(route::judge_forwarding(target, examined.session.as_ref().err()));
+    // One after the other: a server may allow one program at a time.
+    let on_hops = async {
+        let tunnel: OptionFuture<_> = transport.tunnel().map(Tunnel::clocks_ahead).into();
+        let clocks = tunnel.await.unwrap_or_default();
+        let server: OptionFuture<_> =
+            server.map(|server| examine_server(settings, server, &transport, begin + PREPARATION_LIMIT)).into();
+        (clocks, server.await.unwrap_or_default())
+    };
+    let (database, (clocks, server)) = join(Box::pin(database), Box::pin(on_hops)).await;
+    if let Some(route) = &settings.route {
+        findings.extend(route::judge_clocks(route, &clocks));
+        let target = settings.database.as_ref().zip(database.as_ref());
+        let forwarding =
+            target.map(|(target, examined)| route::judge_forwarding(target, examined.session.as_ref().err()));
+        findings.extend(forwarding);
     }
-    BehindRoute { findings, transport: Some(transport), database, server: server.unwrap_or_default() }
+    BehindRoute { findings, transport: Some(transport), database, server }
 }
 
 async fn examine_route(route: &Route, deadline: Instant) -> (Vec<DoctorFinding>, Option<Transport>) {

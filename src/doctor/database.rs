@@ -203,3 +203,33 @@ fn judge_owners(rights: &RoleRights) -> DoctorFinding {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::SslMode;
+
+    #[test]
+    fn plain_text_to_another_machine_is_a_warning_if_the_server_offers_tls() {
+        let state = |host: &str, mode: SslMode, tls: &str, is_offered| {
+            let (host, name) = (host.to_owned(), "shop".to_owned());
+            let (user, password, port, ca, options, role) = ("app".to_owned(), None, 5432, None, None, None);
+            let target = DatabaseTarget { host, port, user, password, name, sslmode: mode, ca, options, role };
+            let facts = DatabaseFacts {
+                host: target.host.clone(),
+                port,
+                name: target.name.clone(),
+                role: target.user.clone(),
+                acting_role: None,
+                version: "16.4".to_owned(),
+                tls: tls.to_owned(),
+                pooler: None,
+            };
+            judge_tls(&target, &facts, is_offered).state.name()
+        };
+        assert_eq!(state("db.internal", SslMode::Disable, TLS_OFF, true), "warning");
+        assert_eq!(state("db.internal", SslMode::Disable, TLS_OFF, false), "good");
+        assert_eq!(state("localhost", SslMode::Disable, TLS_OFF, true), "good");
+        assert_eq!(state("db.internal", SslMode::Require, "require", true), "good");
+    }
+}

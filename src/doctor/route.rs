@@ -4,8 +4,8 @@
 use crate::{
     fault::{Code, Fault},
     postgres::DatabaseTarget,
-    run::{Check, DoctorFinding},
-    ssh::{Hop, HopFacts, Route},
+    run::{BastionFacts, Check, DoctorFinding},
+    ssh::{Hop, Route},
 };
 
 /// Number of seconds by which a clock may differ.
@@ -19,7 +19,7 @@ const SLOW_HOP_FIX: &str = "check its firewall, and that of the machine before i
 
 /// Returns the findings of all hops. `tried` has the results of those that were reached, in order; the one after them
 /// had no time to answer.
-pub(super) fn judge_hops(route: &Route, tried: &[Result<HopFacts, Fault>], timeout: &Fault) -> Vec<DoctorFinding> {
+pub(super) fn judge_hops(route: &Route, tried: &[Result<BastionFacts, Fault>], timeout: &Fault) -> Vec<DoctorFinding> {
     let first_failed = tried.iter().position(Result::is_err).unwrap_or(tried.len());
     let mut findings = Vec::new();
     for (at, hop) in route.hops.iter().enumerate() {
@@ -44,19 +44,23 @@ pub(super) fn hop_timeout_fault(route: &Route, reached: usize) -> Fault {
     Fault::new(Code::BastionTimeout, cause).fix(SLOW_HOP_FIX)
 }
 
-fn judge_connected(facts: &HopFacts) -> Vec<DoctorFinding> {
-    let HopFacts { connection, clock_ahead } = facts;
+fn judge_connected(facts: &BastionFacts) -> Vec<DoctorFinding> {
     vec![
-        DoctorFinding::good(Check::Hop, format!("answers as {}", connection.banner)),
-        DoctorFinding::good(Check::HostKey, format!("`{}` is pinned", connection.host_key)),
-        DoctorFinding::good(Check::LogIn, format!("`{}` logs in by {}", connection.user, connection.login)),
-        judge_clock(*clock_ahead),
+        DoctorFinding::good(Check::Hop, format!("answers as {}", facts.banner)),
+        DoctorFinding::good(Check::HostKey, format!("`{}` is pinned", facts.host_key)),
+        DoctorFinding::good(Check::LogIn, format!("`{}` logs in by {}", facts.user, facts.login)),
     ]
+}
+
+/// Returns the findings about the clocks of the hops, all of which let us in.
+pub(super) fn judge_clocks(route: &Route, ahead: &[Option<i64>]) -> Vec<DoctorFinding> {
+    let hops = route.hops.iter().zip(ahead);
+    hops.map(|(hop, ahead)| judge_clock(*ahead).about(hop.to_string())).collect()
 }
 
 fn judge_clock(ahead: Option<i64>) -> DoctorFinding {
     let Some(ahead) = ahead else {
-        return DoctorFinding::not_checked(Check::Clock, "the login runs no `date`");
+        return DoctorFinding::not_checked(Check::Clock, "the login runs no `date`, or takes too long for it");
     };
     let direction = if ahead < 0 { "behind" } else { "ahead of" };
     let detail = format!("it is {} s {direction} the runner's", ahead.unsigned_abs());
@@ -113,7 +117,7 @@ pub(super) fn is_about_forwarding(fault: &Fault) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{run::BastionFacts, ssh::Login};
+    use crate::ssh::Login;
     use std::time::Duration;
 
     fn route(hosts: &[&str]) -> Route {
@@ -128,19 +132,18 @@ mod tests {
         }
     }
 
-    fn facts(host: &str, clock_ahead: Option<i64>) -> HopFacts {
-        let connection = BastionFacts {
+    fn facts(host: &str) -> BastionFacts {
+        BastionFacts {
             host: host.to_owned(),
             port: 22,
             user: "u".to_owned(),
             banner: "SSH-2.0-x".to_owned(),
             host_key: "ssh-ed25519 SHA256:a".to_owned(),
             login: "key".to_owned(),
-        };
-        HopFacts { connection, clock_ahead }
+        }
     }
 
-    fn judged(hosts: &[&str], tried: &[Result<HopFacts, Fault>]) -> Vec<String> {
+    fn judged(hosts: &[&str], tried: &[Result<BastionFacts, Fault>]) -> Vec<String> {
         let route = route(hosts);
         let findings = judge_hops(&route, tried, &hop_timeout_fault(&route, tried.len()));
         findings.iter().map(|finding| format!("{} {}", finding.state.sign(), finding.subject())).collect()
@@ -149,9 +152,8 @@ mod tests {
     #[test]
     fn everything_behind_a_dead_hop_is_not_checked() {
         let refused = Fault::new(Code::BastionRefused, "no");
-        let expected =
-            ["✅ hop a:22", "✅ host key a:22", "✅ log-in a:22", "✅ clock a:22", "❌ hop b:22", "➖ hop c:22"];
-        assert_eq!(judged(&["a", "b", "c"], &[Ok(facts("a", Some(-60))), Err(refused)]), expected);
+        let expected = ["✅ hop a:22", "✅ host key a:22", "✅ log-in a:22", "❌ hop b:22", "➖ hop c:22"];
+        assert_eq!(judged(&["a", "b", "c"], &[Ok(facts("a")), Err(refused)]), expected);
         assert_eq!(judged(&["a", "b"], &[]), ["❌ hop a:22", "➖ hop b:22"]);
     }
 

@@ -36,5 +36,5 @@ pub use private_key::check_private_key;
 pub use remote_process::{OutputChunk, ProcessExit, RemoteProcess};
 pub use route::{Hop, Login, Route};
 pub use stream::ChannelStream;
-pub use trial::{HopFacts, try_route};
+pub use trial::try_route;
 pub use tunnel::Tunnel;

@@ -9,27 +9,19 @@ use super::{
     tunnel::{Tunnel, close_all, try_connect_hop},
 };
 use crate::{fault::Fault, run::BastionFacts};
+use futures_util::future::join_all;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 /// Time limit for asking a hop for its time.
-const CLOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOCK_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Longest output that is read from `date`, in bytes.
 const MAX_CLOCK_OUTPUT: u64 = 64;
 
-/// A hop that let us in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HopFacts {
-    /// The connection.
-    pub connection: BastionFacts,
-    /// Seconds by which its clock is ahead of ours, negative if it is behind; `None` if the login runs no `date`.
-    pub clock_ahead: Option<i64>,
-}
-
 /// Connects once, and passes the facts of each hop, or the fault of the one that ended the attempt, to `on_hop` at once:
 /// the future may be dropped at a deadline. Returns the connection if every hop let us in.
-pub async fn try_route(route: &Route, mut on_hop: impl FnMut(Result<HopFacts, Fault>)) -> Option<Tunnel> {
+pub async fn try_route(route: &Route, mut on_hop: impl FnMut(Result<BastionFacts, Fault>)) -> Option<Tunnel> {
     let bastion = route.hops.last()?;
     let mut connections: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
     let mut last_hop = None;
@@ -41,10 +33,9 @@ pub async fn try_route(route: &Route, mut on_hop: impl FnMut(Result<HopFacts, Fa
         };
         match connected {
             Ok((connection, facts)) => {
-                let clock_ahead = read_clock(&connection).await;
                 connections.push(connection);
                 last_hop = Some(hop);
-                on_hop(Ok(HopFacts { connection: facts, clock_ahead }));
+                on_hop(Ok(facts));
             }
             Err(ConnectError::Permanent(fault) | ConnectError::Transient(fault)) => {
                 let cause = connections.iter().find_map(HopConnection::loss_fault);
@@ -55,6 +46,14 @@ pub async fn try_route(route: &Route, mut on_hop: impl FnMut(Result<HopFacts, Fa
         }
     }
     Some(Tunnel::of_hops(connections, bastion, route.connect_timeout))
+}
+
+impl Tunnel {
+    /// Returns for each hop the seconds by which its clock is ahead of ours, negative if it is behind; `None` if its
+    /// login runs no `date` in time.
+    pub async fn clocks_ahead(&self) -> Vec<Option<i64>> {
+        join_all(self.connections().iter().map(read_clock)).await
+    }
 }
 
 /// Returns the seconds by which the hop's clock is ahead of ours.

@@ -68,6 +68,11 @@ impl Tunnel {
         Self { connections, bastion: bastion.clone(), connect_timeout }
     }
 
+    /// Returns the connections to the hops, in the order in which they were dialled.
+    pub(super) fn connections(&self) -> &[HopConnection] {
+        &self.connections
+    }
+
     /// Asks the bastion to connect to an address; the bastion resolves the name.
     ///
     /// # Errors

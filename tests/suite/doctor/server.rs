@@ -1,6 +1,6 @@
 //! Planted faults on the deployment server.
 
-use super::{fault, finds};
+use super::{Expected, fault, finds, warning};
 use crate::{
     action::Action,
     lab::{
@@ -57,6 +57,29 @@ fn a_tool_that_can_not_be_run_is_found() {
     own_tool::shop(&other, &elsewhere).run().succeeds().applied(["1", "2", "3"]).done();
     let expected = fault("tool-elsewhere", 5, "tool on the server", "", "DATABASE_URL");
     finds("elsewhere", shop(&lab, &elsewhere), expected);
+}
+
+/// Puts a program in front of the server's own one.
+fn with_program(server: Server, name: &str, script: &str) -> Server {
+    let path = server.programs().join(name);
+    fs::write(&path, script).expect("there is room");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is there");
+    server
+}
+
+#[test]
+fn a_wrong_clock_and_a_full_disk_are_found() {
+    let lab = Lab::new();
+    let server = with_program(own_tool::server(&lab), "date", "#!/bin/sh\necho 1000000000\n");
+    finds(
+        "clock",
+        shop(&lab, &server),
+        warning("clock 127.0.0.1:", "s behind the runner's", "timedatectl set-ntp true"),
+    );
+    let full = "#!/bin/sh\necho Filesystem 1024-blocks Used Available Capacity Mounted on\necho x 9 8 100 99% /srv\n";
+    let server = with_program(own_tool::server(&lab), "df", full);
+    let expected = Expected { code: "server-home", ..warning("disk", "only 103 kB free on `/srv`", "df ~") };
+    finds("disk", shop(&lab, &server), expected);
 }
 
 #[test]
