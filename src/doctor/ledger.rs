@@ -12,6 +12,7 @@ use crate::{
     postgres::Rows,
     run::{Check, DoctorFinding},
     settings::{ExecutorSettings, Settings, ToolSettings},
+    tool::LedgerCount,
 };
 
 const OTHER_LEDGERS_FIX: &str = "let one tool alone migrate a schema; if the other one is no longer used, keep its table as a record under another name";
@@ -57,7 +58,7 @@ impl<'a> LedgerExpectation<'a> {
     pub(super) fn is_of_each_schema(&self) -> bool {
         match self.owner {
             LedgerOwner::Tenants => true,
-            LedgerOwner::Tool(tool) => tool.recipe.ledgers == crate::tool::LedgerCount::EachSchema,
+            LedgerOwner::Tool(tool) => tool.recipe.ledgers == LedgerCount::EachSchema,
             LedgerOwner::Files(_) | LedgerOwner::UnreadFiles => false,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{
     fault_section::code_link,
+    first_run::awaits_pin,
     log_lines::count_of,
     markdown::{code_html, escape_markdown, sentence_with_names},
     run_report::RunReport,
@@ -52,6 +53,10 @@ fn table_row(report: &RunReport, finding: &DoctorFinding) -> String {
         FindingState::Good { .. } => detail,
         FindingState::NotChecked { .. } => format!("not checked: {detail}"),
         FindingState::Warning { fix, .. } => format!("{detail}<br>{}", fix_text(fix)),
+        // The instructions for the first run are above.
+        FindingState::Failed(fault) if awaits_pin(report) && report.faults.first() == Some(fault) => {
+            format!("{}: see above", code_link(fault))
+        }
         FindingState::Failed(fault) => {
             format!("{}: {detail}{}<br>{}", code_link(fault), detail_lines(report, fault), fix_text(&fault.fix))
         }
