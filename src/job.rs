@@ -1,6 +1,8 @@
-//! The job of a run on one screen: a migration, with its stages in order, or a tunnel for later steps.
+//! The job of a run on one screen: a migration, with its stages in order, the checks of the doctor, the list of runs, or a
+//! tunnel for later steps.
 
 use crate::{
+    doctor::DoctorJob,
     executor::{Aftercare, Approvers, Executor, SchemaFileWork},
     fault::{Code, Fault, Stage},
     github::{approvals::read_approvers, runner::Runner},
@@ -23,6 +25,8 @@ use std::pin::pin;
 /// The job of a run.
 pub(crate) enum Job<'a> {
     Migration(Box<MigrationJob<'a>>),
+    /// `command: doctor`: checks what a migration needs.
+    Doctor(Box<DoctorJob<'a>>),
     /// `command: history`: lists the runs of the past.
     History(Box<HistoryJob<'a>>),
     /// `command: tunnel`: a later step of the job migrates.
@@ -41,6 +45,10 @@ impl<'a> Job<'a> {
     ) -> Result<Self, Vec<Fault>> {
         let (runner, handover) = (&invocation.runner, &invocation.handover);
         Ok(match settings.command {
+            Command::Doctor => {
+                let doctor = DoctorJob::new(settings, &invocation.report, runner, events);
+                Self::Doctor(Box::new(doctor.map_err(single_fault)?))
+            }
             Command::Tunnel => Self::Tunnel(Box::new(JobTunnel::new(settings, runner, handover, events.clone()))),
             Command::History => Self::History(Box::new(HistoryJob::new(settings, runner, events.clone()))),
             _ => Self::Migration(Box::new(MigrationJob::new(settings, invocation, events).await?)),
@@ -54,6 +62,10 @@ impl<'a> Job<'a> {
     pub(crate) async fn run(&mut self) -> Result<(), Vec<Fault>> {
         match self {
             Self::Migration(migration) => Box::pin(migration.run_recorded()).await,
+            Self::Doctor(doctor) => {
+                doctor.run().await;
+                Ok(())
+            }
             Self::History(history) => history.run_stages().await,
             Self::Tunnel(tunnel) => tunnel.open().await.map_err(single_fault),
         }
@@ -66,6 +78,7 @@ impl<'a> Job<'a> {
     pub(crate) async fn stop(&self) -> Result<(), Fault> {
         match self {
             Self::Migration(migration) => migration.executor.stop_work(&migration.sites).await,
+            Self::Doctor(doctor) => doctor.stop().await,
             // It only reads: what was asked is forgotten with its session.
             Self::History(_) => Ok(()),
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
@@ -76,7 +89,7 @@ impl<'a> Job<'a> {
     pub(crate) fn with_stop_result(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
         let fault = match self {
             Self::Migration(migration) if fault.code == Code::TimedOut => migration.sites.with_timeout_context(fault),
-            Self::Migration(_) | Self::History(_) | Self::Tunnel(_) => fault,
+            Self::Migration(_) | Self::Doctor(_) | Self::History(_) | Self::Tunnel(_) => fault,
         };
         let cause = match stopped {
             Some(Ok(())) => return fault,
@@ -88,6 +101,7 @@ impl<'a> Job<'a> {
                 migration.executor.report_in_doubt();
                 fault.detail(migration.sites.describe_unstopped(&cause))
             }
+            Self::Doctor(_) => fault.detail(format!("a command of the tool may still be running ({cause})")),
             Self::History(_) => fault,
             Self::Tunnel(_) => fault.detail(format!(
                 "the tunnel may not have been removed ({cause}): the next run on this engine removes it"
@@ -109,6 +123,7 @@ impl<'a> Job<'a> {
     pub(crate) async fn close(self) -> Result<(), Fault> {
         match self {
             Self::Migration(migration) => migration.close().await,
+            Self::Doctor(doctor) => doctor.close().await,
             Self::History(history) => history.close().await,
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
         }

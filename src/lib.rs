@@ -9,6 +9,7 @@
 mod app;
 pub mod audit;
 pub mod docker;
+mod doctor;
 pub mod executor;
 pub mod fault;
 #[cfg(any(test, fuzzing))]

@@ -43,6 +43,18 @@ pub struct RegistryCredentials {
     pub password: Secret,
 }
 
+impl RegistryCredentials {
+    /// Returns them as the engine expects them, for the registry of this image.
+    pub(super) fn for_engine(&self, reference: &str) -> DockerCredentials {
+        DockerCredentials {
+            username: Some(self.username.clone()),
+            password: Some(self.password.expose().to_owned()),
+            serveraddress: registry_host(reference).map(str::to_owned),
+            ..DockerCredentials::default()
+        }
+    }
+}
+
 /// Interval between two notes about the progress of a pull.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -65,11 +77,7 @@ impl DockerEngine {
         };
         match (pull, local) {
             (PullPolicy::Missing | PullPolicy::Never, Some(image)) => return Ok(image),
-            (PullPolicy::Never, None) => {
-                let cause = format!("the engine does not have the image `{reference}`, and `pull` is `never`");
-                return Err(Fault::new(Code::ImageMissing, cause)
-                    .fix("pull or build it in an earlier step, or set `pull: missing`"));
-            }
+            (PullPolicy::Never, None) => return Err(never_pulled_fault(reference)),
             (PullPolicy::Always, _) | (PullPolicy::Missing, None) => {}
         }
         self.pull_image(reference, credentials, events).await?;
@@ -97,12 +105,7 @@ impl DockerEngine {
     ) -> Result<(), Fault> {
         events.emit(Event::Waiting { what: format!("the image `{reference}`"), why: "it is being pulled".to_owned() });
         let options = CreateImageOptionsBuilder::new().from_image(&with_default_tag(reference)).build();
-        let login = credentials.map(|credentials| DockerCredentials {
-            username: Some(credentials.username.clone()),
-            password: Some(credentials.password.expose().to_owned()),
-            serveraddress: registry_host(reference).map(str::to_owned),
-            ..DockerCredentials::default()
-        });
+        let login = credentials.map(|credentials| credentials.for_engine(reference));
         let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, login));
         let mut reported_at = Instant::now();
         while let Some(step) = steps.try_next().await.map_err(|error| pull_fault(reference, credentials, &error))? {
@@ -120,7 +123,14 @@ impl DockerEngine {
     }
 }
 
-fn pull_fault(reference: &str, credentials: Option<&RegistryCredentials>, error: &Error) -> Fault {
+/// Returns the fault of an image that may not be pulled.
+pub(super) fn never_pulled_fault(reference: &str) -> Fault {
+    let cause = format!("the engine does not have the image `{reference}`, and `pull` is `never`");
+    Fault::new(Code::ImageMissing, cause).fix("pull or build it in an earlier step, or set `pull: missing`")
+}
+
+/// Returns the fault of a request to the registry that the engine made for us.
+pub(super) fn pull_fault(reference: &str, credentials: Option<&RegistryCredentials>, error: &Error) -> Fault {
     classify_pull_error(reference, credentials, &engine_message(error), http_status(error))
 }
 
@@ -165,7 +175,7 @@ fn classify_pull_error(
 }
 
 /// Adds `latest` to a reference without a tag or a digest, for which the engine would pull every tag.
-fn with_default_tag(reference: &str) -> String {
+pub(super) fn with_default_tag(reference: &str) -> String {
     let last = reference.rsplit('/').next().unwrap_or(reference);
     if last.contains(':') || last.contains('@') { reference.to_owned() } else { format!("{reference}:latest") }
 }

@@ -5,6 +5,7 @@
 
 mod archive;
 mod attached;
+mod available_image;
 mod cleanup;
 mod client;
 mod container;
@@ -14,6 +15,7 @@ mod labels;
 mod self_container;
 
 pub use attached::{ContainerExit, FollowOutput, OtherProcesses, RunningContainer};
+pub use available_image::{AvailableImage, ImageSource};
 pub use cleanup::{CleanupScope, RemovedContainer};
 pub use client::{DockerEngine, ENGINE_SOCKET};
 pub use container::{Container, ContainerSpec, ContainerStdin};

@@ -16,7 +16,7 @@ use http::Method;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// Most attempts in a row to connect again.
 const MAX_RECONNECTS: u32 = 2;
@@ -116,6 +116,30 @@ impl Conversation {
         }
     }
 
+    /// Reads what a comment needs, and writes nothing: the pull request and its comments. Returns the number of the pull
+    /// request, if there is one. GitHub has no question for the right to write.
+    ///
+    /// # Errors
+    /// `comment-unwritten`, also if GitHub does not respond within `time_limit`.
+    pub async fn check_access(&self, token: &Secret, time_limit: Duration) -> Result<Option<u64>, Fault> {
+        let reading = async {
+            let client = ApiClient::new(&self.api_url, &self.network, token)?;
+            let Some(number) = self.find_number(&client).await? else { return Ok(None) };
+            self.list(&client, number).await.map(|_| Some(number))
+        };
+        match timeout(time_limit, reading).await {
+            Ok(read) => read.map_err(|failure: ApiFailure| failure.into_fault(1)),
+            Err(_elapsed) => Err(timeout_fault(time_limit)),
+        }
+    }
+
+    async fn find_number(&self, client: &ApiClient) -> Result<Option<u64>, ApiFailure> {
+        match &self.pull_request {
+            PullRequestReference::Number(number) => Ok(Some(*number)),
+            PullRequestReference::Commit(commit) => find_by_commit(client, &self.repository_url(), commit).await,
+        }
+    }
+
     /// Makes one attempt. Each begins with the list, so a comment that was created in spite of an error is found.
     async fn write_once(
         &self,
@@ -124,11 +148,7 @@ impl Conversation {
         text: &str,
     ) -> Result<CommentOutcome, ApiFailure> {
         let client = ApiClient::new(&self.api_url, &self.network, token)?;
-        let number = match &self.pull_request {
-            PullRequestReference::Number(number) => Some(*number),
-            PullRequestReference::Commit(commit) => find_by_commit(&client, &self.repository_url(), commit).await?,
-        };
-        let Some(number) = number else { return Ok(CommentOutcome::NoPullRequest) };
+        let Some(number) = self.find_number(&client).await? else { return Ok(CommentOutcome::NoPullRequest) };
         let own = self.list(&client, number).await?;
         let marker = match comment {
             MarkedComment::Marker(marker) => marker.to_owned(),

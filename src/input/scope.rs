@@ -49,7 +49,7 @@ fn idle_for_command(inputs: &Inputs, command: Command, idle: &[InputName]) -> Op
             "which uses the tool's own command".to_owned(),
             format!("remove {names}; if that command is wrong, name your own recipe in `tool`"),
         ),
-        Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::History => {
+        Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Doctor | Command::History => {
             ("which only reads".to_owned(), format!("remove {names}, or set `command: migrate`"))
         }
     };

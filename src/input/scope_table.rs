@@ -186,7 +186,7 @@ mod tests {
             match self {
                 Self::All => "all",
                 Self::AllButTunnel => "all but `tunnel`",
-                Self::Forward => "`migrate`, `plan`, `status`, `verify`, `history`",
+                Self::Forward => "`migrate`, `plan`, `status`, `verify`, `doctor`, `history`",
                 Self::Writes => "`migrate`, `rollback`, `baseline`",
                 Self::Baseline => "`baseline`",
                 Self::Reviews => "`migrate`, `plan`",
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_read_only_command_accepts_the_inputs_of_the_run_that_it_previews() {
-        for command in [Command::Plan, Command::Status, Command::Verify, Command::History] {
+        for command in [Command::Plan, Command::Status, Command::Verify, Command::Doctor, Command::History] {
             assert!(
                 CommandScope::Forward.includes(command)
                     && CommandScope::AllButTunnel.includes(command)

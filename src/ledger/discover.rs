@@ -118,6 +118,12 @@ impl Survey {
         }
     }
 
+    /// Returns the existing schemas of the session's search path.
+    #[must_use]
+    pub fn search_path(&self) -> &[String] {
+        &self.path
+    }
+
     /// Chooses the ledger.
     ///
     /// # Errors

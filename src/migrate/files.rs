@@ -36,6 +36,12 @@ impl MigrationFiles {
         self.layout
     }
 
+    /// Returns the number of migrations.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.files.len() + self.programs.len()
+    }
+
     /// Returns the layouts that the files fit, the preferred one first. Where there are several, the ledger in the
     /// database decides.
     #[must_use]

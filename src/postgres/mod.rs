@@ -30,6 +30,8 @@ mod row_tag;
 mod rows;
 pub mod run_lock;
 mod sent_requests;
+mod server_certificate;
+mod server_health;
 mod server_message;
 mod session;
 mod session_defaults;
@@ -63,6 +65,10 @@ pub use placeholders::DatabasePlaceholder;
 pub(crate) use query_summary::summarize_query;
 pub use row_tag::RowTag;
 pub use rows::{Row, Rows};
+pub use server_certificate::{ServerCertificate, read_certificate};
+pub use server_health::{
+    ConnectionUse, IdleSlot, RoleRights, SequenceUse, ServerHealth, SessionTimeout, health_sql, sequences_sql,
+};
 pub use session::{Session, SessionMeans};
 pub use session_defaults::SessionDefaults;
 pub(crate) use session_defaults::set_for_session_sql;

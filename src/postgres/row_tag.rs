@@ -25,6 +25,12 @@ macro_rules! row_tags {
 row_tags! {
     /// The facts of the server and the run lock.
     Server = "server",
+    /// A fact about the health of the database.
+    Health = "health",
+    /// The holder of the run lock.
+    LockHolder = "lock holder",
+    /// The right to write to the ledger.
+    LedgerRight = "ledger right",
     /// The attempt to take the lock of another tool.
     ToolLock = "tool lock",
     /// The name of our role.

@@ -321,6 +321,19 @@ pub async fn wait_for_other_tools(session: &Session, wait: &LockWait<'_>, events
     }
 }
 
+/// Returns SQL for the holder of the run lock, without taking it. [`parse_run_lock_holder`] reads the response.
+#[must_use]
+pub fn run_lock_holder_sql() -> String {
+    format!("SELECT {}, h.* FROM ({}) h", RowTag::LockHolder, holder_sql(bastion_migrate_key()))
+}
+
+/// Returns the fault that a run meets now: another session holds the run lock.
+#[must_use]
+pub fn parse_run_lock_holder(rows: &Rows, server_url: Option<&str>) -> Option<Fault> {
+    let holder = describe_holder(rows.tagged(RowTag::LockHolder).next()?, server_url);
+    Some(Fault::new(Code::LockHeld, format!("the run lock is held by {holder}")))
+}
+
 /// Returns SQL for the holder of a lock, as [`describe_holder`] reads it. A bigint key is split over classid and objid (PostgreSQL manual, 54.12).
 fn holder_sql(key: i64) -> String {
     format!(

@@ -124,6 +124,13 @@ impl SessionSettings {
         Self::named(application_name).with_defaults(OWN).with_timeouts(timeouts).read_only()
     }
 
+    /// Creates the settings of the session that examines the database. It can only read, and sets no time limit of ours:
+    /// those of the database are among what it examines.
+    #[must_use]
+    pub fn examining(application_name: impl Into<String>, target: &DatabaseTarget) -> Self {
+        Self::named(application_name).with_defaults([CONNECTION_CHECK]).with_options_of(Some(target)).read_only()
+    }
+
     /// Creates the settings of the session that runs the SQL file of a step.
     #[must_use]
     pub fn for_step(application_name: impl Into<String>, timeouts: StatementTimeouts, target: &DatabaseTarget) -> Self {

@@ -40,13 +40,25 @@ pub(crate) fn tls_connector(target: &DatabaseTarget) -> Result<Option<MakeRustls
         }),
         SslMode::VerifyFull => web_pki_verifier(target, &provider)?,
     };
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(Some(MakeRustlsConnect::new(client_config(provider, verifier)?)))
+}
+
+/// Returns the means to read the server's certificate without verifying it.
+pub(crate) fn unverified_client(target: &DatabaseTarget) -> Result<(Arc<ClientConfig>, ServerName<'static>), Fault> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(LenientVerifier { chain: None, provider: Arc::clone(&provider) });
+    let config = client_config(provider, verifier)?;
+    let name = ServerName::try_from(target.host.clone()).map_err(|error| wrong_name_fault(target, &error))?;
+    Ok((Arc::new(config), name))
+}
+
+fn client_config(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Fault> {
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Fault::new(Code::Bug, "no TLS version can be used").with_causes(&error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Some(MakeRustlsConnect::new(config)))
+        .with_no_client_auth())
 }
 
 /// Returns the effective mode: `require` with a CA means `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
@@ -220,8 +232,10 @@ pub(crate) fn tls_for_stream(
     Fault,
 > {
     let mut connector = connector.clone();
-    MakeTlsConnect::<TransportStream>::make_tls_connect(&mut connector, &target.host).map_err(|error| {
-        Fault::new(Code::TlsWrongName, format!("a certificate can't be issued for `{}`", target.host))
-            .with_causes(&error)
-    })
+    MakeTlsConnect::<TransportStream>::make_tls_connect(&mut connector, &target.host)
+        .map_err(|error| wrong_name_fault(target, &error))
+}
+
+fn wrong_name_fault(target: &DatabaseTarget, error: &(dyn std::error::Error + 'static)) -> Fault {
+    Fault::new(Code::TlsWrongName, format!("a certificate can't be issued for `{}`", target.host)).with_causes(error)
 }

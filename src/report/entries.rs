@@ -3,10 +3,19 @@
 use crate::{
     fault::Stage,
     run::{
-        MigrationId, ResourceUsage,
+        MigrationId, ResourceUsage, ReviewedPlan,
         event::{StepId, StepState},
     },
 };
+use std::sync::Arc;
+
+/// Serializes a shared value as the value itself.
+pub(super) fn serialize_shared<S: serde::Serializer>(
+    value: &Option<Arc<ReviewedPlan>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&value.as_deref(), serializer)
+}
 
 /// A stage and its time.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

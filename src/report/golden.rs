@@ -155,6 +155,12 @@ fn tenants_that_are_all_done() {
 }
 
 #[test]
+fn doctor_with_a_finding_of_each_state() {
+    let report = RunReport { command: Some(Command::Doctor), ..sample::report_of(&sample::doctor_events()) };
+    insta::assert_snapshot!(render_summary(&report, 1 << 20));
+}
+
+#[test]
 fn cancelled_run() {
     let mut events = planned(files(8), "bastion_migrate.ledger");
     apply(&mut events, 42..45, |_| 9);

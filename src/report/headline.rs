@@ -47,6 +47,7 @@ fn describe_outcome(report: &RunReport) -> String {
     let database = report.database.as_ref().map_or("the database", |facts| facts.name.as_str());
     match report.outcome() {
         _ if awaits_pin(report) => "Pin the host key to continue".to_owned(),
+        RunOutcome::Success | RunOutcome::Failed if !report.findings.is_empty() => describe_findings(report),
         RunOutcome::Success => describe_success(report, database),
         RunOutcome::NothingToDo => match &report.plan {
             Some(plan) => {
@@ -89,6 +90,22 @@ fn describe_outcome(report: &RunReport) -> String {
             format!("In doubt: {doubt}{known}").trim_end_matches("; ").to_owned()
         }
     }
+}
+
+/// Describes the findings of `command: doctor`.
+fn describe_findings(report: &RunReport) -> String {
+    let count = |state: &str| report.findings.iter().filter(|finding| finding.state.name() == state).count();
+    let (failed, warned, unchecked) = (count("failed"), count("warning"), count("not-checked"));
+    let checks = count_of(report.findings.len(), "check");
+    let warnings = count_of(warned, "warning");
+    let head = match (failed, warned) {
+        (0, 0) if unchecked == 0 => format!("Everything is in order: {checks}"),
+        (0, 0) => format!("Nothing to fix: {checks}"),
+        (0, _) => format!("A migration can run, with {warnings}: {checks}"),
+        (_, 0) => format!("Failed: {failed} of {checks}"),
+        (..) => format!("Failed: {failed} of {checks}, {warnings}"),
+    };
+    if unchecked == 0 { head } else { format!("{head}, {unchecked} not checked") }
 }
 
 fn describe_success(report: &RunReport, database: &str) -> String {

@@ -157,8 +157,21 @@ impl Log {
         for line in log_lines::event_lines(event, &self.migrations, at) {
             self.write_line(&line);
         }
+        if let Event::Examined(finding) = event
+            && let Some(fault) = finding.fault()
+        {
+            self.write_found_fault(fault);
+        }
         if let Event::Reviewed(plan) = event {
             self.write_findings(&plan.findings);
+        }
+    }
+
+    /// Writes the fault that a check found.
+    fn write_found_fault(&mut self, fault: &Fault) {
+        let level = if is_expected_stop(fault) { Level::Notice } else { Level::Error };
+        if !self.write_fault_annotation(level, fault) {
+            log_lines::error_lines(fault).iter().for_each(|line| self.write_line(line));
         }
     }
 

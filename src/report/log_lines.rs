@@ -8,7 +8,8 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
-        BastionFacts, Coverage, DatabaseFacts, ImageFacts, LongWait, MigrationId, PlanAction, PlanFacts, ResourceUsage,
+        BastionFacts, Coverage, DatabaseFacts, DoctorFinding, FindingState, ImageFacts, LongWait, MigrationId,
+        PlanAction, PlanFacts, ResourceUsage,
         event::{Event, NoticeSubject, StepId, StepState},
     },
 };
@@ -89,6 +90,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Locked { waited } => {
             text(Tone::Neutral, format!("  lock taken ({})", format_millis(whole_millis(*waited))))
         }
+        Event::Examined(finding) => finding_lines(finding),
         Event::Planned(facts) => neutral_lines(plan_lines(facts)),
         Event::Reviewed(plan) => neutral_lines(review_lines(plan)),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
@@ -149,14 +151,35 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Verified(_) => Vec::new(),
         Event::Warning(warning) => fault_lines(warning, "warning", Tone::Warning),
         Event::Fault(error) => {
-            let mut lines = match is_expected_stop(error) {
-                true => fault_lines(error, "next step", Tone::Warning),
-                false => fault_lines(error, "error", Tone::Bad),
-            };
+            let mut lines = error_lines(error);
             // A fault inside a folded group would be hidden.
             lines.insert(0, LogLine::StageEnd);
             lines
         }
+    }
+}
+
+/// Returns the lines of a fault that decides the outcome.
+pub(super) fn error_lines(fault: &Fault) -> Vec<LogLine> {
+    match is_expected_stop(fault) {
+        true => fault_lines(fault, "next step", Tone::Warning),
+        false => fault_lines(fault, "error", Tone::Bad),
+    }
+}
+
+/// Returns the lines of a check; those of the fault that it found come behind them.
+fn finding_lines(finding: &DoctorFinding) -> Vec<LogLine> {
+    let (sign, title) = (finding.state.sign(), indent_further_lines(&finding.title()));
+    let detail = indent_further_lines(finding.detail());
+    let head = |tone, text: &str| LogLine::Text(tone, format!("  {sign} {title}{text}"));
+    match &finding.state {
+        FindingState::Good { .. } => vec![head(Tone::Neutral, &format!(": {detail}"))],
+        FindingState::NotChecked { .. } => vec![head(Tone::Quiet, &format!(": not checked: {detail}"))],
+        FindingState::Warning { fix, .. } => vec![
+            head(Tone::Warning, &format!(": {detail}")),
+            LogLine::Text(Tone::Warning, format!("     fix: {}", indent_further_lines(fix))),
+        ],
+        FindingState::Failed(_) => vec![head(Tone::Bad, "")],
     }
 }
 
@@ -184,7 +207,7 @@ fn long_wait_text(LongWait { what, why, waited }: &LongWait) -> String {
 }
 
 fn bastion_text(facts: &BastionFacts) -> String {
-    let BastionFacts { host, port, user, host_key, login } = facts;
+    let BastionFacts { host, port, user, host_key, login, .. } = facts;
     format!("  bastion   {user}@{host}:{port} by {login}\n  host key  {host_key}")
 }
 

@@ -9,6 +9,7 @@ mod chart;
 mod comment;
 mod console;
 mod database_changes;
+mod doctor_table;
 mod early_notices;
 mod entries;
 mod facts;

@@ -71,7 +71,8 @@ fn is_wanted(report: &RunReport, policy: CommentPolicy) -> bool {
     match policy {
         CommentPolicy::Never => false,
         CommentPolicy::Plan => matches!(report.command, None | Some(Command::Plan)),
-        CommentPolicy::Always => true,
+        // It only reads, here as well.
+        CommentPolicy::Always => report.command != Some(Command::Doctor),
     }
 }
 

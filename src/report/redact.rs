@@ -11,9 +11,9 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        AftercareFacts, BastionFacts, CareFinding, DatabaseFacts, DestroyedObject, Estimate, FindingLevel,
-        HalfDoneMigration, ImageFacts, LedgerEntry, LintFinding, LongWait, MigrationId, PastOutcome, PastRun,
-        PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview, TunnelFacts,
+        AftercareFacts, BastionFacts, CareFinding, DatabaseFacts, DestroyedObject, DoctorFinding, Estimate,
+        FindingLevel, FindingState, HalfDoneMigration, ImageFacts, LedgerEntry, LintFinding, LongWait, MigrationId,
+        PastOutcome, PastRun, PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -69,7 +69,7 @@ redacted! {
     Fault { cause, fix, place, sqlstate, detail } { stage, code }
     AftercareFacts { analyzed, validated, findings } {}
     CareFinding { object, problem, sql } { kind }
-    BastionFacts { host, user, host_key, login } { port }
+    BastionFacts { host, user, banner, host_key, login } { port }
     DatabaseFacts { host, name, role, acting_role, version, tls, pooler } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
@@ -87,8 +87,9 @@ redacted! {
     NoticeReport { severity, text, file } {}
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
+    DoctorFinding { object, state } { check }
     RunReport {
-        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, history, migrations, steps, schema, aftercare, blocked, notices,
+        environment, pin_variable, run_url, files_url, findings, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, history, migrations, steps, schema, aftercare, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -203,6 +204,19 @@ impl Redact for FindingLevel {
     }
 }
 
+impl Redact for FindingState {
+    fn redacted(&self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Good { detail } => Self::Good { detail: detail.redacted(redactor) },
+            Self::Warning { detail, fix, code } => {
+                Self::Warning { detail: detail.redacted(redactor), fix: fix.redacted(redactor), code: *code }
+            }
+            Self::Failed(fault) => Self::Failed(Box::new(Fault::redacted(fault, redactor))),
+            Self::NotChecked { detail } => Self::NotChecked { detail: detail.redacted(redactor) },
+        }
+    }
+}
+
 impl Redact for Event {
     fn redacted(&self, redactor: &Redactor) -> Self {
         match self {
@@ -211,6 +225,7 @@ impl Redact for Event {
             Self::LongWait(wait) => Self::LongWait(wait.redacted(redactor)),
             Self::Bastion(facts) => Self::Bastion(facts.redacted(redactor)),
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
+            Self::Examined(finding) => Self::Examined(finding.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
             Self::Reviewed(plan) => Self::Reviewed(plan.redacted(redactor)),
             Self::LedgerListed { recorded, half_done } => {
@@ -294,16 +309,24 @@ mod tests {
             |events: sample::SampleEvents| events.into_iter().map(|(at, event)| (at, taint(event, text))).collect();
         let mut reviewed = sample::successful_events();
         reviewed.insert(9, (260, Event::Reviewed(Arc::default())));
-        [reviewed, sample::failed_events(), sample::unpinned_events()].into_iter().map(taint).collect()
+        [reviewed, sample::failed_events(), sample::unpinned_events(), sample::doctor_events()]
+            .into_iter()
+            .map(taint)
+            .collect()
     }
 
     fn taint(event: Event, text: &str) -> Event {
         let text = || format!("a {text} b");
         let id = |id: MigrationId| MigrationId { name: text(), file: text(), schema: text(), title: text(), ..id };
         match event {
-            Event::Bastion(_) => {
-                Event::Bastion(BastionFacts { host: text(), port: 22, user: text(), host_key: text(), login: text() })
-            }
+            Event::Bastion(_) => Event::Bastion(BastionFacts {
+                host: text(),
+                port: 22,
+                user: text(),
+                banner: text(),
+                host_key: text(),
+                login: text(),
+            }),
             Event::Database(_) => Event::Database(DatabaseFacts {
                 host: text(),
                 port: 5432,
@@ -322,6 +345,19 @@ mod tests {
                 recorded: 1,
                 pending: plan.pending.into_iter().map(id).collect(),
                 digest: text(),
+            }),
+            Event::Examined(finding) => Event::Examined(DoctorFinding {
+                object: text(),
+                state: match finding.state {
+                    FindingState::Good { .. } => FindingState::Good { detail: text() },
+                    FindingState::NotChecked { .. } => FindingState::NotChecked { detail: text() },
+                    FindingState::Warning { code, .. } => FindingState::Warning { detail: text(), fix: text(), code },
+                    FindingState::Failed(fault) => {
+                        let fault = Fault { cause: text(), fix: text(), detail: vec![text()], ..*fault };
+                        FindingState::Failed(Box::new(fault))
+                    }
+                },
+                ..finding
             }),
             Event::Reviewed(_) => Event::Reviewed(Arc::new(tainted_review(&text()))),
             Event::Started(started) => Event::Started(id(started)),

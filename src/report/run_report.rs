@@ -2,15 +2,15 @@
 
 use super::{
     database_changes::DatabaseChanges,
-    entries::{MigrationReport, MigrationState, NoticeReport, StageTime, StepReport, UsageReport},
+    entries::{MigrationReport, MigrationState, NoticeReport, StageTime, StepReport, UsageReport, serialize_shared},
     run_outcome::RunOutcome,
 };
 use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        AftercareFacts, BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, PastRun,
-        PlanFacts, ReviewedPlan, TunnelFacts,
+        AftercareFacts, BastionFacts, Coverage, DatabaseFacts, DoctorFinding, HalfDoneMigration, ImageFacts,
+        LedgerEntry, PastRun, PlanFacts, ReviewedPlan, TunnelFacts,
         event::{Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -32,6 +32,8 @@ pub struct RunReport {
     /// The URL under which GitHub shows the files of the run's commit.
     #[serde(skip)]
     pub files_url: Option<String>,
+    /// The findings of `command: doctor`.
+    pub findings: Vec<DoctorFinding>,
     /// The SSH connection.
     pub bastion: Option<BastionFacts>,
     /// The database.
@@ -87,11 +89,6 @@ pub struct RunReport {
     pub duration_ms: u64,
 }
 
-/// Serializes a shared value as the value itself.
-fn serialize_shared<S: serde::Serializer>(value: &Option<Arc<ReviewedPlan>>, serializer: S) -> Result<S::Ok, S::Error> {
-    serde::Serialize::serialize(&value.as_deref(), serializer)
-}
-
 /// Maximum number of lock waits kept for the summary; the log has all.
 pub(super) const MAX_BLOCKED: usize = 20;
 
@@ -121,6 +118,10 @@ impl RunReport {
             }
             Event::Bastion(facts) => self.bastion = Some(facts.clone()),
             Event::Database(facts) => self.database = Some(facts.clone()),
+            Event::Examined(finding) => {
+                self.faults.extend(finding.fault().cloned());
+                self.findings.push(finding.clone());
+            }
             Event::Planned(facts) => {
                 self.migrations = facts.pending.iter().map(MigrationReport::new_pending).collect();
                 self.plan = Some(facts.clone());
@@ -278,7 +279,7 @@ impl RunReport {
             .any(|entry| !matches!(entry.fate, MigrationState::Applied | MigrationState::RolledBack));
         match self.command {
             _ if open => RunOutcome::Pending,
-            Some(Command::Verify | Command::History | Command::Tunnel) => RunOutcome::Success,
+            Some(Command::Verify | Command::Doctor | Command::History | Command::Tunnel) => RunOutcome::Success,
             // The ledger of the tool is unknown: it may have applied anything.
             Some(Command::Migrate) if self.has_migrated() && !self.verified => RunOutcome::Success,
             // Migrations that could not be listed may be pending.

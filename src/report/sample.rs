@@ -5,9 +5,9 @@ use crate::{
     fault::{Code, Excerpt, Fault, FilePosition, Stage},
     github::runner::Runner,
     run::{
-        AftercareFacts, BastionFacts, CareFinding, CareFindingKind, Confidence, Content, Coverage, DatabaseFacts,
-        DestroyedObject, Estimate, FindingLevel, HeldUp, LintFinding, MigrationId, PlanAction, PlanFacts, PlanReview,
-        ReviewedPlan, Risk, ShownScript, StatementReview, TunnelFacts,
+        AftercareFacts, BastionFacts, CareFinding, CareFindingKind, Check, Confidence, Content, Coverage,
+        DatabaseFacts, DestroyedObject, DoctorFinding, Estimate, FindingLevel, HeldUp, LintFinding, MigrationId,
+        PlanAction, PlanFacts, PlanReview, ReviewedPlan, Risk, ShownScript, StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, Proof},
     },
     settings::Command,
@@ -48,6 +48,7 @@ pub(super) fn events_until_migration() -> SampleEvents {
         host: "bastion.example.org".to_owned(),
         port: 22,
         user: "deploy".to_owned(),
+        banner: "SSH-2.0-OpenSSH_9.2p1".to_owned(),
         host_key: "ssh-ed25519 SHA256:abc".to_owned(),
         login: "key".to_owned(),
     };
@@ -101,6 +102,19 @@ pub(super) fn aftercare_facts() -> AftercareFacts {
         validated: vec!["positive on public.orders".to_owned()],
         findings: vec![finding],
     }
+}
+
+/// Returns the events of `command: doctor` with a finding of each state.
+pub(super) fn doctor_events() -> SampleEvents {
+    let login = Fault::new(Code::BastionLogin, "`b:22` refused user `deploy`; tried: key").detail("the key is ed25519");
+    let findings = [
+        DoctorFinding::good(Check::Files, "4 files in `migrations`, in the layout plain"),
+        DoctorFinding::good(Check::HostKey, "ssh-ed25519 SHA256:abc is pinned").about("b:22"),
+        DoctorFinding::failed(Check::LogIn, login).about("b:22"),
+        DoctorFinding::not_checked(Check::Session, "it needs the connection to `b:22`"),
+        DoctorFinding::warning(Check::Sequences, "public.a_id_seq has used 91 %", "make `a.id` a bigint"),
+    ];
+    findings.into_iter().map(|finding| (700, Event::Examined(finding))).collect()
 }
 
 /// Returns the review of a plan with two migrations.

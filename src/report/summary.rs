@@ -4,6 +4,7 @@ use super::{
     aftercare_section::aftercare_section,
     aftermath::Aftermath,
     chart::add_chart,
+    doctor_table::add_findings,
     facts::facts_table,
     fault_section::fault_section,
     first_run::awaits_pin,
@@ -18,8 +19,8 @@ use super::{
     review_section::{add_review, add_sql},
     run_report::RunReport,
     summary_page::{
-        ACCESS, AFTERCARE, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, HISTORY, LINT, NOTICES, PENDING, REVIEW,
-        SCHEMA, SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
+        ACCESS, AFTERCARE, APPLIED, BLOCKED, CHART, ENDING, FAULTS, FINDINGS, HALF_DONE, HISTORY, LINT, NOTICES,
+        PENDING, REVIEW, SCHEMA, SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -36,8 +37,8 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, AFTERCARE, FAULTS, WARNINGS,
-        SQL, BLOCKED, NOTICES, SCHEMA, ENDING,
+        ACCESS, FINDINGS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, AFTERCARE, FAULTS,
+        WARNINGS, SQL, BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -67,6 +68,7 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
 fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     page.add_piece(ACCESS, &access_table(report));
     add_faults(report, page);
+    add_findings(report, page);
     add_tenants(report, page);
     add_applied(report, page);
     add_ledger(report, page);
@@ -104,6 +106,8 @@ fn add_faults(report: &RunReport, page: &mut SummaryPage) {
     for (at, fault) in report.faults.iter().enumerate() {
         let section = match at == 0 && awaits_pin(report) {
             true => pin_section(report, fault),
+            // The table of the checks has it.
+            false if report.findings.iter().any(|finding| finding.fault() == Some(fault)) => continue,
             false => fault_section(report, fault),
         };
         page.add_piece(FAULTS, &section);

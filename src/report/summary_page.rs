@@ -6,6 +6,7 @@ pub(super) const MAX_OPEN_ROWS: usize = 15;
 // The parts that can be left out, as the note about them names them.
 pub(super) const AFTERCARE: &str = "after-care";
 pub(super) const ACCESS: &str = "how to connect";
+pub(super) const FINDINGS: &str = "checks";
 pub(super) const APPLIED: &str = "applied migrations";
 pub(super) const HALF_DONE: &str = "half-done migrations";
 pub(super) const HISTORY: &str = "runs of the past";

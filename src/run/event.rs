@@ -3,6 +3,7 @@
 use super::{
     aftercare::AftercareFacts,
     backpressure::LogFlow,
+    doctor_finding::DoctorFinding,
     facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
     ledger_entry::{HalfDoneMigration, LedgerEntry},
     long_wait::LongWait,
@@ -45,6 +46,8 @@ pub enum Event {
         /// Time that it took to get the lock.
         waited: Duration,
     },
+    /// `command: doctor` has made a check.
+    Examined(DoctorFinding),
     /// The plan is made.
     Planned(PlanFacts),
     /// The plan was reviewed.
@@ -379,6 +382,23 @@ impl Events {
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
+    }
+
+    /// Returns a sink that passes only the output of commands on, and a receiver of all other events: for work whose
+    /// result is reported by other means.
+    #[must_use]
+    pub fn output_only(&self) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let sink = Arc::clone(&self.sink);
+        let divided = move |event: Event| match event {
+            Event::CommandStarted { .. }
+            | Event::Output { .. }
+            | Event::LinesOmitted { .. }
+            | Event::MessagesSkipped { .. } => sink(event),
+            // A closed receiver is no error: the events are not needed any more.
+            event => drop(sender.send(event)),
+        };
+        (Self { sink: Arc::new(divided), ..self.clone() }, receiver)
     }
 
     /// Emits an event, unless it is a message and there is no room.

@@ -9,6 +9,9 @@ pub struct BastionFacts {
     pub port: u16,
     /// User on the last hop.
     pub user: String,
+    /// Its SSH greeting, as in `SSH-2.0-OpenSSH_9.2p1`. Untrusted text.
+    #[serde(default)]
+    pub banner: String,
     /// The verified host key, as in `ssh-ed25519 SHA256:…`.
     pub host_key: String,
     /// Authentication method: `key`, `password`, `keyboard-interactive`.

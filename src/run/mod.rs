@@ -3,6 +3,7 @@
 mod aftercare;
 pub mod backpressure;
 pub mod blocking;
+mod doctor_finding;
 pub mod event;
 mod facts;
 mod ledger_entry;
@@ -21,6 +22,7 @@ pub mod shutdown;
 pub mod supervisor;
 
 pub use aftercare::{AftercareFacts, CareFinding, CareFindingKind};
+pub use doctor_finding::{Area, Check, DoctorFinding, FindingState};
 pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
 pub use ledger_entry::{HalfDoneMigration, LedgerEntry};
 pub use lint_finding::{FindingLevel, LintFinding};

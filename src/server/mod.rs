@@ -11,14 +11,17 @@
 //! directory `begun`, and only one of them succeeds: so a late start, from a connection that was taken for dead, cannot
 //! follow an abandonment.
 
+mod examination;
 mod fault;
 mod follower;
 mod orphan;
 mod protocol;
+mod reply;
 mod request;
 mod script;
 mod slot;
 
+pub use examination::{FreeSpace, ServerState, examine_server};
 pub use orphan::{OrphanOutcome, OrphanedRun};
 pub use script::{ShellScript, quote_words};
 
@@ -28,10 +31,10 @@ use crate::{
         event::Events,
         process::{ExitStatus, Output},
     },
-    ssh::{OutputChunk, ProcessExit, RemoteProcess, Tunnel},
+    ssh::{RemoteProcess, Tunnel},
 };
 use follower::{FollowOutcome, Follower};
-use protocol::{FrameParser, ScriptFrame};
+use reply::request_reply;
 use request::ScriptRequest;
 use sha2::{Digest as _, Sha256};
 use std::{cell::RefCell, fmt::Write as _, time::Duration};
@@ -117,7 +120,8 @@ impl Server {
             .set_variable("out", "0")
             .set_variable("err", "0");
         self.follower.replace(Some(Follower::new(run, script.clone(), self.events.redactor())));
-        let parts = [include_str!("script/start.sh"), include_str!("script/follow.sh")];
+        let parts =
+            [include_str!("script/directory.sh"), include_str!("script/start.sh"), include_str!("script/follow.sh")];
         match self.follow_command(tunnel, &request, &parts, on_output).await? {
             Some(status) => Ok(status),
             // Only a full disk is known to cause this.
@@ -267,28 +271,5 @@ impl Server {
             Some(FollowOutcome::Detached(fault)) => Err(tunnel.loss_fault().or(exit.err()).unwrap_or(fault)),
             None => Err(Fault::new(Code::Bug, "the command on the server was forgotten while its output was read")),
         }
-    }
-}
-
-/// Runs a script that replies with one message.
-async fn request_reply(tunnel: &Tunnel, request: &ScriptRequest, parts: &[&str]) -> Result<String, Fault> {
-    let process = tunnel.start_program(request::SHELL_COMMAND).await?;
-    let (mut parser, mut control, mut other_output) = (FrameParser::new(&request.token), None, Vec::new());
-    let text = request.script_text(parts);
-    let exit: ProcessExit = process
-        .run_with_input(text.as_bytes(), |chunk| {
-            if let OutputChunk::Stdout(bytes) = chunk {
-                parser.parse_chunk(bytes, |frame| match frame {
-                    ScriptFrame::Control(message) => control = Some(message.to_owned()),
-                    ScriptFrame::Raw(raw) => other_output.extend_from_slice(raw),
-                });
-            }
-        })
-        .await?;
-    match control {
-        Some(control) => Ok(control),
-        None => Err(tunnel
-            .loss_fault()
-            .unwrap_or_else(|| fault::no_shell(&other_output).detail(format!("it ended with {exit:?}")))),
     }
 }

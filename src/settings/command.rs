@@ -17,6 +17,8 @@ pub enum Command {
     Rollback,
     /// Record migrations as applied whose changes the schema already has.
     Baseline,
+    /// Check everything that a migration needs. Read-only.
+    Doctor,
     /// List the runs that have worked on the database. Read-only.
     History,
     /// Open a tunnel for the following steps of the job.
@@ -34,6 +36,7 @@ impl Command {
             Self::Verify => "verify",
             Self::Rollback => "rollback",
             Self::Baseline => "baseline",
+            Self::Doctor => "doctor",
             Self::History => "history",
             Self::Tunnel => "tunnel",
         }
@@ -45,7 +48,7 @@ impl Command {
         match self {
             Self::Rollback => PlanAction::RollBack,
             Self::Baseline => PlanAction::Record,
-            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::History | Self::Tunnel => {
+            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Doctor | Self::History | Self::Tunnel => {
                 PlanAction::Apply
             }
         }

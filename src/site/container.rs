@@ -4,17 +4,17 @@ use super::{
     container_spec::{self, SessionAccess, SessionTerms},
     current_container::CurrentContainer,
     database_endpoint::{AcceptLoop, DatabaseEndpoint},
+    engine::{connect_engine, unique_run_name},
     run_mode::STOP_GRACE,
     site_command::{CommandPurpose, SiteCommand},
 };
 use crate::{
     docker::{
-        CleanupScope, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin, DockerEngine,
-        ENGINE_SOCKET, FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
+        AvailableImage, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin, DockerEngine,
+        FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
     },
     fault::{Code, Fault},
-    github::{command_file, runner::Runner},
-    random,
+    github::runner::Runner,
     run::{
         ImageFacts, ResourceUsage,
         event::{Event, Events},
@@ -29,7 +29,6 @@ use futures_util::future::Either;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     rc::Rc,
     time::Duration,
 };
@@ -79,19 +78,50 @@ impl<'a> Containers<'a> {
         }
     }
 
-    /// Connects to the engine, finds our own container, gets the images and opens the endpoint.
+    /// Connects to the engine and finds our own container.
+    ///
+    /// # Errors
+    /// The fault of the engine.
+    pub(crate) async fn connect(&mut self) -> Result<(), Fault> {
+        self.connected_engine = Some(connect_engine(self.runner, &self.labels, &self.events).await?);
+        Ok(())
+    }
+
+    /// Gets an image, over the connection to the engine.
+    ///
+    /// # Errors
+    /// The reason why it can't be had.
+    pub(crate) async fn get_image(&mut self, reference: &str) -> Result<(), Fault> {
+        let ImageSettings { pull, credentials, .. } = self.image_settings;
+        let image = self.engine()?.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
+        self.events.emit(Event::Image(image.facts.clone()));
+        self.images.insert(reference.to_owned(), image);
+        Ok(())
+    }
+
+    /// Asks the engine about an image that it can have, without a pull.
+    ///
+    /// # Errors
+    /// The reason why it can't be had.
+    pub(crate) async fn look_for_image(&self, reference: &str) -> Result<AvailableImage, Fault> {
+        let ImageSettings { pull, credentials, .. } = self.image_settings;
+        self.engine()?.look_for_image(reference, *pull, credentials.as_ref()).await
+    }
+
+    fn engine(&self) -> Result<&DockerEngine, Fault> {
+        let engine = self.connected_engine.as_ref().map(|(engine, _)| engine);
+        engine.ok_or_else(|| Fault::new(Code::Bug, "there is no connection to the Docker engine yet"))
+    }
+
+    /// Connects to the engine, gets the images and opens the endpoint.
     ///
     /// # Errors
     /// The fault of the first that failed.
     pub(crate) async fn prepare_images(&mut self, references: BTreeSet<&str>) -> Result<(), Fault> {
-        let (engine, self_container) = connect_engine(self.runner, &self.labels, &self.events).await?;
+        self.connect().await?;
         for reference in references {
-            let ImageSettings { pull, credentials, .. } = self.image_settings;
-            let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
-            self.events.emit(Event::Image(image.facts.clone()));
-            self.images.insert(reference.to_owned(), image);
+            self.get_image(reference).await?;
         }
-        self.connected_engine = Some((engine, self_container));
         self.endpoint.open_listener().await
     }
 
@@ -327,38 +357,4 @@ impl<'a> Containers<'a> {
         drop(self.paused.take());
         self.current.remove().await
     }
-}
-
-/// The key of the saved state that gives the post stage the run to clean up.
-const RUN_STATE: &str = "run";
-
-/// Connects to the engine and finds our own container, records the run for the post stage, and removes expired
-/// containers.
-pub(crate) async fn connect_engine(
-    runner: &Runner,
-    tag: &Labels,
-    events: &Events,
-) -> Result<(DockerEngine, SelfContainer), Fault> {
-    let engine = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?;
-    let self_container = SelfContainer::find(&engine).await?;
-    record_run(runner, tag)?;
-    if let Err(fault) = engine.remove_leftovers(CleanupScope::Expired).await {
-        events.emit(Event::Warning(fault));
-    }
-    Ok((engine, self_container))
-}
-
-/// Records the run, so that the post stage finds what a killed run left behind; it is written before there is any
-/// container.
-fn record_run(runner: &Runner, tag: &Labels) -> Result<(), Fault> {
-    match &runner.state_file {
-        Some(path) => command_file::append_state(path, &[(RUN_STATE, tag.run().to_owned())]),
-        None => Ok(()),
-    }
-}
-
-/// Returns a name that no other run on the same engine has, jobs of a matrix included.
-pub(crate) fn unique_run_name(runner: &Runner) -> String {
-    let or_local = |text: &Option<String>| text.clone().unwrap_or_else(|| "local".to_owned());
-    format!("{}.{}.{}", or_local(&runner.run_id), or_local(&runner.run_attempt), random::random_token())
 }

@@ -5,6 +5,7 @@ mod container;
 pub(crate) mod container_spec;
 mod current_container;
 mod database_endpoint;
+mod engine;
 mod entrypoint;
 mod environment_check;
 mod migration_times;
@@ -16,9 +17,11 @@ mod server;
 mod site_command;
 mod transcript;
 
-pub(crate) use container::{connect_engine, unique_run_name};
+pub(crate) use container::Containers;
 pub(crate) use current_container::CurrentContainer;
+pub(crate) use engine::{connect_engine, unique_run_name};
 pub(crate) use run_mode::RunMode;
+pub(crate) use server::ServerSite;
 pub(crate) use site_command::{CommandPurpose, SiteCommand};
 pub(crate) use transcript::Transcript;
 
@@ -35,11 +38,9 @@ use crate::{
     tool::{CommandLine, ListThenMigrate, MigrationStarted, Recipe},
     transport::Transport,
 };
-use container::Containers;
 use migration_times::RunningMigrations;
 use run_mode::STOP_GRACE;
 use running_command::RunningCommand;
-use server::ServerSite;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -123,6 +124,11 @@ impl<'a> Sites<'a> {
             Some(containers) => containers.prepare_images(self.settings.images()).await,
             None => Ok(()),
         }
+    }
+
+    /// Returns the containers and the server, to be prepared at the same time.
+    pub(crate) fn parts(&mut self) -> (Option<&mut Containers<'a>>, Option<&ServerSite<'a>>) {
+        (self.containers.as_mut(), self.server.as_ref())
     }
 
     /// Opens the transport: the SSH connection, if there is a bastion.

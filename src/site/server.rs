@@ -13,7 +13,7 @@ use crate::{
         process::{ExitStatus, Output},
     },
     secret::Secret,
-    server::{OrphanOutcome, OrphanedRun, Server, ShellScript, quote_words},
+    server::{OrphanOutcome, OrphanedRun, Server, ServerState, ShellScript, examine_server, quote_words},
     settings::{ServerSettings, Settings},
     ssh::Tunnel,
     tool::CommandLine,
@@ -96,6 +96,17 @@ impl<'a> ServerSite<'a> {
             self.events.emit(orphan_event(orphan));
         }
         Ok(())
+    }
+
+    /// Looks at what the server has for a command; changes nothing there.
+    ///
+    /// # Errors
+    /// The reason why the login runs no script.
+    pub(crate) async fn examine(&self, transport: &Transport) -> Result<ServerState, Fault> {
+        let ServerSettings { working_directory, setup } = self.server_settings;
+        let (working_directory, setup) = (working_directory.clone(), setup.clone());
+        let script = ShellScript { working_directory, setup, ..ShellScript::default() };
+        examine_server(tunnel_of(transport)?, &script).await
     }
 
     /// Takes our slot again over a new connection.

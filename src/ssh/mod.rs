@@ -28,6 +28,7 @@ mod scripted;
 mod session;
 mod socket;
 mod stream;
+mod trial;
 mod tunnel;
 
 pub use host_key::check_pins;
@@ -35,4 +36,5 @@ pub use private_key::check_private_key;
 pub use remote_process::{OutputChunk, ProcessExit, RemoteProcess};
 pub use route::{Hop, Login, Route};
 pub use stream::ChannelStream;
+pub use trial::try_route;
 pub use tunnel::Tunnel;

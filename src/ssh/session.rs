@@ -75,8 +75,16 @@ pub(super) fn connect_session(
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
     let host_key = pins.verify_key(&hop, &key).map_err(ConnectError::Permanent)?;
     let login = auth::log_in(&session, &hop, &login, deadline)?;
-    let facts = BastionFacts { host: hop.host, port: hop.port, user: hop.user, host_key, login };
+    let banner = session.banner().map(printable_banner).unwrap_or_default();
+    let facts = BastionFacts { host: hop.host, port: hop.port, user: hop.user, banner, host_key, login };
     Ok(ConnectedSession { session, socket: driver_socket, facts })
+}
+
+/// Longest part of a greeting that is kept, in characters (RFC 4253, 4.2: at most 255 bytes).
+const LONGEST_BANNER: usize = 255;
+
+fn printable_banner(banner: &str) -> String {
+    banner.chars().filter(|letter| !letter.is_control()).take(LONGEST_BANNER).collect()
 }
 
 fn dial_hop(hop: &Hop, deadline: ConnectDeadline) -> Result<TcpStream, ConnectError> {

@@ -60,8 +60,17 @@ impl Tunnel {
             }
         }
         let (bastion, facts) = last_hop.ok_or_else(|| Fault::new(Code::Bug, "the route to connect has no hop"))?;
-        let tunnel = Self { connections, bastion: bastion.clone(), connect_timeout: route.connect_timeout };
-        Ok((tunnel, facts))
+        Ok((Self::of_hops(connections, bastion, route.connect_timeout), facts))
+    }
+
+    /// Returns the connection that consists of these hops, in the order in which they were dialled; never none.
+    pub(super) fn of_hops(connections: Vec<HopConnection>, bastion: &Hop, connect_timeout: Duration) -> Self {
+        Self { connections, bastion: bastion.clone(), connect_timeout }
+    }
+
+    /// Returns the connections to the hops, in the order in which they were dialled.
+    pub(super) fn connections(&self) -> &[HopConnection] {
+        &self.connections
     }
 
     /// Asks the bastion to connect to an address; the bastion resolves the name.
@@ -134,7 +143,7 @@ impl Drop for Tunnel {
     }
 }
 
-async fn close_all(connections: Vec<HopConnection>) -> Result<(), Fault> {
+pub(super) async fn close_all(connections: Vec<HopConnection>) -> Result<(), Fault> {
     let mut outcome = Ok(());
     for connection in connections.into_iter().rev() {
         outcome = outcome.and(connection.close().await);
@@ -162,7 +171,8 @@ async fn connect_hop(
     }
 }
 
-async fn try_connect_hop(
+/// Connects to a hop, over the channel of the one before.
+pub(super) async fn try_connect_hop(
     route: &Route,
     hop: &Hop,
     pins: &HostKeyPins,

@@ -66,7 +66,7 @@ mod tests {
 
     fn bastion() -> BastionFacts {
         let [host, user, host_key, login] = ["bastion", "deploy", "ssh-ed25519 SHA256:abc", "key"].map(str::to_owned);
-        BastionFacts { host, port: 22, user, host_key, login }
+        BastionFacts { host, port: 22, user, banner: String::new(), host_key, login }
     }
 
     fn database() -> DatabaseFacts {

@@ -18,6 +18,8 @@ mod command_line;
 #[cfg(test)]
 mod compose;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod drivers;
 #[cfg(test)]
 mod emulator;

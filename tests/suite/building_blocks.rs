@@ -185,7 +185,7 @@ fn variables_for_the_tool_reach_it_masked() {
 #[test]
 fn a_building_block_refuses_commands_that_are_not_its_own_and_plans_that_nobody_approved() {
     let refuses = |block, name, command| !run_script(block, name, &[("COMMAND", command)]).0;
-    for command in ["plan", "status", "verify"] {
+    for command in ["plan", "status", "verify", "doctor"] {
         assert!(!refuses("plan.yml", "Refuse a command that writes", command), "{command}");
         assert!(!refuses("migrate.yml", "Refuse an unknown command", command), "{command}");
     }

@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 35] = [
+const MODULES: [(&str, &[&str]); 36] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -109,10 +109,31 @@ const MODULES: [(&str, &[&str]); 35] = [
     ("stage", &["run", "fault"]),
     ("history_job", &["stage", "executor", "transport", "settings", "run", "fault", "github::runner"]),
     (
+        "doctor",
+        &[
+            "executor",
+            "site",
+            "migrate",
+            "ledger",
+            "layout",
+            "docker",
+            "server",
+            "tool",
+            "postgres",
+            "transport",
+            "ssh",
+            "settings",
+            "run",
+            "fault",
+            "github",
+        ],
+    ),
+    (
         "job",
         &[
             "stage",
             "history_job",
+            "doctor",
             "executor",
             "tunnel",
             "site",

@@ -300,11 +300,13 @@ fn the_commands_of_getting_started_lead_to_a_first_migration() {
     type_in(&home, &page("gh secret set DATABASE_URL"), &lab.database.url());
 
     let with = with(&read("examples/workflows/migrate.yml"), "migrate");
-    let refused = step(&lab, &with, &stored(&home)).run();
+    let doctor = || step(&lab, &with, &stored(&home)).input("command", "doctor").run();
+    let refused = doctor();
     let log = refused.rendered_log();
     let line = log.lines().map(str::trim).find(|line| line.starts_with("[127.0.0.1]:")).map(str::to_owned);
     refused.fails("host-key-unpinned", 3).done();
     type_in(&home, &page("gh variable set"), &line.expect("the log has the line to store"));
+    doctor().succeeds().done();
     applies_both_files(step(&lab, &with, &stored(&home)).run());
 }
 

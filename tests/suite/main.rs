@@ -34,6 +34,8 @@ mod copy;
 mod database;
 mod direct;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod expression;

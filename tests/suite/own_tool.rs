@@ -43,14 +43,14 @@ fn recipe() -> String {
     block.expect("the page shows a whole recipe").to_owned()
 }
 
-fn server(lab: &Lab) -> Server {
+pub(crate) fn server(lab: &Lab) -> Server {
     let variables = format!("export DATABASE_URL='{}'\n", from_the_server(&lab.database));
     let server = Server::start().file("shop/shopmig", SHOPMIG).file("shop/env", variables);
     fs::set_permissions(server.path("shop/shopmig"), fs::Permissions::from_mode(0o755)).expect("it is there");
     server
 }
 
-fn shop<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
+pub(crate) fn shop<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
     let step = Action::on_server(lab, server).secret("database-url", lab.database.url());
     let step = step.file(".github/shopmig.yml", recipe()).input("tool", ".github/shopmig.yml");
     step.input("working-directory", "shop").input("setup", ". ./env")

@@ -108,9 +108,9 @@ fn triggers(workflow: &Value) -> Vec<Trigger> {
         let choices = command["options"].as_sequence().into_iter().flatten().filter_map(Value::as_str);
         let choices: Vec<&str> = match event.as_str() {
             "workflow_call" if command["default"] == "migrate" => {
-                vec!["migrate", "plan", "status", "verify", "history"]
+                vec!["migrate", "plan", "status", "verify", "doctor", "history"]
             }
-            "workflow_call" => vec!["plan", "status", "verify", "history"],
+            "workflow_call" => vec!["plan", "status", "verify", "doctor", "history"],
             _ => choices.collect(),
         };
         let environment = ("environment", "production");

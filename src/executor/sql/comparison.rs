@@ -98,6 +98,7 @@ async fn plan_place(
         | Command::Plan
         | Command::Status
         | Command::Verify
+        | Command::Doctor
         | Command::History
         | Command::Tunnel => {
             let pending = plan::compare_with_ledger(migrations, recorded, rules)?.pending.into_iter().cloned();

@@ -10,13 +10,14 @@ use crate::{
     settings::Command,
 };
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command::Migrate,
     Command::Plan,
     Command::Status,
     Command::Verify,
     Command::Rollback,
     Command::Baseline,
+    Command::Doctor,
     Command::History,
     Command::Tunnel,
 ];

@@ -94,7 +94,7 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
     let verb = match (command, target) {
         (Command::Rollback, _) => Verb::Rollback,
         (Command::Baseline, _) => Verb::Baseline,
-        (Command::Migrate | Command::Plan | Command::Status | Command::Verify, Some(_)) => {
+        (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Doctor, Some(_)) => {
             let cause = format!(
                 "{} has a value, and `command: {name}` with a tool covers all migrations",
                 inputs.label(InputName::Target)
@@ -103,7 +103,13 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
             return Err(Fault::new(Code::InputInvalid, cause).fix(fix));
         }
         (
-            Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::History | Command::Tunnel,
+            Command::Migrate
+            | Command::Plan
+            | Command::Status
+            | Command::Verify
+            | Command::Doctor
+            | Command::History
+            | Command::Tunnel,
             _,
         ) => return Ok(()),
     };
