@@ -1,7 +1,7 @@
 //! The job of a run on one screen: a migration, with its stages in order, or a tunnel for later steps.
 
 use crate::{
-    executor::{Executor, SchemaFileWork},
+    executor::{Executor, PlannedBackup, SchemaFileWork},
     fault::{Code, Fault, Stage},
     input::Invocation,
     run::{
@@ -168,9 +168,13 @@ impl<'a> MigrationJob<'a> {
                 .await?;
         }
         let verifies = writes || settings.command == Command::Verify;
-        run_stage(events, Stage::Plan, async {
+        let backup = run_stage(events, Stage::Plan, async {
             executor.plan(sites).await?;
-            if verifies { Ok(()) } else { handle_schema_file(schema_file, executor, settings.command, events).await }
+            let backup = executor.plan_backup(sites).await.map_err(single_fault)?;
+            if !verifies {
+                handle_schema_file(schema_file, executor, settings.command, events).await?;
+            }
+            Ok::<Option<PlannedBackup>, Vec<Fault>>(backup)
         })
         .await?;
         if writes && executor.has_work() {
@@ -181,6 +185,10 @@ impl<'a> MigrationJob<'a> {
                     executor.run_before_migration(sites).await.map_err(single_fault)
                 })
                 .await?;
+            }
+            if let Some(backup) = backup {
+                run_stage(events, Stage::Backup, async { executor.back_up(sites, backup).await.map_err(single_fault) })
+                    .await?;
             }
             run_stage(events, Stage::Migrate, executor.migrate(sites)).await?;
         }

@@ -7,6 +7,7 @@
 //! the reasons for the layout.
 
 mod app;
+pub mod backup;
 pub mod docker;
 pub mod executor;
 pub mod fault;

@@ -16,7 +16,7 @@ mod self_container;
 pub use attached::{ContainerExit, FollowOutput, OtherProcesses, RunningContainer};
 pub use cleanup::{CleanupScope, RemovedContainer};
 pub use client::{DockerEngine, ENGINE_SOCKET};
-pub use container::{Container, ContainerSpec, ContainerStdin};
+pub use container::{Container, ContainerSpec, ContainerStdin, OutputRecord};
 pub use image::{Image, PullPolicy, RegistryCredentials};
 pub use labels::{ContainerKind, JOB_GONE, Labels};
 pub use self_container::SelfContainer;

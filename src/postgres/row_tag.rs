@@ -103,6 +103,10 @@ row_tags! {
     StatementFamily = "statement family",
     /// The rows that were found by looking into a table.
     TableProbe = "table probe",
+    /// A relation that a backup would contain.
+    DumpedRelation = "dumped relation",
+    /// A table that a backup should contain, and that is not in the database.
+    MissingTable = "missing table",
 }
 
 impl Display for RowTag {

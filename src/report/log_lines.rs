@@ -1,7 +1,9 @@
 //! The text of each event, as lines without formatting.
 
 pub(super) use super::wording::{count_of, format_millis, format_tenths, group_digits, indent_further_lines};
-use super::{first_run::is_expected_stop, ledger_lines::ledger_lines, review_lines::review_lines};
+use super::{
+    backup_section::backup_text, first_run::is_expected_stop, ledger_lines::ledger_lines, review_lines::review_lines,
+};
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
     run::{
@@ -68,6 +70,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         }
         Event::Planned(facts) => neutral_lines(plan_lines(facts)),
         Event::Reviewed(plan) => neutral_lines(review_lines(plan)),
+        Event::Backup(facts) => text(Tone::Neutral, backup_text(facts)),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
         Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
@@ -86,9 +89,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::LostInCrash { index } => {
             text(Tone::Bad, format!("  lost: the server crashed before {} was written to disk", name(index)))
         }
-        Event::InDoubt { index } => {
-            text(Tone::Bad, format!("  in doubt: it is unknown whether {} was committed", name(index)))
-        }
+        Event::InDoubt { index } => text(Tone::Bad, in_doubt_text(&name(index))),
         Event::Notice { severity, text: message, about } => {
             let about = match about {
                 None => String::new(),
@@ -97,9 +98,9 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
             };
             text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indent_further_lines(message)))
         }
-        Event::ToolMigrationStarted { name, schema: None, .. } => text(Tone::Quiet, format!("  started {name}")),
-        Event::ToolMigrationStarted { name, schema: Some(schema), .. } => {
-            text(Tone::Quiet, format!("  started {schema}: {name}"))
+        Event::ToolMigrationStarted { name, schema, .. } => {
+            let schema = schema.as_ref().map(|schema| format!("{schema}: ")).unwrap_or_default();
+            text(Tone::Quiet, format!("  started {schema}{name}"))
         }
         Event::CommandStarted { command } => text(Tone::Neutral, format!("  $ {}", indent_further_lines(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),
@@ -149,6 +150,10 @@ fn step_line(id: &StepId, fate: StepState) -> Option<LogLine> {
         StepState::Done => Some(LogLine::Text(Tone::Good, format!("  done {name}"))),
         StepState::Failed => Some(LogLine::Text(Tone::Bad, format!("  failed {name}"))),
     }
+}
+
+fn in_doubt_text(name: &str) -> String {
+    format!("  in doubt: it is unknown whether {name} was committed")
 }
 
 fn bastion_text(facts: &BastionFacts) -> String {

@@ -1,6 +1,7 @@
 //! The report of a run: folded from its events. Every surface (summary, outputs, comment) is a pure function of it.
 
 mod annotations;
+mod backup_section;
 mod buffered_output;
 mod chart;
 mod comment;

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        BastionFacts, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HalfDoneMigration, ImageFacts,
-        LedgerEntry, LintFinding, MigrationId, PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview,
-        TunnelFacts,
+        BackupFacts, BastionFacts, DatabaseFacts, DestroyedObject, Estimate, FindingLevel, HalfDoneMigration,
+        ImageFacts, LedgerEntry, LintFinding, MadeBackup, MigrationId, PlanFacts, PlanReview, ReviewedPlan,
+        ShownScript, StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -71,6 +71,8 @@ redacted! {
     DatabaseFacts { host, name, role, acting_role, version, tls, pooler } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
+    BackupFacts { content, destination, made } { estimate_bytes }
+    MadeBackup { path, sha256, proof, restore } { bytes }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     PlanReview { statements, notes } { risk }
     StatementReview { migration, place, summary, locks, work, estimate, destroys, in_the_way, reasons } { statement, blocks, risk }
@@ -85,7 +87,7 @@ redacted! {
     UsageReport { command } { usage }
     StepReport { id } { fate, started_ms, took_ms }
     RunReport {
-        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, migrations, steps, schema, blocked, notices,
+        environment, pin_variable, run_url, files_url, bastion, database, image, usage, settings, tunnel, plan, review, backup, recorded, half_done, migrations, steps, schema, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -175,6 +177,7 @@ impl Redact for Event {
             Self::Database(facts) => Self::Database(facts.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
             Self::Reviewed(plan) => Self::Reviewed(plan.redacted(redactor)),
+            Self::Backup(facts) => Self::Backup(facts.redacted(redactor)),
             Self::LedgerListed { recorded, half_done } => {
                 Self::LedgerListed { recorded: recorded.redacted(redactor), half_done: half_done.redacted(redactor) }
             }

@@ -9,8 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId, PlanFacts,
-        ReviewedPlan, TunnelFacts,
+        BackupFacts, BastionFacts, Coverage, DatabaseFacts, HalfDoneMigration, ImageFacts, LedgerEntry, MigrationId,
+        PlanFacts, ReviewedPlan, TunnelFacts,
         event::{ClockPrecision, Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -49,6 +49,8 @@ pub struct RunReport {
     /// The review of the plan.
     #[serde(serialize_with = "serialize_shared")]
     pub review: Option<Arc<ReviewedPlan>>,
+    /// The backup before the migration, planned or made.
+    pub backup: Option<BackupFacts>,
     /// The content of the ledger, with `command: status`.
     pub recorded: Vec<LedgerEntry>,
     /// Migrations that were started and not finished, with `command: status`.
@@ -121,6 +123,7 @@ impl RunReport {
                 self.plan = Some(facts.clone());
             }
             Event::Reviewed(plan) => self.review = Some(Arc::clone(plan)),
+            Event::Backup(facts) => self.backup = Some(facts.clone()),
             Event::LedgerListed { recorded, half_done } => {
                 self.recorded.clone_from(recorded);
                 self.half_done.clone_from(half_done);

@@ -1,6 +1,7 @@
 //! The job summary: result, cause of a failure, applied migrations, pending migrations, steps, chart, details.
 
 use super::{
+    backup_section::add_backup,
     chart::add_chart,
     facts::facts_table,
     fault_section::fault_section,
@@ -15,8 +16,8 @@ use super::{
     review_section::{add_review, add_sql},
     run_report::RunReport,
     summary_page::{
-        ACCESS, APPLIED, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, LINT, NOTICES, PENDING, REVIEW, SCHEMA, SQL, STEPS,
-        SummaryPage, TENANTS, WARNINGS,
+        ACCESS, APPLIED, BACKUP, BLOCKED, CHART, ENDING, FAULTS, HALF_DONE, LINT, NOTICES, PENDING, REVIEW, SCHEMA,
+        SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -33,8 +34,8 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, APPLIED, HALF_DONE, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, FAULTS, WARNINGS, SQL, BLOCKED,
-        NOTICES, SCHEMA, ENDING,
+        ACCESS, APPLIED, HALF_DONE, CHART, PENDING, BACKUP, REVIEW, LINT, TENANTS, STEPS, FAULTS, WARNINGS, SQL,
+        BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -68,6 +69,7 @@ fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     add_applied(report, page);
     add_ledger(report, page);
     add_pending(report, page);
+    add_backup(report, page);
     add_review(report, page);
     add_steps(report, page);
     for (at, warning) in report.warnings.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use super::{
     backpressure::LogFlow,
-    facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
+    facts::{BackupFacts, BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
     ledger_entry::{HalfDoneMigration, LedgerEntry},
     migration_id::MigrationId,
     plan_facts::PlanFacts,
@@ -44,6 +44,8 @@ pub enum Event {
     Planned(PlanFacts),
     /// The plan was reviewed.
     Reviewed(Arc<ReviewedPlan>),
+    /// The backup is planned, or made and proven.
+    Backup(BackupFacts),
     /// The migrations in the ledger, for a command that lists them.
     LedgerListed {
         /// The migrations, in the ledger's order.

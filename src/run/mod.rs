@@ -2,6 +2,7 @@
 
 pub mod backpressure;
 pub mod blocking;
+mod byte_count;
 pub mod event;
 mod facts;
 mod ledger_entry;
@@ -15,7 +16,8 @@ mod reviewed_plan;
 pub mod shutdown;
 pub mod supervisor;
 
-pub use facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts};
+pub use byte_count::format_bytes;
+pub use facts::{BackupFacts, BastionFacts, DatabaseFacts, ImageFacts, MadeBackup, ResourceUsage, TunnelFacts};
 pub use ledger_entry::{HalfDoneMigration, LedgerEntry};
 pub use lint_finding::{FindingLevel, LintFinding};
 pub use migration_id::{FILES_OF_DIRECTORIES, MigrationId};

@@ -13,11 +13,13 @@
 
 mod fault;
 mod follower;
+mod login_output;
 mod orphan;
 mod protocol;
 mod request;
 mod script;
 mod slot;
+mod stream;
 
 pub use orphan::{OrphanOutcome, OrphanedRun};
 pub use script::{ShellScript, quote_words};
@@ -26,9 +28,9 @@ use crate::{
     fault::{Code, Fault},
     run::{
         event::Events,
-        process::{ExitStatus, Output},
+        process::{ExitStatus, Output, OutputChunk},
     },
-    ssh::{OutputChunk, ProcessExit, RemoteProcess, Tunnel},
+    ssh::{ProcessExit, RemoteProcess, Tunnel},
 };
 use follower::{FollowOutcome, Follower};
 use protocol::{FrameParser, ScriptFrame};

@@ -2,6 +2,7 @@
 
 mod allowance;
 mod approved_plan;
+mod backup;
 mod command;
 mod lint;
 mod placeholders;
@@ -13,6 +14,7 @@ mod tool;
 pub use crate::run::Risk;
 pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
+pub use backup::{BackupPlace, BackupSettings, DumpContent, DumpDestination, DumpSettings, DumpSite, DumpedTables};
 pub use command::Command;
 pub use lint::{LintLevel, LintSettings};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
@@ -170,6 +172,8 @@ pub struct Settings {
     pub safety: SafetySettings,
     /// The file with the schema.
     pub schema_file: Option<SchemaFileSettings>,
+    /// The backup before the migration.
+    pub backup: Option<BackupSettings>,
 }
 
 /// The file with the schema that the database should have.
@@ -205,7 +209,9 @@ impl Settings {
             ExecutorSettings::Tool(tool) => Some(&tool.site),
             ExecutorSettings::Sql => None,
         };
-        let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site));
+        // A plan makes no backup.
+        let backup = self.backup.as_ref().filter(|_| self.command.may_write()).and_then(BackupSettings::site);
+        let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site)).chain(backup);
         sites
             .filter_map(|site| match site {
                 Site::Image(image) => Some(image.reference.as_str()),

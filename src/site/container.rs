@@ -40,7 +40,7 @@ pub(crate) struct Containers<'a> {
     settings: &'a Settings,
     image_settings: &'a ImageSettings,
     runner: &'a Runner,
-    events: Events,
+    pub(super) events: Events,
     labels: Labels,
     connected_engine: Option<(DockerEngine, SelfContainer)>,
     images: BTreeMap<String, Image>,
@@ -93,6 +93,20 @@ impl<'a> Containers<'a> {
         }
         self.connected_engine = Some((engine, self_container));
         self.endpoint.open_listener().await
+    }
+
+    /// Gets an image that becomes known only after the connection.
+    ///
+    /// # Errors
+    /// The engine's fault.
+    pub(crate) async fn ensure_image(&mut self, reference: &str) -> Result<(), Fault> {
+        let Some((engine, _)) = &self.connected_engine else {
+            return Err(Fault::new(Code::Bug, "the engine is not connected"));
+        };
+        let ImageSettings { pull, credentials, .. } = self.image_settings;
+        let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
+        self.images.insert(reference.to_owned(), image);
+        Ok(())
     }
 
     /// Runs one command in a container of its own to its exit and removes the container. For the migration, a tool that
@@ -239,9 +253,23 @@ impl<'a> Containers<'a> {
         terms: SessionTerms,
         input: ContainerStdin,
     ) -> Result<Container, Fault> {
-        let SiteImage { reference, owner } = image;
-        let (Some((engine, self_container)), Some(prepared)) = (&self.connected_engine, self.images.get(reference))
-        else {
+        let spec = self.container_spec(image, line, terms)?;
+        let spec = match image.owner {
+            ImageOwner::Tool => container_spec::with_entrypoint(spec, self.image_settings.entrypoint.as_deref()),
+            ImageOwner::Step => container_spec::for_step_image(spec, line),
+        };
+        self.create_from_spec(ContainerSpec { stdin: input, ..spec }).await
+    }
+
+    /// Returns the specification of a container for the command, and sets the terms of its sessions.
+    pub(super) fn container_spec(
+        &self,
+        image: &SiteImage,
+        line: &CommandLine,
+        terms: SessionTerms,
+    ) -> Result<ContainerSpec, Fault> {
+        let reference = &image.reference;
+        let (Some((_, self_container)), Some(prepared)) = (&self.connected_engine, self.images.get(reference)) else {
             return Err(Fault::new(Code::Bug, format!("the image `{reference}` was not prepared")));
         };
         let context = container_spec::ContainerContext {
@@ -252,18 +280,15 @@ impl<'a> Containers<'a> {
             access: terms.access,
         };
         self.endpoint.set_session_terms(terms)?;
-        let spec = container_spec::build_spec(
-            self.settings,
-            self.image_settings,
-            &context,
-            line,
-            &self.endpoint.session_settings(terms),
-        );
-        let spec = match owner {
-            ImageOwner::Tool => container_spec::with_entrypoint(spec, self.image_settings.entrypoint.as_deref()),
-            ImageOwner::Step => container_spec::for_step_image(spec, line),
+        let session_settings = self.endpoint.session_settings(terms);
+        Ok(container_spec::build_spec(self.settings, self.image_settings, &context, line, &session_settings))
+    }
+
+    /// Creates the container.
+    pub(super) async fn create_from_spec(&self, spec: ContainerSpec) -> Result<Container, Fault> {
+        let Some((engine, _)) = &self.connected_engine else {
+            return Err(Fault::new(Code::Bug, "the engine is not connected"));
         };
-        let spec = ContainerSpec { stdin: input, ..spec };
         // This removes a tool that was paused.
         self.current.remove().await?;
         self.current.create(engine, spec, &self.labels).await

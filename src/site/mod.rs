@@ -3,6 +3,7 @@
 
 mod container;
 pub(crate) mod container_spec;
+mod container_stream;
 mod current_container;
 mod database_endpoint;
 mod entrypoint;
@@ -14,6 +15,7 @@ mod run_mode;
 mod running_command;
 mod server;
 mod site_command;
+mod stream;
 mod transcript;
 
 pub(crate) use container::{connect_engine, unique_run_name};

@@ -9,6 +9,8 @@ mod alembic;
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bare_program;
 #[cfg(test)]
 mod bastion;

@@ -10,6 +10,7 @@ use super::{
     tenant_schemas::read_schemas,
 };
 use crate::{
+    executor::backup::BackupSubject,
     fault::{Code, Fault, Stage},
     ledger::DatabaseState,
     migrate::Migration,
@@ -39,6 +40,7 @@ pub struct PlannedSql<'a> {
     pub(super) queue: TenantQueue,
     /// Number of planned migrations.
     pub(super) pending_count: usize,
+    pub(super) backup_subject: BackupSubject,
     /// The ledger, read directly behind the last file.
     pub(super) early_proof: Option<DatabaseState>,
 }

@@ -21,6 +21,7 @@ mod unrecorded;
 
 use super::{
     approval,
+    backup::BackupSubject,
     lock_holder::{self, LockHolder},
     schema_reading::SchemaReadings,
 };
@@ -43,7 +44,7 @@ use crate::{
 use futures_util::future::join;
 use listed::{ListingWithSql, ToolListing};
 use snapshot::LedgerSnapshot;
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeSet};
 
 /// The executor and its state.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub struct ToolExecutor<'a> {
     printed_scripts: Result<Vec<PrintedScript>, String>,
     /// The SQL of the pending migrations.
     scripts: Vec<MigrationScript>,
+    /// The part of the plan that a backup depends on; `None` before there is a plan.
+    pub(super) backup_subject: Option<BackupSubject>,
     /// The coverage of the reported plan; `None` before there is one.
     pub(super) coverage: Option<Coverage>,
     /// The progress of the tool.
@@ -113,6 +116,7 @@ impl<'a> ToolExecutor<'a> {
             pending: Vec::new(),
             printed_scripts: Ok(Vec::new()),
             scripts: Vec::new(),
+            backup_subject: None,
             coverage: None,
             progress: ToolProgress::NotStarted,
         })
@@ -195,7 +199,15 @@ impl<'a> ToolExecutor<'a> {
         let plan = self.plan_facts(sites, coverage);
         let digest = plan.digest.clone();
         self.events.emit(Event::Planned(plan));
-        let reviewed = scripts::review(self).await;
+        let reviewed = match scripts::review(self).await {
+            Ok(tables) => {
+                let schemas: BTreeSet<&str> = self.pending.iter().map(|id| id.schema.as_str()).collect();
+                let tenants = schemas.into_iter().filter(|schema| !schema.is_empty()).map(str::to_owned).collect();
+                self.backup_subject = Some(BackupSubject { digest: digest.clone(), tables, tenants });
+                Vec::new()
+            }
+            Err(refused) => refused,
+        };
         if self.settings.command == Command::Status {
             let recorded = self.listed_ledger().await.map_err(plan_fault)?;
             self.events.emit(Event::LedgerListed { recorded, half_done: Vec::new() });
@@ -207,7 +219,7 @@ impl<'a> ToolExecutor<'a> {
             true => approval::check_approved(&digest, &self.settings.safety),
             false => Ok(()),
         };
-        let faults: Vec<Fault> = approved.err().into_iter().chain(reviewed.err().into_iter().flatten()).collect();
+        let faults: Vec<Fault> = approved.err().into_iter().chain(reviewed).collect();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 

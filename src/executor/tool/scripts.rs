@@ -5,7 +5,7 @@ use super::ToolExecutor;
 use crate::{
     executor::review::{ReviewSubject, review_plan},
     fault::Fault,
-    review::{HiddenPart, MigrationScript, PlanPath, ScriptTransaction},
+    review::{HiddenPart, MigrationScript, PlanPath, PlanTables, ScriptTransaction},
     run::MigrationId,
     secret::Redactor,
     tool::PrintedScript,
@@ -24,11 +24,11 @@ const MAX_KINDS_OF_CODE: usize = 10;
 /// The printed scripts by name and schema.
 type ScriptsByName = BTreeMap<(String, Option<String>), PrintedScript>;
 
-/// Reviews the SQL of the pending migrations. That of tenants is weighed in the first schema of them.
+/// Reviews the SQL of the pending migrations, and returns the tables that it changes. That of tenants is weighed in the first schema of them.
 ///
 /// # Errors
 /// What the settings do not accept.
-pub(super) async fn review(tool: &ToolExecutor<'_>) -> Result<(), Vec<Fault>> {
+pub(super) async fn review(tool: &ToolExecutor<'_>) -> Result<PlanTables, Vec<Fault>> {
     let schema =
         tool.scripts.iter().map(|script| script.id.schema.as_str()).find(|schema| !matches!(*schema, "" | "public"));
     let path = match schema {

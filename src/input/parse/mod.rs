@@ -2,12 +2,14 @@
 
 mod address;
 mod allowance;
+mod backup;
 mod health;
 mod image_reference;
 mod lint;
 mod mapping;
 mod risk;
 mod site;
+mod size;
 mod start_when;
 pub(crate) mod step;
 mod steps;
@@ -17,6 +19,7 @@ mod words;
 
 pub(crate) use address::Address;
 pub(crate) use allowance::parse_allowances;
+pub(crate) use backup::{ParsedBackup, ParsedDestination, ParsedDump, ParsedSnapshot};
 pub(crate) use health::{ParsedHealth, ParsedHealthCheck};
 pub(crate) use image_reference::parse_image_reference;
 pub(crate) use mapping::{NotScalar, YamlOrigin, fault_about, key_text, parse_error_lines, scalar_text};
