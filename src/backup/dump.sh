@@ -4,6 +4,12 @@
 # Send a message. Only a program that knows the token can send one.
 say() { printf '%s %s\n' "$token" "$*" >&2; }
 
+programs='pg_dump pg_restore mktemp mkfifo tee sha256sum sed wc'
+[ -z "$receiver" ] || programs="$programs setsid"
+for program in $programs; do
+    command -v "$program" >/dev/null 2>&1 || { say missing "$program"; exit 1; }
+done
+
 reader=
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -22,21 +28,15 @@ if [ -n "${BASTION_MIGRATE_CA-}" ]; then
     export PGSSLROOTCERT="$work/ca.pem"
 fi
 
-programs='pg_dump pg_restore mkfifo tee sha256sum'
-[ -z "$receiver" ] || programs="$programs setsid"
-for program in $programs; do
-    command -v "$program" >/dev/null 2>&1 || { say missing "$program"; exit 1; }
-done
 version=$(pg_dump --version)
 say version "$version"
 number=$(printf '%s\n' "$version" | sed 's/^[^0-9]*\([0-9][0-9]*\).*/\1/')
 [ "$number" -ge "$major" ] 2>/dev/null || { say old "$number"; exit 1; }
 # pg_dump knows zstd since version 16, if it was built with it; it looks before it connects.
 compression=
-if [ "$number" -ge 16 ] &&
-    ! PGHOSTADDR='' LC_ALL=C pg_dump --format=custom --compress=zstd --no-password --host=/ 2>&1 |
-        grep -q 'not support compression'; then
-    compression=--compress=zstd
+if [ "$number" -ge 16 ]; then
+    answer=$(PGHOSTADDR='' LC_ALL=C pg_dump --format=custom --compress=zstd --no-password --host=/ 2>&1)
+    case $answer in *'not support compression'*) ;; *) compression=--compress=zstd ;; esac
 fi
 
 mkfifo "$work/dump" "$work/check" "$work/list" "$work/sum" "$work/size" "$work/out" || exit 1

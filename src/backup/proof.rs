@@ -66,7 +66,8 @@ pub fn prove_dump<'t>(
     for table in tables {
         count += 1;
         if !is_listed(table, &report.tables_with_rows) {
-            let cause = format!("the dump does not contain the rows of {table}: it was dropped or renamed meanwhile");
+            let cause =
+                format!("the dump does not contain the rows of {}: it was dropped or renamed meanwhile", label(table));
             return Err(failed(cause));
         }
     }
@@ -109,6 +110,12 @@ fn describe_exit(exit: ExitStatus) -> String {
         ExitStatus::Signalled(signal) => format!("was ended by signal {signal}"),
         ExitStatus::OutOfMemory => "was killed because there was not enough memory".to_owned(),
     }
+}
+
+/// Returns the name for people.
+fn label(table: &QualifiedName) -> String {
+    let schema = table.schema.as_deref().map(|schema| format!("{schema}.")).unwrap_or_default();
+    format!("{schema}{}", table.name)
 }
 
 /// Returns whether the table is in the archive's list. A line of the list is `schema name owner`; line breaks in names

@@ -145,7 +145,7 @@ mod tests {
         let relations = parse_relations(&rows);
         let shown: Vec<String> =
             relations.iter().map(|one| format!("{} {:?} {}", one.name, one.part, one.bytes)).collect();
-        assert_eq!(shown, ["public.orders Rows 8192", "public.gone Definition 0"]);
+        assert_eq!(shown, ["\"public\".\"orders\" Rows 8192", "\"public\".\"gone\" Definition 0"]);
     }
 
     #[test]

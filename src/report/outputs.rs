@@ -271,6 +271,7 @@ mod tests {
         duration-ms=1600
         database-version=16.4
         fault-code=
+        backup=
         tunnel-host=
         tunnel-port=
         tunnel-alias=
@@ -289,6 +290,7 @@ mod tests {
         duration-ms=330
         database-version=16.4
         fault-code=statement-failed
+        backup=
         tunnel-host=
         tunnel-port=
         tunnel-alias=
@@ -330,6 +332,7 @@ mod tests {
         duration-ms=50
         database-version=
         fault-code=host-key-unpinned
+        backup=
         tunnel-host=
         tunnel-port=
         tunnel-alias=

@@ -129,7 +129,7 @@ mod tests {
             ("create table fresh (id int)", "fresh"),
         ] {
             let found = tables_of(sql, Vec::new());
-            let names: Vec<String> = found.relations.iter().map(ToString::to_string).collect();
+            let names: Vec<String> = found.relations.iter().map(|name| name.to_string().replace('"', "")).collect();
             assert_eq!((names.join(" ").as_str(), found.unknown), (tables, Vec::new()), "{sql}");
         }
         assert_eq!(tables_of("drop schema old", Vec::new()).schemas, ["old".to_owned()].into());

@@ -43,7 +43,7 @@ impl ShellScript {
         lines.extend(self.directory_change());
         lines.push("if [ -n \"${BASH_VERSION-}\" ]; then set -euo pipefail; else set -eu; fi".to_owned());
         lines.extend(["{ :".to_owned(), self.setup.clone(), "} >&2".to_owned()]);
-        lines.push("set +eu".to_owned());
+        lines.push("if [ -n \"${BASH_VERSION-}\" ]; then set +euo pipefail; else set +eu; fi".to_owned());
         lines.push(self.command.clone());
         Secret::new(lines.join("\n"))
     }

@@ -38,16 +38,16 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Containers<'a> {
     settings: &'a Settings,
-    image_settings: &'a ImageSettings,
+    pub(super) image_settings: &'a ImageSettings,
     runner: &'a Runner,
     pub(super) events: Events,
-    labels: Labels,
-    connected_engine: Option<(DockerEngine, SelfContainer)>,
-    images: BTreeMap<String, Image>,
+    pub(super) labels: Labels,
+    pub(super) connected_engine: Option<(DockerEngine, SelfContainer)>,
+    pub(super) images: BTreeMap<String, Image>,
     /// The endpoint at which containers find the database.
     pub(crate) endpoint: DatabaseEndpoint<'a>,
     /// The running container; it outlives the future that runs it.
-    current: CurrentContainer,
+    pub(super) current: CurrentContainer,
     paused: RefCell<Option<PausedTool>>,
 }
 
@@ -93,20 +93,6 @@ impl<'a> Containers<'a> {
         }
         self.connected_engine = Some((engine, self_container));
         self.endpoint.open_listener().await
-    }
-
-    /// Gets an image that becomes known only after the connection.
-    ///
-    /// # Errors
-    /// The engine's fault.
-    pub(crate) async fn ensure_image(&mut self, reference: &str) -> Result<(), Fault> {
-        let Some((engine, _)) = &self.connected_engine else {
-            return Err(Fault::new(Code::Bug, "the engine is not connected"));
-        };
-        let ImageSettings { pull, credentials, .. } = self.image_settings;
-        let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
-        self.images.insert(reference.to_owned(), image);
-        Ok(())
     }
 
     /// Runs one command in a container of its own to its exit and removes the container. For the migration, a tool that
@@ -282,16 +268,6 @@ impl<'a> Containers<'a> {
         self.endpoint.set_session_terms(terms)?;
         let session_settings = self.endpoint.session_settings(terms);
         Ok(container_spec::build_spec(self.settings, self.image_settings, &context, line, &session_settings))
-    }
-
-    /// Creates the container.
-    pub(super) async fn create_from_spec(&self, spec: ContainerSpec) -> Result<Container, Fault> {
-        let Some((engine, _)) = &self.connected_engine else {
-            return Err(Fault::new(Code::Bug, "the engine is not connected"));
-        };
-        // This removes a tool that was paused.
-        self.current.remove().await?;
-        self.current.create(engine, spec, &self.labels).await
     }
 
     async fn finish_container(

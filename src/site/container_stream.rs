@@ -5,16 +5,40 @@ use super::{
     container_spec::{self, SessionTerms},
 };
 use crate::{
-    docker::{ContainerSpec, OutputRecord},
-    fault::Fault,
+    docker::{Container, ContainerSpec, OutputRecord},
+    fault::{Code, Fault},
     run::process::{ExitStatus, OutputChunk},
-    settings::SiteImage,
+    settings::{ImageSettings, SiteImage},
     tool::CommandLine,
     transport::Transport,
 };
 use std::rc::Rc;
 
 impl Containers<'_> {
+    /// Gets an image that becomes known only after the connection.
+    ///
+    /// # Errors
+    /// The engine's fault.
+    pub(crate) async fn ensure_image(&mut self, reference: &str) -> Result<(), Fault> {
+        let Some((engine, _)) = &self.connected_engine else {
+            return Err(Fault::new(Code::Bug, "the engine is not connected"));
+        };
+        let ImageSettings { pull, credentials, .. } = self.image_settings;
+        let image = engine.ensure_image(reference, *pull, credentials.as_ref(), &self.events).await?;
+        self.images.insert(reference.to_owned(), image);
+        Ok(())
+    }
+
+    /// Creates the container.
+    pub(super) async fn create_from_spec(&self, spec: ContainerSpec) -> Result<Container, Fault> {
+        let Some((engine, _)) = &self.connected_engine else {
+            return Err(Fault::new(Code::Bug, "the engine is not connected"));
+        };
+        // This removes a tool that was paused.
+        self.current.remove().await?;
+        self.current.create(engine, spec, &self.labels).await
+    }
+
     /// Runs the script in a container of its own to its exit, and removes the container. The engine keeps no record of
     /// the output.
     ///
@@ -28,11 +52,15 @@ impl Containers<'_> {
         terms: SessionTerms,
         on_output: impl AsyncFnMut(OutputChunk<'_>) -> Result<(), Fault>,
     ) -> Result<ExitStatus, Fault> {
-        let line = CommandLine::Shell(script.to_owned());
-        let spec = self.container_spec(image, &line, terms)?;
+        // In a file: one argument may have 128 KiB (execve(2), MAX_ARG_STRLEN), and the script names all tables.
+        let path = format!("{}/stream.sh", container_spec::OWN_DIRECTORY);
+        let line = CommandLine::Program(vec!["sh".to_owned(), path.clone()]);
+        let mut spec = self.container_spec(image, &line, terms)?;
+        spec.files.push((path, script.as_bytes().to_vec()));
         // Neither the tool's directory nor an entrypoint belongs to the script.
-        let spec = ContainerSpec { working_directory: None, record: OutputRecord::None, ..spec };
-        let container = self.create_from_spec(container_spec::for_step_image(spec, &line)).await?;
+        (spec.entrypoint, spec.command) = (spec.command, None);
+        (spec.working_directory, spec.record) = (None, OutputRecord::None);
+        let container = self.create_from_spec(spec).await?;
         let redactor = self.events.redactor();
         let work = async move { container.start(redactor).await?.stream_to_exit(on_output).await };
         let ended = self.endpoint.accept_loop(transport).run_during(work).await;

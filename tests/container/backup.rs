@@ -20,7 +20,7 @@ fn with_files<'a>(database: &'a Database, keys: &str) -> Step<'a> {
 fn shop(database: &Database, rows: u32) {
     database.sql(&format!(
         "create table orders (id int primary key, note text); insert into orders select n, \
-         (select string_agg(md5(random()::text || n), '') from generate_series(1, 32)) from generate_series(1, {rows}) n; \
+         (select string_agg(md5(random()::text || m || n), '') from generate_series(1, 32) m) from generate_series(1, {rows}) n; \
          alter table orders owner to {ROLE}"
     ));
 }

@@ -47,7 +47,7 @@ pub(super) async fn make_dump(
             (receiver.into_file(path, &facts.destination, cipher.clone()).await?, Some(cipher))
         }
     };
-    sites.events.emit(Event::CommandStarted { command: format!("pg_dump {}", order.arguments.join(" ")) });
+    sites.events.emit(Event::CommandStarted { command: shown_command(&order.arguments) });
     let script = order.script();
     let exit = {
         let streaming = sites.stream_script(&site, &script, async |chunk| receiver.receive(chunk).await);
@@ -76,6 +76,16 @@ pub(super) async fn make_dump(
         Some(Cipher::Plain) | None => proven.phrase,
     };
     Ok(MadeBackup { path, bytes: Some(bytes), sha256: Some(sha256), proof, restore })
+}
+
+/// Most arguments that the log shows.
+const MAX_SHOWN_ARGUMENTS: usize = 12;
+
+fn shown_command(arguments: &[String]) -> String {
+    let shown = arguments.iter().take(MAX_SHOWN_ARGUMENTS).map(String::as_str);
+    let more = arguments.len().saturating_sub(MAX_SHOWN_ARGUMENTS);
+    let more = (more > 0).then(|| format!("… and {more} more"));
+    std::iter::once("pg_dump").chain(shown).chain(more.as_deref()).collect::<Vec<_>>().join(" ")
 }
 
 fn arguments_of(sites: &Sites<'_>, content: DumpContent, scope: &DumpScope) -> Vec<String> {

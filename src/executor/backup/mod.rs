@@ -136,6 +136,8 @@ fn as_backup_failure(fault: Fault, sites: &Sites<'_>) -> Fault {
     let cause = format!("the backup was broken off: {}", fault.cause);
     let fix = match is_lost || fault.code.ends_session() {
         true => "run again as soon as the connection holds: nothing was migrated".to_owned(),
+        // The usual one is about a migration.
+        false if fault.fix == fault.code.fix() => Code::BackupFailed.fix().to_owned(),
         false => fault.fix,
     };
     fault.detail.into_iter().fold(Fault::new(Code::BackupFailed, cause).fix(fix), Fault::detail)

@@ -17,13 +17,13 @@ use std::{path::PathBuf, time::SystemTime};
 
 /// The part of a plan that a backup depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::executor) struct BackupSubject {
+pub(crate) struct BackupSubject {
     /// The digest of the plan.
-    pub(in crate::executor) digest: String,
+    pub(crate) digest: String,
     /// The tables that the plan changes.
-    pub(in crate::executor) tables: PlanTables,
+    pub(crate) tables: PlanTables,
     /// The schemas of the tenants that have pending migrations.
-    pub(in crate::executor) tenants: Vec<String>,
+    pub(crate) tenants: Vec<String>,
 }
 
 /// A dump that is planned.

@@ -44,7 +44,7 @@ use crate::{
 use futures_util::future::join;
 use listed::{ListingWithSql, ToolListing};
 use snapshot::LedgerSnapshot;
-use std::{cell::RefCell, collections::BTreeSet};
+use std::cell::RefCell;
 
 /// The executor and its state.
 #[derive(Debug)]
@@ -199,15 +199,7 @@ impl<'a> ToolExecutor<'a> {
         let plan = self.plan_facts(sites, coverage);
         let digest = plan.digest.clone();
         self.events.emit(Event::Planned(plan));
-        let reviewed = match scripts::review(self).await {
-            Ok(tables) => {
-                let schemas: BTreeSet<&str> = self.pending.iter().map(|id| id.schema.as_str()).collect();
-                let tenants = schemas.into_iter().filter(|schema| !schema.is_empty()).map(str::to_owned).collect();
-                self.backup_subject = Some(BackupSubject { digest: digest.clone(), tables, tenants });
-                Vec::new()
-            }
-            Err(refused) => refused,
-        };
+        let reviewed = scripts::review(self, &digest).await.map(|subject| self.backup_subject = Some(subject));
         if self.settings.command == Command::Status {
             let recorded = self.listed_ledger().await.map_err(plan_fault)?;
             self.events.emit(Event::LedgerListed { recorded, half_done: Vec::new() });
@@ -219,7 +211,7 @@ impl<'a> ToolExecutor<'a> {
             true => approval::check_approved(&digest, &self.settings.safety),
             false => Ok(()),
         };
-        let faults: Vec<Fault> = approved.err().into_iter().chain(reviewed).collect();
+        let faults: Vec<Fault> = approved.err().into_iter().chain(reviewed.err().into_iter().flatten()).collect();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
