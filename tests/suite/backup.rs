@@ -425,6 +425,29 @@ fn a_snapshot_by_a_command_has_to_succeed_and_runs_only_if_something_is_pending(
 }
 
 #[test]
+fn a_rollback_is_backed_up_as_well() {
+    let (lab, server) = (Lab::new(), Server::start());
+    let step = |command: &str| {
+        Action::on_server(&lab, &server)
+            .input("executor", "sql")
+            .secret("database-url", lab.database.url())
+            .file("migrations/0001_a.up.sql", "create table a ();")
+            .file("migrations/0001_a.down.sql", "drop table a;")
+            .input("backup", format!("{{ executor: server, command: {command} }}"))
+    };
+    step("true").run().succeeds().applied(["0001_a"]).done();
+    let back = |command: &str| step(command).input("command", "rollback").input("target", "0");
+    let mut failed = back("exit 3").run();
+    drop(failed.take_problems());
+    assert_eq!(failed.outputs["fault-code"], "backup-failed");
+    assert_eq!(lab.database.sql("select to_regclass('a')"), "a");
+    let mut done = back("echo taking").run();
+    drop(done.take_problems());
+    assert!(done.rendered_log().contains("| taking"), "{}", done.rendered_log());
+    assert_eq!(lab.database.sql("select to_regclass('a')"), "");
+}
+
+#[test]
 fn a_plan_shows_the_backup_of_the_tables_that_it_changes() {
     let lab = Lab::new();
     lab.database.sql(

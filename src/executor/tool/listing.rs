@@ -160,6 +160,11 @@ impl ToolExecutor<'_> {
         Ok(None)
     }
 
+    /// Returns the recipe's command for this verb, with the configured prefix.
+    pub(super) fn command_for(&self, verb: Verb) -> Option<CommandLine> {
+        Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))
+    }
+
     /// Returns the format of the listing and its command. Without a database the listing must show what is applied, and
     /// a listing of one schema shows nothing of the others.
     pub(crate) fn listing_command(&self) -> Option<(&ListingFormat, CommandLine)> {

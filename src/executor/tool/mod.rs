@@ -39,7 +39,7 @@ use crate::{
         CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
-    tool::{CommandLine, PrintedScript, Verb},
+    tool::{PrintedScript, Verb},
 };
 use futures_util::future::join;
 use listed::{ListingWithSql, ToolListing};
@@ -344,11 +344,6 @@ impl<'a> ToolExecutor<'a> {
             Some(holder) => holder.reconnect(sites.transport()?).await,
             None => Ok(()),
         }
-    }
-
-    /// Returns the recipe's command for this verb, with the configured prefix.
-    pub(super) fn command_for(&self, verb: Verb) -> Option<CommandLine> {
-        Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))
     }
 
     /// Returns the SQL of the pending migrations, in the order of the plan; empty before the plan, and for commands that

@@ -179,10 +179,11 @@ fn read_snapshot(fields: &mut MappingReader<'_>) -> Option<ParsedSnapshot> {
         }
     }
     let line = fields.read_command_line("command");
-    let site_override = SiteOverride {
-        executor: fields.read_value("executor", |text| value::parse_choice(text, &SITES)),
-        image: fields.read_value("image", parse_image_reference),
-    };
+    let image = fields.read_value("image", parse_image_reference);
+    let executor = fields.read_value("executor", |text| value::parse_choice(text, &SITES));
+    // An image of its own says where it runs.
+    let executor = executor.or(image.as_ref().map(|_| ExecutorChoice::Image));
+    let site_override = SiteOverride { executor, image };
     Some(ParsedSnapshot { title: fields.title.clone(), position: fields.position.clone(), line: line?, site_override })
 }
 
