@@ -9,7 +9,7 @@ use super::{
     run_report::RunReport,
     verdict::verdict,
 };
-use crate::{run::event::Proof, settings::Command};
+use crate::{fault::Stage, run::event::Proof, settings::Command};
 
 /// The last line of the log and the first line of the summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,10 @@ fn describe_progress(report: &RunReport, database: &str) -> String {
             let (done, all) = (report.in_state(fate).count(), report.migrations.len());
             match (all, report.has_unknown_plan()) {
                 (0, false) => nothing.to_owned(),
+                // The run ended before, as for want of a backup.
+                (0, true) if report.stages.iter().all(|begun| begun.stage != Stage::Migrate) => {
+                    format!("nothing was {word} {database}")
+                }
                 (0, true) => format!("it is unknown what was {word} {database}"),
                 // The total is unknown: only the migrations that were found are counted.
                 (_, true) => format!("{} {word} {database}{proof}", count_of(done, "migration")),

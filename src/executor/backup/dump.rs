@@ -47,7 +47,12 @@ pub(super) async fn make_dump(
             (receiver.into_file(path, &facts.destination, cipher.clone()).await?, Some(cipher))
         }
     };
-    sites.events.emit(Event::CommandStarted { command: shown_command(&order.arguments) });
+    let command = shown_command(&order.arguments);
+    match &order.receiver {
+        // The sessions of pg_dump can only read; a command of the user's may do anything.
+        None => sites.events.emit_note(format!("$ {command}")),
+        Some(receiver) => sites.events.emit(Event::CommandStarted { command: format!("{command} | {receiver}") }),
+    }
     let script = order.script();
     let exit = {
         let streaming = sites.stream_script(&site, &script, async |chunk| receiver.receive(chunk).await);
