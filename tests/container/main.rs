@@ -82,4 +82,4 @@ use std::sync::LazyLock;
 
 /// The image that action.yml names, as that of a release does; else the one that `make image` builds from its Dockerfile.
 static ACTION: LazyLock<String> =
-    LazyLock::new(|| Manifest::with_token("").image.unwrap_or_else(|| "bastion-migrate:wt-backup".to_owned()));
+    LazyLock::new(|| Manifest::with_token("").image.unwrap_or_else(|| "bastion-migrate:dev".to_owned()));

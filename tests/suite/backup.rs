@@ -437,11 +437,11 @@ fn a_rollback_is_backed_up_as_well() {
             .file("migrations/0001_a.down.sql", "drop table a;")
             .input("backup", format!("{{ executor: server, command: {command} }}"))
     };
-    step("true").run().succeeds().applied(["0001_a"]).done();
+    step("true").run().succeeds().applied(["0001_a.up"]).done();
     let back = |command: &str| step(command).input("command", "rollback").input("target", "0");
     back("exit 3").run().fails("backup-failed", 5).logs("$ exit 3").error("the backup was broken off").done();
     assert_eq!(lab.database.sql("select to_regclass('a')"), "a");
-    back("echo taking").run().succeeds().pending(["0001_a"]).logs("| taking").done();
+    back("echo taking").run().succeeds().pending(["0001_a.up"]).logs("| taking").done();
     assert_eq!(lab.database.sql("select to_regclass('a')"), "");
 }
 
