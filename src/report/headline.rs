@@ -189,6 +189,13 @@ mod tests {
 
     /// Describes a run of this command that had nothing to do, once without a fault and once with one.
     fn idle(command: Command, coverage: Coverage) -> [String; 2] {
+        let mut report = idle_report(command, coverage);
+        let succeeded = describe_outcome(&report);
+        report.faults.push(Fault::new(Code::ToolFailed, "x"));
+        [succeeded, describe_outcome(&report)]
+    }
+
+    fn idle_report(command: Command, coverage: Coverage) -> RunReport {
         let events = sample::events_until_migration().into_iter().take_while(|(at, _)| *at <= 250).map(
             |(at, event)| match event {
                 Event::Planned(plan) => {
@@ -197,11 +204,7 @@ mod tests {
                 event => (at, event),
             },
         );
-        let mut report = sample::report_of(&events.collect());
-        report.command = Some(command);
-        let succeeded = describe_outcome(&report);
-        report.faults.push(Fault::new(Code::ToolFailed, "x"));
-        [succeeded, describe_outcome(&report)]
+        RunReport { command: Some(command), ..sample::report_of(&events.collect()) }
     }
 
     #[test]
@@ -216,6 +219,11 @@ mod tests {
             assert!(failed.ends_with(failure) && !failed.contains("0 of 0"), "{failed}");
         }
         let [_, failed] = idle(Command::Migrate, Coverage::Unknown);
+        assert!(failed.ends_with(": nothing was applied to shop"), "{failed}");
+        let mut begun = idle_report(Command::Migrate, Coverage::Unknown);
+        begun.fold_event(&Event::StageStarted(Stage::Migrate), std::time::Duration::ZERO);
+        begun.faults.push(Fault::new(Code::ToolFailed, "x"));
+        let failed = describe_outcome(&begun);
         assert!(failed.ends_with(": it is unknown what was applied to shop"), "{failed}");
     }
 

@@ -1,7 +1,7 @@
 //! The tables that a plan changes, as far as its SQL shows: those that a backup of the plan contains.
 
 use super::{
-    effect::{Certainty, Destruction, LockMode, LockedRelation, StatementEffect},
+    effect::{Certainty, Destruction, LockMode, LockedRelation, StatementEffect, TableWork},
     read_table_facts::PlanPath,
     script::{HiddenPart, MigrationScript},
 };
@@ -53,7 +53,9 @@ impl PlanTables {
         for lock in effect.locks.iter().filter(|lock| lock.mode >= LockMode::RowExclusive) {
             self.add_locked(&lock.relation);
         }
-        self.relations.extend(effect.work.iter().map(|work| work.relation().clone()));
+        // To read a table does not change it.
+        let is_change = |work: &&TableWork| !matches!(work, TableWork::Scan(_) | TableWork::ScanDefaultPartition(_));
+        self.relations.extend(effect.work.iter().filter(is_change).map(|work| work.relation().clone()));
         for destruction in &effect.destroys {
             match destruction {
                 Destruction::Table(name) | Destruction::Rows(name) | Destruction::Index(name) => {

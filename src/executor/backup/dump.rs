@@ -11,8 +11,8 @@ use crate::{
     },
     fault::Fault,
     random::random_token,
-    run::{BackupFacts, MadeBackup, event::Event},
-    settings::DumpContent,
+    run::{BackupFacts, MadeBackup, event::Event, process::ExitStatus},
+    settings::{DumpContent, Site},
     site::Sites,
     sql::QualifiedName,
 };
@@ -53,18 +53,7 @@ pub(super) async fn make_dump(
         None => sites.events.emit_note(format!("$ {command}")),
         Some(receiver) => sites.events.emit(Event::CommandStarted { command: format!("{command} | {receiver}") }),
     }
-    let script = order.script();
-    let exit = {
-        let streaming = sites.stream_script(&site, &script, async |chunk| receiver.receive(chunk).await);
-        let work = sites.events.run_paced(Box::pin(streaming));
-        match select(pin!(work), pin!(lock.wait_for_loss(sites.settings.wait_timeout))).await {
-            Either::Left((exit, _)) => exit?,
-            Either::Right((lost, _)) => {
-                sites.stop_commands().await?;
-                return Err(lost.detail("so the dump was stopped"));
-            }
-        }
-    };
+    let exit = stream_dump(sites, (&site, &order), &mut receiver, lock).await?;
     let received = receiver.end().await?;
     let proven = {
         let (report, last_lines) = receiver.messages();
@@ -81,6 +70,25 @@ pub(super) async fn make_dump(
         Some(Cipher::Plain) | None => proven.phrase,
     };
     Ok(MadeBackup { path, bytes: Some(bytes), sha256: Some(sha256), proof, restore })
+}
+
+/// Runs the script at its site until it ends, or until the run lock is lost.
+async fn stream_dump(
+    sites: &Sites<'_>,
+    (site, order): (&Site, &DumpOrder),
+    receiver: &mut DumpReceiver,
+    lock: &BackupLock<'_, '_>,
+) -> Result<ExitStatus, Fault> {
+    let script = order.script();
+    let streaming = sites.stream_script(site, &script, async |chunk| receiver.receive(chunk).await);
+    let work = sites.events.run_paced(Box::pin(streaming));
+    match select(pin!(work), pin!(lock.wait_for_loss(sites.settings.wait_timeout))).await {
+        Either::Left((exit, _)) => exit,
+        Either::Right((lost, _)) => {
+            sites.stop_commands().await?;
+            Err(lost.detail("so the dump was stopped"))
+        }
+    }
 }
 
 /// Most arguments that the log shows.
