@@ -3,7 +3,7 @@
 
 use crate::{
     doctor::DoctorJob,
-    executor::{Aftercare, Approvers, Executor, SchemaFileWork},
+    executor::{Aftercare, Approvers, Executor, PlannedBackup, SchemaFileWork},
     fault::{Code, Fault, Stage},
     github::{approvals::read_approvers, runner::Runner},
     history_job::HistoryJob,
@@ -228,9 +228,13 @@ impl<'a> MigrationJob<'a> {
                 .await?;
         }
         let verifies = writes || settings.command == Command::Verify;
-        run_stage(events, Stage::Plan, async {
+        let backup = run_stage(events, Stage::Plan, async {
             executor.plan(sites).await?;
-            if verifies { Ok(()) } else { handle_schema_file(schema_file, executor, settings.command, events).await }
+            let backup = executor.plan_backup(sites).await.map_err(single_fault)?;
+            if !verifies {
+                schema_file.handle_now(executor, settings.command, events).await?;
+            }
+            Ok::<Option<PlannedBackup>, Vec<Fault>>(backup)
         })
         .await?;
         let is_migrating = writes && executor.has_work();
@@ -243,6 +247,10 @@ impl<'a> MigrationJob<'a> {
                 })
                 .await?;
             }
+            if let Some(backup) = backup {
+                run_stage(events, Stage::Backup, async { executor.back_up(sites, backup).await.map_err(single_fault) })
+                    .await?;
+            }
             aftercare.read_before(executor).await;
             run_stage(events, Stage::Migrate, executor.migrate(sites)).await?;
         }
@@ -250,7 +258,7 @@ impl<'a> MigrationJob<'a> {
             run_stage(events, Stage::Verify, async {
                 let verified = executor.verify(sites).await;
                 let compared = match verified.is_ok() || !writes {
-                    true => handle_schema_file(schema_file, executor, settings.command, events).await,
+                    true => schema_file.handle_now(executor, settings.command, events).await,
                     false => Ok(()),
                 };
                 join_faults(verified, compared)
@@ -274,19 +282,6 @@ impl<'a> MigrationJob<'a> {
     async fn close(self) -> Result<(), Fault> {
         self.executor.close().await;
         self.sites.close().await
-    }
-}
-
-/// Writes the file with the schema, or compares the database with it, if the run has one.
-async fn handle_schema_file(
-    schema_file: &SchemaFileWork<'_>,
-    executor: &Executor<'_>,
-    command: Command,
-    events: &Events,
-) -> Result<(), Vec<Fault>> {
-    match schema_file.is_wanted() {
-        true => schema_file.handle(executor.current_schema().await, command, events).map_err(single_fault),
-        false => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod app;
 pub mod audit;
+pub mod backup;
 pub mod docker;
 mod doctor;
 pub mod executor;

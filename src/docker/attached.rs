@@ -8,7 +8,7 @@ use crate::{
     fault::{Code, Fault},
     run::{
         ResourceUsage,
-        process::{ExitStatus, LineBuffer, Output},
+        process::{ExitStatus, LineBuffer, Output, OutputChunk},
     },
     secret::Redactor,
 };
@@ -127,6 +127,37 @@ impl RunningContainer {
             FollowOutput::Continue
         })
         .await;
+        let (status, other_processes) = self.wait_for_exit().await?;
+        Ok(ContainerExit { status, usage: self.usage.get(), other_processes })
+    }
+
+    /// Passes the output on as it arrives, byte for byte: `on_output` is awaited before more is read. Waits for the exit.
+    ///
+    /// # Errors
+    /// The fault of `on_output`; `engine-failed`.
+    pub async fn stream_to_exit(
+        mut self,
+        mut on_output: impl AsyncFnMut(OutputChunk<'_>) -> Result<(), Fault>,
+    ) -> Result<ContainerExit, Fault> {
+        {
+            let Self { container, streams, usage, .. } = &mut self;
+            let streaming = async {
+                // Output that breaks off has ended, too: the caller asks for the container's status next.
+                while let Some(Ok(chunk)) = streams.output.next().await {
+                    match &chunk {
+                        LogOutput::StdErr { message } => on_output(OutputChunk::Stderr(message)).await?,
+                        LogOutput::StdOut { message }
+                        | LogOutput::Console { message }
+                        | LogOutput::StdIn { message } => on_output(OutputChunk::Stdout(message)).await?,
+                    }
+                }
+                Ok::<(), Fault>(())
+            };
+            match select(pin!(streaming), pin!(measure_usage(container, usage))).await {
+                Either::Left((streamed, _)) => streamed?,
+                Either::Right((never, _)) => match never {},
+            }
+        }
         let (status, other_processes) = self.wait_for_exit().await?;
         Ok(ContainerExit { status, usage: self.usage.get(), other_processes })
     }

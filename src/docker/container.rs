@@ -7,7 +7,7 @@ use super::{
 };
 use crate::fault::{Code, Fault};
 use bollard::{
-    models::{ContainerCreateBody, EndpointSettings, HostConfig, NetworkingConfig, PortBinding},
+    models::{ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding},
     query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder},
 };
 use std::{collections::HashMap, time::Duration};
@@ -39,6 +39,18 @@ pub struct ContainerSpec {
     pub ports: Vec<u16>,
     /// The use of its standard input.
     pub stdin: ContainerStdin,
+    /// The record that the engine keeps of its output.
+    pub record: OutputRecord,
+}
+
+/// The record that the engine keeps of a container's output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OutputRecord {
+    /// As the engine is configured: usually a file.
+    #[default]
+    EngineDefault,
+    /// None, for output that is as large as a database, or secret.
+    None,
 }
 
 /// The standard input of a container.
@@ -165,6 +177,10 @@ fn create_body(spec: &ContainerSpec, labels: &Labels) -> ContainerCreateBody {
             port_bindings: (!spec.ports.is_empty()).then(|| {
                 spec.ports.iter().map(|number| (port(number), Some(vec![loopback()]))).collect::<HashMap<_, _>>()
             }),
+            log_config: match spec.record {
+                OutputRecord::EngineDefault => None,
+                OutputRecord::None => Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+            },
             ..HostConfig::default()
         }),
         networking_config: networking_config(spec),

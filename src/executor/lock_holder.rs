@@ -336,7 +336,7 @@ fn startup_settings(settings: &Settings, runner: &Runner) -> SessionSettings {
 }
 
 /// Resolves when the session or only the lock is lost, or when it does not respond within `wait`.
-async fn keep_alive(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fault {
+pub(super) async fn keep_alive(session: &Session, lock: RunLockRequirement, wait: Duration) -> Fault {
     let query = OwnQuery::read_only("SELECT").requiring_lock(lock);
     loop {
         sleep(KEEPALIVE_INTERVAL).await;

@@ -3,6 +3,7 @@
 mod aftercare;
 mod approval;
 mod audit_trail;
+mod backup;
 mod history;
 mod invalid_index_faults;
 mod lock_holder;
@@ -17,6 +18,7 @@ mod tool;
 
 pub(crate) use aftercare::Aftercare;
 pub(crate) use audit_trail::Approvers;
+pub(crate) use backup::PlannedBackup;
 pub(crate) use history::HistoryReader;
 pub(crate) use schema_file::SchemaFileWork;
 pub use sql::SqlExecutor;
@@ -32,6 +34,7 @@ use crate::{
     site::Sites,
 };
 use audit_trail::AuditTrail;
+use backup::{BackupLock, BackupSubject};
 use futures_util::future::join;
 use lock_holder::LockHolder;
 
@@ -126,6 +129,35 @@ impl<'a> Executor<'a> {
             Self::Sql(sql) => sql.has_work(),
             Self::Tool(tool) => tool.has_work(),
         }
+    }
+
+    /// Plans the backup, and reports what it will contain. Nothing is planned without the input, and without work.
+    ///
+    /// # Errors
+    /// `backup-refused`; the lost connection; the fault of an image that can't be pulled.
+    pub(crate) async fn plan_backup(&self, sites: &mut Sites<'_>) -> Result<Option<PlannedBackup>, Fault> {
+        if !self.has_work() {
+            return Ok(None);
+        }
+        let plan: Option<(&Session, &BackupSubject)> = match self {
+            Self::Sql(sql) => sql.plan_to_back_up(),
+            Self::Tool(tool) => tool.lock_holder.as_ref().map(LockHolder::session).zip(tool.backup_subject.as_ref()),
+        };
+        backup::plan_backup(sites, plan).await
+    }
+
+    /// Makes the backup and proves it.
+    ///
+    /// # Errors
+    /// `backup-failed`, `backup-refused`: nothing passes for a backup then.
+    pub(crate) async fn back_up(&mut self, sites: &mut Sites<'_>, planned: PlannedBackup) -> Result<(), Fault> {
+        let lock = match self {
+            Self::Sql(sql) => {
+                sql.plan_to_back_up().map_or(BackupLock::Absent, |(session, _)| BackupLock::Session(session))
+            }
+            Self::Tool(tool) => tool.lock_holder.as_mut().map_or(BackupLock::Absent, BackupLock::Holder),
+        };
+        Box::pin(backup::back_up(sites, planned, lock)).await
     }
 
     /// Applies the plan.

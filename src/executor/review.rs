@@ -5,9 +5,9 @@ use crate::{
     fault::{Fault, FilePosition},
     postgres::{Session, wait::answer_within},
     review::{
-        FactsQuestion, HiddenPart, MigrationScript, PlacedFinding, PlanNames, PlanPath, Scales, ScriptEffects,
-        StatementEffect, TableFacts, WorkRates, allowed_losses, finding_refusals, lint_plan, names_to_ask,
-        read_table_facts, refusals, statement_effects, unused_allowances, weigh_plan,
+        FactsQuestion, HiddenPart, MigrationScript, PlacedFinding, PlanNames, PlanPath, PlanTables, Scales,
+        ScriptEffects, StatementEffect, TableFacts, WorkRates, allowed_losses, finding_refusals, lint_plan,
+        names_to_ask, read_table_facts, refusals, statement_effects, unused_allowances, weigh_plan,
     },
     run::{
         LintFinding, ReviewedPlan, ShownScript,
@@ -40,7 +40,8 @@ const MAX_STATEMENTS: usize = 100;
 /// Version of the server if it is unknown: the oldest that is supported (`server_version_num`).
 const OLDEST_VERSION: u32 = 140_000;
 
-/// Reviews a plan, reports the review, and refuses what the settings do not accept.
+/// Reviews a plan, reports the review, and refuses what the settings do not accept. Returns the tables that the plan
+/// changes.
 ///
 /// # Errors
 /// A fault for each finding and each statement that is refused; a lost connection.
@@ -48,13 +49,14 @@ pub(super) async fn review_plan(
     settings: &Settings,
     events: &Events,
     subject: ReviewSubject<'_>,
-) -> Result<(), Vec<Fault>> {
+) -> Result<PlanTables, Vec<Fault>> {
     let ReviewSubject { scripts, session, path, place_of } = subject;
     if !matches!(settings.command, Command::Migrate | Command::Plan) || scripts.is_empty() {
-        return Ok(());
+        return Ok(PlanTables::unknown("its SQL is not shown"));
     }
     let version = session.and_then(Session::server_version).unwrap_or(OLDEST_VERSION);
     let read = run_blocking(move || read_scripts(scripts, version)).await;
+    let tables = PlanTables::of_scripts(&read, path.clone());
     let facts = read_facts(settings, session, &read, path).await.map_err(|fault| vec![fault])?;
     let (risk, lint, allowances) = (&settings.safety.risk, &settings.safety.lint, &settings.safety.allowances);
     let (read, facts, review, findings) = {
@@ -91,7 +93,7 @@ pub(super) async fn review_plan(
         refusals(&plan.review, risk).into_iter().chain(finding_refusals(&plan.findings)).collect();
     forget_harmless(&mut plan);
     events.emit(Event::Reviewed(Arc::new(plan)));
-    if refused.is_empty() { Ok(()) } else { Err(refused) }
+    if refused.is_empty() { Ok(tables) } else { Err(refused) }
 }
 
 /// Forgets the last statements of a long plan: the worst come first. Nobody reads them, and a report has its limits.

@@ -1,6 +1,7 @@
 //! The file in `schema-file`: what the schema should be. `status` writes it; the other commands compare the database with
 //! it.
 
+use super::Executor;
 use crate::{
     fault::{Code, Fault, Stage},
     run::event::{Event, Events},
@@ -44,20 +45,31 @@ impl<'a> SchemaFileWork<'a> {
     }
 
     /// Returns whether the run needs the schema for it.
-    pub(crate) fn is_wanted(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         !matches!(self, Self::Nothing)
+    }
+
+    /// Writes the file with the schema as it is now, or compares the database with it, if the run has a file.
+    ///
+    /// # Errors
+    /// `drift`, `schema-unknown`, the reason why the file can't be written, or the lost connection.
+    pub(crate) async fn handle_now(
+        &self,
+        executor: &Executor<'_>,
+        command: Command,
+        events: &Events,
+    ) -> Result<(), Vec<Fault>> {
+        match self.is_wanted() {
+            true => self.handle(executor.current_schema().await, command, events).map_err(|fault| vec![fault]),
+            false => Ok(()),
+        }
     }
 
     /// Writes the file, or compares the database with it. Only `verify` fails at a difference; elsewhere it is a warning.
     ///
     /// # Errors
     /// `drift`, `schema-unknown`, or the reason why the file can't be written.
-    pub(crate) fn handle(
-        &self,
-        schema: Result<SchemaDescription, Fault>,
-        command: Command,
-        events: &Events,
-    ) -> Result<(), Fault> {
+    fn handle(&self, schema: Result<SchemaDescription, Fault>, command: Command, events: &Events) -> Result<(), Fault> {
         let fault = match (self, schema) {
             (Self::Nothing, _) => return Ok(()),
             (Self::Write(file), schema) => {

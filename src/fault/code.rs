@@ -319,6 +319,10 @@ codes! {
     ToolList "tool-list" PlanRefused Plan "see the command and its output in the log: an entrypoint, a `command-prefix` or a wrapper in front of the tool has to pass on its arguments and its output unchanged";
     /// The database changed while the tool ran a command that only reads.
     ToolUnasked "tool-unasked" VerificationFailed Plan "remove migrations from the image's ENTRYPOINT and from the app's start-up: this step migrates, after it has made the plan; if another client changed the database meanwhile, run again";
+    /// The backup that is asked for can't be made of this plan, or not here.
+    BackupRefused "backup-refused" PlanRefused Backup "see the cause; set `backup: off` only if there is another backup that you trust";
+    /// The backup was not completed, or could not be proven. Nothing was migrated.
+    BackupFailed "backup-failed" PlanRefused Backup "see the cause and the output in the log, and run again: nothing was migrated, and no file passes for a backup";
     /// The tool failed.
     ToolFailed "tool-failed" MigrationFailed Migrate "see the tool's output in the log; migrations that it applied before are in its ledger";
     /// A step exceeded its own time limit.

@@ -27,6 +27,8 @@ pub enum Stage {
     Before,
     /// Comparing the ledger with the files.
     Plan,
+    /// The backup before the migration.
+    Backup,
     /// Applying the migrations.
     Migrate,
     /// Verifying the result against the ledger.
@@ -49,6 +51,7 @@ impl Stage {
             Self::Lock => "lock",
             Self::Before => "before",
             Self::Plan => "plan",
+            Self::Backup => "backup",
             Self::Migrate => "migrate",
             Self::Verify => "verify",
             Self::After => "after",

@@ -193,6 +193,7 @@ names! {
     Lint "lint" Safety Yaml [] [];
     Risk "risk" Safety Yaml [] [];
     Allow "allow" Safety Text [] [];
+    Backup "backup" Safety Yaml [] [];
     SchemaFile "schema-file" Safety Path [] [];
     Audit "audit" Safety Choice [] [];
     Aftercare "aftercare" Safety Text [] [];

@@ -29,9 +29,14 @@ pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault>
 }
 
 /// Scopes of a few commands: the reason why no other command needs such an input, and the command that does.
-const SPECIAL_SCOPES: [(CommandScope, &str, &str); 2] = [
+const SPECIAL_SCOPES: [(CommandScope, &str, &str); 3] = [
     (CommandScope::Baseline, "only a baseline takes a ledger over", "`command: baseline`"),
     (CommandScope::Reviews, "only a plan of migrations to apply is reviewed", "`command: migrate` or `command: plan`"),
+    (
+        CommandScope::Changes,
+        "a backup is made only before the schema is changed",
+        "`command: migrate`, `command: plan` or `command: rollback`",
+    ),
 ];
 
 /// Returns the fault of inputs that have no effect with this command.

@@ -17,6 +17,8 @@ pub(super) enum CommandScope {
     Baseline,
     /// Those that weigh what they are about to apply.
     Reviews,
+    /// Those that change the schema, or show the changes.
+    Changes,
 }
 
 /// The place that a run has to use for an input to have an effect.
@@ -40,7 +42,7 @@ pub(super) enum PlaceScope {
 }
 
 /// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 16] = [
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
     (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
@@ -115,6 +117,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 16] = [
     ),
     (&[InputName::ExpectPlan, InputName::StartWhen, InputName::Audit], CommandScope::Writes, PlaceScope::Anywhere),
     (&[InputName::Lint, InputName::Risk, InputName::Allow], CommandScope::Reviews, PlaceScope::Anywhere),
+    (&[InputName::Backup], CommandScope::Changes, PlaceScope::Anywhere),
     (
         &[InputName::Tool, InputName::CommandPrefix, InputName::Manage, InputName::WorkingDirectory],
         CommandScope::AllButTunnel,
@@ -155,6 +158,7 @@ impl CommandScope {
             Self::Writes => command.may_write(),
             Self::Baseline => command == Command::Baseline,
             Self::Reviews => matches!(command, Command::Migrate | Command::Plan),
+            Self::Changes => matches!(command, Command::Migrate | Command::Plan | Command::Rollback),
         }
     }
 }
@@ -190,6 +194,7 @@ mod tests {
                 Self::Writes => "`migrate`, `rollback`, `baseline`",
                 Self::Baseline => "`baseline`",
                 Self::Reviews => "`migrate`, `plan`",
+                Self::Changes => "`migrate`, `plan`, `rollback`",
             }
         }
     }

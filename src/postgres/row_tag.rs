@@ -123,6 +123,10 @@ row_tags! {
     CareIndex = "care index",
     /// Something that should be mended.
     CareFinding = "care finding",
+    /// A relation that a backup would contain.
+    DumpedRelation = "dumped relation",
+    /// A table that a backup should contain, and that is not in the database.
+    MissingTable = "missing table",
 }
 
 impl Display for RowTag {

@@ -10,7 +10,7 @@ use super::{
     run_report::RunReport,
     verdict::verdict,
 };
-use crate::{run::event::Proof, settings::Command};
+use crate::{fault::Stage, run::event::Proof, settings::Command};
 
 /// The last line of the log and the first line of the summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +169,10 @@ fn describe_progress(report: &RunReport, database: &str) -> String {
             let (done, all) = (report.in_state(fate).count(), report.migrations.len());
             match (all, report.has_unknown_plan()) {
                 (0, false) => nothing.to_owned(),
+                // The run ended before, as for want of a backup.
+                (0, true) if report.stages.iter().all(|begun| begun.stage != Stage::Migrate) => {
+                    format!("nothing was {word} {database}")
+                }
                 (0, true) => format!("it is unknown what was {word} {database}"),
                 // The total is unknown: only the migrations that were found are counted.
                 (_, true) => format!("{} {word} {database}{proof}", count_of(done, "migration")),
@@ -206,6 +210,13 @@ mod tests {
 
     /// Describes a run of this command that had nothing to do, once without a fault and once with one.
     fn idle(command: Command, coverage: Coverage) -> [String; 2] {
+        let mut report = idle_report(command, coverage);
+        let succeeded = describe_outcome(&report);
+        report.faults.push(Fault::new(Code::ToolFailed, "x"));
+        [succeeded, describe_outcome(&report)]
+    }
+
+    fn idle_report(command: Command, coverage: Coverage) -> RunReport {
         let events = sample::events_until_migration().into_iter().take_while(|(at, _)| *at <= 250).map(
             |(at, event)| match event {
                 Event::Planned(plan) => {
@@ -214,11 +225,7 @@ mod tests {
                 event => (at, event),
             },
         );
-        let mut report = sample::report_of(&events.collect());
-        report.command = Some(command);
-        let succeeded = describe_outcome(&report);
-        report.faults.push(Fault::new(Code::ToolFailed, "x"));
-        [succeeded, describe_outcome(&report)]
+        RunReport { command: Some(command), ..sample::report_of(&events.collect()) }
     }
 
     #[test]
@@ -233,6 +240,11 @@ mod tests {
             assert!(failed.ends_with(failure) && !failed.contains("0 of 0"), "{failed}");
         }
         let [_, failed] = idle(Command::Migrate, Coverage::Unknown);
+        assert!(failed.ends_with(": nothing was applied to shop"), "{failed}");
+        let mut begun = idle_report(Command::Migrate, Coverage::Unknown);
+        begun.fold_event(&Event::StageStarted(Stage::Migrate), std::time::Duration::ZERO);
+        begun.faults.push(Fault::new(Code::ToolFailed, "x"));
+        let failed = describe_outcome(&begun);
         assert!(failed.ends_with(": it is unknown what was applied to shop"), "{failed}");
     }
 

@@ -2,8 +2,8 @@
 
 pub(super) use super::wording::{count_of, format_millis, format_tenths, group_digits, indent_further_lines};
 use super::{
-    aftercare_lines::aftercare_lines, first_run::is_expected_stop, history::history_lines, ledger_lines::ledger_lines,
-    review_lines::review_lines,
+    aftercare_lines::aftercare_lines, backup_section::backup_text, first_run::is_expected_stop, history::history_lines,
+    ledger_lines::ledger_lines, review_lines::review_lines,
 };
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
@@ -93,6 +93,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Examined(finding) => finding_lines(finding),
         Event::Planned(facts) => neutral_lines(plan_lines(facts)),
         Event::Reviewed(plan) => neutral_lines(review_lines(plan)),
+        Event::Backup(facts) => text(Tone::Neutral, backup_text(facts)),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
         Event::StatementDone { index, number, of } => {
             text(Tone::Quiet, format!("  {}: statement {number} of {of} done", name(index)))
@@ -121,9 +122,9 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
             };
             text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indent_further_lines(message)))
         }
-        Event::ToolMigrationStarted { name, schema: None, .. } => text(Tone::Quiet, format!("  started {name}")),
-        Event::ToolMigrationStarted { name, schema: Some(schema), .. } => {
-            text(Tone::Quiet, format!("  started {schema}: {name}"))
+        Event::ToolMigrationStarted { name, schema, .. } => {
+            let schema = schema.as_ref().map(|schema| format!("{schema}: ")).unwrap_or_default();
+            text(Tone::Quiet, format!("  started {schema}{name}"))
         }
         Event::CommandStarted { command } => text(Tone::Neutral, format!("  $ {}", indent_further_lines(command))),
         Event::Output { line } => text(Tone::Quiet, format!("  | {line}")),

@@ -4,6 +4,7 @@ mod aftercare_lines;
 mod aftercare_section;
 mod aftermath;
 mod annotations;
+mod backup_section;
 mod buffered_output;
 mod chart;
 mod comment;

@@ -76,6 +76,7 @@ pub fn step_outputs(report: &RunReport) -> Vec<(&'static str, String)> {
         ("duration-ms", report.duration_ms.to_string()),
         ("database-version", report.database.as_ref().map(|facts| facts.version.clone()).unwrap_or_default()),
         ("fault-code", report.faults.first().map(|fault| fault.code.to_string()).unwrap_or_default()),
+        ("backup", report.backup.as_ref().and_then(|facts| facts.made.as_ref()?.path.clone()).unwrap_or_default()),
         ("tunnel-host", report.tunnel.as_ref().map(|facts| facts.host.clone()).unwrap_or_default()),
         ("tunnel-port", report.tunnel.as_ref().map(|facts| facts.port.to_string()).unwrap_or_default()),
         ("tunnel-alias", report.tunnel.as_ref().map(|facts| facts.alias.clone()).unwrap_or_default()),
@@ -270,6 +271,7 @@ mod tests {
         duration-ms=1600
         database-version=16.4
         fault-code=
+        backup=
         tunnel-host=
         tunnel-port=
         tunnel-alias=
@@ -288,6 +290,7 @@ mod tests {
         duration-ms=330
         database-version=16.4
         fault-code=statement-failed
+        backup=
         tunnel-host=
         tunnel-port=
         tunnel-alias=
@@ -329,6 +332,7 @@ mod tests {
         duration-ms=50
         database-version=
         fault-code=host-key-unpinned
+        backup=
         tunnel-host=
         tunnel-port=
         tunnel-alias=

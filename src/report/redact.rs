@@ -11,9 +11,10 @@ use super::{
 use crate::{
     fault::{Excerpt, Fault, FilePosition},
     run::{
-        AftercareFacts, BastionFacts, CareFinding, DatabaseFacts, DestroyedObject, DoctorFinding, Estimate,
-        FindingLevel, FindingState, HalfDoneMigration, ImageFacts, LedgerEntry, LintFinding, LongWait, MigrationId,
-        PastOutcome, PastRun, PlanFacts, PlanReview, ReviewedPlan, ShownScript, StatementReview, TunnelFacts,
+        AftercareFacts, BackupFacts, BastionFacts, CareFinding, DatabaseFacts, DestroyedObject, DoctorFinding,
+        Estimate, FindingLevel, FindingState, HalfDoneMigration, ImageFacts, LedgerEntry, LintFinding, LongWait,
+        MadeBackup, MigrationId, PastOutcome, PastRun, PlanFacts, PlanReview, ReviewedPlan, ShownScript,
+        StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -73,6 +74,8 @@ redacted! {
     DatabaseFacts { host, name, role, acting_role, version, tls, pooler } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
+    BackupFacts { content, destination, made } { estimate_bytes }
+    MadeBackup { path, sha256, proof, restore } { bytes }
     PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
     PlanReview { statements, notes } { risk }
     StatementReview { migration, place, summary, locks, work, estimate, destroys, in_the_way, reasons } { statement, blocks, risk }
@@ -89,7 +92,7 @@ redacted! {
     StepReport { id } { fate, started_ms, took_ms }
     DoctorFinding { object, state } { check }
     RunReport {
-        environment, pin_variable, run_url, files_url, findings, bastion, database, image, usage, settings, tunnel, plan, review, recorded, half_done, history, migrations, steps, schema, aftercare, blocked, notices,
+        environment, pin_variable, run_url, files_url, findings, bastion, database, image, usage, settings, tunnel, plan, review, backup, recorded, half_done, history, migrations, steps, schema, aftercare, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -228,6 +231,7 @@ impl Redact for Event {
             Self::Examined(finding) => Self::Examined(finding.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
             Self::Reviewed(plan) => Self::Reviewed(plan.redacted(redactor)),
+            Self::Backup(facts) => Self::Backup(facts.redacted(redactor)),
             Self::LedgerListed { recorded, half_done } => {
                 Self::LedgerListed { recorded: recorded.redacted(redactor), half_done: half_done.redacted(redactor) }
             }

@@ -9,8 +9,8 @@ use crate::{
     fault::{Class, Fault, Stage},
     github::runner::Runner,
     run::{
-        AftercareFacts, BastionFacts, Coverage, DatabaseFacts, DoctorFinding, HalfDoneMigration, ImageFacts,
-        LedgerEntry, PastRun, PlanFacts, ReviewedPlan, TunnelFacts,
+        AftercareFacts, BackupFacts, BastionFacts, Coverage, DatabaseFacts, DoctorFinding, HalfDoneMigration,
+        ImageFacts, LedgerEntry, PastRun, PlanFacts, ReviewedPlan, TunnelFacts,
         event::{Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -51,6 +51,8 @@ pub struct RunReport {
     /// The review of the plan.
     #[serde(serialize_with = "serialize_shared")]
     pub review: Option<Arc<ReviewedPlan>>,
+    /// The backup before the migration, planned or made.
+    pub backup: Option<BackupFacts>,
     /// The content of the ledger, with `command: status`.
     pub recorded: Vec<LedgerEntry>,
     /// Migrations that were started and not finished, with `command: status`.
@@ -127,17 +129,15 @@ impl RunReport {
                 self.plan = Some(facts.clone());
             }
             Event::Reviewed(plan) => self.review = Some(Arc::clone(plan)),
+            Event::Backup(facts) => self.backup = Some(facts.clone()),
             Event::LedgerListed { recorded, half_done } => {
                 self.recorded.clone_from(recorded);
                 self.half_done.clone_from(half_done);
             }
             Event::History(runs) => self.history = Some(runs.clone()),
             Event::Notice { severity, text, about } => {
-                if self.notices.len() == MAX_NOTICES {
-                    self.notices.remove(0);
-                }
                 let file = about.as_ref().map(|about| self.subject_name(about));
-                self.notices.push(NoticeReport { severity: severity.clone(), text: text.clone(), file });
+                self.keep_notice(NoticeReport { severity: severity.clone(), text: text.clone(), file });
             }
             Event::LinesOmitted { lines: left_out } | Event::MessagesSkipped { messages: left_out } => {
                 self.skipped = self.skipped.saturating_add(*left_out);
@@ -185,6 +185,13 @@ impl RunReport {
             | Event::ReadOnlyChecked(_)
             | Event::Output { .. } => {}
         }
+    }
+
+    fn keep_notice(&mut self, notice: NoticeReport) {
+        if self.notices.len() == MAX_NOTICES {
+            self.notices.remove(0);
+        }
+        self.notices.push(notice);
     }
 
     fn subject_name(&self, about: &NoticeSubject) -> String {

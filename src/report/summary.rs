@@ -3,6 +3,7 @@
 use super::{
     aftercare_section::aftercare_section,
     aftermath::Aftermath,
+    backup_section::add_backup,
     chart::add_chart,
     doctor_table::add_findings,
     facts::facts_table,
@@ -19,8 +20,8 @@ use super::{
     review_section::{add_review, add_sql},
     run_report::RunReport,
     summary_page::{
-        ACCESS, AFTERCARE, APPLIED, BLOCKED, CHART, ENDING, FAULTS, FINDINGS, HALF_DONE, HISTORY, LINT, NOTICES,
-        PENDING, REVIEW, SCHEMA, SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
+        ACCESS, AFTERCARE, APPLIED, BACKUP, BLOCKED, CHART, ENDING, FAULTS, FINDINGS, HALF_DONE, HISTORY, LINT,
+        NOTICES, PENDING, REVIEW, SCHEMA, SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -37,8 +38,8 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, FINDINGS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, REVIEW, LINT, TENANTS, STEPS, AFTERCARE, FAULTS,
-        WARNINGS, SQL, BLOCKED, NOTICES, SCHEMA, ENDING,
+        ACCESS, FINDINGS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, BACKUP, REVIEW, LINT, TENANTS, STEPS, AFTERCARE,
+        FAULTS, WARNINGS, SQL, BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -74,6 +75,7 @@ fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     add_ledger(report, page);
     add_history(report, page);
     add_pending(report, page);
+    add_backup(report, page);
     add_review(report, page);
     add_steps(report, page);
     for piece in aftercare_section(report) {

@@ -19,6 +19,7 @@ pub(super) const STEPS: &str = "steps";
 pub(super) const TENANTS: &str = "tenants";
 pub(super) const FAULTS: &str = "faults";
 pub(super) const WARNINGS: &str = "warnings";
+pub(super) const BACKUP: &str = "the backup";
 pub(super) const BLOCKED: &str = "lock waits";
 pub(super) const NOTICES: &str = "server messages";
 pub(super) const SCHEMA: &str = "schema changes";

@@ -5,9 +5,12 @@ use super::{
     plan_progress::PlanProgress,
     relation_facts::{RelationFacts, RelationKind, TableSize},
     table_facts::TableFacts,
-    units::{format_bytes, format_count, format_rows},
+    units::{format_count, format_rows},
 };
-use crate::{run::HeldUp, sql::QualifiedName};
+use crate::{
+    run::{HeldUp, format_bytes},
+    sql::QualifiedName,
+};
 use std::collections::BTreeSet;
 
 /// The tables that a lock concerns: one, or several that are named together.

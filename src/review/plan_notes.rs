@@ -5,9 +5,9 @@ use super::{
     lock_target::TargetLock,
     script_effects::ScriptEffects,
     table_facts::{SessionVisibility, TableFacts},
-    units::{format_bytes, format_count},
+    units::format_count,
 };
-use crate::run::StatementReview;
+use crate::run::{StatementReview, format_bytes};
 
 /// The new bytes from which disk space is mentioned.
 const NOTABLE_BYTES: u64 = 1 << 30;

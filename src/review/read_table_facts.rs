@@ -58,10 +58,7 @@ const CATALOG: &str = "pg_catalog";
 /// and statistics that can't be read are no errors.
 pub async fn read_table_facts(client: &Client, question: &FactsQuestion) -> Result<TableFacts, Fault> {
     let FactsQuestion { names, path, queries, small_table } = question;
-    let path = match path {
-        PlanPath::Schemas(schemas) => with_catalog(schemas),
-        PlanPath::Session => query_rows(client, &path_query()).await?.texts_tagged(RowTag::SearchPath).collect(),
-    };
+    let path = read_search_path(client, path).await?;
     let rows = query_rows(client, &facts_query(names, &path, *queries)).await?;
     let mut facts = parse_facts(&rows, names);
     let to_probe: Vec<RelationFacts> = facts.tables_to_probe(names).into_iter().take(MAX_PROBES).cloned().collect();
@@ -71,6 +68,17 @@ pub async fn read_table_facts(client: &Client, question: &FactsQuestion) -> Resu
     facts.families.extend(families.iter().flat_map(parse_families));
     facts.probes.extend(probes);
     Ok(facts)
+}
+
+/// Returns the schemas in which a name of the plan is looked up, in their order.
+///
+/// # Errors
+/// The server's error, or the lost connection.
+pub async fn read_search_path(client: &Client, path: &PlanPath) -> Result<Vec<String>, Fault> {
+    Ok(match path {
+        PlanPath::Schemas(schemas) => with_catalog(schemas),
+        PlanPath::Session => query_rows(client, &path_query()).await?.texts_tagged(RowTag::SearchPath).collect(),
+    })
 }
 
 /// Returns the path with the catalog, which is searched first if it is not named.

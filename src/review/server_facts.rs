@@ -3,9 +3,12 @@
 use super::{
     relation_rows::USUAL_PAGE,
     table_facts::{ServerFacts, SessionVisibility},
-    units::{format_bytes, format_duration},
+    units::format_duration,
 };
-use crate::postgres::{Row, RowTag, Rows};
+use crate::{
+    postgres::{Row, RowTag, Rows},
+    run::format_bytes,
+};
 use std::time::Duration;
 
 /// The bytes that a standby or a slot may be behind without being mentioned: two segments of the log.

@@ -1,9 +1,6 @@
-//! Sizes, numbers and durations as people read them.
+//! Numbers and durations as people read them.
 
 use std::time::Duration;
-
-/// The units of bytes, as `pg_size_pretty` names them: each is 1,024 of the one before.
-const BYTE_UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
 
 /// The units of large numbers of rows.
 const ROW_UNITS: [(u64, &str); 2] = [(1_000_000_000, "G"), (1_000_000, "M")];
@@ -11,16 +8,6 @@ const ROW_UNITS: [(u64, &str); 2] = [(1_000_000_000, "G"), (1_000_000, "M")];
 /// The units of durations, with the longest time that is given in each.
 const TIME_UNITS: [(u64, u64, &str); 4] =
     [(1, 120, "s"), (60, 120 * 60, "min"), (3_600, 48 * 3_600, "h"), (86_400, u64::MAX, "days")];
-
-/// Returns a number of bytes, as in `38 GB`.
-pub(super) fn format_bytes(bytes: u64) -> String {
-    let (mut unit, mut size) = (0, 1_u64);
-    while unit + 1 < BYTE_UNITS.len() && bytes / size >= 1_024 {
-        (unit, size) = (unit + 1, size << 10);
-    }
-    let name = BYTE_UNITS.get(unit).copied().unwrap_or_default();
-    format!("{} {name}", with_fraction(bytes, size))
-}
 
 /// Returns a number of rows, as in `120 M rows`.
 pub(super) fn format_rows(rows: u64) -> String {
@@ -86,20 +73,6 @@ fn unit_of(seconds: u64) -> (u64, u64, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_given_in_the_largest_unit() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (1_023, "1,023 bytes"),
-            (1_024, "1.0 kB"),
-            (5_767_168, "5.5 MB"),
-            (40_802_189_312, "38 GB"),
-            (u64::MAX, "16,777,215 TB"),
-        ] {
-            assert_eq!(format_bytes(bytes), text);
-        }
-    }
 
     #[test]
     fn rows_are_given_in_millions_if_there_are_so_many() {

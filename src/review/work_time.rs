@@ -3,9 +3,9 @@
 use super::{
     effect::TableWork,
     relation_facts::TableSize,
-    units::{format_bytes, format_count, format_range, format_rows},
+    units::{format_count, format_range, format_rows},
 };
-use crate::run::{Confidence, Estimate};
+use crate::run::{Confidence, Estimate, format_bytes};
 use std::time::Duration;
 
 /// Two rates: units per second at which a server works if it is slow, and if it is fast.

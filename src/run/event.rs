@@ -4,7 +4,7 @@ use super::{
     aftercare::AftercareFacts,
     backpressure::LogFlow,
     doctor_finding::DoctorFinding,
-    facts::{BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
+    facts::{BackupFacts, BastionFacts, DatabaseFacts, ImageFacts, ResourceUsage, TunnelFacts},
     ledger_entry::{HalfDoneMigration, LedgerEntry},
     long_wait::LongWait,
     migration_id::MigrationId,
@@ -52,6 +52,8 @@ pub enum Event {
     Planned(PlanFacts),
     /// The plan was reviewed.
     Reviewed(Arc<ReviewedPlan>),
+    /// The backup is planned, or made and proven.
+    Backup(BackupFacts),
     /// The migrations in the ledger, for a command that lists them.
     LedgerListed {
         /// The migrations, in the ledger's order.

@@ -63,6 +63,34 @@ pub struct ImageFacts {
     pub digest: Option<String>,
 }
 
+/// A backup before the migration, planned or made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct BackupFacts {
+    /// Its content, as in `the data of 3 tables`.
+    pub content: String,
+    /// Size of the tables and their indexes in bytes; `None` if no rows are dumped, or if it is unknown.
+    pub estimate_bytes: Option<u64>,
+    /// Its destination: the path of a file, or a command.
+    pub destination: String,
+    /// The proven backup; `None` before it is made.
+    pub made: Option<MadeBackup>,
+}
+
+/// A proven backup.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MadeBackup {
+    /// The path of the file; `None` if a command has it.
+    pub path: Option<String>,
+    /// Size in bytes of the file, or of the dump that the command read; `None` for a command that made it itself.
+    pub bytes: Option<u64>,
+    /// SHA-256 of the same, in hexadecimal.
+    pub sha256: Option<String>,
+    /// The signs of its completeness, as a phrase.
+    pub proof: String,
+    /// The command that restores it.
+    pub restore: Option<String>,
+}
+
 /// Resources that a container used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ResourceUsage {

@@ -13,6 +13,15 @@ pub enum Output<'a> {
     PartialLine(&'a str),
 }
 
+/// A chunk of a process's output, as it arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputChunk<'a> {
+    /// Standard output.
+    Stdout(&'a [u8]),
+    /// Standard error.
+    Stderr(&'a [u8]),
+}
+
 /// Exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {

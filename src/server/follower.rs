@@ -7,9 +7,8 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::process::{ExitStatus, LineBuffer, Output},
+    run::process::{ExitStatus, LineBuffer, Output, OutputChunk},
     secret::Redactor,
-    ssh::OutputChunk,
 };
 
 /// SIGKILL: the assumed signal of a command that ended without a status (signal(7)).

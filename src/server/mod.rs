@@ -14,12 +14,14 @@
 mod examination;
 mod fault;
 mod follower;
+mod login_output;
 mod orphan;
 mod protocol;
 mod reply;
 mod request;
 mod script;
 mod slot;
+mod stream;
 
 pub use examination::{FreeSpace, ServerState, examine_server};
 pub use orphan::{OrphanOutcome, OrphanedRun};

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    ssh::{OutputChunk, ProcessExit, Tunnel},
+    run::process::OutputChunk,
+    ssh::{ProcessExit, Tunnel},
 };
 
 /// Runs a script that replies with one message; of several it returns the last.

@@ -22,15 +22,9 @@ impl ShellScript {
     pub(super) fn shell_text(&self) -> Secret {
         // Without a trap the shell dies of TERM while its command still cleans up, and the command's exit code is lost.
         let mut lines = vec!["exec </dev/null".to_owned(), "trap 'exit 143' TERM".to_owned()];
-        lines.extend(
-            self.env
-                .iter()
-                .map(|(name, value)| format!("export {}", quote_word(&format!("{name}={}", value.expose())))),
-        );
+        lines.extend(self.exports());
         lines.push("bastion_migrate=$1; set --".to_owned());
-        if let Some(directory) = &self.working_directory {
-            lines.push(format!("CDPATH= cd -- {} >/dev/null || exit", quote_path(directory)));
-        }
+        lines.extend(self.directory_change());
         if let Some(path) = self.virtual_environment() {
             lines.push(format!("[ -e {path}/bin/activate ] || : >|\"$bastion_migrate/no-environment\""));
         }
@@ -39,6 +33,28 @@ impl ShellScript {
         lines.push(": >|\"$bastion_migrate/prepared\"; unset bastion_migrate".to_owned());
         lines.push(self.command.clone());
         Secret::new(lines.join("\n"))
+    }
+
+    /// Returns the text for a command whose output is a stream of bytes: the set-up prints to standard error, and the
+    /// command decides itself which failures count.
+    pub(super) fn streamed_text(&self) -> Secret {
+        let mut lines = vec!["exec </dev/null".to_owned()];
+        lines.extend(self.exports());
+        lines.extend(self.directory_change());
+        lines.push("if [ -n \"${BASH_VERSION-}\" ]; then set -euo pipefail; else set -eu; fi".to_owned());
+        lines.extend(["{ :".to_owned(), self.setup.clone(), "} >&2".to_owned()]);
+        lines.push("if [ -n \"${BASH_VERSION-}\" ]; then set +euo pipefail; else set +eu; fi".to_owned());
+        lines.push(self.command.clone());
+        Secret::new(lines.join("\n"))
+    }
+
+    fn exports(&self) -> impl Iterator<Item = String> {
+        self.env.iter().map(|(name, value)| format!("export {}", quote_word(&format!("{name}={}", value.expose()))))
+    }
+
+    fn directory_change(&self) -> Option<String> {
+        let directory = self.working_directory.as_deref()?;
+        Some(format!("CDPATH= cd -- {} >/dev/null || exit", quote_path(directory)))
     }
 
     /// Returns the directory as a shell word; empty for the login's home.

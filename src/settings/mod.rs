@@ -3,6 +3,7 @@
 mod aftercare;
 mod allowance;
 mod approved_plan;
+mod backup;
 mod command;
 mod lint;
 mod notification;
@@ -16,6 +17,7 @@ pub use crate::run::Risk;
 pub use aftercare::AftercareTask;
 pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
+pub use backup::{BackupPlace, BackupSettings, DumpContent, DumpDestination, DumpSettings, DumpSite, DumpedTables};
 pub use command::Command;
 pub use lint::{LintLevel, LintSettings};
 pub use notification::{MessageFormat, NotificationSettings, Occasion, Webhook};
@@ -180,6 +182,8 @@ pub struct Settings {
     pub schema_file: Option<SchemaFileSettings>,
     /// The tasks after a successful migration.
     pub aftercare: BTreeSet<AftercareTask>,
+    /// The backup before the migration.
+    pub backup: Option<BackupSettings>,
 }
 
 /// The file with the schema that the database should have.
@@ -221,7 +225,9 @@ impl Settings {
             ExecutorSettings::Tool(tool) => Some(&tool.site),
             ExecutorSettings::Sql => None,
         };
-        let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site));
+        // A plan makes no backup.
+        let backup = self.backup.as_ref().filter(|_| self.command.may_write()).and_then(BackupSettings::site);
+        let sites = tool.into_iter().chain(self.steps.sites().map(|(_, site)| site)).chain(backup);
         sites
             .filter_map(|site| match site {
                 Site::Image(image) => Some(image.reference.as_str()),

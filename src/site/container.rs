@@ -37,16 +37,16 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Containers<'a> {
     settings: &'a Settings,
-    image_settings: &'a ImageSettings,
+    pub(super) image_settings: &'a ImageSettings,
     runner: &'a Runner,
-    events: Events,
-    labels: Labels,
-    connected_engine: Option<(DockerEngine, SelfContainer)>,
-    images: BTreeMap<String, Image>,
+    pub(super) events: Events,
+    pub(super) labels: Labels,
+    pub(super) connected_engine: Option<(DockerEngine, SelfContainer)>,
+    pub(super) images: BTreeMap<String, Image>,
     /// The endpoint at which containers find the database.
     pub(crate) endpoint: DatabaseEndpoint<'a>,
     /// The running container; it outlives the future that runs it.
-    current: CurrentContainer,
+    pub(super) current: CurrentContainer,
     paused: RefCell<Option<PausedTool>>,
 }
 
@@ -269,9 +269,23 @@ impl<'a> Containers<'a> {
         terms: SessionTerms,
         input: ContainerStdin,
     ) -> Result<Container, Fault> {
-        let SiteImage { reference, owner } = image;
-        let (Some((engine, self_container)), Some(prepared)) = (&self.connected_engine, self.images.get(reference))
-        else {
+        let spec = self.container_spec(image, line, terms)?;
+        let spec = match image.owner {
+            ImageOwner::Tool => container_spec::with_entrypoint(spec, self.image_settings.entrypoint.as_deref()),
+            ImageOwner::Step => container_spec::for_step_image(spec, line),
+        };
+        self.create_from_spec(ContainerSpec { stdin: input, ..spec }).await
+    }
+
+    /// Returns the specification of a container for the command, and sets the terms of its sessions.
+    pub(super) fn container_spec(
+        &self,
+        image: &SiteImage,
+        line: &CommandLine,
+        terms: SessionTerms,
+    ) -> Result<ContainerSpec, Fault> {
+        let reference = &image.reference;
+        let (Some((_, self_container)), Some(prepared)) = (&self.connected_engine, self.images.get(reference)) else {
             return Err(Fault::new(Code::Bug, format!("the image `{reference}` was not prepared")));
         };
         let context = container_spec::ContainerContext {
@@ -282,21 +296,8 @@ impl<'a> Containers<'a> {
             access: terms.access,
         };
         self.endpoint.set_session_terms(terms)?;
-        let spec = container_spec::build_spec(
-            self.settings,
-            self.image_settings,
-            &context,
-            line,
-            &self.endpoint.session_settings(terms),
-        );
-        let spec = match owner {
-            ImageOwner::Tool => container_spec::with_entrypoint(spec, self.image_settings.entrypoint.as_deref()),
-            ImageOwner::Step => container_spec::for_step_image(spec, line),
-        };
-        let spec = ContainerSpec { stdin: input, ..spec };
-        // This removes a tool that was paused.
-        self.current.remove().await?;
-        self.current.create(engine, spec, &self.labels).await
+        let session_settings = self.endpoint.session_settings(terms);
+        Ok(container_spec::build_spec(self.settings, self.image_settings, &context, line, &session_settings))
     }
 
     async fn finish_container(

@@ -3,6 +3,7 @@
 
 mod container;
 pub(crate) mod container_spec;
+mod container_stream;
 mod current_container;
 mod database_endpoint;
 mod engine;
@@ -15,6 +16,7 @@ mod run_mode;
 mod running_command;
 mod server;
 mod site_command;
+mod stream;
 mod transcript;
 
 pub(crate) use container::Containers;

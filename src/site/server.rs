@@ -10,7 +10,7 @@ use crate::{
     postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl, SettingsDelivery},
     run::{
         event::{Event, Events},
-        process::{ExitStatus, Output},
+        process::{ExitStatus, Output, OutputChunk},
     },
     secret::Secret,
     server::{OrphanOutcome, OrphanedRun, Server, ServerState, ShellScript, examine_server, quote_words},
@@ -141,6 +141,23 @@ impl<'a> ServerSite<'a> {
         self.server.run_script(tunnel, &self.shell_script(line, terms), on_output).await
     }
 
+    /// Runs a script that reads the database itself, whose output is a stream of bytes.
+    ///
+    /// # Errors
+    /// The fault of `on_output`, or of the connection.
+    pub(crate) async fn stream_script(
+        &self,
+        transport: &Transport,
+        script: &str,
+        terms: SessionTerms,
+        on_output: impl AsyncFnMut(OutputChunk<'_>) -> Result<(), Fault>,
+    ) -> Result<ExitStatus, Fault> {
+        let script = self.shell_script(&CommandLine::Shell(script.to_owned()), terms);
+        let database = self.settings.database.as_ref();
+        let env = database.into_iter().flat_map(database_variables).chain(script.env).collect();
+        self.server.stream_script(tunnel_of(transport)?, &ShellScript { env, ..script }, on_output).await
+    }
+
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms) -> ShellScript {
         let session_settings =
             container_spec::session_settings(self.settings, self.runner, terms).delivered(self.delivery.get());
@@ -231,6 +248,26 @@ fn orphan_event(orphan: OrphanedRun) -> Event {
     let fault = Fault::new(code, cause).fix("this run continues from what is applied now: see that below");
     let last_lines = if err.is_empty() { out } else { err };
     Event::Warning(last_lines.into_iter().fold(fault, Fault::detail))
+}
+
+/// The variable with the database's CA, which the script for a dump writes to a file.
+const CA_VARIABLE: &str = "BASTION_MIGRATE_CA";
+
+/// Returns the variables by which programs of PostgreSQL find the database (libpq, "Environment Variables"). A command of
+/// the user's gets none of them: its own configuration names the database.
+fn database_variables(database: &DatabaseTarget) -> impl Iterator<Item = (String, Secret)> {
+    let facts = [
+        ("PGHOST", DatabasePlaceholder::Host),
+        ("PGPORT", DatabasePlaceholder::Port),
+        ("PGUSER", DatabasePlaceholder::User),
+        ("PGPASSWORD", DatabasePlaceholder::Password),
+        ("PGDATABASE", DatabasePlaceholder::Name),
+        ("PGSSLMODE", DatabasePlaceholder::Sslmode),
+    ];
+    let ca = database.ca.iter().map(|pem| (CA_VARIABLE.to_owned(), Secret::new(pem.clone())));
+    let facts =
+        facts.into_iter().map(|(name, fact)| (name.to_owned(), Secret::new(server_database_fact(fact, database))));
+    facts.filter(|(_, value)| !value.expose().is_empty()).chain(ca)
 }
 
 fn server_database_fact(fact: DatabasePlaceholder, database: &DatabaseTarget) -> String {

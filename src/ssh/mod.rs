@@ -33,7 +33,7 @@ mod tunnel;
 
 pub use host_key::check_pins;
 pub use private_key::check_private_key;
-pub use remote_process::{OutputChunk, ProcessExit, RemoteProcess};
+pub use remote_process::{ProcessExit, RemoteProcess};
 pub use route::{Hop, Login, Route};
 pub use stream::ChannelStream;
 pub use trial::try_route;

@@ -1,7 +1,10 @@
 //! A program on the server: its standard input, standard output, standard error and exit.
 
 use super::stream::{self, ChannelStream, LocalEnd, PIPE_CAPACITY};
-use crate::fault::{Code, Fault};
+use crate::{
+    fault::{Code, Fault},
+    run::process::OutputChunk,
+};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use tokio::{
@@ -23,15 +26,6 @@ pub enum ProcessExit {
     Exited(i32),
     /// Ended by this signal, without `SIG` (RFC 4254, 6.10).
     Signalled(String),
-}
-
-/// A chunk of a program's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputChunk<'a> {
-    /// Standard output.
-    Stdout(&'a [u8]),
-    /// Standard error.
-    Stderr(&'a [u8]),
 }
 
 /// A program on the server. Dropping it closes its channel and no other; whether the program ends with it is up to the
@@ -110,6 +104,42 @@ impl RemoteProcess {
             }
         };
         all.await;
+        exit_or_loss(exit, loss_watches).await
+    }
+}
+
+impl RemoteProcess {
+    /// Writes the input and keeps it open until the program ends, so that the program meets its end only if the
+    /// connection is lost or this future is dropped. Passes all output to `on_output`, which is awaited before more is
+    /// read, and returns the program's exit.
+    ///
+    /// # Errors
+    /// The fault of `on_output`; the connection's own fault, if it is lost before the exit is known.
+    pub async fn stream_with_open_input(
+        self,
+        input: &[u8],
+        mut on_output: impl AsyncFnMut(OutputChunk<'_>) -> Result<(), Fault>,
+    ) -> Result<ProcessExit, Fault> {
+        let Self { stdio, mut stderr, exit, loss_watches } = self;
+        let (mut out, mut into) = split(stdio);
+        // A program that stops reading explains itself by its output or exit.
+        drop(into.write_all(input).await);
+        let (mut out_buffer, mut error_buffer) = (vec![0; CHUNK_SIZE], vec![0; CHUNK_SIZE]);
+        let (mut out_open, mut err_open) = (true, true);
+        while out_open || err_open {
+            let on_out = pin!(read_chunk(&mut out, &mut out_buffer, out_open));
+            let on_err = pin!(read_chunk(&mut stderr, &mut error_buffer, err_open));
+            match select(on_out, on_err).await {
+                Either::Left((bytes, _)) => {
+                    out_open = !bytes.is_empty();
+                    on_output(OutputChunk::Stdout(bytes)).await?;
+                }
+                Either::Right((bytes, _)) => {
+                    err_open = !bytes.is_empty();
+                    on_output(OutputChunk::Stderr(bytes)).await?;
+                }
+            }
+        }
         exit_or_loss(exit, loss_watches).await
     }
 }

@@ -8,6 +8,8 @@ mod act;
 mod action;
 mod app;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod behaviours;
 mod bystander;
 #[cfg(test)]

@@ -63,6 +63,15 @@ enum ExpectedSiblings {
     MayRemain,
 }
 
+/// The files in the runner's directories after a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ExpectedFiles {
+    /// The same as before.
+    Unchanged,
+    /// New ones in the workspace.
+    New,
+}
+
 /// The result of a stage: what is judged, and further facts for tests.
 #[derive(Debug)]
 pub(crate) struct EndedStage {
@@ -94,6 +103,7 @@ pub(crate) struct Running<'a> {
     started: Instant,
     signalled: Option<Instant>,
     stopped: Option<Conclusion>,
+    files: ExpectedFiles,
 }
 
 impl<'a> Running<'a> {
@@ -106,7 +116,19 @@ impl<'a> Running<'a> {
         let output = Output::of(&mut child);
         let label = container.label.clone();
         let cli = CliProcess { child, marker: engine::marker(&label), label, siblings: ExpectedSiblings::Removed };
-        Self { step, cli, container, guid, paths, output, before, started, signalled: None, stopped: None }
+        Self {
+            step,
+            cli,
+            container,
+            guid,
+            paths,
+            output,
+            before,
+            started,
+            signalled: None,
+            stopped: None,
+            files: ExpectedFiles::Unchanged,
+        }
     }
 
     /// Returns the pid of the docker CLI.
@@ -181,6 +203,12 @@ impl<'a> Running<'a> {
         self.finish()
     }
 
+    /// Waits for the end of a step that leaves files in the workspace on purpose, such as a backup.
+    pub(crate) fn finish_with_files(mut self) -> EndedStage {
+        self.files = ExpectedFiles::New;
+        self.finish()
+    }
+
     /// Sends the runner's sequence of signals until the CLI ends.
     fn stop(mut self, conclusion: Conclusion) -> EndedStage {
         self.stopped = Some(conclusion);
@@ -200,8 +228,8 @@ impl<'a> Running<'a> {
             panic!("the step hangs:\n{}", self.output.so_far());
         };
         let elapsed = self.signalled.unwrap_or(self.started).elapsed();
-        let (mut wrong, marker, siblings) =
-            (self.cli.remaining_containers(), self.cli.marker.clone(), self.cli.siblings);
+        let (mut wrong, marker, siblings, files_expected) =
+            (self.cli.remaining_containers(), self.cli.marker.clone(), self.cli.siblings, self.files);
         let Self { step, guid, paths, output, before, stopped, .. } = self;
         let text = output.whole();
         let mut masker = Masker::with_secrets(step.secrets.iter().map(String::as_str).chain(environment::secrets()));
@@ -216,7 +244,7 @@ impl<'a> Running<'a> {
         let files = (&processed.path, &processed.env, read(Purpose::Artifacts) + &read(Purpose::ArtifactsList));
         expect(&mut wrong, "path, env and artifacts", &files, &(&Vec::new(), &Vec::new(), String::new()));
         expect(&mut wrong, "dropped by the job", &masker.job_outputs(&processed.outputs).1, &Vec::new());
-        if siblings == ExpectedSiblings::Removed {
+        if siblings == ExpectedSiblings::Removed && files_expected == ExpectedFiles::Unchanged {
             expect(&mut wrong, "the runner's directories", &step.layout.snapshot(), &before);
         }
         expect(&mut wrong, "left behind", step.database.left_behind().as_str(), "");

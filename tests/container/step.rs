@@ -202,7 +202,8 @@ impl<'a> Step<'a> {
         let guid = self.layout.begin(self.job.event);
         let paths = Paths::of(&self.layout.work(), REPOSITORY, self.temp);
         let container = Container::new(self.image, self.entrypoint.clone());
-        if self.job.inputs.get("image").is_some_and(|image| !image.is_empty()) {
+        let has_siblings = |name: &&str| self.job.inputs.get(*name).is_some_and(|value| !value.is_empty());
+        if ["image", "backup"].iter().any(has_siblings) {
             self = self.pass_variable(&engine::marker(&container.label));
         }
         let environment = self.job.environment(&self.layout.work(), &guid, &paths);

@@ -49,7 +49,7 @@ fn recorded(lab: &Lab) -> String {
 }
 
 /// Waits for the end of the step, and returns its peak memory.
-fn peak_memory_until_end(running: &Running<'_>) -> u64 {
+pub(crate) fn peak_memory_until_end(running: &Running<'_>) -> u64 {
     let mut peak = 0;
     let ended = || match peak_memory(running.pid()) {
         Some(now) => {

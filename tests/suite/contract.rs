@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 36] = [
+const MODULES: [(&str, &[&str]); 37] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -57,6 +57,7 @@ const MODULES: [(&str, &[&str]); 36] = [
     ("plan", &["migrate", "ledger", "layout", "settings", "run", "fault"]),
     ("schema", &["sql", "postgres", "fault"]),
     ("review", &["sql", "postgres", "settings", "run", "fault"]),
+    ("backup", &["sql", "postgres", "settings", "run", "fault"]),
     ("input", &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "secret", "fault", "github"]),
     ("report", &["settings", "run", "fault", "secret", "github", "https"]),
     (
@@ -85,6 +86,7 @@ const MODULES: [(&str, &[&str]); 36] = [
         "executor",
         &[
             "site",
+            "backup",
             "plan",
             "migrate",
             "audit",

@@ -12,6 +12,8 @@ mod alembic;
 mod answers;
 mod audit;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bare_program;
 #[cfg(test)]
 mod bastion;

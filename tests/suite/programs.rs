@@ -6,8 +6,8 @@ use crate::{
 };
 use bastion_migrate::{
     fault::Code,
-    run::event::Events,
-    ssh::{OutputChunk, ProcessExit, RemoteProcess, Route, Tunnel},
+    run::{event::Events, process::OutputChunk},
+    ssh::{ProcessExit, RemoteProcess, Route, Tunnel},
 };
 use std::time::{Duration, Instant};
 use tokio::{

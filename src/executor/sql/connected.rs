@@ -10,7 +10,7 @@ use super::{
     tenant_queue::TenantQueue,
 };
 use crate::{
-    executor::{approval, lock_holder},
+    executor::{approval, backup::BackupSubject, lock_holder},
     fault::Fault,
     layout::{Layout, LayoutChoice, Table},
     ledger::{
@@ -26,6 +26,7 @@ use crate::{
         run_lock::{self, AdvisoryLock},
         wait::answer_within,
     },
+    review::PlanTables,
     run::{Coverage, MigrationId, PlanFacts, blocking::run_blocking, event::Event},
     settings::{Command, OnFailure, Settings, SqlSettings},
 };
@@ -59,6 +60,7 @@ pub(super) struct SqlPlan {
     digest: String,
     /// The migrations of each tenant; of one list without tenants.
     pending: Vec<Vec<PlannedMigration>>,
+    backup_subject: BackupSubject,
 }
 
 /// The places of the run, and what the database has in them.
@@ -224,9 +226,15 @@ impl<'a> ConnectedSql<'a> {
             pending: pending.iter().flatten().map(|migration| migration.id.clone()).collect(),
             digest: digest.clone(),
         }));
-        let plan = SqlPlan { chosen, before, all_migrations, digest, pending };
-        let mut faults = self.check_plan(&plan).err().unwrap_or_default();
-        faults.extend(self.review(&plan.pending).await.err().unwrap_or_default());
+        let reviewed = self.review(&pending).await;
+        let (tables, refused) = match reviewed {
+            Ok(tables) => (tables, Vec::new()),
+            Err(refused) => (PlanTables::unknown("the plan is refused"), refused),
+        };
+        let tenants = tenants_of(&pending);
+        let backup_subject = BackupSubject { digest: digest.clone(), tables, tenants };
+        let plan = SqlPlan { chosen, before, all_migrations, digest, pending, backup_subject };
+        let faults: Vec<Fault> = self.check_plan(&plan).err().into_iter().flatten().chain(refused).collect();
         if faults.is_empty() { Ok(plan) } else { Err(faults) }
     }
 
@@ -273,7 +281,7 @@ impl<'a> ConnectedSql<'a> {
     /// Continues with this plan.
     pub(super) fn into_planned(self, plan: SqlPlan) -> PlannedSql<'a> {
         let lock = self.lock_requirement();
-        let SqlPlan { chosen, before, all_migrations, digest, pending } = plan;
+        let SqlPlan { chosen, before, all_migrations, digest, pending, backup_subject } = plan;
         let ChosenPlaces { layout, places, other_ledgers, .. } = chosen;
         let Self { setup, session, new_session, held_locks, .. } = self;
         // Only those that are held: the text is sent with each file.
@@ -286,9 +294,16 @@ impl<'a> ConnectedSql<'a> {
             main: Lane::new(session, fresh_state, lock).reading_schema(),
             others: Vec::new(),
             queue: TenantQueue::new(pending, on_failure),
+            backup_subject,
             early_proof: None,
         }
     }
+}
+
+/// Returns the schemas of the tenants with pending migrations.
+fn tenants_of(pending: &[Vec<PlannedMigration>]) -> Vec<String> {
+    let first = pending.iter().filter_map(|migrations| migrations.first());
+    first.filter_map(|migration| Some(migration.place.tenant.as_ref()?.schema.clone())).collect()
 }
 
 /// Returns the ledger for messages; of tenants the table that each has.

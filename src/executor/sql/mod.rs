@@ -19,7 +19,7 @@ mod tenant_queue;
 mod tenant_schemas;
 
 use crate::{
-    executor::{audit_trail::AuditTrail, lock_holder},
+    executor::{audit_trail::AuditTrail, backup::BackupSubject, lock_holder},
     fault::{Code, Fault},
     github::runner::Runner,
     migrate,
@@ -144,6 +144,14 @@ impl<'a> SqlExecutor<'a> {
         let PlannedSql { plan, main, .. } = planned.as_ref();
         let readings = main.schema.as_ref().ok_or_else(wrong_phase)?;
         readings.current_schema(&main.session, plan.setup.settings).await
+    }
+
+    /// Returns the session that holds the run lock, and the part of the plan that a backup depends on, once it is made.
+    pub(super) fn plan_to_back_up(&self) -> Option<(&Session, &BackupSubject)> {
+        match self {
+            Self::Planned(planned) => Some((&planned.main.session, &planned.backup_subject)),
+            Self::Files(_) | Self::Connected(_) | Self::Empty => None,
+        }
     }
 
     fn connected(&mut self) -> Result<&mut ConnectedSql<'a>, Fault> {

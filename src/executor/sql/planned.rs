@@ -10,6 +10,7 @@ use super::{
     tenant_schemas::read_schemas,
 };
 use crate::{
+    executor::backup::BackupSubject,
     fault::{Code, Fault, Stage},
     ledger::DatabaseState,
     migrate::Migration,
@@ -37,6 +38,7 @@ pub struct PlannedSql<'a> {
     /// The sessions that work on tenants beside it.
     pub(super) others: Vec<Lane>,
     pub(super) queue: TenantQueue,
+    pub(super) backup_subject: BackupSubject,
     /// The ledger, read directly behind the last file.
     pub(super) early_proof: Option<DatabaseState>,
 }

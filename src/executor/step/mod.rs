@@ -14,7 +14,7 @@ use crate::{
         container_spec::{SessionAccess, SessionTerms},
     },
 };
-use command::{CommandRun, run_command};
+pub(super) use command::{CommandRun, run_command};
 use tokio::time::{sleep, timeout};
 
 /// Reports all steps, before the first one runs.

@@ -160,6 +160,11 @@ impl ToolExecutor<'_> {
         Ok(None)
     }
 
+    /// Returns the recipe's command for this verb, with the configured prefix.
+    pub(super) fn command_for(&self, verb: Verb) -> Option<CommandLine> {
+        Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))
+    }
+
     /// Returns the format of the listing and its command. Without a database the listing must show what is applied, and
     /// a listing of one schema shows nothing of the others.
     pub(crate) fn listing_command(&self) -> Option<(&ListingFormat, CommandLine)> {
@@ -171,9 +176,9 @@ impl ToolExecutor<'_> {
 
     /// Returns the command that lists and migrates in one start, if nothing has to come in between.
     fn list_then_migrate(&self, request: &SqlRequest) -> Option<ListThenMigrate> {
-        let Settings { command, safety, steps, .. } = self.settings;
+        let Settings { command, safety, steps, backup, .. } = self.settings;
         let combined = self.tool.list_then_migrate(request)?;
-        let is_free = safety.expect_plan.is_none() && steps.steps_before_pending().next().is_none();
+        let is_free = safety.expect_plan.is_none() && steps.steps_before_pending().next().is_none() && backup.is_none();
         let is_ours = self.tool.run.is_none() && steps.migrate.is_empty();
         (*command == Command::Migrate && is_ours && is_free).then_some(combined)
     }

@@ -23,6 +23,7 @@ mod unrecorded;
 use super::{
     approval,
     audit_trail::AuditTrail,
+    backup::BackupSubject,
     lock_holder::{self, LockHolder},
     schema_reading::SchemaReadings,
 };
@@ -40,7 +41,7 @@ use crate::{
         CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
     },
-    tool::{CommandLine, PrintedScript, Verb},
+    tool::{PrintedScript, Verb},
 };
 use futures_util::future::join;
 use listed::{ListingWithSql, ToolListing};
@@ -73,6 +74,8 @@ pub struct ToolExecutor<'a> {
     printed_scripts: Result<Vec<PrintedScript>, String>,
     /// The SQL of the pending migrations.
     scripts: Vec<MigrationScript>,
+    /// The part of the plan that a backup depends on; `None` before there is a plan.
+    pub(super) backup_subject: Option<BackupSubject>,
     /// The coverage of the reported plan; `None` before there is one.
     pub(super) coverage: Option<Coverage>,
     /// The progress of the tool.
@@ -119,6 +122,7 @@ impl<'a> ToolExecutor<'a> {
             pending: Vec::new(),
             printed_scripts: Ok(Vec::new()),
             scripts: Vec::new(),
+            backup_subject: None,
             coverage: None,
             progress: ToolProgress::NotStarted,
             plan_digest: String::new(),
@@ -204,7 +208,7 @@ impl<'a> ToolExecutor<'a> {
         let digest = plan.digest.clone();
         self.plan_digest.clone_from(&digest);
         self.events.emit(Event::Planned(plan));
-        let reviewed = scripts::review(self).await;
+        let reviewed = scripts::review(self, &digest).await.map(|subject| self.backup_subject = Some(subject));
         if self.settings.command == Command::Status {
             let recorded = self.listed_ledger().await.map_err(plan_fault)?;
             self.events.emit(Event::LedgerListed { recorded, half_done: Vec::new() });
@@ -333,11 +337,6 @@ impl<'a> ToolExecutor<'a> {
             }
             None => Ok(LedgerSnapshot::from_listing(self.list_migrations(sites).await?.migrations())),
         }
-    }
-
-    /// Returns the recipe's command for this verb, with the configured prefix.
-    pub(super) fn command_for(&self, verb: Verb) -> Option<CommandLine> {
-        Some(self.tool.with_prefix(self.tool.recipe.single_command(verb)?))
     }
 
     /// Returns the SQL of the pending migrations, in the order of the plan; empty before the plan, and for commands that

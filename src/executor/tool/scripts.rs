@@ -3,7 +3,10 @@
 
 use super::ToolExecutor;
 use crate::{
-    executor::review::{ReviewSubject, review_plan},
+    executor::{
+        backup::BackupSubject,
+        review::{ReviewSubject, review_plan},
+    },
     fault::Fault,
     review::{HiddenPart, MigrationScript, PlanPath, ScriptTransaction},
     run::MigrationId,
@@ -24,11 +27,11 @@ const MAX_KINDS_OF_CODE: usize = 10;
 /// The printed scripts by name and schema.
 type ScriptsByName = BTreeMap<(String, Option<String>), PrintedScript>;
 
-/// Reviews the SQL of the pending migrations. That of tenants is weighed in the first schema of them.
+/// Reviews the SQL of the pending migrations, and returns the part of the plan that a backup depends on. The SQL of tenants is weighed in the first schema of them.
 ///
 /// # Errors
 /// What the settings do not accept.
-pub(super) async fn review(tool: &ToolExecutor<'_>) -> Result<(), Vec<Fault>> {
+pub(super) async fn review(tool: &ToolExecutor<'_>, digest: &str) -> Result<BackupSubject, Vec<Fault>> {
     let schema =
         tool.scripts.iter().map(|script| script.id.schema.as_str()).find(|schema| !matches!(*schema, "" | "public"));
     let path = match schema {
@@ -37,7 +40,10 @@ pub(super) async fn review(tool: &ToolExecutor<'_>) -> Result<(), Vec<Fault>> {
     };
     let session = tool.lock_holder.as_ref().map(super::LockHolder::session);
     let subject = ReviewSubject { scripts: tool.scripts.clone(), session, path, place_of: &|_, _| None };
-    review_plan(tool.settings, &tool.events, subject).await
+    let tables = review_plan(tool.settings, &tool.events, subject).await?;
+    let schemas: BTreeSet<&str> = tool.pending.iter().map(|id| id.schema.as_str()).collect();
+    let tenants = schemas.into_iter().filter(|schema| !schema.is_empty()).map(str::to_owned).collect();
+    Ok(BackupSubject { digest: digest.to_owned(), tables, tenants })
 }
 
 /// Returns the script of each pending migration, in their order. `printed` is the output of the tool, or the reason why

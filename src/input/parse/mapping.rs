@@ -61,6 +61,11 @@ impl<'a> MappingReader<'a> {
         self.mapping.get(key).is_some_and(|value| !value.is_null())
     }
 
+    /// Returns the value under this key, as it is written.
+    pub(crate) fn value(&self, key: &str) -> Option<&'a Value> {
+        self.mapping.get(key)
+    }
+
     /// Returns whether the key has a value.
     pub(crate) fn has_value(&self, key: &str) -> bool {
         self.mapping.get(key).is_some_and(|value| !matches!(scalar_text(value), Ok(None)))

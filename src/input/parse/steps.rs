@@ -1,7 +1,7 @@
 //! The lists of steps as they were written.
 
 use super::{
-    health, lint,
+    backup, health, lint,
     mapping::YamlOrigin,
     risk,
     site::ExecutorChoice,
@@ -24,6 +24,7 @@ pub(crate) struct ParsedSteps {
     pub(crate) tenants: Option<TenantSettings>,
     pub(crate) lint: Option<LintSettings>,
     pub(crate) risk: Option<RiskSettings>,
+    pub(crate) backup: Option<backup::ParsedBackup>,
 }
 
 impl ParsedSteps {
@@ -51,6 +52,10 @@ impl ParsedSteps {
             self.risk = risk::parse_risk(value, origin, faults);
             return;
         }
+        if name == InputName::Backup {
+            self.backup = backup::parse_backup(value, origin, faults);
+            return;
+        }
         self.lists.insert(name, step::parse_step_list(name, value, origin, faults));
     }
 
@@ -66,6 +71,7 @@ impl ParsedSteps {
         self.tenants = other.tenants.or(self.tenants.take());
         self.lint = other.lint.or(self.lint.take());
         self.risk = other.risk.or(self.risk.take());
+        self.backup = other.backup.or(self.backup.take());
     }
 
     /// Returns the list under this input; `None` marks an invalid step.
@@ -87,6 +93,7 @@ impl ParsedSteps {
         };
         let of_steps = steps?.into_iter().filter_map(of_step);
         let of_health = self.health.as_ref().and_then(|health| health.executor_in_use(default_executor));
-        Some(of_steps.chain(of_health).chain([default_executor]).collect())
+        let of_backup = self.backup.as_ref().and_then(|backup| backup.executor_in_use(default_executor));
+        Some(of_steps.chain(of_health).chain(of_backup).chain([default_executor]).collect())
     }
 }

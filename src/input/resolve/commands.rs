@@ -2,6 +2,7 @@
 //! run.
 
 use super::{
+    backup::{BackupContext, resolve_backup},
     command, container,
     database::ResolvedDatabase,
     health,
@@ -19,7 +20,10 @@ use crate::{
         source::Inputs,
     },
     postgres::DatabaseTarget,
-    settings::{Command, ExecutorSettings, ImageOwner, ImageSettings, ServerSettings, Site, SiteImage, StepSettings},
+    settings::{
+        BackupSettings, Command, DumpSettings, DumpSite, ExecutorSettings, ImageOwner, ImageSettings, ServerSettings,
+        Site, SiteImage, StepSettings,
+    },
 };
 
 /// The resolved tool, steps and site settings.
@@ -29,6 +33,7 @@ pub(crate) struct ResolvedCommands {
     pub(crate) steps: StepSettings,
     pub(crate) image: Option<ImageSettings>,
     pub(crate) server: Option<ServerSettings>,
+    pub(crate) backup: Option<BackupSettings>,
 }
 
 /// The inputs that were resolved before, if they are valid.
@@ -73,11 +78,16 @@ pub(crate) fn resolve_commands(
         Some(ExecutorSettings::Sql) | None => None,
     };
     steps.health = health::resolve_health(inputs.parsed_steps().health.as_ref(), run_site, tool, findings);
+    let backup_context = BackupContext { command: context.command, run_site, runner: context.runner };
+    let backup = resolve_backup(inputs, backup_context, findings);
     let by_executor = (context.executor == Some(ExecutorChoice::Server)).then(|| "`executor: server`".to_owned());
     let by_step = || steps.sites().find(|(_, site)| matches!(site, Site::Server)).map(|(source, _)| source);
-    let on_server = by_executor.or_else(by_step);
+    let backup_site = backup.as_ref().and_then(BackupSettings::site);
+    let by_backup = || matches!(backup_site, Some(Site::Server)).then(|| "`backup`".to_owned());
+    let on_server = by_executor.or_else(by_step).or_else(by_backup);
     let in_image = context.executor == Some(ExecutorChoice::Image)
-        || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)));
+        || steps.sites().any(|(_, site)| matches!(site, Site::Image(_)))
+        || (context.command.is_some_and(Command::may_write) && is_made_in_image(backup.as_ref()));
     findings.faults.extend(on_server.as_deref().and_then(|source| missing_server_fault(inputs, source)));
     let server = on_server.map(|_| ServerSettings {
         working_directory: working_directory_on(inputs, run_site, ExecutorChoice::Server).map(ToOwned::to_owned),
@@ -95,7 +105,16 @@ pub(crate) fn resolve_commands(
     } else {
         None
     };
-    Some(ResolvedCommands { executor_settings: executor_settings?, steps, image, server })
+    Some(ResolvedCommands { executor_settings: executor_settings?, steps, image, server, backup })
+}
+
+/// Returns whether the backup is made in a container. A plan makes none, and needs no engine for it.
+fn is_made_in_image(backup: Option<&BackupSettings>) -> bool {
+    match backup {
+        Some(BackupSettings::Dump(DumpSettings { site: DumpSite::ImageOfServerVersion, .. })) => true,
+        Some(backup) => matches!(backup.site(), Some(Site::Image(_))),
+        None => false,
+    }
 }
 
 fn resolve_executor_settings(

@@ -1,5 +1,6 @@
 //! Resolves the inputs: from texts to valid settings.
 
+mod backup;
 pub(crate) mod command;
 mod commands;
 pub(crate) mod container;
@@ -30,8 +31,8 @@ use crate::{
     github::runner::Runner,
     proxy::ClientTls,
     settings::{
-        ApprovedPlan, Command, CommentPolicy, NotificationSettings, Policy, ReportSettings, RiskSettings,
-        SafetySettings, SchemaFileSettings, Settings,
+        ApprovedPlan, BackupSettings, Command, CommentPolicy, NotificationSettings, Policy, ReportSettings,
+        RiskSettings, SafetySettings, SchemaFileSettings, Settings,
     },
 };
 use command::resolve_executor;
@@ -97,6 +98,10 @@ pub(super) fn resolve_settings(
             let cause = format!("{label} looks after the database, and no database is given");
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
+        if matches!(resolved_commands.backup, Some(BackupSettings::Dump(_))) && database.is_none() {
+            let cause = format!("{} dumps the database, and no database is given", inputs.label(InputName::Backup));
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
         let schema_file = resolve_schema_file(inputs, runner);
         if schema_file.is_some() && database.is_none() {
             let label = inputs.label(InputName::SchemaFile);
@@ -119,6 +124,7 @@ pub(super) fn resolve_settings(
             server: resolved_commands.server,
             safety: safety?,
             aftercare: aftercare?.unwrap_or_default(),
+            backup: resolved_commands.backup,
         })
     };
     let settings = assemble().filter(|_| findings.faults.is_empty());
