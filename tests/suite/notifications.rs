@@ -155,7 +155,9 @@ fn only_those_occasions_are_told_that_were_chosen() {
     assert_eq!(events(&webhook), [""; 0], "nothing was done");
     let more = || users(&lab).file("migrations/0002_more.sql", "create table more (id int);\n");
     telling(more(), &webhook, all).input("command", "plan").run().has_pending().pending(["0002_more"]).done();
-    assert_eq!(events(&webhook), [""; 0], "a plan writes nothing");
+    let verified = telling(more(), &webhook, all).input("command", "verify").run().fails("verify-pending", 7);
+    verified.pending(["0002_more"]).done();
+    assert_eq!(events(&webhook), [""; 0], "neither writes anything");
     telling(more(), &webhook, "on: succeeded").run().succeeds().applied(["0002_more"]).done();
     assert_eq!(events(&webhook), ["succeeded"]);
     let message = only_message(&webhook);
