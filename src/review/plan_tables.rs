@@ -128,7 +128,7 @@ mod tests {
             ("insert into a (x) select x from b", "a"),
             ("drop table a", "a"),
             ("create index on orders (note)", "orders"),
-            ("create table fresh (id int)", "fresh"),
+            ("create table fresh (id int)", ""),
         ] {
             let found = tables_of(sql, Vec::new());
             let names: Vec<String> = found.relations.iter().map(|name| name.to_string().replace('"', "")).collect();
