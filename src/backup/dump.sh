@@ -1,13 +1,13 @@
-# Dump a database, check the dump while it is written, and say how all of that ended. The arguments of pg_dump are the
+# Dump a database, check the dump while it is written, and report how all of that ended. The arguments of pg_dump are the
 # parameters; `receiver` is a command that reads the dump, and without it the dump goes to standard output.
 
-# Send a message. Only a program that knows the token can send one.
-say() { printf '%s %s\n' "$token" "$*" >&2; }
+# Sends a message. Only a program that knows the token can send one.
+report() { printf '%s %s\n' "$token" "$*" >&2; }
 
 programs='pg_dump pg_restore mktemp mkfifo tee sha256sum sed wc'
 [ -z "$receiver" ] || programs="$programs setsid"
 for program in $programs; do
-    command -v "$program" >/dev/null 2>&1 || { say missing "$program"; exit 1; }
+    command -v "$program" >/dev/null 2>&1 || { report missing "$program"; exit 1; }
 done
 
 reader=
@@ -29,9 +29,9 @@ if [ -n "${BASTION_MIGRATE_CA-}" ]; then
 fi
 
 version=$(pg_dump --version)
-say version "$version"
+report version "$version"
 number=$(printf '%s\n' "$version" | sed 's/^[^0-9]*\([0-9][0-9]*\).*/\1/')
-[ "$number" -ge "$major" ] 2>/dev/null || { say old "$number"; exit 1; }
+[ "$number" -ge "$major" ] 2>/dev/null || { report old "$number"; exit 1; }
 # pg_dump knows zstd since version 16, if it was built with it; it looks before it connects.
 compression=
 if [ "$number" -ge 16 ]; then
@@ -78,10 +78,10 @@ if [ -n "$receiver" ]; then
     exec 9>&-
     wait "$reader"; received=$?
 fi
-# Without a dump, the errors of its check say nothing.
+# Without a dump, the errors of its check mean nothing.
 [ "$dumped" -ne 0 ] || cat "$work/check.err" "$work/list.err" >&2
 sed -n "s/^[0-9]*; [0-9]* [0-9]* TABLE DATA /$token data /p" "$work/toc" >&2
 digest=
 read -r digest rest <"$work/digest"
 read -r bytes rest <"$work/bytes"
-say end "$dumped $pumped $checked $listed $received $bytes $digest"
+report end "$dumped $pumped $checked $listed $received $bytes $digest"

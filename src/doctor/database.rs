@@ -9,10 +9,11 @@ use super::{
     wording::{count_of, format_day},
 };
 use crate::{
+    audit::RIGHT_TO_RECORD,
     fault::{Code, Fault},
     postgres::{DatabaseTarget, RoleRights, ServerCertificate, quote_identifier},
     run::{Check, DatabaseFacts, DoctorFinding},
-    settings::Settings,
+    settings::{Policy, Settings},
     transport::is_loopback,
 };
 use std::time::{Duration, SystemTime};
@@ -153,6 +154,11 @@ fn judge_rights(
     }
     let mut findings: Vec<DoctorFinding> =
         missing.into_iter().map(|fault| DoctorFinding::failed(Check::Rights, fault)).collect();
+    if settings.safety.audit == Policy::Allow && !rights.records_runs {
+        let cause = format!("`{}` may not record the run in `bastion_migrate.runs`", rights.role);
+        let fault = Fault::new(Code::AuditUnwritten, cause).fix(RIGHT_TO_RECORD);
+        findings.push(DoctorFinding::warning_of(Check::Rights, fault));
+    }
     if let Some(schema) = rights.closed_schemas.first().filter(|_| expectation.is_of_each_schema()) {
         findings.push(DoctorFinding::warning_of(Check::Rights, closed_schema_fault(rights, schema)));
     }

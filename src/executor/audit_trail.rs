@@ -2,7 +2,7 @@
 //! run.
 
 use crate::{
-    audit::{NewRun, end_query, guarded_end_sql, parse_runs_table, parse_unended, runs_table_query},
+    audit::{NewRun, RIGHT_TO_RECORD, end_query, guarded_end_sql, parse_runs_table, parse_unended, runs_table_query},
     fault::{Code, Fault},
     github::runner::Runner,
     postgres::{OwnQuery, Rows, Session, query_rows, wait::answer_within},
@@ -155,10 +155,7 @@ fn unrecorded_fault(fault: &Fault) -> Fault {
     let unrecorded =
         Fault::new(Code::AuditUnwritten, format!("this run is not recorded in the database: {}", fault.cause));
     match fault.code {
-        Code::PermissionDenied => unrecorded.fix(
-            "let the role create the table (`GRANT CREATE ON DATABASE … TO …`), or write to it (`GRANT USAGE ON SCHEMA \
-             bastion_migrate TO …; GRANT SELECT, INSERT, UPDATE ON bastion_migrate.runs TO …`), or set `audit: false`",
-        ),
+        Code::PermissionDenied => unrecorded.fix(RIGHT_TO_RECORD),
         _ => unrecorded,
     }
 }

@@ -77,11 +77,25 @@ pub struct RoleRights {
     pub role: String,
     /// Set if it may create schemas in the database.
     pub creates_schemas: bool,
+    /// Set if it may write to the table of runs, `bastion_migrate.runs`, or create it.
+    pub records_runs: bool,
     /// The schemas in which it may not create objects.
     pub closed_schemas: Vec<String>,
     /// The roles that own relations and of which it is no member, with the number of relations and the first one.
     pub other_owners: Vec<(String, u64, String)>,
 }
+
+/// The condition that the role may create schemas.
+const CREATES_SCHEMAS: &str = "pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')";
+
+/// The condition that the role may write to the table of runs, or create it.
+const RECORDS_RUNS: &str = "CASE WHEN pg_catalog.to_regnamespace('bastion_migrate') IS NULL \
+    THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') \
+    WHEN pg_catalog.to_regclass('bastion_migrate.runs') IS NULL \
+    THEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('bastion_migrate')::oid, 'CREATE') \
+    ELSE pg_catalog.has_table_privilege(pg_catalog.to_regclass('bastion_migrate.runs')::oid, 'SELECT') \
+    AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('bastion_migrate.runs')::oid, 'INSERT') \
+    AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('bastion_migrate.runs')::oid, 'UPDATE') END";
 
 /// Returns the SQL, whose response [`ServerHealth::from_rows`] reads. It must run with our own search path.
 #[must_use]
@@ -93,7 +107,7 @@ pub fn health_sql() -> String {
         constraints_sql(),
         slots_sql(),
         select("'size', pg_catalog.pg_database_size(pg_catalog.current_database())"),
-        select("'role', CURRENT_USER, pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"),
+        select(&format!("'role', CURRENT_USER, {CREATES_SCHEMAS}, {RECORDS_RUNS}")),
         closed_schemas_sql(),
         owners_sql(),
     ];
@@ -215,6 +229,7 @@ impl ServerHealth {
             rights: RoleRights {
                 role: text(role, 1),
                 creates_schemas: role.text(2) == Some("t"),
+                records_runs: role.text(3) == Some("t"),
                 closed_schemas: of_kind("closed schema").map(|row| text(row, 1)).collect(),
                 other_owners: of_kind("owner")
                     .map(|row| (text(row, 1), row.parse(2).unwrap_or_default(), text(row, 3)))

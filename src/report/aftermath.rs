@@ -8,7 +8,8 @@ use super::{
     wording::count_of,
 };
 use crate::{
-    fault::{Class, Code},
+    fault::{Class, Code, Stage},
+    run::event::StepState,
     settings::Command,
 };
 
@@ -99,6 +100,11 @@ impl Words {
 fn situation<'a>(report: &'a RunReport, words: &Words) -> Situation<'a> {
     if let Some(doubtful) = report.in_state(MigrationState::InDoubt).next() {
         return Situation::InDoubt(doubtful);
+    }
+    let has_worked = report.stages.iter().any(|stage| stage.stage == Stage::Migrate)
+        || report.steps.iter().any(|step| step.fate != StepState::NotRun);
+    if !has_worked && report.changed != DatabaseChanges::Something {
+        return Situation::Unchanged;
     }
     let Some(first) = report.migrations.iter().find(|entry| entry.fate != words.done_state) else {
         return match (report.migrations.is_empty(), report.changed) {
@@ -219,6 +225,19 @@ mod tests {
         let refused = report(|all| *all = events, Code::LockHeld);
         assert_eq!(state(&refused), "this run has changed nothing in the database");
         assert_eq!(Aftermath::of(&refused).unwrap().next, "run again when the other run has ended");
+    }
+
+    #[test]
+    fn a_run_that_ended_before_its_migration_has_changed_nothing_although_commands_ran() {
+        let refused = report(
+            |events| {
+                events
+                    .retain(|(_, event)| !matches!(event, Event::StageStarted(Stage::Migrate) | Event::Applied { .. }));
+                events.push((400, Event::CommandStarted { command: "pg_dump".to_owned() }));
+            },
+            Code::BackupFailed,
+        );
+        assert_eq!(state(&refused), "this run has changed nothing in the database");
     }
 
     #[test]

@@ -287,12 +287,16 @@ impl Running<'_> {
             .unwrap_or_else(|| panic!("`{text}` is not in the log after {limit:?}:\n{}", self.log()));
     }
 
-    /// Returns the peak memory of the step so far, in bytes.
+    /// Returns the peak memory of the step so far besides its code, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).expect("the step still runs");
-        let peak: Option<u64> =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-        1024 * peak.expect("a process has a peak")
+        let figure = |name: &str| {
+            let mut lines = status.lines();
+            let kibibytes: Option<u64> =
+                lines.find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
+            1024 * kibibytes.expect("a process has memory")
+        };
+        figure("VmHWM:").saturating_sub(figure("RssFile:"))
     }
 
     /// Kills the step, as the runner does in the end, and returns its log; its traces are not checked.

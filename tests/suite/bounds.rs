@@ -24,7 +24,7 @@ const BUDGET: Duration = Duration::from_secs(7);
 const SOON: Duration = Duration::from_secs(20);
 
 /// Memory limit in bytes; a run without a flood needs half of it.
-const MEMORY_LIMIT: u64 = 48 << 20;
+const MEMORY_LIMIT: u64 = 32 << 20;
 
 /// A file that raises more messages than can be shown in the time of a test.
 const FLOOD: &str = "create table gone ();\ndo $$ begin for i in 1..100000000 loop raise notice 'row % %', i, repeat('x', 300); end loop; end $$;\n";

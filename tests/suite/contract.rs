@@ -113,6 +113,7 @@ const MODULES: [(&str, &[&str]); 37] = [
     (
         "doctor",
         &[
+            "audit",
             "executor",
             "site",
             "migrate",
