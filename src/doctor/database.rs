@@ -154,7 +154,7 @@ fn judge_rights(
     }
     let mut findings: Vec<DoctorFinding> =
         missing.into_iter().map(|fault| DoctorFinding::failed(Check::Rights, fault)).collect();
-    if settings.safety.audit == Policy::Allow && !rights.records_runs {
+    if settings.safety.audit == Policy::Allow && !rights.records_runs && findings.is_empty() {
         let cause = format!("`{}` may not record the run in `bastion_migrate.runs`", rights.role);
         let fault = Fault::new(Code::AuditUnwritten, cause).fix(RIGHT_TO_RECORD);
         findings.push(DoctorFinding::warning_of(Check::Rights, fault));

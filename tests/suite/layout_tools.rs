@@ -4,13 +4,18 @@
 
 use crate::{
     action::Action,
-    lab::{Lab, venv::venv},
+    lab::{
+        Lab,
+        postgres::{Options, Postgres, Tls},
+        venv::venv,
+    },
     layout_forms::{Form, TextFile},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 use tempfile::TempDir;
 
@@ -73,7 +78,7 @@ impl Tool {
             fs::create_dir_all(path.parent().expect("it is in the directory")).expect("there is room");
             fs::write(path, text).expect("there is room");
         }
-        let url = format!("{}?sslmode=require", lab.database.url_at("localhost", lab.database.server().port()));
+        let url = format!("{}?sslmode=disable", lab.database.url_at("localhost", lab.database.server().port()));
         let mut command = Command::new((self.program)());
         command.current_dir(directory.path()).env("DATABASE_URL", url);
         for argument in self.arguments {
@@ -90,7 +95,8 @@ impl Tool {
 
     fn takes_turns_with_the_action(&self) {
         let form = self.form();
-        let (ours, theirs, both) = (Lab::new(), Lab::new(), Lab::new());
+        let server = server_without_tls();
+        let [ours, theirs, both] = [Lab::on(&server), Lab::on(&server), Lab::on(&server)];
         let step = |lab| form.step(form.golden_files(Action::new(lab))).input("audit", "false");
         let labels = [form.label(1, "one"), form.label(2, "two")];
         step(&ours).run().succeeds().applied(labels.each_ref().map(String::as_str)).done();
@@ -105,6 +111,11 @@ impl Tool {
             assert_eq!(schema(lab), schema(&theirs), "{}", self.layout);
         }
     }
+}
+
+/// Starts a server that each tool can connect to: refinery trusts the CAs of the machine alone.
+fn server_without_tls() -> Arc<Postgres> {
+    Postgres::start(&Options { tls: Tls::Off, ..Options::default() })
 }
 
 /// Returns the dump without rows, and without the lines that differ from dump to dump.
@@ -145,7 +156,7 @@ fn refinery_and_the_action_take_turns() {
 
 #[test]
 fn a_run_waits_for_the_lock_of_dbmate() {
-    let lab = Lab::new();
+    let lab = Lab::on(&server_without_tls());
     let form = DBMATE.form();
     DBMATE.applies(&lab, &form.golden_texts_of_one());
     let holder = lab.database.session();

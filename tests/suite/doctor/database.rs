@@ -73,6 +73,11 @@ fn by_sql() -> Vec<(&'static str, Expected)> {
             ),
         ),
         (
+            "create schema bastion_migrate authorization app; set role app; create table bastion_migrate.runs (id int); \
+             revoke insert on bastion_migrate.runs from app",
+            Expected { code: "audit-unwritten", ..warning("rights", "may not record the run", "set `audit: false`") },
+        ),
+        (
             "alter schema public owner to postgres; grant usage on schema public to public",
             fault(
                 "permission-denied",
