@@ -1,5 +1,5 @@
-//! The holder of the run lock while a tool works: a read-only session of ours. It is checked, so that a lost lock is
-//! noticed, and it reads what the tool has done.
+//! The holder of the run lock while a tool works: a session of ours that is read-only but for the record of the run. It is
+//! checked, so that a lost lock is noticed, and it reads what the tool has done.
 
 use super::tool::snapshot;
 use crate::{
@@ -330,7 +330,7 @@ impl<'a> LockHolder<'a> {
     }
 }
 
-/// Returns the start-up settings of a session that can only read, so that no change can come from it.
+/// Returns the start-up settings of a session that only reads, except where a transaction says otherwise.
 fn startup_settings(settings: &Settings, runner: &Runner) -> SessionSettings {
     SessionSettings::holding_lock(run_lock::application_name(runner), settings.database.as_ref())
 }

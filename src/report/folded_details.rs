@@ -2,12 +2,12 @@
 
 use super::{
     entries::NoticeReport,
-    log_lines::group_digits,
     markdown::{code_html, diff_block, escape_markdown},
     run_report::{MAX_NOTICES, RunReport},
     summary_page::{BLOCKED, FoldedPart, NOTICES, SCHEMA, SummaryPage},
     visible_text::clip_text,
 };
+use crate::run::group_digits;
 
 /// Maximum number of lines about the schema.
 const MAX_SCHEMA_LINES: usize = 1_000;

@@ -1,6 +1,6 @@
 //! The text of each event, as lines without formatting.
 
-pub(super) use super::wording::{count_of, format_millis, format_tenths, group_digits, indent_further_lines};
+pub(super) use super::wording::{count_of, format_millis, format_tenths, indent_further_lines};
 use super::{
     aftercare_lines::aftercare_lines, backup_section::backup_text, first_run::is_expected_stop, history::history_lines,
     ledger_lines::ledger_lines, review_lines::review_lines,
@@ -11,6 +11,7 @@ use crate::{
         BastionFacts, Coverage, DatabaseFacts, DoctorFinding, FindingState, ImageFacts, LongWait, MigrationId,
         PlanAction, PlanFacts, ResourceUsage,
         event::{Event, NoticeSubject, StepId, StepState},
+        group_digits,
     },
 };
 use std::{collections::BTreeMap, time::Duration};

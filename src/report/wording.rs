@@ -11,16 +11,6 @@ pub(super) fn count_of(number: usize, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
-/// Formats a number with separators: `29,999,000`.
-pub(super) fn group_digits(number: u64) -> String {
-    let digits = number.to_string();
-    let comma = |(at, digit): (usize, char)| {
-        let between = at > 0 && (digits.len() - at).is_multiple_of(3);
-        between.then_some(',').into_iter().chain([digit])
-    };
-    digits.chars().enumerate().flat_map(comma).collect()
-}
-
 /// Formats milliseconds in a readable unit.
 pub(super) fn format_millis(millis: u64) -> String {
     match millis {

@@ -1,5 +1,6 @@
 //! Numbers and durations as people read them.
 
+pub(super) use crate::run::group_digits as format_count;
 use std::time::Duration;
 
 /// The units of large numbers of rows.
@@ -16,19 +17,6 @@ pub(super) fn format_rows(rows: u64) -> String {
         None if rows == 1 => "1 row".to_owned(),
         None => format!("{} rows", format_count(rows)),
     }
-}
-
-/// Returns a whole number with separators, as in `12,000`.
-pub(super) fn format_count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Returns a number in a unit; one below 10 has a fraction, except where the unit is 1.

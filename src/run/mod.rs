@@ -3,10 +3,10 @@
 mod aftercare;
 pub mod backpressure;
 pub mod blocking;
-mod byte_count;
 mod doctor_finding;
 pub mod event;
 mod facts;
+mod large_number;
 mod ledger_entry;
 mod lint_finding;
 pub mod lock_retries;
@@ -23,9 +23,9 @@ pub mod shutdown;
 pub mod supervisor;
 
 pub use aftercare::{AftercareFacts, CareFinding, CareFindingKind};
-pub use byte_count::format_bytes;
 pub use doctor_finding::{Area, Check, DoctorFinding, FindingState};
 pub use facts::{BackupFacts, BastionFacts, DatabaseFacts, ImageFacts, MadeBackup, ResourceUsage, TunnelFacts};
+pub use large_number::{format_bytes, group_digits};
 pub use ledger_entry::{HalfDoneMigration, LedgerEntry};
 pub use lint_finding::{FindingLevel, LintFinding};
 pub use long_wait::LongWait;

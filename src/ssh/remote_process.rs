@@ -8,7 +8,7 @@ use crate::{
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split},
     sync::{oneshot, watch},
 };
 
@@ -79,21 +79,9 @@ impl RemoteProcess {
             drop(into.shutdown().await);
         };
         let reading = async {
-            let (mut out_buffer, mut error_buffer) = (vec![0; CHUNK_SIZE], vec![0; CHUNK_SIZE]);
-            let (mut out_open, mut err_open) = (true, true);
-            while out_open || err_open {
-                let on_out = pin!(read_chunk(&mut out, &mut out_buffer, out_open));
-                let on_err = pin!(read_chunk(&mut stderr, &mut error_buffer, err_open));
-                match select(on_out, on_err).await {
-                    Either::Left((bytes, _)) => {
-                        out_open = !bytes.is_empty();
-                        on_output(OutputChunk::Stdout(bytes));
-                    }
-                    Either::Right((bytes, _)) => {
-                        err_open = !bytes.is_empty();
-                        on_output(OutputChunk::Stderr(bytes));
-                    }
-                }
+            let mut output = ProcessOutput::new(&mut out, &mut stderr);
+            while let Some(chunk) = output.next().await {
+                on_output(chunk);
             }
         };
         // Input that the program never reads is not waited for.
@@ -106,9 +94,7 @@ impl RemoteProcess {
         all.await;
         exit_or_loss(exit, loss_watches).await
     }
-}
 
-impl RemoteProcess {
     /// Writes the input and keeps it open until the program ends, so that the program meets its end only if the
     /// connection is lost or this future is dropped. Passes all output to `on_output`, which is awaited before more is
     /// read, and returns the program's exit.
@@ -124,28 +110,50 @@ impl RemoteProcess {
         let (mut out, mut into) = split(stdio);
         // A program that stops reading explains itself by its output or exit.
         drop(into.write_all(input).await);
-        let (mut out_buffer, mut error_buffer) = (vec![0; CHUNK_SIZE], vec![0; CHUNK_SIZE]);
-        let (mut out_open, mut err_open) = (true, true);
-        while out_open || err_open {
-            let on_out = pin!(read_chunk(&mut out, &mut out_buffer, out_open));
-            let on_err = pin!(read_chunk(&mut stderr, &mut error_buffer, err_open));
-            match select(on_out, on_err).await {
-                Either::Left((bytes, _)) => {
-                    out_open = !bytes.is_empty();
-                    on_output(OutputChunk::Stdout(bytes)).await?;
-                }
-                Either::Right((bytes, _)) => {
-                    err_open = !bytes.is_empty();
-                    on_output(OutputChunk::Stderr(bytes)).await?;
-                }
-            }
+        let mut output = ProcessOutput::new(&mut out, &mut stderr);
+        while let Some(chunk) = output.next().await {
+            on_output(chunk).await?;
         }
         exit_or_loss(exit, loss_watches).await
     }
 }
 
+/// Both outputs of a program, read as they come.
+struct ProcessOutput<'s, O, E> {
+    out: &'s mut O,
+    err: &'s mut E,
+    /// Set until the end of each.
+    is_open: (bool, bool),
+    buffers: (Vec<u8>, Vec<u8>),
+}
+
+impl<'s, O: AsyncRead + Unpin, E: AsyncRead + Unpin> ProcessOutput<'s, O, E> {
+    fn new(out: &'s mut O, err: &'s mut E) -> Self {
+        Self { out, err, is_open: (true, true), buffers: (vec![0; CHUNK_SIZE], vec![0; CHUNK_SIZE]) }
+    }
+
+    /// Returns the next chunk, empty at the end of its output; `None` at the end of both.
+    async fn next(&mut self) -> Option<OutputChunk<'_>> {
+        if self.is_open == (false, false) {
+            return None;
+        }
+        let on_out = pin!(read_chunk(self.out, &mut self.buffers.0, self.is_open.0));
+        let on_err = pin!(read_chunk(self.err, &mut self.buffers.1, self.is_open.1));
+        Some(match select(on_out, on_err).await {
+            Either::Left((bytes, _)) => {
+                self.is_open.0 = !bytes.is_empty();
+                OutputChunk::Stdout(bytes)
+            }
+            Either::Right((bytes, _)) => {
+                self.is_open.1 = !bytes.is_empty();
+                OutputChunk::Stderr(bytes)
+            }
+        })
+    }
+}
+
 /// Reads the next chunk, empty at the end; a stream that has ended never resolves again.
-async fn read_chunk<'a>(stream: &mut (impl tokio::io::AsyncRead + Unpin), into: &'a mut [u8], open: bool) -> &'a [u8] {
+async fn read_chunk<'a>(stream: &mut (impl AsyncRead + Unpin), into: &'a mut [u8], open: bool) -> &'a [u8] {
     if !open {
         return std::future::pending().await;
     }

@@ -1,4 +1,4 @@
-//! Numbers of bytes as people read them.
+//! Large numbers, and numbers of bytes, as people read them.
 
 /// The units of bytes, as `pg_size_pretty` names them: each is 1,024 of the one before.
 const BYTE_UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
@@ -13,12 +13,14 @@ pub fn format_bytes(bytes: u64) -> String {
     let name = BYTE_UNITS.get(unit).copied().unwrap_or_default();
     let (whole, rest) = (bytes / size, bytes % size);
     match size == 1 || whole >= 10 {
-        true => format!("{} {name}", with_separators(whole)),
+        true => format!("{} {name}", group_digits(whole)),
         false => format!("{whole}.{} {name}", u128::from(rest) * 10 / u128::from(size)),
     }
 }
 
-fn with_separators(number: u64) -> String {
+/// Returns a whole number with separators, as in `12,000`.
+#[must_use]
+pub fn group_digits(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
