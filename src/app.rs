@@ -80,7 +80,12 @@ pub(crate) async fn run_invocation(
     events.emit_skipped();
     if let Some(job) = &job {
         let budget = supervisor.report_time_left().unwrap_or(AUDIT_BUDGET).min(AUDIT_BUDGET);
-        supervisor.run_for(budget, job.end_audit(&reporter.report().run_end(events.redactor()))).await;
+        let end = reporter.report().run_end(events.redactor());
+        if supervisor.run_for(budget, job.end_audit(&end)).await.is_none() {
+            // As for a session that is lost: what ended the run is its fault.
+            events
+                .emit_note(format!("the end of this run is not recorded: no answer within {} ms", budget.as_millis()));
+        }
     }
     publish_within_budget(reporter, &invocation.runner, Some(&invocation.report), &mut supervisor).await;
     if let Some(job) = job

@@ -44,32 +44,29 @@ impl Aftermath {
     pub(super) fn of(report: &RunReport) -> Option<Self> {
         let first = report.faults.first().filter(|_| !awaits_pin(report))?;
         let command = report.command.filter(|command| command.may_write() && first.code != Code::Bug)?;
-        let words = Words::of(command);
-        Some(match situation(report, &words) {
-            Situation::Unchanged => unchanged(first.code.class(), &words),
+        let words = CommandWords::of(command);
+        Some(match situation(report, words) {
+            Situation::Unchanged => unchanged(first.code.class(), words),
             Situation::Unknown => Self {
                 state: "a command of yours was at work, and it is unknown what it has changed".to_owned(),
                 deploy: "nothing until that is known".to_owned(),
                 next: "run `command: status`, and compare it with the plan; then run again".to_owned(),
             },
             Situation::InDoubt(migration) => in_doubt(migration),
-            Situation::Stopped(migration) => stopped(report, migration, &words, run_again(first.code.class())),
+            Situation::Stopped(migration) => stopped(report, migration, words, run_again(first.code.class())),
             Situation::HalfDone(migration, done, of) => Self {
-                state: describe_half_done(report, migration, (done, of), &words),
+                state: describe_half_done(report, migration, (done, of), words),
                 next: format!(
                     "{}: it goes on with statement {} of `{}`; the statements before it must stay as they are",
                     run_again(first.code.class()),
                     done + 1,
                     migration.id.display_path()
                 ),
-                ..stopped(report, migration, &words, run_again(first.code.class()))
+                ..stopped(report, migration, words, run_again(first.code.class()))
             },
             Situation::AllDone => Self {
                 state: format!("all of {} {}", count_of(report.migrations.len(), "migration"), words.are_done),
-                deploy: format!(
-                    "the schema is that of the {}; look at the failure before you deploy to it",
-                    words.code_after
-                ),
+                deploy: words.deploy_all_done.to_owned(),
                 next: "mend the cause; `command: verify` shows whether ledger and indexes are in order".to_owned(),
             },
         })
@@ -77,27 +74,56 @@ impl Aftermath {
 }
 
 /// The words for what a command does with migrations.
-struct Words {
+struct CommandWords {
     done_state: MigrationState,
     are_done: &'static str,
     is_not_done: &'static str,
-    code_after: &'static str,
+    /// What may be deployed if nothing was changed, and if all is done.
+    deploy_unchanged: &'static str,
+    deploy_all_done: &'static str,
+    /// What may not be deployed while a migration is left: text before its name and after it.
+    deploy_stopped: (&'static str, &'static str),
 }
 
-impl Words {
-    fn of(command: Command) -> Self {
-        let (done_state, are_done, is_not_done, code_after) = match command {
-            Command::Rollback => {
-                (MigrationState::RolledBack, "are rolled back", "is still applied", "code before these migrations")
-            }
-            Command::Baseline => (MigrationState::Applied, "are recorded", "is not recorded", "code that runs now"),
-            _ => (MigrationState::Applied, "are applied", "is not applied", "new code"),
-        };
-        Self { done_state, are_done, is_not_done, code_after }
+const MIGRATE: CommandWords = CommandWords {
+    done_state: MigrationState::Applied,
+    are_done: "are applied",
+    is_not_done: "is not applied",
+    deploy_unchanged: "what is deployed now goes on working; the code that needs these migrations has to wait",
+    deploy_all_done: "the schema is that of the new code; look at the failure before you deploy to it",
+    deploy_stopped: ("no code that needs ", " or what follows it"),
+};
+
+const ROLL_BACK: CommandWords = CommandWords {
+    done_state: MigrationState::RolledBack,
+    are_done: "are rolled back",
+    is_not_done: "is still applied",
+    deploy_unchanged: "what is deployed now goes on working; the code from before these migrations has to wait",
+    deploy_all_done: "the schema is that from before these migrations; look at the failure before you deploy to it",
+    deploy_stopped: ("no code that can't run while ", " is applied"),
+};
+
+/// A baseline changes the ledger alone.
+const RECORD: CommandWords = CommandWords {
+    done_state: MigrationState::Applied,
+    are_done: "are recorded",
+    is_not_done: "is not recorded",
+    deploy_unchanged: "as before: a baseline changes nothing but the ledger",
+    deploy_all_done: "as before: a baseline changes nothing but the ledger",
+    deploy_stopped: ("as before: nothing but the ledger lacks ", ""),
+};
+
+impl CommandWords {
+    fn of(command: Command) -> &'static Self {
+        match command {
+            Command::Rollback => &ROLL_BACK,
+            Command::Baseline => &RECORD,
+            _ => &MIGRATE,
+        }
     }
 }
 
-fn situation<'a>(report: &'a RunReport, words: &Words) -> Situation<'a> {
+fn situation<'a>(report: &'a RunReport, words: &CommandWords) -> Situation<'a> {
     if let Some(doubtful) = report.in_state(MigrationState::InDoubt).next() {
         return Situation::InDoubt(doubtful);
     }
@@ -134,10 +160,10 @@ fn run_again(class: Class) -> &'static str {
     }
 }
 
-fn unchanged(class: Class, words: &Words) -> Aftermath {
+fn unchanged(class: Class, words: &CommandWords) -> Aftermath {
     Aftermath {
         state: "this run has changed nothing in the database".to_owned(),
-        deploy: format!("what is deployed now goes on working; the {} has to wait", words.code_after),
+        deploy: words.deploy_unchanged.to_owned(),
         next: run_again(class).to_owned(),
     }
 }
@@ -153,12 +179,13 @@ fn in_doubt(migration: &MigrationReport) -> Aftermath {
     }
 }
 
-fn stopped(report: &RunReport, migration: &MigrationReport, words: &Words, run_again: &str) -> Aftermath {
+fn stopped(report: &RunReport, migration: &MigrationReport, words: &CommandWords, run_again: &str) -> Aftermath {
     let (name, done) = (migration.id.display_path(), report.in_state(words.done_state).count());
     let all = count_of(report.migrations.len(), "migration");
+    let (before, after) = words.deploy_stopped;
     Aftermath {
         state: format!("{done} of {all} {} and stay so; `{name}` {}", words.are_done, words.is_not_done),
-        deploy: format!("no code that needs `{name}` or what follows it"),
+        deploy: format!("{before}`{name}`{after}"),
         next: format!("{run_again}: it begins with `{name}`"),
     }
 }
@@ -167,7 +194,7 @@ fn describe_half_done(
     report: &RunReport,
     migration: &MigrationReport,
     (statements, of): (usize, usize),
-    words: &Words,
+    words: &CommandWords,
 ) -> String {
     let (name, done) = (migration.id.display_path(), report.in_state(words.done_state).count());
     let all = count_of(report.migrations.len(), "migration");
@@ -246,6 +273,24 @@ mod tests {
         events.push((900, Event::Fault(Fault::new(Code::VerifyIndex, "x"))));
         assert_eq!(state(&sample::report_of(&events)), "all of 2 migrations are applied");
         assert_eq!(Aftermath::of(&sample::report_of(&sample::successful_events())), None);
+    }
+
+    #[test]
+    fn each_command_has_its_own_words_about_the_code_to_deploy() {
+        let deploy = |command: Command| {
+            let done = match command {
+                Command::Rollback => Event::RolledBack { index: 3 },
+                _ => Event::Applied { index: 3, took: std::time::Duration::ZERO },
+            };
+            let mut stopped =
+                report(|events| events.extend([(390, done), (400, Event::Failed { index: 4 })]), Code::StatementFailed);
+            stopped.command = Some(command);
+            Aftermath::of(&stopped).unwrap().deploy
+        };
+        assert!(deploy(Command::Migrate).starts_with("no code that needs `"), "{}", deploy(Command::Migrate));
+        let rolled_back = deploy(Command::Rollback);
+        assert!(rolled_back.starts_with("no code that can't run while `") && rolled_back.ends_with(" is applied"));
+        assert!(deploy(Command::Baseline).starts_with("as before: "), "{}", deploy(Command::Baseline));
     }
 
     #[test]

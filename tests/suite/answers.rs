@@ -153,7 +153,10 @@ fn a_run_that_is_stopped_reads_the_ledger_in_its_own_encoding_and_role() {
     lab.database.sql(&format!("create role {role}; grant {role} to app"));
     let step = Action::new(&lab).file("migrations/0001_größe.sql", "create table one ();\n");
     let running = step.file("migrations/0002_two.sql", &text).start();
-    lab.database.wait_for("select count(*) from pg_stat_activity where query like 'select pg_sleep%'", "1");
+    lab.database.wait_for(
+        "select count(*) from pg_stat_activity where datname = current_database() and query like 'select pg_sleep%'",
+        "1",
+    );
     running.signal(rustix::process::Signal::INT);
     let finished = running.finish().fails("cancelled", 130);
     finished.applied(["0001_größe"]).pending(["0002_two"]).within(Duration::from_secs(7)).done();

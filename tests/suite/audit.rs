@@ -99,17 +99,17 @@ fn a_run_with_nothing_to_do_is_not_recorded_and_neither_is_one_that_is_told_not_
 #[test]
 fn a_cancelled_run_and_a_killed_one_are_recorded_as_they_ended() {
     let lab = Lab::new();
-    let sleeping = "select pg_stat_activity.pid from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' \
-                    and pid <> pg_backend_pid() limit 1";
+    let sleeping = "select count(*) from pg_stat_activity where datname = current_database() and query like '%pg_sleep(60)%' \
+                    and state = 'active' and pid <> pg_backend_pid()";
     let slow = || two_files(&lab, "select pg_sleep(60);");
     let running = slow().start();
-    lab.database.wait_for(&format!("select count(*) from ({sleeping}) s"), "1");
+    lab.database.wait_for(sleeping, "1");
     running.signal(Signal::INT);
     running.finish().fails("cancelled", 130).applied(["0001_a"]).pending(["0002_b"]).done();
     assert_eq!(recorded(&lab, ENDS), "migrate|cancelled|1|2|cancelled|t");
 
     let running = slow().start();
-    lab.database.wait_for(&format!("select count(*) from ({sleeping}) s"), "1");
+    lab.database.wait_for(sleeping, "1");
     let mut seen = history(&lab).run();
     assert!(seen.rendered_log().contains("migrate  at work"), "{}", seen.rendered_log());
     drop(seen.take_problems());
@@ -184,6 +184,32 @@ fn a_role_without_the_right_gets_a_warning_and_its_migration() {
     let done = step.run().succeeds().applied(["0001_a"]);
     done.warning("this run is not recorded in the database: permission denied").done();
     assert_eq!(lab.database.sql("select to_regclass('bastion_migrate.runs')"), "");
+}
+
+/// The rights that the fix names, followed to the letter.
+#[test]
+fn a_role_records_its_runs_with_the_rights_that_the_fix_names() {
+    let lab = Lab::new();
+    Action::new(&lab).file("migrations/0001_a.sql", "create table a ();").run().succeeds().applied(["0001_a"]).done();
+    let name = lab.database.name();
+    lab.database.sql(&format!(
+        "alter database {name} owner to postgres; alter schema bastion_migrate owner to postgres; \
+         alter table bastion_migrate.runs owner to postgres; grant usage on schema bastion_migrate to app; \
+         grant create on schema public to app"
+    ));
+    let next = |number: u32| {
+        let step = Action::new(&lab).file("migrations/0001_a.sql", "create table a ();");
+        step.file(&format!("migrations/000{number}_b.sql"), format!("create table b{number} ();"))
+    };
+    let unrecorded = next(2).run().succeeds().applied(["0002_b"]);
+    unrecorded
+        .warning("permission denied for table runs")
+        .logs("SELECT, INSERT, UPDATE ON bastion_migrate.runs")
+        .done();
+    lab.database.sql("grant select, insert, update on bastion_migrate.runs to app");
+    let recorded_now = next(3).file("migrations/0002_b.sql", "create table b2 ();");
+    recorded_now.run().succeeds().applied(["0003_b"]).done();
+    assert_eq!(recorded(&lab, ENDS), "migrate|success|1|1||t\nmigrate|success|1|1||t");
 }
 
 #[test]
