@@ -19,7 +19,7 @@ pub fn history_query() -> OwnQuery {
          AND l.classid = '{class}' AND l.objid = '{object}' AND l.database = {CURRENT_DATABASE_OID})"
     );
     let columns = "r.role, r.command, r.executor, r.environment, r.image, r.actor, r.triggering_actor, r.approved_by, \
-        r.repository, r.commit, r.ref, r.workflow, r.run, r.attempt, r.plan_digest, r.planned, r.done, r.outcome, r.fault";
+        r.repository, r.commit, r.ref, r.workflow, r.run, r.attempt, r.plan_digest, r.planned, r.done, r.outcome, r.fault, r.reason";
     let (started, ended) = (time_sql!("r.started_at"), time_sql!("r.ended_at"));
     OwnQuery::read_only(format!(
         "SELECT {}, {is_working}, {started}, {ended}, {columns} FROM {TABLE} r ORDER BY r.started_at DESC, r.id LIMIT {MAX_RUNS}",
@@ -46,6 +46,7 @@ fn past_run(row: Row<'_>, is_newest: bool) -> PastRun {
         ended_at: text(2),
         outcome,
         fault: text(21),
+        reason: text(22),
         command: text(4).unwrap_or_default(),
         executor: text(5).unwrap_or_default(),
         planned: row.parse(18),
@@ -75,7 +76,7 @@ mod tests {
         let row = |working: &str, outcome: &str| {
             let mut columns = vec![working, "2026-01-31T23:59:59Z", "", "app", "migrate", "sql"];
             columns.resize(20, "");
-            columns.extend([outcome, ""]);
+            columns.extend([outcome, "", ""]);
             RowTag::PastRun.row(&columns)
         };
         let outcomes = |rows: Vec<Vec<Option<String>>>| {

@@ -26,6 +26,7 @@ impl NewRun {
             ("command", Some(settings.command.name())),
             ("executor", Some(executor_name(&settings.executor))),
             ("environment", settings.environment.as_deref()),
+            ("reason", settings.safety.reason.as_deref()),
             ("actor", runner.actor.as_deref()),
             ("triggering_actor", runner.triggering_actor.as_deref()),
             ("repository", runner.repository.as_deref()),

@@ -21,7 +21,7 @@ const COLUMNS: &str = "id uuid PRIMARY KEY, \
     command text NOT NULL, executor text NOT NULL, environment text, image text, \
     actor text, triggering_actor text, approved_by text, \
     repository text, commit text, ref text, workflow text, run text, attempt integer, \
-    plan_digest text, planned integer, done integer, \
+    reason text, plan_digest text, planned integer, done integer, \
     ended_at timestamptz, outcome text, fault text";
 
 /// Returns SQL that creates the table if there is none, keeps it from being changed until the end of the transaction, and

@@ -261,7 +261,7 @@ codes! {
     /// A statement that would break the run's own session.
     StatementRefused "statement-refused" Configuration Plan "remove the statement, or run it outside of the migration";
     /// An applied file was changed.
-    FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file";
+    FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file; if the schema is as the file is now, record that by `command: resolve` with its version as `target` and `resolve: applied`";
     /// The ledger contains a version that has no file.
     FileMissing "file-missing" PlanRefused Plan "restore the file, or check out the branch that has it; if it was squashed, set `missing: ignore`";
     /// A migration that would be rolled back has no SQL that undoes it.
@@ -271,7 +271,7 @@ codes! {
     /// A new file sorts before one that is already applied.
     OutOfOrder "out-of-order" PlanRefused Plan "give the file a version after the newest applied one, or set `out-of-order: allow`";
     /// According to the ledger, an earlier run stopped inside this file.
-    LedgerDirty "ledger-dirty" PlanRefused Plan "find the unfinished changes of the tool that wrote the row, repair them, and correct the row";
+    LedgerDirty "ledger-dirty" PlanRefused Plan "see which statements of the migration took effect; complete them by hand and run `command: resolve` with `resolve: applied`, or undo them and run it with `resolve: not-applied`";
     /// Row security hides rows of the ledger.
     LedgerHidden "ledger-hidden" PlanRefused Plan "let the ledger's owner run `ALTER TABLE … DISABLE ROW LEVEL SECURITY`";
     /// The ledger, its schema, or a trigger or rule on it could run or be changed by another role.
@@ -282,6 +282,8 @@ codes! {
     LedgerForeign "ledger-foreign" PlanRefused Plan "keep using the tool that the ledger belongs to, or name your own ledger in `ledger-table`";
     /// The other tool's ledger can't be taken over as it is.
     TakeoverRefused "takeover-refused" PlanRefused Plan "compare the files with the ledger that `from` names";
+    /// The decision of `command: resolve` can't be recorded as it is.
+    ResolveRefused "resolve-refused" PlanRefused Plan "decide about the migrations one by one, in their order";
     /// The files and the ledger fit two layouts.
     LayoutAmbiguous "layout-ambiguous" PlanRefused Plan "set `layout`";
     /// The ledger table has an unexpected shape.

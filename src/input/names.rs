@@ -122,6 +122,7 @@ macro_rules! names {
 // SSH and the database are looked up in the environment: words like TIMEOUT, TARGET or HOST are used by other programs.
 names! {
     Command "command" Command Choice [] [];
+    Resolve "resolve" Command Choice [] [];
     Executor "executor" Command Choice [] [];
     Environment "environment" Command Text [] [];
     Config "config" Command Path [] [];

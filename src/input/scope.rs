@@ -29,8 +29,10 @@ pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault>
 }
 
 /// Scopes of a few commands: the reason why no other command needs such an input, and the command that does.
-const SPECIAL_SCOPES: [(CommandScope, &str, &str); 3] = [
+const SPECIAL_SCOPES: [(CommandScope, &str, &str); 5] = [
     (CommandScope::Baseline, "only a baseline takes a ledger over", "`command: baseline`"),
+    (CommandScope::Resolve, "only a decision about one migration needs it", "`command: resolve`"),
+    (CommandScope::Reasons, "nothing else needs a reason", "`command: migrate`, `command: plan` or `command: resolve`"),
     (CommandScope::Reviews, "only a plan of migrations to apply is reviewed", "`command: migrate` or `command: plan`"),
     (
         CommandScope::Changes,
@@ -50,7 +52,7 @@ fn idle_for_command(inputs: &Inputs, command: Command, idle: &[InputName]) -> Op
             "which opens a tunnel and migrates nothing".to_owned(),
             format!("remove {names}, or set `command: migrate`"),
         ),
-        Command::Rollback | Command::Baseline => (
+        Command::Rollback | Command::Baseline | Command::Resolve(_) => (
             "which uses the tool's own command".to_owned(),
             format!("remove {names}; if that command is wrong, name your own recipe in `tool`"),
         ),

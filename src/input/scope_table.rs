@@ -15,6 +15,10 @@ pub(super) enum CommandScope {
     Writes,
     /// `baseline`.
     Baseline,
+    /// `resolve`.
+    Resolve,
+    /// Those that need reasons of people.
+    Reasons,
     /// Those that weigh what they are about to apply.
     Reviews,
     /// Those that change the schema, or show the changes.
@@ -42,7 +46,7 @@ pub(super) enum PlaceScope {
 }
 
 /// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 19] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
     (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
@@ -100,6 +104,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
         PlaceScope::Files,
     ),
     (&[InputName::From], CommandScope::Baseline, PlaceScope::Files),
+    (&[InputName::Resolve], CommandScope::Resolve, PlaceScope::Anywhere),
     (
         &[
             InputName::Target,
@@ -116,7 +121,8 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
         PlaceScope::Anywhere,
     ),
     (&[InputName::ExpectPlan, InputName::StartWhen, InputName::Audit], CommandScope::Writes, PlaceScope::Anywhere),
-    (&[InputName::Lint, InputName::Risk, InputName::Allow], CommandScope::Reviews, PlaceScope::Anywhere),
+    (&[InputName::Lint, InputName::Risk], CommandScope::Reviews, PlaceScope::Anywhere),
+    (&[InputName::Allow], CommandScope::Reasons, PlaceScope::Anywhere),
     (&[InputName::Backup], CommandScope::Changes, PlaceScope::Anywhere),
     (
         &[InputName::Tool, InputName::CommandPrefix, InputName::Manage, InputName::WorkingDirectory],
@@ -154,9 +160,13 @@ impl CommandScope {
         match self {
             Self::All => true,
             Self::AllButTunnel => command != Command::Tunnel,
-            Self::Forward => !matches!(command, Command::Tunnel | Command::Rollback | Command::Baseline),
+            Self::Forward => {
+                !matches!(command, Command::Tunnel | Command::Rollback | Command::Baseline | Command::Resolve(_))
+            }
             Self::Writes => command.may_write(),
             Self::Baseline => command == Command::Baseline,
+            Self::Resolve => matches!(command, Command::Resolve(_)),
+            Self::Reasons => matches!(command, Command::Migrate | Command::Plan | Command::Resolve(_)),
             Self::Reviews => matches!(command, Command::Migrate | Command::Plan),
             Self::Changes => matches!(command, Command::Migrate | Command::Plan | Command::Rollback),
         }
@@ -191,8 +201,10 @@ mod tests {
                 Self::All => "all",
                 Self::AllButTunnel => "all but `tunnel`",
                 Self::Forward => "`migrate`, `plan`, `status`, `verify`, `doctor`, `history`",
-                Self::Writes => "`migrate`, `rollback`, `baseline`",
+                Self::Writes => "`migrate`, `rollback`, `baseline`, `resolve`",
                 Self::Baseline => "`baseline`",
+                Self::Resolve => "`resolve`",
+                Self::Reasons => "`migrate`, `plan`, `resolve`",
                 Self::Reviews => "`migrate`, `plan`",
                 Self::Changes => "`migrate`, `plan`, `rollback`",
             }

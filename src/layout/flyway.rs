@@ -29,6 +29,10 @@ const LOCK_BASE: i64 = 77_431_708_279_161;
 /// Endings of migrations that are programs.
 const PROGRAMS: [&str; 9] = ["java", "class", "kt", "py", "sh", "bash", "ps1", "cmd", "bat"];
 
+/// SQL for the version of a row, without zeros that make no difference.
+const CANONICAL_VERSION: &str = "pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.regexp_replace(version, \
+    '^0+(?=[0-9])', ''), '[.]0+(?=[0-9])', '.', 'g'), '([.]0)+$', '')";
+
 impl LayoutRules for Flyway {
     fn name(&self) -> &'static str {
         "flyway"
@@ -224,6 +228,18 @@ impl LayoutRules for Flyway {
         )
     }
 
+    /// A row may have its version in another form than the file's name, as `1.0` for `1`.
+    fn remove_sql(&self, table: &Table, version: &str, _previous: Option<&str>) -> String {
+        let condition = match (version.strip_prefix(REPEATABLE), version.strip_prefix(BASELINE)) {
+            (Some(description), _) => format!("version IS NULL AND description = {}", quote_literal(description)),
+            (None, Some(baseline)) => {
+                format!("type LIKE '%BASELINE' AND {CANONICAL_VERSION} = {}", quote_literal(baseline))
+            }
+            (None, None) => format!("type NOT LIKE '%BASELINE' AND {CANONICAL_VERSION} = {}", quote_literal(version)),
+        };
+        format!("DELETE FROM {} WHERE {condition}", table.to_sql())
+    }
+
     fn is_recorded_sql(&self, table: &Table, migration: &MigrationKey<'_>) -> String {
         format!(
             "EXISTS (SELECT FROM {} WHERE script = {} AND checksum = {}::integer AND success)",
@@ -231,13 +247,6 @@ impl LayoutRules for Flyway {
             quote_literal(migration.path),
             quote_literal(&String::from_utf8_lossy(migration.checksum.as_bytes()))
         )
-    }
-
-    fn dirty_fix(&self, _table: &Table, row: &RecordedMigration) -> Option<String> {
-        Some(format!(
-            "see which statements of version {} took effect, undo them by hand, and run `flyway repair`, which removes the row",
-            row.version
-        ))
     }
 
     fn lock_keys(&self, _database: &str, table: &Table) -> Vec<i64> {

@@ -73,6 +73,10 @@ impl LayoutRules for GolangMigrate {
         format!("SELECT {}, version, '', NULL, NOT dirty, NULL FROM {}; ", RowTag::RecordedMigration, table.to_sql())
     }
 
+    fn records_newest_only(&self) -> bool {
+        true
+    }
+
     fn complete_rows(&self, rows: Vec<RecordedMigration>, versions: &[&str]) -> Vec<RecordedMigration> {
         rows_up_to(rows, versions, file_name::compare_numbers)
     }
@@ -98,15 +102,6 @@ impl LayoutRules for GolangMigrate {
     fn is_recorded_sql(&self, table: &Table, migration: &MigrationKey<'_>) -> String {
         let version = quote_literal(migration.version);
         format!("EXISTS (SELECT FROM {} WHERE version = {version} AND NOT dirty)", table.to_sql())
-    }
-
-    fn dirty_fix(&self, table: &Table, row: &RecordedMigration) -> Option<String> {
-        let version = &row.version;
-        Some(format!(
-            "see which statements of version {version} took effect; complete them by hand and run `migrate force {version}`, or undo \
-             them and run `migrate force` with the version before it (in SQL: `UPDATE {} SET version = …, dirty = false;`)",
-            table.to_sql()
-        ))
     }
 
     /// A URL's name of the database keeps its slash there; a program that passes a connection has the name without it.

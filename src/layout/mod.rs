@@ -314,6 +314,11 @@ pub trait LayoutRules: Sync {
         OriginSql::default()
     }
 
+    /// Reports whether the ledger has nothing but the newest version.
+    fn records_newest_only(&self) -> bool {
+        false
+    }
+
     /// Completes the rows of a ledger that does not have one for each applied migration. `versions` are those of all
     /// files.
     fn complete_rows(&self, rows: Vec<RecordedMigration>, _versions: &[&str]) -> Vec<RecordedMigration> {
@@ -344,11 +349,6 @@ pub trait LayoutRules: Sync {
     /// Returns the condition that a migration is recorded.
     fn is_recorded_sql(&self, table: &Table, migration: &MigrationKey<'_>) -> String {
         format!("EXISTS (SELECT FROM {} WHERE version = {})", table.to_sql(), quote_literal(migration.version))
-    }
-
-    /// Returns the fix for a row of a migration that was started and not finished.
-    fn dirty_fix(&self, _table: &Table, _row: &RecordedMigration) -> Option<String> {
-        None
     }
 
     /// Returns the keys of the advisory locks that the layout's own tool takes in this database.

@@ -7,7 +7,7 @@ use super::{
     file_name::{self, FileName, FileRole},
     origin::{OriginSql, RowDetail, time_sql},
     reading::{Fit, FoundFiles, PathReading},
-    table::{MigrationKey, NewRow, RecordedMigration, Table},
+    table::{MigrationKey, NewRow, Table},
 };
 use crate::postgres::{RowTag, quote_literal};
 use std::cmp::Ordering;
@@ -138,23 +138,21 @@ impl LayoutRules for Prisma {
         )
     }
 
+    /// As `prisma migrate resolve --rolled-back` does it: the row stays.
+    fn remove_sql(&self, table: &Table, version: &str, _previous: Option<&str>) -> String {
+        format!(
+            "UPDATE {} SET rolled_back_at = pg_catalog.clock_timestamp() WHERE migration_name = {} AND rolled_back_at IS NULL",
+            table.to_sql(),
+            quote_literal(version)
+        )
+    }
+
     fn is_recorded_sql(&self, table: &Table, migration: &MigrationKey<'_>) -> String {
         format!(
             "EXISTS (SELECT FROM {} WHERE migration_name = {} AND finished_at IS NOT NULL AND rolled_back_at IS NULL)",
             table.to_sql(),
             quote_literal(migration.version)
         )
-    }
-
-    fn dirty_fix(&self, table: &Table, row: &RecordedMigration) -> Option<String> {
-        let version = &row.version;
-        Some(format!(
-            "see which statements of the file took effect; undo them and run `prisma migrate resolve --rolled-back {version}`, or \
-             complete them by hand and run `prisma migrate resolve --applied {version}` (in SQL: `UPDATE {} SET rolled_back_at = now() \
-             WHERE migration_name = {} AND finished_at IS NULL;`)",
-            table.to_sql(),
-            quote_literal(version)
-        ))
     }
 
     fn lock_keys(&self, _database: &str, _table: &Table) -> Vec<i64> {

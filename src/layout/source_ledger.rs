@@ -95,15 +95,6 @@ impl SourceTool {
         };
         rows.into_iter().map(as_plain_row).collect()
     }
-
-    /// Returns the fix for a row of a migration that was started and not finished.
-    #[must_use]
-    pub fn dirty_fix(self, table: &Table, row: &RecordedMigration) -> Option<String> {
-        match self {
-            Self::Layout(layout) => layout.dirty_fix(table, row),
-            Self::Other(_) => None,
-        }
-    }
 }
 
 /// Writes a row as plain files would have it: `17_users` as a version, as Prisma and others have it, is version and name.

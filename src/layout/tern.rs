@@ -102,6 +102,10 @@ impl LayoutRules for Tern {
         )
     }
 
+    fn records_newest_only(&self) -> bool {
+        true
+    }
+
     fn complete_rows(&self, rows: Vec<RecordedMigration>, versions: &[&str]) -> Vec<RecordedMigration> {
         rows_up_to(rows, versions, file_name::compare_numbers)
     }

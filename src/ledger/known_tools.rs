@@ -28,11 +28,17 @@ pub struct LedgerShape {
     took: Option<&'static str>,
     /// A table that must exist in the same schema, else the ledger is another tool's; not checked if the tool is known.
     companion: Option<&'static str>,
+    /// The rest of an INSERT that records a migration, where the name is enough for that; `{name}` stands for it, `{table}`
+    /// for the ledger.
+    record: Option<&'static str>,
+    /// The rest of an UPDATE by which a migration does not count any more, where its rows stay.
+    forget: Option<&'static str>,
 }
 
 const LEDGER_SHAPES: &[LedgerShape] = &[
     ledger_shape("django", "django_migrations", &["app", "name", "applied"], "app || '.' || name", "true", "id"),
-    ledger_shape("alembic", "alembic_version", &["version_num"], "version_num", "true", "version_num"),
+    ledger_shape("alembic", "alembic_version", &["version_num"], "version_num", "true", "version_num")
+        .recorded_by("(version_num) VALUES ({name})"),
     ledger_shape(
         "flyway",
         "flyway_schema_history",
@@ -65,7 +71,8 @@ const LEDGER_SHAPES: &[LedgerShape] = &[
     ),
     // Rails also has a table for its environment; dbmate creates only this table, with the same columns.
     ledger_shape("rails", "schema_migrations", &["version"], "version::text", "true", "version")
-        .with_companion("ar_internal_metadata"),
+        .with_companion("ar_internal_metadata")
+        .recorded_by("(version) VALUES ({name})"),
     ledger_shape("dbmate", "schema_migrations", &["version"], "version::text", "true", "version"),
     ledger_shape(
         "goose",
@@ -100,7 +107,9 @@ const LEDGER_SHAPES: &[LedgerShape] = &[
         "finished_at IS NOT NULL AND rolled_back_at IS NULL",
         "started_at",
     )
-    .took("floor(extract(epoch FROM finished_at - started_at) * 1000)"),
+    .took("floor(extract(epoch FROM finished_at - started_at) * 1000)")
+    // As `prisma migrate resolve --rolled-back` does it.
+    .forgotten_by("rolled_back_at = now() WHERE rolled_back_at IS NULL"),
     ledger_shape(
         "drizzle",
         "__drizzle_migrations",
@@ -110,7 +119,9 @@ const LEDGER_SHAPES: &[LedgerShape] = &[
         "id",
     ),
     ledger_shape("knex", "knex_migrations", &["name", "batch"], "name", "true", "id"),
-    ledger_shape("laravel", "migrations", &["migration", "batch"], "migration", "true", "id"),
+    // A batch of its own, as a migration that is run alone has it.
+    ledger_shape("laravel", "migrations", &["migration", "batch"], "migration", "true", "id")
+        .recorded_by("(migration, batch) SELECT {name}, coalesce(max(batch), 0) + 1 FROM {table}"),
     ledger_shape("typeorm", "migrations", &["timestamp", "name"], "name", "true", "id"),
     ledger_shape("db-migrate", "migrations", &["name", "run_on"], "name", "true", "id"),
     ledger_shape("sequelize", "SequelizeMeta", &["name"], "name", "true", "name"),
@@ -155,12 +166,20 @@ const fn ledger_shape(
     applied: &'static str,
     order: &'static str,
 ) -> LedgerShape {
-    LedgerShape { tool, table, columns, name, applied, order, took: None, companion: None }
+    LedgerShape { tool, table, columns, name, applied, order, took: None, companion: None, record: None, forget: None }
 }
 
 impl LedgerShape {
     const fn took(self, took: &'static str) -> Self {
         Self { took: Some(took), ..self }
+    }
+
+    const fn recorded_by(self, record: &'static str) -> Self {
+        Self { record: Some(record), ..self }
+    }
+
+    const fn forgotten_by(self, forget: &'static str) -> Self {
+        Self { forget: Some(forget), ..self }
     }
 
     const fn with_companion(self, table: &'static str) -> Self {
@@ -275,6 +294,24 @@ impl ToolLedger {
         (self.shape.name, self.shape.applied.replace("{table}", &self.table.to_sql()))
     }
 
+    /// Returns the SQL that records a migration as applied; `None` if its name is not enough for that.
+    #[must_use]
+    pub fn record_sql(&self, name: &str) -> Option<String> {
+        let (table, name) = (self.table.to_sql(), quote_literal(name));
+        let record = self.shape.record?.replace("{table}", &table).replace("{name}", &name);
+        Some(format!("INSERT INTO {table} {record}"))
+    }
+
+    /// Returns the SQL after which a migration does not count as applied or as started.
+    #[must_use]
+    pub fn forget_sql(&self, name: &str) -> String {
+        let (table, is_it) = (self.table.to_sql(), format!("({}) = {}", self.shape.name, quote_literal(name)));
+        match self.shape.forget {
+            Some(forget) => format!("UPDATE {table} SET {forget} AND {is_it}"),
+            None => format!("DELETE FROM {table} WHERE {is_it}"),
+        }
+    }
+
     /// Returns the name of the tool.
     #[must_use]
     pub fn tool_name(&self) -> &'static str {
@@ -297,6 +334,23 @@ pub fn read_sql(ledgers: &[ToolLedger]) -> String {
             applied,
             shape.order
         )
+    });
+    selects.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// Returns whether a migration of this tool can be recorded as applied by its name alone.
+#[must_use]
+pub fn can_record_by_name(tool: &str) -> bool {
+    LEDGER_SHAPES.iter().any(|shape| shape.tool == tool && shape.record.is_some())
+}
+
+/// Returns one query for all rows that count, those of unfinished migrations included. [`parse_rows`] reads the response.
+#[must_use]
+pub fn all_rows_sql(ledgers: &[ToolLedger]) -> String {
+    let selects = ledgers.iter().map(|ToolLedger { shape, table, .. }| {
+        let counts = shape.forget.and_then(|forget| forget.split_once(" WHERE ")).map_or("true", |(_, counts)| counts);
+        let (tag, schema, name) = (RowTag::ToolMigration, quote_literal(&table.schema), shape.name);
+        format!("(SELECT {tag}, {schema}, {name}, NULL FROM {} WHERE {counts})", table.to_sql())
     });
     selects.collect::<Vec<_>>().join(" UNION ALL ")
 }

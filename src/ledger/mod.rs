@@ -92,7 +92,13 @@ impl Ledger {
     /// before it.
     #[must_use]
     pub fn remove_sql(&self, row: &NewRow<'_>, previous: Option<&str>) -> String {
-        format!("{}; SELECT {}", self.layout.remove_sql(&self.table, row.version, previous), row.duration_sql(1_000))
+        format!("{}; SELECT {}", self.forget_sql(row, previous), row.duration_sql(1_000))
+    }
+
+    /// Returns the SQL that removes a migration. `previous` is the version before it.
+    #[must_use]
+    pub fn forget_sql(&self, row: &NewRow<'_>, previous: Option<&str>) -> String {
+        self.layout.remove_sql(&self.table, row.version, previous)
     }
 
     /// Returns the same ledger as it is after the work: its table is created, and the table of half-done migrations in

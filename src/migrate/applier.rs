@@ -174,7 +174,7 @@ impl Pipeline<'_> {
         self.commits.xid.set(opened.rows.first().and_then(|xid| xid.parse().ok()));
         match migration.work {
             Work::Apply => self.events.emit(Event::Started(migration.id.clone())),
-            Work::Record => {}
+            Work::Record(_) | Work::Unrecord { .. } => {}
             Work::Undo { .. } => self.events.emit_note(format!("rolling back {}", migration.sent_file())),
         }
         if let Some(note) = &migration.note {

@@ -4,11 +4,11 @@ use super::{
     body::Body,
     filled_text::Replacements,
     way_back::WayBack,
-    work::{UNDO_KEY, Work},
+    work::{FormerRecord, UNDO_KEY, Work},
 };
 use crate::{
     fault::{Code, Fault, FilePosition},
-    layout::{Checksum, MigrationKey},
+    layout::{Checksum, Layout, MigrationKey},
     ledger::DatabaseState,
     run::{MigrationId, blocking::run_blocking, event::Event},
     sql::{Execution, FileCheck, Span, SqlSource, TransactionModes, split::statement_spans},
@@ -47,6 +47,26 @@ pub struct Migration {
 }
 
 impl Migration {
+    /// Returns the migration of a version that has no file: only the ledger has it.
+    #[must_use]
+    pub fn without_file(id: MigrationId, layout: Layout) -> Self {
+        Self {
+            id,
+            body: Body::InMemory(String::new().into()),
+            checksum: layout.checksum(&[]),
+            execution: Execution::SingleQuery.into(),
+            modes: TransactionModes::default(),
+            note: None,
+            leaves_traces: false,
+            path_reset: None,
+            checks: Vec::new(),
+            replaced: Replacements::default(),
+            way_back: None,
+            relative_path: String::new(),
+            work: Work::Apply,
+        }
+    }
+
     /// Returns the values by which its row in the ledger is found.
     #[must_use]
     pub fn key(&self) -> MigrationKey<'_> {
@@ -83,11 +103,20 @@ impl Migration {
         SqlSource::of_file(self.sent_file(), self.text())
     }
 
-    /// Returns the migration as one that is only recorded.
+    /// Returns the migration as one that is only recorded. `former` is what the ledger has about it.
     #[must_use]
-    pub fn into_recorded(self) -> Self {
+    pub fn into_recorded(self, former: FormerRecord) -> Self {
+        Self { work: Work::Record(former), ..self.without_statements() }
+    }
+
+    /// Returns the migration as one that is only removed from the ledger. `previous` is the version before it.
+    #[must_use]
+    pub fn into_unrecorded(self, former: FormerRecord, previous: Option<String>) -> Self {
+        Self { work: Work::Unrecord { previous, former }, ..self.without_statements() }
+    }
+
+    fn without_statements(self) -> Self {
         Self {
-            work: Work::Record,
             execution: Execution::SingleQuery.into(),
             modes: TransactionModes::default(),
             note: None,
@@ -127,7 +156,7 @@ impl Migration {
     /// Returns the text that is sent in one message.
     pub(super) fn sent_text(&self) -> &str {
         match self.work {
-            Work::Record => "",
+            Work::Record(_) | Work::Unrecord { .. } => "",
             Work::Apply | Work::Undo { .. } => self.text(),
         }
     }
@@ -135,7 +164,7 @@ impl Migration {
     /// Returns the key of its progress, if it runs without a transaction.
     pub(super) fn progress_key(&self) -> String {
         match self.work {
-            Work::Apply | Work::Record => self.id.version.clone(),
+            Work::Apply | Work::Record(_) | Work::Unrecord { .. } => self.id.version.clone(),
             Work::Undo { .. } => format!("{}{UNDO_KEY}", self.id.version),
         }
     }
@@ -143,10 +172,14 @@ impl Migration {
     /// Reports whether the work is done, according to the ledger.
     #[must_use]
     pub fn is_done_in(&self, database: &DatabaseState) -> bool {
-        let mut rows = database.ledger_of(&self.id.schema).recorded.iter();
+        let ledger = database.ledger_of(&self.id.schema);
+        let is_recorded = || ledger.recorded.iter().any(|row| row.records(&self.id.version, &self.checksum));
+        let is_half_done = || FormerRecord::find(&self.id.version, ledger).progress_key.is_some();
         match self.work {
-            Work::Apply | Work::Record => rows.any(|row| row.records(&self.id.version, &self.checksum)),
-            Work::Undo { .. } => rows.all(|row| row.version != self.id.version),
+            Work::Apply => is_recorded(),
+            Work::Record(_) => is_recorded() && !is_half_done(),
+            Work::Undo { .. } => ledger.recorded.iter().all(|row| row.version != self.id.version),
+            Work::Unrecord { .. } => FormerRecord::find(&self.id.version, ledger).is_empty(),
         }
     }
 
@@ -156,8 +189,9 @@ impl Migration {
         let index = self.id.index;
         match self.work {
             Work::Apply => Event::Applied { index, took },
-            Work::Record => Event::Baselined { index },
+            Work::Record(_) => Event::Baselined { index },
             Work::Undo { .. } => Event::RolledBack { index },
+            Work::Unrecord { .. } => Event::Unrecorded { index },
         }
     }
 

@@ -52,4 +52,4 @@ pub use script::run_script;
 pub use transaction::{FLUSH, FreshState, rollback_sql};
 pub use undo::read_ways_back;
 pub use way_back::WayBack;
-pub use work::{Work, split_progress_key};
+pub use work::{FormerRecord, Work, split_progress_key};

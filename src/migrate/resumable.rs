@@ -74,7 +74,9 @@ impl ResumableRun<'_> {
         let began = Instant::now();
         match self.migration.work {
             Work::Undo { .. } => self.pipeline.events.emit_note(format!("rolling back {}", self.migration.sent_file())),
-            Work::Apply | Work::Record => self.pipeline.events.emit(Event::Started(self.migration.id.clone())),
+            Work::Apply | Work::Record(_) | Work::Unrecord { .. } => {
+                self.pipeline.events.emit(Event::Started(self.migration.id.clone()));
+            }
         }
         let done = match self.find_progress().await? {
             Some(row) => self.settled_count(&row).await?,

@@ -1,13 +1,18 @@
 //! Reasons not to run or resume a migration without a transaction.
 
-use super::{planned_migration::PlannedMigration, work::split_progress_key};
+use super::{
+    planned_migration::PlannedMigration,
+    work::{Work, split_progress_key},
+};
 use crate::{
     fault::{Code, Fault},
     ledger::{DatabaseState, LedgerState, ProgressRow},
-    postgres::quote_literal,
     run::PlanAction,
     sql::{Execution, UnrecoverableObject},
 };
+
+/// The command that records that nothing of a migration is in the database.
+const FORGET: &str = "`command: resolve` with `resolve: not-applied`";
 
 /// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
 /// Also refuses files whose session objects a resumed run could not restore.
@@ -16,16 +21,18 @@ pub fn refuse_half_done(pending: &[PlannedMigration], content: &DatabaseState) -
     let is_half_done = |migration: &&PlannedMigration| {
         let row =
             content.ledger_of(&migration.id.schema).progress.iter().find(|row| row.version == migration.progress_key());
-        row.is_some_and(|row| row.started > 0) && !matches!(*migration.execution, Execution::PerStatement { .. })
+        let runs_statements = matches!(migration.work, Work::Apply | Work::Undo { .. });
+        runs_statements
+            && row.is_some_and(|row| row.started > 0)
+            && !matches!(*migration.execution, Execution::PerStatement { .. })
     };
     let fault = |migration: &PlannedMigration| {
-        let (file, version) = (migration.sent_file(), quote_literal(&migration.progress_key()));
+        let (file, version) = (migration.sent_file(), &migration.id.version);
         let cause =
             format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
-        let table = migration.place.ledger.progress_table().to_sql();
         Fault::new(Code::FileChanged, cause)
             .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
-            .detail(format!("or undo that part by hand, and then: DELETE FROM {table} WHERE version = {version};"))
+            .detail(format!("or undo that part by hand, and run {FORGET} with `target: {version}`"))
             .in_file(migration.whole_file())
     };
     pending.iter().filter(is_half_done).map(fault).chain(pending.iter().flat_map(refuse_unrecoverable)).collect()
@@ -55,7 +62,7 @@ pub fn refuse_other_direction(change: PlanAction, content: &LedgerState) -> Vec<
 /// restore them.
 fn refuse_unrecoverable(migration: &PlannedMigration) -> Vec<Fault> {
     let Execution::PerStatement { lost, .. } = &*migration.execution else { return Vec::new() };
-    let (source, table) = (migration.source(), migration.place.ledger.progress_table().to_sql());
+    let source = migration.source();
     let fault = |lost: &UnrecoverableObject| {
         let cause = format!(
             "`{}`, created on line {} of `{}`, ends with its session, and line {} needs it after a statement that is committed by \
@@ -71,9 +78,8 @@ fn refuse_unrecoverable(migration: &PlannedMigration) -> Vec<Fault> {
                  ordinary table instead, and drop it at the end of the file",
             )
             .detail(format!(
-                "if an earlier run has executed a part of this file: undo that by hand, and then DELETE FROM {table} WHERE \
-                 version = {};",
-                quote_literal(&migration.id.version)
+                "if an earlier run has executed a part of this file: undo that by hand, and run {FORGET} with `target: {}`",
+                migration.id.version
             ))
             .in_file(migration.replaced.restore_place(source.place_at_byte(lost.created.start)))
     };

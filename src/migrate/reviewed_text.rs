@@ -12,7 +12,7 @@ impl Migration {
     #[must_use]
     pub fn reviewed_text(&self) -> Option<String> {
         match self.work {
-            Work::Record => None,
+            Work::Record(_) | Work::Unrecord { .. } => None,
             Work::Apply | Work::Undo { .. } => {
                 let text = self.body.in_memory()?;
                 let rows = self.execution.copied_rows().into_iter().map(|rows| with_end_mark(text, rows));

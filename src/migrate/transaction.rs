@@ -127,11 +127,11 @@ pub(super) fn open_sql(
         let version = &previous.id.version;
         let is_recorded = previous.place.ledger.is_recorded_sql(&previous.key());
         match previous.work {
-            Work::Apply | Work::Record => {
+            Work::Apply | Work::Record(_) => {
                 let message = format!("bastion-migrate: version {version} is not recorded");
                 raise_unless(&is_recorded, NOT_RECORDED, &message)
             }
-            Work::Undo { .. } => {
+            Work::Undo { .. } | Work::Unrecord { .. } => {
                 let message = format!("bastion-migrate: version {version} is still recorded");
                 raise_unless(&format!("NOT {is_recorded}"), NOT_RECORDED, &message)
             }
@@ -197,8 +197,13 @@ pub(super) fn close_sql(
 pub(super) fn record_sql(migration: &PlannedMigration, row: &NewRow<'_>) -> String {
     let ledger = &migration.place.ledger;
     match &migration.work {
-        Work::Apply | Work::Record => ledger.insert_sql(row),
+        Work::Apply => ledger.insert_sql(row),
+        Work::Record(former) => former.remove_sql(ledger, row, None) + &ledger.insert_sql(row),
         Work::Undo { previous } => ledger.remove_sql(row, previous.as_deref()),
+        Work::Unrecord { previous, former } => {
+            let removed = former.remove_sql(ledger, row, previous.as_deref());
+            format!("{removed}SELECT {}", row.duration_sql(1_000))
+        }
     }
 }
 

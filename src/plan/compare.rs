@@ -30,6 +30,15 @@ pub struct PlanRules {
     pub missing: Policy,
 }
 
+impl PlanRules {
+    /// Returns the newest version before this one, of a file or of a program.
+    pub(super) fn version_before(&self, files: &[Migration], version: &str) -> Option<String> {
+        let all = files.iter().map(|file| &file.id.version).chain(self.programs.iter().map(|program| &program.version));
+        let before = all.filter(|other| self.layout.compare_versions(other, version) == Ordering::Less);
+        before.max_by(|left, right| self.layout.compare_versions(left, right)).cloned()
+    }
+}
+
 /// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan<'a> {
@@ -129,11 +138,10 @@ pub(super) fn row_conflict(rules: &PlanRules, row: &RecordedMigration, file: Opt
     let named = if name.is_empty() { format!("version {version}") } else { format!("version {version} (`{name}`)") };
     if !success {
         let cause = format!("according to the ledger, {named} was started and not finished");
-        let fault = Fault::new(Code::LedgerDirty, cause);
-        let fault = match rules.layout.dirty_fix(&rules.ledger, row) {
-            Some(fix) => fault.fix(fix),
-            None => fault,
-        };
+        let fault = Fault::new(Code::LedgerDirty, cause).fix(format!(
+            "see which of its statements took effect; complete them by hand and run `command: resolve` with `target: {version}` and \
+             `resolve: applied`, or undo them and run it with `resolve: not-applied`"
+        ));
         return Some(match file {
             Some(file) => fault.in_file(file.whole_file()),
             None => fault,
@@ -207,6 +215,7 @@ pub fn plan_digest<'m>(
         PlanAction::Apply => {}
         PlanAction::Record => hash_bytes(b"record"),
         PlanAction::RollBack => hash_bytes(b"roll back"),
+        PlanAction::Unrecord => hash_bytes(b"unrecord"),
     }
     format!("sha256:{}", hex::encode(hash.finalize()))
 }

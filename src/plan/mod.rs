@@ -2,6 +2,7 @@
 
 mod approval;
 mod compare;
+mod decision;
 mod rollback;
 mod takeover;
 mod tenants;
@@ -9,6 +10,7 @@ mod verify;
 
 pub use approval::{check_approved, digest_to_approve};
 pub use compare::{PlanRules, compare_with_ledger, plan_digest};
+pub use decision::find_decided;
 pub use rollback::find_applied_after_target;
 pub use takeover::{find_taken_over, is_unfinished_takeover};
 pub use tenants::{combined_digest, list_tenants, merge_faults};

@@ -46,7 +46,7 @@ pub fn find_applied_after_target(
     let mut migrations = Vec::new();
     for row in undone {
         match by_version.get(row.version.as_str()) {
-            Some(file) => migrations.push(((*file).clone(), version_before(files, rules, &row.version))),
+            Some(file) => migrations.push(((*file).clone(), rules.version_before(files, &row.version))),
             None => faults.push(no_file(rules, &row.version)),
         }
     }
@@ -63,10 +63,4 @@ fn no_file(rules: &PlanRules, version: &str) -> Fault {
         }
         None => Fault::new(Code::NoWayBack, format!("version {version} can't be undone: there is no file for it")),
     }
-}
-
-fn version_before(files: &[Migration], rules: &PlanRules, version: &str) -> Option<String> {
-    let all = files.iter().map(|file| &file.id.version).chain(rules.programs.iter().map(|program| &program.version));
-    let before = all.filter(|other| rules.layout.compare_versions(other, version) == Ordering::Less);
-    before.max_by(|left, right| rules.layout.compare_versions(left, right)).cloned()
 }

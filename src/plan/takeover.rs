@@ -5,7 +5,7 @@ use crate::{
     fault::{Code, Fault},
     layout::{RecordedMigration, is_same_name},
     ledger::SourceLedger,
-    migrate::Migration,
+    migrate::{FormerRecord, Migration},
     settings::Policy,
 };
 use std::{
@@ -46,7 +46,7 @@ pub fn find_taken_over(
     let is_recorded = |file: &Migration| recorded.iter().any(|row| row.version == file.id.version);
     let taken_over =
         files.into_iter().filter(|file| of_source.contains(file.id.version.as_str()) && !is_recorded(file));
-    let mut taken_over: Vec<Migration> = taken_over.map(Migration::into_recorded).collect();
+    let mut taken_over: Vec<Migration> = taken_over.map(|file| file.into_recorded(FormerRecord::default())).collect();
     taken_over.sort_by(|left, right| rules.layout.compare_versions(&right.id.version, &left.id.version));
     Ok(taken_over)
 }
@@ -86,8 +86,7 @@ impl Takeover<'_> {
             let (version, tool) = (&row.version, self.source.tool.name());
             let cause =
                 format!("according to {}, version {version} was started and not finished", self.describe_source());
-            let fix = self.source.tool.dirty_fix(&self.source.table, row);
-            let fix = fix.unwrap_or_else(|| format!("finish it with {tool}, or undo it there, and run again"));
+            let fix = format!("finish it with {tool}, or undo it there, and run again");
             Fault::new(Code::LedgerDirty, cause).fix(fix)
         })
     }

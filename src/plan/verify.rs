@@ -19,7 +19,8 @@ pub fn missing_after_run<'m>(
     let unrecorded = applied.filter(|migration| !migration.is_done_in(after)).map(|migration| {
         let cause = match migration.work {
             Work::Apply => "was applied, but its row in the ledger is missing or different",
-            Work::Record => "was to be recorded, but its row in the ledger is missing or different",
+            Work::Record(_) => "was to be recorded, but its row in the ledger is missing or different",
+            Work::Unrecord { .. } => "was to be recorded as not applied, but the ledger still has it",
             Work::Undo { .. } => "was run, but the ledger still has the migration that it undoes",
         };
         Fault::new(Code::VerifyLedger, format!("`{}`{} {cause}", migration.sent_file(), in_tenant(migration)))

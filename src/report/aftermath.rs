@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fault::{Class, Code, Stage},
     run::event::StepState,
-    settings::Command,
+    settings::{Command, Decision},
 };
 
 /// The aftermath, as three sentences without full stops.
@@ -113,11 +113,25 @@ const RECORD: CommandWords = CommandWords {
     deploy_stopped: ("as before: nothing but the ledger lacks ", ""),
 };
 
+/// A decision changes the ledger alone.
+const RESOLVE: CommandWords = CommandWords {
+    done_state: MigrationState::Applied,
+    are_done: "are recorded as decided",
+    is_not_done: "is not recorded as decided",
+    deploy_unchanged: "as before: the decision changes nothing but the ledger",
+    deploy_all_done: "as before: the decision changes nothing but the ledger",
+    deploy_stopped: ("as before: nothing but the record of ", " is missing"),
+};
+
+const RESOLVE_NOT_APPLIED: CommandWords = CommandWords { done_state: MigrationState::Unrecorded, ..RESOLVE };
+
 impl CommandWords {
     fn of(command: Command) -> &'static Self {
         match command {
             Command::Rollback => &ROLL_BACK,
             Command::Baseline => &RECORD,
+            Command::Resolve(Decision::Applied) => &RESOLVE,
+            Command::Resolve(Decision::NotApplied) => &RESOLVE_NOT_APPLIED,
             _ => &MIGRATE,
         }
     }

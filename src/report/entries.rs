@@ -40,6 +40,8 @@ pub enum MigrationState {
     Applied,
     /// Rolled back.
     RolledBack,
+    /// Removed from the ledger without being rolled back.
+    Unrecorded,
     /// Failed.
     Failed,
     /// Stopped with the run, and rolled back.

@@ -33,6 +33,7 @@ pub(super) fn facts_table(report: &RunReport, headline: &Headline) -> String {
     if let Some(plan) = &report.plan {
         let is_shown = headline.next_step.as_ref().is_some_and(|next| next.contains(&plan.digest));
         facts.extend((!is_shown).then(|| ("Plan", plan.digest.clone())));
+        facts.extend(plan.reason.clone().map(|reason| ("Reason", reason)));
         facts.push((
             "Ledger",
             format!("{} ({}), {} recorded before", plan.ledger, plan.layout, count_of(plan.recorded, "migration")),

@@ -37,6 +37,7 @@ fn planned(pending: Vec<MigrationId>, ledger: &str) -> SampleEvents {
         recorded: 41,
         pending,
         digest: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        reason: None,
     };
     let connected = sample::events_until_migration().into_iter().take_while(|(at, _)| *at < 250);
     let next =

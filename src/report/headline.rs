@@ -10,7 +10,11 @@ use super::{
     run_report::RunReport,
     verdict::verdict,
 };
-use crate::{fault::Stage, run::event::Proof, settings::Command};
+use crate::{
+    fault::Stage,
+    run::event::Proof,
+    settings::{Command, Decision},
+};
 
 /// The last line of the log and the first line of the summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,7 @@ fn describe_outcome(report: &RunReport) -> String {
                 let nothing = match report.command {
                     Some(Command::Rollback) => "Nothing is left to roll back",
                     Some(Command::Baseline) => "Nothing is left to record",
+                    Some(Command::Resolve(_)) => "The ledger agrees already",
                     _ => "Nothing is pending",
                 };
                 format!("{nothing}: {database} has {} recorded", count_of(plan.recorded, "migration"))
@@ -125,7 +130,11 @@ fn describe_success(report: &RunReport, database: &str) -> String {
     if rolled_back > 0 {
         return format!("Rolled back {} of {database}{proof}", count_of(rolled_back, "migration"));
     }
-    if report.command == Some(Command::Baseline) {
+    let unrecorded = report.in_state(MigrationState::Unrecorded).count();
+    if unrecorded > 0 {
+        return format!("Recorded {} in {database} as not applied{proof}", count_of(unrecorded, "migration"));
+    }
+    if matches!(report.command, Some(Command::Baseline | Command::Resolve(_))) {
         let recorded = report.in_state(MigrationState::Applied).count();
         return format!("Recorded {} in {database} as applied{proof}", count_of(recorded, "migration"));
     }
@@ -163,6 +172,12 @@ fn describe_progress(report: &RunReport, database: &str) -> String {
                     (MigrationState::RolledBack, "rolled back in", "nothing was left to roll back")
                 }
                 Some(Command::Baseline) => (MigrationState::Applied, "recorded in", "nothing was left to record"),
+                Some(Command::Resolve(Decision::Applied)) => {
+                    (MigrationState::Applied, "recorded as applied in", "the ledger agreed already")
+                }
+                Some(Command::Resolve(Decision::NotApplied)) => {
+                    (MigrationState::Unrecorded, "recorded as not applied in", "the ledger agreed already")
+                }
                 _ => (MigrationState::Applied, "applied to", "nothing was pending"),
             };
             let proof = name_proof(report);
@@ -234,6 +249,8 @@ mod tests {
             (Command::Migrate, "Nothing is pending: ", ": nothing was pending"),
             (Command::Rollback, "Nothing is left to roll back: ", ": nothing was left to roll back"),
             (Command::Baseline, "Nothing is left to record: ", ": nothing was left to record"),
+            (Command::Resolve(Decision::Applied), "The ledger agrees already: ", ": the ledger agreed already"),
+            (Command::Resolve(Decision::NotApplied), "The ledger agrees already: ", ": the ledger agreed already"),
         ] {
             let [succeeded, failed] = idle(command, Coverage::Complete);
             assert!(succeeded.starts_with(success), "{succeeded}");

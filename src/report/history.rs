@@ -15,7 +15,7 @@ pub(super) fn history_lines(runs: &[PastRun]) -> Vec<String> {
         let after = |word: &str, text: String| if text.is_empty() { text } else { format!("{word} {text}") };
         [
             run.started_at.clone(),
-            run.command.clone(),
+            command(run),
             outcome(run),
             counted(run),
             after("by", people(run)),
@@ -31,6 +31,14 @@ pub(super) fn describe_history(runs: &[PastRun], database: &str) -> String {
     match runs.first() {
         None => format!("No run is recorded in {database}"),
         Some(newest) => format!("The newest run on {database}, of {}: {}", newest.started_at, newest.outcome.name()),
+    }
+}
+
+/// Returns the command with the reason for it.
+pub(super) fn command(run: &PastRun) -> String {
+    match &run.reason {
+        Some(reason) => format!("{} ({})", run.command, clip_text(reason, MAX_FAULT_LENGTH)),
+        None => run.command.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The runs of the past in the summary, as `command: history` lists them.
 
 use super::{
-    history::{counted, outcome, people, short_commit},
+    history::{command, counted, outcome, people, short_commit},
     markdown::{code_html, escape_markdown},
     run_report::RunReport,
     source_links::linked_run,
@@ -19,7 +19,7 @@ pub(super) fn add_history(report: &RunReport, page: &mut SummaryPage) {
         format!(
             "| {} | {} | {} | {} | {} | {} | {page} |\n",
             code_html(&run.started_at),
-            escape_markdown(&run.command),
+            escape_markdown(&command(run)),
             escape_markdown(&outcome(run)),
             counted(run),
             escape_markdown(&people(run)),

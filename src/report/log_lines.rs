@@ -62,6 +62,9 @@ fn outcome_lines(event: &Event, name: impl Fn(&usize) -> String) -> Vec<LogLine>
         Event::Recorded { index, .. } => (Tone::Good, format!("applied {}", name(index))),
         Event::Baselined { index } => (Tone::Good, format!("recorded {}, without applying it", name(index))),
         Event::RolledBack { index } => (Tone::Good, format!("rolled back {}", name(index))),
+        Event::Unrecorded { index } => {
+            (Tone::Good, format!("recorded {} as not applied, without undoing it", name(index)))
+        }
         Event::Failed { index } => (Tone::Bad, format!("failed {}", name(index))),
         Event::Cancelled { index } => (Tone::Warning, format!("cancelled {}", name(index))),
         Event::LostInCrash { index } => {
@@ -107,6 +110,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         | Event::Recorded { .. }
         | Event::Baselined { .. }
         | Event::RolledBack { .. }
+        | Event::Unrecorded { .. }
         | Event::Failed { .. }
         | Event::Cancelled { .. }
         | Event::LostInCrash { .. }
@@ -260,6 +264,7 @@ fn plan_lines(facts: &PlanFacts) -> Vec<String> {
         PlanAction::Apply => ("pending", "pending migrations"),
         PlanAction::Record => ("to record", "migrations to record"),
         PlanAction::RollBack => ("to roll back", "migrations to roll back"),
+        PlanAction::Unrecord => ("to record as not applied", "migrations to record as not applied"),
     };
     let pending = match facts.coverage {
         Coverage::Complete => format!("{count} {word},"),
@@ -275,7 +280,8 @@ fn plan_lines(facts: &PlanFacts) -> Vec<String> {
     };
     let files = facts.pending.iter().map(|id| format!("  {word} {}", listed(id)));
     let digest = (!facts.digest.is_empty()).then(|| format!("  digest  {}", facts.digest));
-    std::iter::once(head).chain(files).chain(digest).collect()
+    let reason = facts.reason.as_ref().map(|reason| format!("  reason  {}", indent_further_lines(reason)));
+    std::iter::once(head).chain(files).chain(digest).chain(reason).collect()
 }
 
 fn fault_lines(fault: &Fault, word: &str, tone: Tone) -> Vec<LogLine> {

@@ -25,6 +25,7 @@ impl RunReport {
             }
             Event::Baselined { index } => self.set_state(*index, MigrationState::Applied, |_| ()),
             Event::RolledBack { index } => self.set_state(*index, MigrationState::RolledBack, |_| ()),
+            Event::Unrecorded { index } => self.set_state(*index, MigrationState::Unrecorded, |_| ()),
             Event::Failed { index } => self.set_state(*index, MigrationState::Failed, |_| ()),
             Event::Cancelled { index } => self.set_state(*index, MigrationState::Cancelled, |_| ()),
             Event::LostInCrash { index } => {

@@ -60,6 +60,7 @@ pub(super) fn add_pending(report: &RunReport, page: &mut SummaryPage) {
     let is_in = |state| move |(entry, _): &(&MigrationReport, String)| entry.fate == state;
     let title = match &rows {
         rows if rows.iter().all(is_in(MigrationState::RolledBack)) => "Rolled back",
+        rows if rows.iter().all(is_in(MigrationState::Unrecorded)) => "Recorded as not applied",
         rows if rows.iter().any(is_in(MigrationState::InDoubt)) => "Pending or in doubt",
         _ => "Pending",
     };
@@ -84,6 +85,7 @@ pub(super) fn describe_state(state: MigrationState) -> &'static str {
     match state {
         MigrationState::Pending | MigrationState::Applied => "",
         MigrationState::RolledBack => "rolled back",
+        MigrationState::Unrecorded => "recorded as not applied",
         MigrationState::Running => "interrupted",
         MigrationState::Cancelled => "cancelled",
         MigrationState::Failed => "failed",

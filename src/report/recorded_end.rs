@@ -4,7 +4,11 @@ use super::{
     entries::{MigrationReport, MigrationState},
     run_report::RunReport,
 };
-use crate::{run::RunEnd, secret::Redactor, settings::Command};
+use crate::{
+    run::RunEnd,
+    secret::Redactor,
+    settings::{Command, Decision},
+};
 
 impl RunReport {
     /// Returns the end of the run, as it is recorded in the database.
@@ -13,6 +17,7 @@ impl RunReport {
         let fault = self.faults.first().map(|fault| format!("{}: {}", fault.code, redactor.redact(&fault.cause)));
         let is_done = |entry: &&MigrationReport| match self.command {
             Some(Command::Rollback) => entry.fate == MigrationState::RolledBack,
+            Some(Command::Resolve(Decision::NotApplied)) => entry.fate == MigrationState::Unrecorded,
             _ => entry.fate == MigrationState::Applied,
         };
         let (planned, done) = (self.migrations.len(), self.migrations.iter().filter(is_done).count());

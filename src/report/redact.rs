@@ -76,7 +76,7 @@ redacted! {
     TunnelFacts { host, alias } { port }
     BackupFacts { content, destination, made } { estimate_bytes }
     MadeBackup { path, sha256, proof, restore } { bytes }
-    PlanFacts { layout, ledger, pending, digest } { recorded, change, coverage }
+    PlanFacts { layout, ledger, pending, digest, reason } { recorded, change, coverage }
     PlanReview { statements, notes } { risk }
     StatementReview { migration, place, summary, locks, work, estimate, destroys, in_the_way, reasons } { statement, blocks, risk }
     Estimate { basis } { from_ms, to_ms, confidence }
@@ -151,6 +151,7 @@ impl Redact for PastRun {
             started_at: self.started_at.clone(),
             ended_at: self.ended_at.clone(),
             outcome,
+            reason: optional(&self.reason),
             fault: self.fault.redacted(redactor),
             command: text(&self.command),
             executor: text(&self.executor),
@@ -278,6 +279,7 @@ impl Redact for Event {
             | Self::Recorded { .. }
             | Self::Baselined { .. }
             | Self::RolledBack { .. }
+            | Self::Unrecorded { .. }
             | Self::Failed { .. }
             | Self::Cancelled { .. }
             | Self::LostInCrash { .. }
@@ -349,6 +351,7 @@ mod tests {
                 recorded: 1,
                 pending: plan.pending.into_iter().map(id).collect(),
                 digest: text(),
+                reason: Some(text()),
             }),
             Event::Examined(finding) => Event::Examined(DoctorFinding {
                 object: text(),

@@ -157,6 +157,7 @@ impl RunReport {
             | Event::Applied { .. }
             | Event::Baselined { .. }
             | Event::RolledBack { .. }
+            | Event::Unrecorded { .. }
             | Event::Failed { .. }
             | Event::Cancelled { .. }
             | Event::LostInCrash { .. }
@@ -254,12 +255,12 @@ impl RunReport {
 
     /// Returns the migrations that are not applied: not started, or rolled back.
     pub fn not_done(&self) -> impl Iterator<Item = &MigrationReport> {
-        let goes_back = self.command == Some(Command::Rollback);
+        let goes_back = self.command.is_some_and(Command::removes_rows);
         self.migrations.iter().filter(move |entry| match entry.fate {
             MigrationState::Pending | MigrationState::Running | MigrationState::Failed | MigrationState::Cancelled => {
                 !goes_back
             }
-            MigrationState::RolledBack => true,
+            MigrationState::RolledBack | MigrationState::Unrecorded => true,
             MigrationState::Applied | MigrationState::InDoubt => false,
         })
     }
@@ -280,10 +281,9 @@ impl RunReport {
                 | Class::Bug => RunOutcome::Failed,
             };
         }
-        let open = self
-            .migrations
-            .iter()
-            .any(|entry| !matches!(entry.fate, MigrationState::Applied | MigrationState::RolledBack));
+        let is_done =
+            |state| matches!(state, MigrationState::Applied | MigrationState::RolledBack | MigrationState::Unrecorded);
+        let open = self.migrations.iter().any(|entry| !is_done(entry.fate));
         match self.command {
             _ if open => RunOutcome::Pending,
             Some(Command::Verify | Command::Doctor | Command::History | Command::Tunnel) => RunOutcome::Success,

@@ -70,6 +70,7 @@ pub(super) fn events_until_migration() -> SampleEvents {
         recorded: 2,
         pending: vec![migration_id(3, "add_email"), migration_id(4, "drop_name")],
         digest: "sha256:4f2c".to_owned(),
+        reason: None,
     };
     vec![
         (0, Event::StageStarted(Stage::Bastion)),

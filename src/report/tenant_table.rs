@@ -86,6 +86,7 @@ fn list_migrations(entries: &[&MigrationReport]) -> String {
 struct TenantCounts {
     applied: usize,
     rolled_back: usize,
+    unrecorded: usize,
     open: usize,
     failed: usize,
     doubtful: usize,
@@ -113,7 +114,7 @@ fn failed_schema(report: &RunReport) -> FailedSchema {
 impl TenantCounts {
     /// Returns whether the tenant is in a state that someone must look at.
     fn needs_attention(&self) -> bool {
-        let started = self.applied + self.rolled_back > 0;
+        let started = self.applied + self.rolled_back + self.unrecorded > 0;
         self.failed > 0 || self.doubtful > 0 || (started && self.open > 0)
     }
 
@@ -122,10 +123,15 @@ impl TenantCounts {
         let schema = escape_markdown(&clip_text(schema, 300));
         let state = self.describe_state(failed);
         let state = if self.needs_attention() { format!("**{state}**") } else { state.to_owned() };
-        let counts = [(self.applied, "applied"), (self.rolled_back, "rolled back"), (self.open, "open")]
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"));
+        let counts = [
+            (self.applied, "applied"),
+            (self.rolled_back, "rolled back"),
+            (self.unrecorded, "recorded as not applied"),
+            (self.open, "open"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"));
         let counts = counts.collect::<Vec<_>>().join(", ");
         match list {
             "" => format!("| {schema} | {state} | {counts} |\n"),
@@ -141,9 +147,11 @@ impl TenantCounts {
             (Self { failed: 1.., .. }, _) => "failed",
             (Self { open: 0, .. }, _) => "done",
             (Self { doubtful: 1.., .. }, _) => "in doubt",
-            (Self { applied: 0, rolled_back: 0, .. }, FailedSchema::NotFailed) => "pending",
-            (Self { applied: 0, rolled_back: 0, .. }, FailedSchema::KnownSchema) => "not reached",
-            (Self { applied: 0, rolled_back: 0, .. }, FailedSchema::UnknownSchema) => "failed or not reached",
+            (Self { applied: 0, rolled_back: 0, unrecorded: 0, .. }, FailedSchema::NotFailed) => "pending",
+            (Self { applied: 0, rolled_back: 0, unrecorded: 0, .. }, FailedSchema::KnownSchema) => "not reached",
+            (Self { applied: 0, rolled_back: 0, unrecorded: 0, .. }, FailedSchema::UnknownSchema) => {
+                "failed or not reached"
+            }
             (_, _) => "partly done",
         }
     }
@@ -158,6 +166,7 @@ impl TenantCounts {
         match entry.fate {
             MigrationState::Applied => self.applied += 1,
             MigrationState::RolledBack => self.rolled_back += 1,
+            MigrationState::Unrecorded => self.unrecorded += 1,
             MigrationState::Failed => (self.failed, self.open) = (self.failed + 1, self.open + 1),
             MigrationState::InDoubt => (self.doubtful, self.open) = (self.doubtful + 1, self.open + 1),
             MigrationState::Pending | MigrationState::Running | MigrationState::Cancelled => self.open += 1,

@@ -117,6 +117,11 @@ pub enum Event {
         /// The migration, by its index in the plan.
         index: usize,
     },
+    /// A migration was removed from the ledger without being rolled back.
+    Unrecorded {
+        /// The migration, by its index in the plan.
+        index: usize,
+    },
     /// A migration failed, or was stopped, and is not in the ledger.
     Failed {
         /// The migration, by its index in the plan.

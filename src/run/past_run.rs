@@ -15,6 +15,9 @@ pub struct PastRun {
     pub fault: Option<String>,
     /// The command.
     pub command: String,
+    /// The reason for the decision of `command: resolve`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The executor.
     pub executor: String,
     /// Number of planned migrations; absent if it ended before there was a plan.

@@ -13,6 +13,8 @@ pub enum PlanAction {
     Record,
     /// Roll them back.
     RollBack,
+    /// Remove them from the ledger without rolling them back.
+    Unrecord,
 }
 
 /// Completeness of a plan.
@@ -43,6 +45,9 @@ pub struct PlanFacts {
     pub pending: Vec<MigrationId>,
     /// Digest of the plan: equal digests mean equal work.
     pub digest: String,
+    /// The reason that a person gives for it, with `command: resolve`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl PlanFacts {

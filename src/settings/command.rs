@@ -1,9 +1,10 @@
 //! The command of a run.
 
+use super::decision::Decision;
 use crate::run::PlanAction;
+
 /// The command of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Apply pending migrations and verify the result.
     Migrate,
@@ -17,6 +18,8 @@ pub enum Command {
     Rollback,
     /// Record migrations as applied whose changes the schema already has.
     Baseline,
+    /// Record what a person has decided about one migration.
+    Resolve(Decision),
     /// Check everything that a migration needs. Read-only.
     Doctor,
     /// List the runs that have worked on the database. Read-only.
@@ -36,6 +39,7 @@ impl Command {
             Self::Verify => "verify",
             Self::Rollback => "rollback",
             Self::Baseline => "baseline",
+            Self::Resolve(_) => "resolve",
             Self::Doctor => "doctor",
             Self::History => "history",
             Self::Tunnel => "tunnel",
@@ -47,7 +51,8 @@ impl Command {
     pub fn plan_action(self) -> PlanAction {
         match self {
             Self::Rollback => PlanAction::RollBack,
-            Self::Baseline => PlanAction::Record,
+            Self::Baseline | Self::Resolve(Decision::Applied) => PlanAction::Record,
+            Self::Resolve(Decision::NotApplied) => PlanAction::Unrecord,
             Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Doctor | Self::History | Self::Tunnel => {
                 PlanAction::Apply
             }
@@ -57,6 +62,18 @@ impl Command {
     /// Returns whether the command may change the database.
     #[must_use]
     pub fn may_write(self) -> bool {
-        matches!(self, Self::Migrate | Self::Rollback | Self::Baseline)
+        matches!(self, Self::Migrate | Self::Rollback | Self::Baseline | Self::Resolve(_))
+    }
+
+    /// Returns whether the command removes migrations from the ledger.
+    #[must_use]
+    pub fn removes_rows(self) -> bool {
+        matches!(self.plan_action(), PlanAction::RollBack | PlanAction::Unrecord)
+    }
+}
+
+impl serde::Serialize for Command {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }

@@ -5,6 +5,7 @@ mod allowance;
 mod approved_plan;
 mod backup;
 mod command;
+mod decision;
 mod lint;
 mod notification;
 mod placeholders;
@@ -19,6 +20,7 @@ pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
 pub use backup::{BackupPlace, BackupSettings, DumpContent, DumpDestination, DumpSettings, DumpSite, DumpedTables};
 pub use command::Command;
+pub use decision::Decision;
 pub use lint::{LintLevel, LintSettings};
 pub use notification::{MessageFormat, NotificationSettings, Occasion, Webhook};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
@@ -132,6 +134,8 @@ pub struct SafetySettings {
     pub risk: RiskSettings,
     /// Policy for the record of the run in the database.
     pub audit: Policy,
+    /// The reason for the decision of `command: resolve`.
+    pub reason: Option<String>,
 }
 
 /// Settings of the surfaces besides the log: GitHub's API and job summary, and notifications.

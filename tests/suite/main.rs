@@ -108,6 +108,7 @@ mod release_check;
 mod remote;
 #[cfg(test)]
 mod repository;
+mod resolve;
 mod retry;
 #[cfg(test)]
 mod roles;

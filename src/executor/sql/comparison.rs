@@ -4,7 +4,7 @@ use crate::{
     fault::Fault,
     layout::{Layout, RecordedMigration, RowDetail, RowOrigin},
     ledger::{DatabaseState, LedgerState},
-    migrate::{self, Migration, Place, PlannedMigration},
+    migrate::{self, FormerRecord, Migration, Place, PlannedMigration},
     plan::{self, PlanRules},
     run::{HalfDoneMigration, LedgerEntry, MigrationId, blocking::run_blocking, event::Event},
     settings::Command,
@@ -82,18 +82,23 @@ async fn plan_place(
     (place, ledger): (&Place, &LedgerState),
     rules: &PlanRules,
 ) -> Result<Vec<Migration>, Vec<Fault>> {
+    let (layout, recorded) = (rules.layout, &ledger.recorded);
+    let rules = &PlanRules { ledger: place.ledger.table.clone(), ..rules.clone() };
+    if let Command::Resolve(decision) = command {
+        let decided = plan::find_decided(decision, migrations, ledger, rules);
+        return decided.map(|decided| decided.into_iter().collect()).map_err(|fault| vec![fault]);
+    }
     let half_done = migrate::refuse_other_direction(command.plan_action(), ledger);
     if !half_done.is_empty() {
         return Err(half_done);
     }
-    let (layout, recorded) = (rules.layout, &ledger.recorded);
-    let rules = &PlanRules { ledger: place.ledger.table.clone(), ..rules.clone() };
     let planned = match command {
         Command::Rollback => {
             let undone = plan::find_applied_after_target(migrations, recorded, rules)?;
             run_blocking(move || migrate::read_ways_back(undone, layout)).await?
         }
         Command::Baseline
+        | Command::Resolve(_)
         | Command::Migrate
         | Command::Plan
         | Command::Status
@@ -103,7 +108,10 @@ async fn plan_place(
         | Command::Tunnel => {
             let pending = plan::compare_with_ledger(migrations, recorded, rules)?.pending.into_iter().cloned();
             match command {
-                Command::Baseline => pending.map(Migration::into_recorded).collect(),
+                Command::Baseline => {
+                    let former = |migration: &Migration| FormerRecord::find(&migration.id.version, ledger);
+                    pending.map(|migration| migration.clone().into_recorded(former(&migration))).collect()
+                }
                 _ => pending.collect::<Vec<Migration>>(),
             }
         }

@@ -225,6 +225,7 @@ impl<'a> ConnectedSql<'a> {
             recorded,
             pending: pending.iter().flatten().map(|migration| migration.id.clone()).collect(),
             digest: digest.clone(),
+            reason: settings.safety.reason.clone(),
         }));
         let reviewed = self.review(&pending).await;
         let (tables, refused) = match reviewed {

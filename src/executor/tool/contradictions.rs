@@ -96,6 +96,13 @@ pub(crate) fn not_rolled_back_fault(command: &str, remaining: &[MigrationId]) ->
     Some(Fault::new(Code::VerifyPending, cause).fix("see above what the tool did instead"))
 }
 
+/// Returns the fault of a migration that was recorded as not applied, and is still in the ledger.
+pub(crate) fn still_recorded_fault(remaining: &[MigrationId]) -> Option<Fault> {
+    let first = remaining.first()?.label();
+    let cause = format!("`{first}` was taken out of the ledger, and is still there");
+    Some(Fault::new(Code::VerifyLedger, cause).fix("check for triggers and rules on the ledger, and run again"))
+}
+
 /// Returns the fault of changes that were not requested; `None` if there are none. `subject` describes what was run
 /// meanwhile.
 pub(crate) fn unrequested_change_fault(

@@ -4,6 +4,7 @@
 
 mod audit;
 mod contradictions;
+mod decision;
 mod first_names;
 mod ledger_listing;
 mod listed;
@@ -107,6 +108,7 @@ impl<'a> ToolExecutor<'a> {
         events: &Events,
         audit: Option<AuditTrail>,
     ) -> Result<Self, Fault> {
+        decision::check_recordable(settings, &tool.recipe)?;
         Ok(Self {
             settings,
             tool,
@@ -194,8 +196,14 @@ impl<'a> ToolExecutor<'a> {
 
     async fn make_plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let plan_fault = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
-        self.read_listing_and_ledger(sites).await.map_err(plan_fault)?;
-        self.pending = self.expected_migrations().map_err(|fault| vec![fault])?;
+        if let Err(fault) = self.read_listing_and_ledger(sites).await {
+            self.go_on_without_list(fault).map_err(plan_fault)?;
+        }
+        self.pending = match self.settings.command {
+            Command::Resolve(decision) => self.decided_migrations(decision).await,
+            _ => self.expected_migrations(),
+        }
+        .map_err(|fault| vec![fault])?;
         let pending = self.planned_by_tool(sites).await.map_err(plan_fault)?;
         self.pending = plan::with_titles(pending, self.listing.migrations());
         if self.needs_sql() {
@@ -244,6 +252,7 @@ impl<'a> ToolExecutor<'a> {
                 ),
                 self.settings,
             ),
+            reason: self.settings.safety.reason.clone(),
         }
     }
 

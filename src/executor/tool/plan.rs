@@ -79,7 +79,7 @@ pub(crate) fn tool_plan_digest(
         hash.update(text);
     };
     hash_text(&recipe.name);
-    if matches!(command, Command::Rollback | Command::Baseline) {
+    if matches!(command, Command::Rollback | Command::Baseline | Command::Resolve(_)) {
         hash_text(command.name());
     }
     hash_text(image.map_or("", |image| &image.id));

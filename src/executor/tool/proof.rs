@@ -8,7 +8,7 @@ use crate::{
         Coverage, MigrationId,
         event::{Event, Proof},
     },
-    settings::{Command, StepWork},
+    settings::{Command, Decision, StepWork},
     site::{
         CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
@@ -36,7 +36,9 @@ impl ToolExecutor<'_> {
         }
         let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
         // Without a listing the expected migrations are unknown: only new rows prove something.
-        let has_evidence = self.listing.is_listed() || now.rows_since(&self.snapshot_before).next().is_some();
+        let is_decision = matches!(self.settings.command, Command::Resolve(_));
+        let has_evidence =
+            is_decision || self.listing.is_listed() || now.rows_since(&self.snapshot_before).next().is_some();
         let proof = match &self.lock_holder {
             Some(_) if has_evidence && !now.ledgers.is_empty() => Some(Proof::Ledger),
             None if self.listing.is_listed() => Some(Proof::Listing),
@@ -57,7 +59,7 @@ impl ToolExecutor<'_> {
     /// Returns a fault if the tool keeps a ledger and there is none after a run; a rollback may leave none.
     fn missing_ledger_fault(&self) -> Option<Fault> {
         let now = self.snapshot_after.as_ref().unwrap_or(&self.snapshot_before);
-        let expects_ledger = self.settings.command != Command::Rollback;
+        let expects_ledger = !self.settings.command.removes_rows();
         let recipe = &self.tool.recipe;
         let is_missing = self.lock_holder.is_some() && recipe.ledger.is_some() && now.ledgers.is_empty();
         (expects_ledger && is_missing).then(|| contradictions::no_ledger_fault(recipe))
@@ -68,6 +70,7 @@ impl ToolExecutor<'_> {
         let remaining = self.not_done(after);
         let fault = match self.settings.command {
             Command::Rollback => contradictions::not_rolled_back_fault(&self.command_texts(), &remaining),
+            Command::Resolve(Decision::NotApplied) => contradictions::still_recorded_fault(&remaining),
             _ => contradictions::unapplied_fault(&self.command_texts(), &remaining),
         };
         if let Some(missing_ledger) = self.missing_ledger_fault() {
@@ -102,7 +105,7 @@ impl ToolExecutor<'_> {
         if self.coverage != Some(Coverage::Complete) {
             return Vec::new();
         }
-        let is_rollback = self.settings.command == Command::Rollback;
+        let is_rollback = self.settings.command.removes_rows();
         let (old, new) = if is_rollback { (after, &self.snapshot_before) } else { (&self.snapshot_before, after) };
         // Tenants that were created meanwhile are expected.
         let is_of_tenants = self.tool.recipe.ledgers == LedgerCount::EachSchema;
@@ -153,7 +156,7 @@ impl ToolExecutor<'_> {
         if !squashed_rows.is_empty() {
             let row_texts: Vec<String> =
                 row_counts.iter().map(|(squash, count)| format!("`{squash}` ({count})")).collect();
-            let verb = if self.settings.command == Command::Rollback { "undone with" } else { "recorded by" };
+            let verb = if self.settings.command.removes_rows() { "undone with" } else { "recorded by" };
             self.events.emit_note(format!(
                 "{} more rows {verb} squashed migrations: {}",
                 squashed_rows.len(),

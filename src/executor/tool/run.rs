@@ -9,7 +9,7 @@ use crate::{
         MigrationId,
         event::{Event, StepPhase},
     },
-    settings::{Command, Site},
+    settings::{Command, Decision, Site},
     site::Sites,
     tool::LedgerCount,
     transport::Transport,
@@ -39,6 +39,9 @@ impl ToolExecutor<'_> {
         let done = step::run_steps(sites, self.lock_holder.as_mut(), (StepPhase::Migrate, &steps), conditions);
         let mut failed = done.await.err();
         self.steps = steps;
+        if failed.is_none() {
+            failed = self.record_decision().await.err();
+        }
         if let Some(delivery) = sites.describe_delivery(&self.tool.site, &self.command_texts()) {
             self.events.emit(Event::SettingsDelivered { way: delivery });
         }
@@ -108,6 +111,7 @@ impl ToolExecutor<'_> {
     pub(crate) fn is_done(&self, id: &MigrationId, after: &LedgerSnapshot) -> bool {
         match self.settings.command {
             Command::Rollback => after.is_newly_removed(&self.snapshot_before, id),
+            Command::Resolve(Decision::NotApplied) => !after.has_migration(id),
             _ => after.is_newly_recorded(&self.snapshot_before, id),
         }
     }
@@ -139,13 +143,14 @@ impl ToolExecutor<'_> {
 
     /// Reports the migrations that the tool recorded, or removed in a rollback, and other changes of the schema.
     pub(crate) fn report_applied(&self, after: &LedgerSnapshot) {
-        let (old, new) = match self.settings.command {
-            Command::Rollback => (after, &self.snapshot_before),
-            _ => (&self.snapshot_before, after),
+        let (old, new) = match self.settings.command.removes_rows() {
+            true => (after, &self.snapshot_before),
+            false => (&self.snapshot_before, after),
         };
         let event = |index, duration| match self.settings.command {
             Command::Rollback => Event::RolledBack { index },
-            Command::Baseline => Event::Baselined { index },
+            Command::Resolve(Decision::NotApplied) => Event::Unrecorded { index },
+            Command::Baseline | Command::Resolve(Decision::Applied) => Event::Baselined { index },
             _ => Event::Recorded { index, took: duration },
         };
         // Recording a migration takes no time of its own.

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::Fault,
-    settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
+    settings::{Command, Decision, Need, Settings, Step, StepWork, ToolSettings, When},
     tool::{CommandLine, Verb},
 };
 
@@ -10,7 +10,12 @@ use crate::{
 pub(super) fn migration_steps(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     let verb = match settings.command {
         Command::Rollback => Verb::Rollback,
-        Command::Baseline => Verb::Baseline,
+        // No tool has a command for the first; `decision` has the SQL where there is none for the second.
+        Command::Resolve(Decision::NotApplied) => return Ok(Vec::new()),
+        Command::Resolve(Decision::Applied) if tool.recipe.commands_for(Verb::Baseline).is_empty() => {
+            return Ok(Vec::new());
+        }
+        Command::Baseline | Command::Resolve(Decision::Applied) => Verb::Baseline,
         _ if !settings.steps.migrate.is_empty() => return Ok(settings.steps.migrate.clone()),
         _ => Verb::Migrate,
     };

@@ -83,6 +83,23 @@ pub(crate) fn to_baseline(
     Ok(with_indexes(ids.filter(|id| !before.has_migration(id))))
 }
 
+/// Returns the name of the one listed migration that the target names.
+///
+/// # Errors
+/// `target-unknown`.
+pub(super) fn name_of_target(recipe: &Recipe, listed: &[ListedMigration], target: &str) -> Result<String, Fault> {
+    match find_target(recipe, listed, target)? {
+        TargetPosition::At(migration) => Ok(migration.name.clone()),
+        TargetPosition::BeforeFirst | TargetPosition::Unlisted => Err(unknown_target(recipe, listed, target)),
+    }
+}
+
+/// Returns whether the target is the whole name of this migration.
+pub(super) fn is_named(recipe: &Recipe, name: &str, target: &str) -> bool {
+    let words = recipe.target.as_ref().and_then(|syntax| syntax.target_for(name));
+    name == target || words.as_deref() == Some(target)
+}
+
 fn target_meaning(recipe: &Recipe) -> TargetMeaning {
     recipe.target.as_ref().map(|target| target.says).unwrap_or_default()
 }

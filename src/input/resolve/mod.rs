@@ -55,7 +55,7 @@ pub(super) fn resolve_settings(
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
     let database = resolve_database(inputs, command, executor, runner, findings);
-    let safety = resolve_safety_settings(inputs, findings);
+    let safety = resolve_safety_settings(inputs, command, findings);
     if matches!(database, Some(None)) {
         findings.faults.extend(risk_without_database(inputs, command));
     }
@@ -206,7 +206,11 @@ fn risk_without_database(inputs: &Inputs, command: Option<Command>) -> Option<Fa
     Some(Fault::new(Code::InputInvalid, cause).fix("set `database-url`, as seen from the server, or remove `risk`"))
 }
 
-fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<SafetySettings> {
+fn resolve_safety_settings(
+    inputs: &Inputs,
+    command: Option<Command>,
+    findings: &mut Findings,
+) -> Option<SafetySettings> {
     let timeout = findings.ok_or_record(inputs.required(InputName::Timeout, value::parse_positive_duration));
     let lock_wait = findings.ok_or_record(inputs.required(InputName::LockWait, value::parse_duration));
     let lock_timeout = findings.ok_or_record(inputs.required(InputName::LockTimeout, value::parse_duration));
@@ -214,7 +218,12 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
     let retries = findings.ok_or_record(inputs.required(InputName::Retries, value::parse_retries));
     let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_approved_plan));
     let start_when = findings.ok_or_record(inputs.optional(InputName::StartWhen, parse_start_when));
-    let allowances = findings.ok_or_record(inputs.optional(InputName::Allow, parse_allowances));
+    let reason = command::resolve_reason(inputs, command).map_err(|faults| findings.faults.extend(faults)).ok();
+    let allowances = match inputs.text(InputName::Command) {
+        // There it is the reason.
+        Some("resolve") => Some(None),
+        _ => findings.ok_or_record(inputs.optional(InputName::Allow, parse_allowances)),
+    };
     let audit = findings.ok_or_record(inputs.required(InputName::Audit, |text| value::parse_choice(text, &SWITCH)));
     let parsed = inputs.parsed_steps();
     let (lint, risk) = (parsed.lint.clone().unwrap_or_default(), parsed.risk.clone().unwrap_or_default());
@@ -231,6 +240,7 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
         risk: RiskSettings { small_table: lint.small_table, ..risk },
         lint,
         audit: audit?,
+        reason: reason?,
     })
 }
 

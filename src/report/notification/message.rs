@@ -13,7 +13,7 @@ use crate::{
     },
     run::LongWait,
     secret::Redactor,
-    settings::{Command, Occasion},
+    settings::{Command, Decision, Occasion},
 };
 
 /// Longest text of one fact, in characters: the message is read on a phone, and the rest is in the run.
@@ -119,11 +119,12 @@ impl NotificationMessage {
             host: clean.name(&facts.host),
             port: facts.port,
         });
-        let done = [MigrationState::Applied, MigrationState::RolledBack].map(|state| report.in_state(state).count());
-        let done = match report.command {
-            Some(Command::Rollback) => done[1],
-            _ => done[0],
+        let done_state = match report.command {
+            Some(Command::Rollback) => MigrationState::RolledBack,
+            Some(Command::Resolve(Decision::NotApplied)) => MigrationState::Unrecorded,
+            _ => MigrationState::Applied,
         };
+        let done = report.in_state(done_state).count();
         Self {
             occasion,
             title: clean.fact(&title),
@@ -159,6 +160,8 @@ impl NotificationMessage {
             let word = match self.command {
                 Some(Command::Rollback) => "rolled back",
                 Some(Command::Baseline) => "recorded",
+                Some(Command::Resolve(Decision::Applied)) => "recorded as applied",
+                Some(Command::Resolve(Decision::NotApplied)) => "recorded as not applied",
                 _ => "applied",
             };
             add("Migrations", format!("{} {word}, {} pending", self.done, self.pending));
