@@ -5,6 +5,7 @@ mod choice_faults;
 mod database_state;
 mod discover;
 pub mod known_tools;
+mod ledger_shape;
 mod progress;
 pub mod row_times;
 pub mod schema_snapshot;

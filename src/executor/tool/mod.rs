@@ -256,30 +256,6 @@ impl<'a> ToolExecutor<'a> {
         }
     }
 
-    /// Returns the migrations to run, from the tool's listing and the ledger.
-    fn expected_migrations(&self) -> Result<Vec<MigrationId>, Fault> {
-        let (recipe, target, listed) = (&self.tool.recipe, self.tool.target.as_deref(), self.listing.migrations());
-        match (self.settings.command, &self.listing) {
-            // Without a ledger nothing is applied that could be rolled back.
-            (Command::Rollback, ToolListing::NoLedger) => Ok(Vec::new()),
-            (Command::Rollback | Command::Baseline, ToolListing::NoLedger | ToolListing::Unknown) => Err(Fault::new(
-                Code::TargetUnknown,
-                format!(
-                    "`tool: {}` can't list its migrations here, so it is unknown what that would change",
-                    recipe.name
-                ),
-            )
-            .fix("run the tool by hand and check the result, or give `database-url` if its listing needs the ledger")),
-            (Command::Rollback, ToolListing::Listed(_)) => {
-                target_selection::to_roll_back(recipe, listed, &self.snapshot_before, target)
-            }
-            (Command::Baseline, ToolListing::Listed(_)) => {
-                target_selection::to_baseline(recipe, listed, &self.snapshot_before, target)
-            }
-            _ => Ok(plan::pending_migrations(recipe, listed, &self.snapshot_before)),
-        }
-    }
-
     /// Returns the migrations that a rollback undoes, by the tool's own plan if it prints one. The plan is always shown
     /// before a rollback.
     async fn planned_by_tool(&mut self, sites: &Sites<'_>) -> Result<Vec<MigrationId>, Fault> {
