@@ -6,6 +6,10 @@ mod action;
 mod advice;
 #[cfg(test)]
 mod aftercare;
+/// A check of `make soak`, tested here.
+#[cfg(test)]
+#[path = "../soak/agreement.rs"]
+mod agreement;
 #[cfg(test)]
 mod alembic;
 #[cfg(test)]
@@ -98,6 +102,10 @@ mod pooler;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+/// A check of `make soak`, tested here.
+#[cfg(test)]
+#[path = "../soak/recorded_run.rs"]
+mod recorded_run;
 mod recovery;
 mod release;
 #[cfg(test)]
@@ -126,10 +134,6 @@ mod sessions;
 mod shapes;
 #[cfg(test)]
 mod snippets;
-/// The checks of `make soak`, tested here.
-#[cfg(test)]
-#[path = "../soak/agreement.rs"]
-mod soak;
 mod sqlx;
 #[cfg(test)]
 mod start_when;
