@@ -189,9 +189,11 @@ impl<'r> Round<'r> {
         self.record.wrong.extend(finished.take_problems());
         let report = finished.outputs.get("report").map(String::as_str).unwrap_or_default();
         let report: serde_json::Value = serde_json::from_str(report).unwrap_or_default();
-        let runs = report["history"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let listed: Vec<String> =
-            runs.iter().map(|run| run["outcome"].as_str().unwrap_or_default().to_owned()).collect();
+        let runs = report.get("history").and_then(serde_json::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let listed: Vec<String> = runs
+            .iter()
+            .map(|run| run.get("outcome").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
+            .collect();
         self.record.wrong.extend(recorded_run::check_history(&listed, &self.rows));
     }
 

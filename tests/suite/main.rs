@@ -18,6 +18,8 @@ mod audit;
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod backup_cuts;
+#[cfg(test)]
 mod bare_program;
 #[cfg(test)]
 mod bastion;
@@ -59,6 +61,8 @@ mod judge;
 #[cfg(test)]
 mod killed;
 mod lab;
+#[cfg(test)]
+mod large_backup;
 mod latch;
 #[cfg(test)]
 mod layout_cases;
