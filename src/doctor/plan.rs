@@ -17,6 +17,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// The reason for a plan that is not made in time; a tool's first start may take longer.
+const TOO_SLOW: &str =
+    "it takes longer than the 8 s of this check: run `command: status`, which waits for it up to `timeout`";
+
 /// Makes the plan. It outlives its attempt, whose work may have to be stopped.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
@@ -58,7 +62,7 @@ impl<'a> Planner<'a> {
     ) -> Vec<DoctorFinding> {
         let check = self.check();
         let Ok(result) = timeout_at(deadline, Box::pin(self.make_plan(sites))).await else {
-            let late = DoctorFinding::not_checked(check, "it takes longer than this check: see `command: status`");
+            let late = DoctorFinding::not_checked(check, TOO_SLOW);
             let unstopped = self.stop_work(sites).await.err();
             return [late].into_iter().chain(unstopped.map(|fault| DoctorFinding::failed(check, fault))).collect();
         };

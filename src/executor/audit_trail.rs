@@ -5,6 +5,7 @@ use crate::{
     audit::{NewRun, RIGHT_TO_RECORD, end_query, guarded_end_sql, parse_runs_table, parse_unended, runs_table_query},
     fault::{Code, Fault},
     github::runner::Runner,
+    ledger::catalog::CatalogTable,
     postgres::{OwnQuery, Rows, Session, query_rows, wait::answer_within},
     run::{
         RunEnd,
@@ -45,6 +46,8 @@ enum RecordState {
         /// The end that it has if the last migration is committed.
         written: Option<RunEnd>,
     },
+    /// The session was lost before the answer: there may be a row.
+    Unanswered,
     /// The row could not be written, and that was reported.
     Unavailable,
 }
@@ -91,10 +94,11 @@ impl AuditTrail {
                 }
                 Err(fault) => fault,
             };
-            self.state.replace(RecordState::Unavailable);
             if fault.code.ends_session() {
+                self.state.replace(RecordState::Unanswered);
                 return Some(fault);
             }
+            self.state.replace(RecordState::Unavailable);
             self.events.emit(Event::Warning(unrecorded_fault(&fault)));
             None
         }
@@ -102,8 +106,7 @@ impl AuditTrail {
 
     /// Begins the record before a step, if there is a table for it: a step may restore a dump, which creates it.
     pub(super) async fn begin_if_possible(&self, session: &Session, digest: Option<&str>, image: Option<&str>) {
-        let Ok(rows) = self.send(session, &runs_table_query()).await else { return };
-        if parse_runs_table(&rows).is_some() {
+        if self.runs_table(session).await.is_some() {
             // A step that comes to a lost session reports it.
             drop(self.begin(session, digest, image).await);
         }
@@ -119,23 +122,23 @@ impl AuditTrail {
                 *written = Some(end);
                 Some(sql)
             }
-            RecordState::NotBegun | RecordState::Unavailable => None,
+            RecordState::NotBegun | RecordState::Unanswered | RecordState::Unavailable => None,
         }
     }
 
     /// Completes the row, unless it has this end already. `digest` is that of the plan; empty if there was none.
     pub(super) async fn end(&self, session: &Session, end: &RunEnd, digest: &str) {
-        let approvers = self.approvers.get().map(String::as_str);
-        let is_open = match &*self.state.borrow() {
-            RecordState::Begun { has_plan, names_approvers, written } => {
-                let lacks_plan = !has_plan && !digest.is_empty();
-                written.as_ref() != Some(end) || lacks_plan || approvers.is_some() && !names_approvers
-            }
-            RecordState::NotBegun | RecordState::Unavailable => false,
+        let is_unanswered = *self.state.borrow() == RecordState::Unanswered;
+        let is_open = if is_unanswered {
+            // The table was not judged, and may not be ours.
+            self.runs_table(session).await.is_some_and(|table| table.is_trusted())
+        } else {
+            self.is_open(end, digest)
         };
         if !is_open {
             return;
         }
+        let approvers = self.approvers.get().map(String::as_str);
         let query = end_query(end, &self.run, Some(digest).filter(|digest| !digest.is_empty()), approvers);
         // A session that is lost is the fault of the run already.
         if let Err(fault) = self.send(session, &query).await
@@ -144,6 +147,24 @@ impl AuditTrail {
             let fault = unrecorded_fault(&fault).detail("`command: history` lists it as one that ended without a word");
             self.events.emit(Event::Warning(fault));
         }
+    }
+
+    /// Returns whether the row lacks something of this end.
+    fn is_open(&self, end: &RunEnd, digest: &str) -> bool {
+        match &*self.state.borrow() {
+            RecordState::Begun { has_plan, names_approvers, written } => {
+                let lacks_plan = !has_plan && !digest.is_empty();
+                let lacks_approvers = self.approvers.get().is_some() && !names_approvers;
+                written.as_ref() != Some(end) || lacks_plan || lacks_approvers
+            }
+            RecordState::NotBegun | RecordState::Unanswered | RecordState::Unavailable => false,
+        }
+    }
+
+    /// Reads the table for the record; `None` if there is none.
+    async fn runs_table(&self, session: &Session) -> Option<CatalogTable> {
+        let rows = self.send(session, &runs_table_query()).await.ok()?;
+        parse_runs_table(&rows)
     }
 
     async fn send(&self, session: &Session, query: &OwnQuery) -> Result<Rows, Fault> {

@@ -6,6 +6,8 @@
 mod act;
 #[path = "../suite/action.rs"]
 mod action;
+#[cfg(test)]
+mod afterwards;
 mod app;
 #[cfg(test)]
 mod backup;

@@ -36,10 +36,12 @@ pub(crate) struct Progress {
 pub(crate) struct RunReport {
     /// The output `outcome`, or `killed`.
     pub(crate) outcome: String,
+    /// The output `fault-code`; empty if there is none.
+    pub(crate) fault_code: String,
+    /// The output `plan-digest`; empty if it made no plan.
+    pub(crate) plan_digest: String,
     /// The exit code, or the signal that killed it.
     pub(crate) exit: i32,
-    /// True if the run made a plan.
-    pub(crate) planned: bool,
     pub(crate) applied: Vec<String>,
     pub(crate) pending: Vec<String>,
     /// The migrations that the log reports as applied and does not revoke.
@@ -124,7 +126,7 @@ pub(crate) fn check_report(run: &RunReport, before: &[Trace], after: &[Trace], a
     }
     if outcome != "killed" {
         require(*applied == new, format!("the report lists {applied:?} as applied, the ledger has gained {new:?}"));
-        let unapplied = if run.planned { missing } else { Vec::new() };
+        let unapplied = if run.plan_digest.is_empty() { Vec::new() } else { missing };
         require(
             *pending == unapplied,
             format!("the report lists {pending:?} as pending, the ledger lacks {unapplied:?}"),
@@ -217,8 +219,9 @@ mod tests {
         let list = |name: &str| vec![name.to_owned()];
         let mut run = RunReport {
             outcome: "failed".to_owned(),
+            fault_code: String::new(),
+            plan_digest: "sha256:1".to_owned(),
             exit: 3,
-            planned: true,
             applied: list("a"),
             pending: list("b"),
             logged: list("a"),
@@ -240,7 +243,7 @@ mod tests {
         assert_ne!(check_one_of_two(|run| run.applied.clear()), none);
         assert_ne!(check_one_of_two(|run| run.pending.clear()), none);
         assert_ne!(check_one_of_two(|run| run.logged.push("b".to_owned())), none);
-        assert_ne!(check_one_of_two(|run| run.planned = false), none);
+        assert_ne!(check_one_of_two(|run| run.plan_digest.clear()), none);
         assert_ne!(check_one_of_two(|run| run.wrong.push("a secret".to_owned())), none);
     }
 
@@ -280,8 +283,9 @@ mod tests {
     fn the_ledger_must_keep_its_rows() {
         let run = RunReport {
             outcome: "failed".to_owned(),
+            fault_code: String::new(),
+            plan_digest: String::new(),
             exit: 3,
-            planned: false,
             applied: Vec::new(),
             pending: Vec::new(),
             logged: Vec::new(),

@@ -4,6 +4,7 @@ use crate::{
     action::Running,
     agreement::AllowedEnds,
     lab::{Lab, poll, session::Session},
+    recorded_run::MissingEnd,
 };
 use proptest::{prelude::Strategy, sample::select};
 use rustix::{
@@ -83,6 +84,19 @@ impl Disruption {
             ),
         };
         AllowedEnds { endings, time_limit }
+    }
+
+    /// Returns whether the row of a disrupted run may have no end. A run that got a signal has its session, and time to
+    /// complete the row.
+    pub(crate) fn missing_end(self) -> MissingEnd {
+        match self {
+            Self::ActionKilled
+            | Self::SessionKilled
+            | Self::BackendKilled
+            | Self::BackendTerminated
+            | Self::ServerCrashed => MissingEnd::Allowed,
+            Self::Interrupted | Self::InterruptedTwice => MissingEnd::Forbidden,
+        }
     }
 
     /// Disrupts the run as soon as the target exists. Returns `None` if the run ended before.

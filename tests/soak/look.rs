@@ -5,13 +5,18 @@ use crate::{
     files::{File, NAME, PLAIN, Statement},
     lab::postgres::Database,
     layout_forms::{Form, Reach},
+    recorded_run::{RecordedEnd, RecordedRun},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Not as _};
 
 /// Query for every statement's effect and its count. An invalid index does not count.
 const EFFECTS: &str = "select version || '_' || statement, count(*) from marks where version > 0 group by 1 \
     union all select substr(relname, 2), 1 from pg_class left join pg_index on indexrelid = pg_class.oid \
     where relname ~ '^[ti][0-9]+_[0-9]+$' and coalesce(indisvalid, true)";
+
+/// Query for the record of runs, the oldest first.
+const RUNS: &str = "select id, command, plan_digest, outcome, split_part(fault, ':', 1), planned, done, ended_at >= started_at \
+    from bastion_migrate.runs order by started_at";
 
 /// What a database has of the migrations. Each entry is removed when its migration is found.
 struct Remains {
@@ -32,6 +37,32 @@ pub(crate) fn read_traces(database: &Database, form: &Form, files: &[File]) -> (
     }
     wrong.extend(remains.unowned());
     (traces, wrong)
+}
+
+/// Returns the record of runs, the oldest first; nothing if no run was ever recorded.
+pub(crate) fn read_runs(database: &Database) -> Vec<RecordedRun> {
+    if database.sql("select to_regclass('bastion_migrate.runs')").is_empty() {
+        return Vec::new();
+    }
+    database.sql(RUNS).lines().map(parse_run).collect()
+}
+
+fn parse_run(row: &str) -> RecordedRun {
+    let columns: Vec<&str> = row.split('|').collect();
+    let [id, command, plan_digest, outcome, fault_code, planned, done, is_after_start] = columns[..] else {
+        panic!("the row has other columns: {row}");
+    };
+    let count = |text: &str| text.parse().expect("an end has its counts");
+    let end = || RecordedEnd {
+        outcome: outcome.to_owned(),
+        fault_code: fault_code.to_owned(),
+        planned: count(planned),
+        done: count(done),
+        is_after_start: is_after_start == "t",
+    };
+    // A part of an end is none.
+    let end = [outcome, fault_code, planned, done, is_after_start].concat().is_empty().not().then(end);
+    RecordedRun { id: id.to_owned(), command: command.to_owned(), plan_digest: plan_digest.to_owned(), end }
 }
 
 fn read_remains(database: &Database, form: &Form) -> (Remains, Vec<String>) {

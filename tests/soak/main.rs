@@ -19,6 +19,7 @@ mod layout_forms;
 mod leak;
 mod look;
 mod moment;
+mod recorded_run;
 mod round;
 #[path = "../suite/runner/mod.rs"]
 mod runner;
@@ -28,7 +29,7 @@ use blow::Disruption;
 use clap::{Arg, Command, builder::PossibleValuesParser, value_parser};
 use files::PLAIN;
 use layout_forms::{FORMS, Form};
-use round::{Plan, Record, Servers};
+use round::{DisruptedRun, Plan, Record, Servers};
 use score::Score;
 use std::{
     any::Any,
@@ -166,10 +167,9 @@ fn play_round(servers: &mut Servers, options: &Options, shared: &Mutex<Shared>, 
         record.wrong.push(format!("the round broke off: {}", panic_message(panic.as_ref())));
         *servers = Servers::start();
     }
-    let results = record
-        .results
-        .iter()
-        .map(|result| format!("{} {} ({}): {}", result.disruption, result.moment, result.phase, result.ended));
+    let results = record.results.iter().map(|DisruptedRun { disruption, moment, phase, ended, row }| {
+        format!("{disruption} {moment} ({phase}): {ended}, {row}")
+    });
     let summary = results.collect::<Vec<_>>().join("; then ");
     let files = plan.files.len();
     println!("{name:10} {:5} ms  {files:2} files  {summary}", began.elapsed().as_millis());

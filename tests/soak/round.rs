@@ -1,5 +1,5 @@
 //! A round: files, a disrupted run and its judgement; perhaps a disrupted repair run; a run that finishes the
-//! migrations; a final `verify`.
+//! migrations; a final `verify`, and the list of the runs.
 
 use crate::{
     action::Action,
@@ -13,8 +13,9 @@ use crate::{
         sshd::Sshd,
     },
     layout_forms::{Form, TextFile},
-    look::read_traces,
+    look::{read_runs, read_traces},
     moment::{Moment, TypicalRun, moments},
+    recorded_run::{self, Change, MissingEnd, RecordedRun, RowState},
     runner::Log,
 };
 use proptest::{
@@ -80,6 +81,7 @@ pub(crate) struct DisruptedRun {
     pub(crate) moment: Moment,
     pub(crate) phase: Phase,
     pub(crate) ended: String,
+    pub(crate) row: RowState,
 }
 
 /// The result of a round.
@@ -102,16 +104,18 @@ impl Servers {
     pub(crate) fn play(&mut self, form: &Form, plan: &Plan, record: &mut Record) {
         let lab = Lab { database: self.postgres.database(), bastion: Arc::clone(&self.bastion) };
         lab.database.sql(SETUP);
-        let mut round = Round { lab: &lab, form, plan, overhead: self.overhead, traces: Vec::new(), record };
+        let (traces, rows) = (Vec::new(), Vec::new());
+        let mut round = Round { lab: &lab, form, plan, overhead: self.overhead, traces, rows, record };
         round.read_database();
         for (disruption, moment) in &plan.disruptions {
             round.disrupt(*disruption, *moment);
         }
         let finished = round.action().run();
-        round.judge(finished, UNDISTURBED);
+        round.judge(finished, UNDISTURBED, MissingEnd::Forbidden);
         let verified = round.action().input("command", "verify").run();
         self.overhead = verified.elapsed;
-        round.judge(verified, UNDISTURBED);
+        round.judge(verified, UNDISTURBED, MissingEnd::Forbidden);
+        round.check_history();
     }
 }
 
@@ -123,6 +127,8 @@ struct Round<'r> {
     overhead: Duration,
     /// The traces as last read.
     traces: Vec<Trace>,
+    /// The record of runs as last read, the oldest first.
+    rows: Vec<RecordedRun>,
     record: &'r mut Record,
 }
 
@@ -132,29 +138,41 @@ impl<'r> Round<'r> {
         moment.wait(&mut running, self.typical());
         let damage = disruption.inject(self.lab, &mut running);
         let phase = self.phase(damage.as_ref().map(|_| running.log()));
-        let allowed_ends = if damage.is_some() { disruption.allowed_ends() } else { UNDISTURBED };
+        let (allowed_ends, missing_end) = match damage {
+            Some(_) => (disruption.allowed_ends(), disruption.missing_end()),
+            None => (UNDISTURBED, MissingEnd::Forbidden),
+        };
         if let Some(damage) = damage {
             damage.repair(self.lab);
         }
-        let ended = self.judge(running.finish(), allowed_ends);
-        self.record.results.push(DisruptedRun { disruption, moment, phase, ended });
+        let (ended, row) = self.judge(running.finish(), allowed_ends, missing_end);
+        self.record.results.push(DisruptedRun { disruption, moment, phase, ended, row });
     }
 
-    /// Checks the database and the run's report; returns how the run ended.
-    fn judge(&mut self, mut finished: Finished, allowed_ends: AllowedEnds) -> String {
+    /// Checks the database, the run's report and its row; returns how the run ended, and its trace in the
+    /// record of runs.
+    fn judge(
+        &mut self,
+        mut finished: Finished,
+        allowed_ends: AllowedEnds,
+        missing_end: MissingEnd,
+    ) -> (String, RowState) {
         let wrong = finished.take_problems();
         let log = Log::read(&finished.log).without_masks;
         let run = run_report(&finished, &log, wrong);
         self.record.logs += &log;
-        let before = std::mem::take(&mut self.traces);
+        let (before, rows_before) = (std::mem::take(&mut self.traces), std::mem::take(&mut self.rows));
         // Commits that a killed run has not reported may be lost in the next crash; reported ones may not.
         if run.outcome == "killed" {
             self.lab.database.flush();
         }
         self.read_database();
         self.record.wrong.extend(agreement::check_report(&run, &before, &self.traces, allowed_ends));
+        let change = Change { traces: [&before, &self.traces], rows: [&rows_before, &self.rows] };
+        let (row, wrong) = (change.row_state(), change.check_row(&run, missing_end));
+        self.record.wrong.extend(wrong);
         let code = finished.outputs.get("fault-code").filter(|code| !code.is_empty() && **code != run.outcome);
-        code.map_or(run.outcome.clone(), |code| format!("{} {code}", run.outcome))
+        (code.map_or(run.outcome.clone(), |code| format!("{} {code}", run.outcome)), row)
     }
 
     fn read_database(&mut self) {
@@ -162,6 +180,21 @@ impl<'r> Round<'r> {
         self.record.wrong.extend(unowned);
         self.record.wrong.extend(agreement::check_database(&traces));
         self.traces = traces;
+        self.rows = read_runs(&self.lab.database);
+    }
+
+    /// Checks that `command: history` lists every run of the round as it was recorded.
+    fn check_history(&mut self) {
+        let mut finished = self.action().input("command", "history").run();
+        self.record.wrong.extend(finished.take_problems());
+        let report = finished.outputs.get("report").map(String::as_str).unwrap_or_default();
+        let report: serde_json::Value = serde_json::from_str(report).unwrap_or_default();
+        let runs = report.get("history").and_then(serde_json::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let listed: Vec<String> = runs
+            .iter()
+            .map(|run| run.get("outcome").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
+            .collect();
+        self.record.wrong.extend(recorded_run::check_history(&listed, &self.rows));
     }
 
     fn action(&self) -> Action<'r> {
@@ -199,10 +232,12 @@ fn run_report(finished: &Finished, log: &str, wrong: Vec<String>) -> RunReport {
         Some(signal) => ("killed".to_owned(), signal),
         None => (finished.outputs.get("outcome").cloned().unwrap_or_default(), finished.status.code().unwrap_or(-1)),
     };
+    let output = |name: &str| finished.outputs.get(name).cloned().unwrap_or_default();
     RunReport {
         outcome,
+        fault_code: output("fault-code"),
+        plan_digest: output("plan-digest"),
         exit,
-        planned: finished.outputs.get("plan-digest").is_some_and(|digest| !digest.is_empty()),
         applied: finished.listed("applied"),
         pending: finished.listed("pending"),
         logged: applied(log),

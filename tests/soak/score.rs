@@ -2,6 +2,7 @@
 
 use crate::{
     blow::Disruption,
+    recorded_run::RowState,
     round::{DisruptedRun, Phase, Record},
 };
 use std::{collections::BTreeMap, fmt};
@@ -9,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 /// Counts of results.
 #[derive(Debug, Default)]
 pub(crate) struct Score {
-    table: BTreeMap<(Disruption, Phase, String), usize>,
+    table: BTreeMap<(Disruption, Phase, String, RowState), usize>,
     /// Rounds whose first disruption came before the run had ended, by kind.
     pub(crate) hits: BTreeMap<&'static str, usize>,
     pub(crate) rounds: usize,
@@ -21,8 +22,8 @@ impl Score {
     /// Counts a round.
     pub(crate) fn count(&mut self, kind: &'static str, name: &str, record: &Record) {
         self.rounds += 1;
-        for DisruptedRun { disruption, phase, ended, .. } in &record.results {
-            *self.table.entry((*disruption, *phase, ended.clone())).or_default() += 1;
+        for DisruptedRun { disruption, phase, ended, row, .. } in &record.results {
+            *self.table.entry((*disruption, *phase, ended.clone(), *row)).or_default() += 1;
         }
         if record.results.first().is_some_and(|result| result.phase != Phase::AfterEnd) {
             *self.hits.entry(kind).or_default() += 1;
@@ -35,9 +36,9 @@ impl Score {
 
 impl fmt::Display for Score {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "| disruption | when | ended | times |\n|---|---|---|---|")?;
-        for ((disruption, phase, ended), times) in &self.table {
-            writeln!(formatter, "| {disruption} | {phase} | {ended} | {times} |")?;
+        writeln!(formatter, "| disruption | when | ended | recorded | times |\n|---|---|---|---|---|")?;
+        for ((disruption, phase, ended, row), times) in &self.table {
+            writeln!(formatter, "| {disruption} | {phase} | {ended} | {row} | {times} |")?;
         }
         Ok(())
     }

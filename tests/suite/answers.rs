@@ -50,6 +50,11 @@ fn recorded(lab: &Lab) -> String {
 
 /// Waits for the end of the step, and returns its peak memory.
 pub(crate) fn peak_memory_until_end(running: &Running<'_>) -> u64 {
+    peak_memory_within(running, LIMIT)
+}
+
+/// Waits until the step has ended, no longer than this, and returns its peak memory.
+pub(crate) fn peak_memory_within(running: &Running<'_>, limit: Duration) -> u64 {
     let mut peak = 0;
     let ended = || match peak_memory(running.pid()) {
         Some(now) => {
@@ -58,7 +63,7 @@ pub(crate) fn peak_memory_until_end(running: &Running<'_>) -> u64 {
         }
         None => Some(()),
     };
-    poll(LIMIT, ended).expect("the step ends");
+    poll(limit, ended).expect("the step ends");
     eprintln!("{} KiB at most", peak >> 10);
     peak
 }

@@ -6,6 +6,7 @@ use crate::{
         Lab,
         github::{Github, WriteAccess},
         server::{Server, from_the_server},
+        sshd::Sshd,
     },
     layout_forms::FORMS,
 };
@@ -126,6 +127,26 @@ fn a_cancelled_run_and_a_killed_one_are_recorded_as_they_ended() {
         .logs("migrate  ended without a word")
         .logs("migrate  cancelled: cancelled: stopped by")
         .done();
+}
+
+/// The row waits for a lock while the connection is cut. The server writes it once the lock is released, and its answer
+/// reaches nobody.
+#[test]
+fn a_run_whose_session_is_lost_while_it_begins_completes_the_row_that_is_there() {
+    let lab = Lab::new().behind(Sshd::plain());
+    let first = || Action::new(&lab).file("migrations/0001_a.sql", "create table a ();");
+    first().run().succeeds().applied(["0001_a"]).done();
+    let holder = lab.database.session();
+    holder.sql("begin; lock table bastion_migrate.runs in exclusive mode");
+    let step = first().file("migrations/0002_b.sql", "create table b ();").input("lock-timeout", "0");
+    let running = step.start();
+    let waiting = "select count(*) from pg_locks where relation = 'bastion_migrate.runs'::regclass and not granted";
+    lab.database.wait_for(waiting, "1");
+    lab.bastion.kill_sessions();
+    running.wait_for_line("waiting for the database, to see what was committed", SOON);
+    holder.sql("rollback");
+    running.finish().fails("bastion-lost", 3).pending(["0002_b"]).done();
+    assert_eq!(recorded(&lab, ENDS), "migrate|success|1|1||t\nmigrate|failed|0|1|bastion-lost|t");
 }
 
 #[test]

@@ -6,6 +6,10 @@ mod action;
 mod advice;
 #[cfg(test)]
 mod aftercare;
+/// A check of `make soak`, tested here.
+#[cfg(test)]
+#[path = "../soak/agreement.rs"]
+mod agreement;
 #[cfg(test)]
 mod alembic;
 #[cfg(test)]
@@ -13,6 +17,8 @@ mod answers;
 mod audit;
 #[cfg(test)]
 mod backup;
+#[cfg(test)]
+mod backup_cuts;
 #[cfg(test)]
 mod bare_program;
 #[cfg(test)]
@@ -55,6 +61,8 @@ mod judge;
 #[cfg(test)]
 mod killed;
 mod lab;
+#[cfg(test)]
+mod large_backup;
 mod latch;
 #[cfg(test)]
 mod layout_cases;
@@ -98,6 +106,10 @@ mod pooler;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+/// A check of `make soak`, tested here.
+#[cfg(test)]
+#[path = "../soak/recorded_run.rs"]
+mod recorded_run;
 mod recovery;
 mod release;
 #[cfg(test)]
@@ -127,10 +139,6 @@ mod sessions;
 mod shapes;
 #[cfg(test)]
 mod snippets;
-/// The checks of `make soak`, tested here.
-#[cfg(test)]
-#[path = "../soak/agreement.rs"]
-mod soak;
 mod sqlx;
 #[cfg(test)]
 mod start_when;

@@ -11,7 +11,7 @@ use crate::{
         postgres::PASSWORD,
         server::{Server, from_the_server},
         session::Session,
-        webhook::{CANARY, Reply, Service, Webhook},
+        webhook::{CANARY, LOOPBACK, Reply, Service, Webhook},
     },
 };
 use rustix::process::Signal;
@@ -121,7 +121,7 @@ fn each_service_gets_its_form_in_which_a_name_notifies_nobody() {
 fn the_host_of_the_webhook_tells_its_form_and_the_proxy_of_the_environment_is_used() {
     let lab = Lab::new();
     let certificate = Certificate::named("hooks.slack.com", Expired::Nothing);
-    let webhook = Webhook::with_tls(Service::Slack, &certificate.certificate, &certificate.key);
+    let webhook = Webhook::with_tls(LOOPBACK, Service::Slack, &certificate);
     let proxy = HttpProxy::start(webhook.port());
     let url = format!("https://hooks.slack.com/services/{CANARY}");
     let step = || {

@@ -1,6 +1,6 @@
 //! Planted faults on the deployment server.
 
-use super::{Expected, fault, finds, warning};
+use super::{Expected, fault, finds, is_healthy, text, warning};
 use crate::{
     action::Action,
     lab::{
@@ -57,6 +57,17 @@ fn a_tool_that_can_not_be_run_is_found() {
     own_tool::shop(&other, &elsewhere).run().succeeds().applied(["1", "2", "3"]).done();
     let expected = fault("tool-elsewhere", 5, "tool on the server", "", "DATABASE_URL");
     finds("elsewhere", shop(&lab, &elsewhere), expected);
+}
+
+/// A tool that starts slowly is stopped, and no fault.
+#[test]
+fn a_tool_that_is_slow_to_start_is_not_checked_and_everything_else_is() {
+    let lab = Lab::new();
+    let server = own_tool::server(&lab);
+    let slow = shop(&lab, &server).input("setup", ". ./env\nsleep 60");
+    let findings = is_healthy(slow, &["tool on the server"]);
+    let tool = findings.iter().find(|finding| text(finding, "subject") == "tool on the server").expect("it is there");
+    assert!(text(tool, "detail").contains("run `command: status`, which waits for it"), "{tool:#}");
 }
 
 /// Puts a program in front of the server's own one.

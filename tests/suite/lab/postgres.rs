@@ -303,9 +303,19 @@ impl Database {
 
     /// Returns the output of `pg_dump`.
     pub(crate) fn dump(&self) -> String {
+        self.dump_with(&[])
+    }
+
+    /// Returns the definitions of all objects, without rows.
+    pub(crate) fn dump_schema(&self) -> String {
+        self.dump_with(&["--schema-only"])
+    }
+
+    fn dump_with(&self, options: &[&str]) -> String {
         let file = self.server.directory.path().join(format!("{}.sql", self.name));
         run_checked(
             unprivileged(&program("pg_dump", "postgresql-client"))
+                .args(options)
                 .args(["--username=postgres", "--host"])
                 .arg(self.server.directory.path())
                 .args(["--port", &self.server.port.to_string(), "--file"])

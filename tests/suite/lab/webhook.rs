@@ -1,5 +1,6 @@
 //! A receiver of notifications: checks that each message has the form of its service, and answers as it is told.
 
+use super::certificate::Certificate;
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     crypto::ring,
@@ -39,6 +40,9 @@ pub(crate) enum Reply {
 /// The part of the URL that makes it a credential.
 pub(crate) const CANARY: &str = "c4n4ry-0123456789-abcdefghij";
 
+/// The address of a receiver that only this machine can reach.
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
+
 /// The receiver. It stops when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Webhook {
@@ -64,24 +68,24 @@ impl Webhook {
 
     /// Starts a receiver with this answer.
     pub(crate) fn replying(service: Service, reply: Reply) -> Self {
-        Self::listen(service, reply, None)
+        Self::listen(LOOPBACK, service, reply, None)
     }
 
-    /// Starts a receiver with this certificate and key, in PEM form, for `https`.
-    pub(crate) fn with_tls(service: Service, certificate: &str, key: &str) -> Self {
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate")];
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+    /// Starts a receiver with this certificate, for `https`, at this address of the machine.
+    pub(crate) fn with_tls(host: &str, service: Service, certificate: &Certificate) -> Self {
+        let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
         let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider knows TLS")
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .expect("the key belongs to the certificate");
-        Self::listen(service, Reply::Status(200, "ok".to_owned()), Some(Arc::new(tls)))
+        Self::listen(host, service, Reply::Status(200, "ok".to_owned()), Some(Arc::new(tls)))
     }
 
-    fn listen(service: Service, reply: Reply, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    fn listen(host: &str, service: Service, reply: Reply, tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind((host, 0)).expect("the address is ours, and has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (messages, violations) = (Mutex::default(), Mutex::default());
         let state =
@@ -102,7 +106,7 @@ impl Webhook {
         Self { address, state }
     }
 
-    /// Returns the URL of the webhook on this machine.
+    /// Returns the URL of the webhook.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/services/{CANARY}", self.address)
     }
