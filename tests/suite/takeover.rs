@@ -152,7 +152,7 @@ fn a_migration_that_was_not_finished_is_refused() {
     let refused = baseline(&lab, &names, "golang-migrate").run().fails("ledger-dirty", 5);
     refused
         .error("the ledger of golang-migrate, version 2 was started and not finished")
-        .logs("`migrate force 2`")
+        .logs("finish it with golang-migrate, or undo it there")
         .done();
 }
 

@@ -5,6 +5,7 @@
 mod audit;
 mod contradictions;
 mod decision;
+mod expected_migrations;
 mod first_names;
 mod ledger_listing;
 mod listed;
