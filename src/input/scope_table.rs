@@ -51,6 +51,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
             InputName::SshPort,
             InputName::SshUser,
             InputName::SshPrivateKey,
+            InputName::SshCertificate,
             InputName::SshPassphrase,
             InputName::SshPassword,
             InputName::SshKnownHosts,

@@ -48,6 +48,8 @@ mod files;
 mod first_tries;
 mod flights;
 #[cfg(test)]
+mod host_certificates;
+#[cfg(test)]
 mod hostile_database;
 #[cfg(test)]
 mod inputs;
@@ -88,6 +90,8 @@ mod notifications;
 mod own_tool;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod pasted;
 mod placeholders;
 mod places;
 #[cfg(test)]
@@ -153,6 +157,8 @@ mod tool_sql;
 #[cfg(test)]
 mod tools;
 mod transactions;
+#[cfg(test)]
+mod user_certificates;
 #[cfg(test)]
 mod waits;
 mod without_transaction;

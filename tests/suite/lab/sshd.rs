@@ -104,6 +104,26 @@ impl Sshd {
         Secret::new(fs::read_to_string(self.dir.path().join("user")).expect("the lab works"))
     }
 
+    /// Returns the user's public key as `type base64`.
+    pub(crate) fn public_key(&self) -> String {
+        let text = fs::read_to_string(self.dir.path().join("user.pub")).expect("the lab works");
+        text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Starts the server again with this certificate for the host key of a type, or without one.
+    pub(crate) fn show_certificate(&self, kind: &str, certificate: Option<&str>) {
+        let path = self.dir.path().join(format!("host_{kind}-cert.pub"));
+        let config = self.dir.path().join("sshd_config");
+        let line = format!("HostCertificate {}\n", path.display());
+        let text = fs::read_to_string(&config).expect("the lab works").replace(&line, "");
+        if let Some(certificate) = certificate {
+            fs::write(&path, certificate).expect("the lab works");
+        }
+        fs::write(&config, certificate.map_or_else(String::new, |_| line) + &text).expect("the lab works");
+        self.stop();
+        self.resume();
+    }
+
     /// Returns a host key as `type base64`.
     pub(crate) fn host_key(&self, kind: &str) -> String {
         let text = fs::read_to_string(self.dir.path().join(format!("host_{kind}.pub"))).expect("the lab works");
@@ -120,7 +140,7 @@ impl Sshd {
     pub(crate) fn route(&self) -> Route {
         Route {
             hops: vec![self.hop()],
-            login: Login { key: Some(self.key()), passphrase: None, password: None },
+            login: Login { key: Some(self.key()), ..Login::default() },
             known_hosts: Some(self.known_hosts_line()),
             fingerprint: None,
             connect_timeout: Duration::from_secs(5),
