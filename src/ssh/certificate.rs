@@ -188,11 +188,6 @@ pub(super) fn format_second(second: u64) -> String {
     time.map_or_else(|| "a time far away".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// Returns the type of a plain key, or the type that a certificate's key has.
-pub(super) fn plain_type_of(key_type: &str) -> &str {
-    key_type.strip_suffix(TYPE_SUFFIX).unwrap_or(key_type)
-}
-
 /// Returns whether a key in SSH's binary form is a certificate.
 pub(super) fn is_certificate(blob: &[u8]) -> bool {
     key_type(blob).ends_with(TYPE_SUFFIX)

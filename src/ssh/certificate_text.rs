@@ -33,7 +33,8 @@ pub(super) fn read_certificate_text(text: &str) -> Result<SshCertificate, Fault>
 /// Returns every certificate in the text, in SSH's binary form. White space in its base64 is left out: terminals and
 /// forms break long lines.
 fn certificate_blobs(text: &str) -> Vec<Vec<u8>> {
-    let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['"', '\'', ',', '`', '{', '}'])).collect();
+    let words: Vec<&str> =
+        text.split_whitespace().map(|word| word.trim_matches(['"', '\'', ',', '`', '{', '}'])).collect();
     let is_type = |word: &&str| word.ends_with(TYPE_SUFFIX);
     let mut starts: Vec<usize> =
         words.iter().enumerate().filter(|(_, word)| is_type(word)).map(|(at, _)| at + 1).collect();

@@ -146,7 +146,12 @@ mod tests {
                 let expected = "`bastion 1` for bastion.example, *.internal, valid for ever, of the CA ";
                 assert!(facts.starts_with(expected), "{name}: {facts}");
             }
-            refuses(name, "bastion.example.org", NOW, "it is for bastion.example, *.internal, not for `bastion.example.org`");
+            refuses(
+                name,
+                "bastion.example.org",
+                NOW,
+                "it is for bastion.example, *.internal, not for `bastion.example.org`",
+            );
         }
     }
 

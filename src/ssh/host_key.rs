@@ -2,7 +2,8 @@
 //! certificate is ours, because libssh2 only checks that the server has the key in it.
 
 use super::{
-    certificate::{SshCertificate, is_certificate, plain_type_of},
+    algorithms::{ALGORITHMS, CERTIFICATE_ALGORITHMS, algorithm_key_type},
+    certificate::{SshCertificate, is_certificate},
     host_certificate::{CertificateRefusal, judge_host_certificate},
     known_hosts::{KnownHosts, PinnedLine, pinned_name},
     pin_mistake::{LineMistake, parse_fingerprints},
@@ -36,27 +37,6 @@ pub(super) struct VerifiedHostKey {
 pub fn check_pins(known_hosts: Option<&str>, fingerprint: Option<&str>) -> Result<(), Fault> {
     HostKeyPins::parse(known_hosts, fingerprint).map(drop)
 }
-
-/// Host-key algorithms in order of preference, without SHA-1.
-pub(super) const ALGORITHMS: [&str; 6] = [
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-];
-
-/// The same for certificates. They are requested only for a host with a CA: a server that has one would show it in place
-/// of the key that is pinned.
-const CERTIFICATE_ALGORITHMS: [&str; 6] = [
-    "ssh-ed25519-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp256-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp384-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp521-cert-v01@openssh.com",
-    "rsa-sha2-512-cert-v01@openssh.com",
-    "rsa-sha2-256-cert-v01@openssh.com",
-];
 
 impl HostKeyPins {
     /// Parses both inputs. An unreadable line does not make the others unreadable.
@@ -188,12 +168,6 @@ impl HostKeyPins {
         let shown = mistakes.iter().find(same_key).or_else(|| mistakes.first());
         other.into_iter().chain(shown.map(|(number, mistake)| mistake.remark(*number, &name))).collect()
     }
-}
-
-/// Returns the key type of an algorithm: RSA keys have several algorithms.
-fn algorithm_key_type(algorithm: &str) -> &str {
-    let plain = plain_type_of(algorithm);
-    if plain.starts_with("rsa-sha2-") { "ssh-rsa" } else { plain }
 }
 
 /// Returns the line to paste into `ssh-known-hosts`.

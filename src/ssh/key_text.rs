@@ -281,7 +281,7 @@ mod tests {
             ("ssh-ed25519 AAAA me@host".to_owned(), "a public key"),
             ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".to_owned(), "a public key"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----".to_owned(), "a certificate"),
-            (STANDARD.encode(&key[..key.len() - 20]), "base64 of a key file that is cut off"),
+            (STANDARD.encode(&key.as_bytes()[..key.len() - 20]), "base64 of a key file that is cut off"),
             (BODY.to_owned(), "first and its last line are missing"),
             ("~/.ssh/id_ed25519".to_owned(), "the path of a file"),
             ("/home/me/.ssh/deploy".to_owned(), "the path of a file"),

@@ -133,7 +133,7 @@ impl<'a> LoginProgress<'a> {
     /// Returns the fault of a refused log-in, with its fix. `now` is in seconds since 1970.
     pub(super) fn refusal_fault(self, hop: &Hop, login: &Login, key: Option<String>, now: u64) -> Fault {
         if let Some(certificate) = self.refused_certificate(login) {
-            let fault = certificate.refusal_fault(hop, now);
+            let fault = certificate.refusal_fault(&hop.to_string(), &hop.user, now);
             return self.server_messages.into_iter().fold(fault, Fault::detail);
         }
         let user = &hop.user;
@@ -219,7 +219,7 @@ mod tests {
             progress.record_attempt(method, *verified, names(list));
         }
         tried.extend(progress.next_method(&plan).map(|next| format!("then {next}")));
-        (tried.join(", "), progress.refusal_fault(&hop(), login, None))
+        (tried.join(", "), progress.refusal_fault(&hop(), login, None, 0))
     }
 
     #[test]

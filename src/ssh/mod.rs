@@ -8,6 +8,7 @@
 //! `user_certificate` checks the certificate that belongs to it.
 //! `forward` explains why a server refused to open a connection.
 
+mod algorithms;
 mod auth;
 mod ca_signature;
 mod certificate;

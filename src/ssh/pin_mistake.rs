@@ -1,6 +1,6 @@
 //! Texts that are pasted into `ssh-known-hosts` or `ssh-fingerprint` and pin nothing: each is recognised by its form.
 
-use super::host_key::ALGORITHMS;
+use super::algorithms::ALGORITHMS;
 use crate::fault::{Code, Fault};
 use base64::{
     Engine as _,
@@ -26,7 +26,7 @@ pub(super) enum LineMistake {
     Message,
     /// A certificate: the key of its CA belongs there.
     Certificate,
-    /// A whole line of known_hosts, except that a part of the key is missing or changed.
+    /// A whole line, except that a part of the key is missing or changed.
     DamagedKey,
     /// Anything else.
     Other,

@@ -25,6 +25,7 @@ fn connect(route: &Route) -> Result<BastionFacts, Fault> {
 }
 
 /// Returns our verdict on `localhost` with these lines; OpenSSH's has to be the same.
+#[expect(clippy::panic_in_result_fn, reason = "a verdict other than that of OpenSSH is a failed test")]
 fn verdict(what: &str, sshd: &Sshd, known_hosts: &str) -> Result<BastionFacts, Fault> {
     let ours = our_verdict(sshd, known_hosts);
     let (theirs, messages) = openssh_logs_in(sshd, "localhost", known_hosts, None);
@@ -65,7 +66,8 @@ fn a_host_with_a_certificate_of_the_pinned_ca_is_accepted_in_every_way_to_write_
         let facts = verdict(&lines, &sshd, &lines).unwrap_or_else(|fault| panic!("{lines}: {fault:?}"));
         assert_eq!(facts.host_key, format!("ssh-ed25519 {shown}"), "{lines}");
         let certificate = facts.host_certificate.unwrap_or_default();
-        let expected = format!("`localhost 3` for localhost, valid for ever, of the CA ssh-ed25519 {}", fingerprint(&key));
+        let expected =
+            format!("`localhost 3` for localhost, valid for ever, of the CA ssh-ed25519 {}", fingerprint(&key));
         assert_eq!(certificate, expected, "{lines}");
     }
     for lines in [
@@ -109,15 +111,29 @@ fn a_certificate_that_does_not_count_is_refused_with_the_reason() {
         (["-h", "-I", "a", "-n", "bastion"].as_slice(), "it is for bastion, not for `localhost`"),
         (&["-h", "-I", "a", "-n", "LOCALHOST"], "it is for LOCALHOST, not for `localhost`"),
         (&["-h", "-I", "a", "-n", "*.localhost,127.0.0.1"], "it is for *.localhost, 127.0.0.1, not for"),
-        (&["-h", "-I", "a", "-n", "localhost", "-V", "20200101000000Z:20200102000000Z"], "it ended at 2020-01-02 00:00:00 UTC"),
-        (&["-h", "-I", "a", "-n", "localhost", "-V", "20900101000000Z:20910102000000Z"], "it is valid only from 2090-01-01"),
+        (
+            &["-h", "-I", "a", "-n", "localhost", "-V", "20200101000000Z:20200102000000Z"],
+            "it ended at 2020-01-02 00:00:00 UTC",
+        ),
+        (
+            &["-h", "-I", "a", "-n", "localhost", "-V", "20900101000000Z:20910102000000Z"],
+            "it is valid only from 2090-01-01",
+        ),
         (&["-I", "a", "-n", "localhost"], "it is a user's, not a host's"),
-        (&["-h", "-I", "a", "-n", "localhost", "-O", "critical:a@example.com=b"], "the critical option `a@example.com`"),
+        (
+            &["-h", "-I", "a", "-n", "localhost", "-O", "critical:a@example.com=b"],
+            "the critical option `a@example.com`",
+        ),
     ] {
         sshd.show_certificate("ed25519", Some(&ca.sign(&key, arguments)));
         let fault = verdict(why, &sshd, &line).unwrap_err();
         assert_eq!(fault.code, Code::HostCertificate, "{why}: {fault:?}");
-        assert!(fault.cause.contains(&format!("shows the certificate `a`, which does not count: {why}")) || fault.cause.contains(why), "{}", fault.cause);
+        assert!(
+            fault.cause.contains(&format!("shows the certificate `a`, which does not count: {why}"))
+                || fault.cause.contains(why),
+            "{}",
+            fault.cause
+        );
         assert!(fault.detail.iter().any(|line| line.starts_with("the certificate is `a` for ")), "{:?}", fault.detail);
         // As in OpenSSH, the key in it may be pinned itself.
         let pinned = format!("{line}\nlocalhost {key}");
@@ -169,8 +185,16 @@ fn another_ca_and_a_revoked_one_are_refused() {
     let trusting = |key: &str| format!("@cert-authority localhost {key}");
     let both = [&ca_key, &other_key].map(|key| fingerprint(key));
     for (lines, code, texts) in [
-        (trusting(&other_key), Code::HostKeyAuthority, vec!["shows a certificate of the CA", &both[0], "trusts", &both[1]]),
-        (format!("{}\n@revoked * {ca_key}", trusting(&ca_key)), Code::HostKeyRevoked, vec![both[0].as_str(), "in line 2"]),
+        (
+            trusting(&other_key),
+            Code::HostKeyAuthority,
+            vec!["shows a certificate of the CA", &both[0], "trusts", &both[1]],
+        ),
+        (
+            format!("{}\n@revoked * {ca_key}", trusting(&ca_key)),
+            Code::HostKeyRevoked,
+            vec![both[0].as_str(), "in line 2"],
+        ),
         (format!("{}\n@revoked * {key}", trusting(&ca_key)), Code::HostKeyRevoked, vec!["marks as revoked"]),
         (format!("{}\n@revoked * {ca_key}\nlocalhost {key}", trusting(&ca_key)), Code::HostKeyRevoked, vec![]),
         (format!("{}\nlocalhost {other_key}", trusting(&other_key)), Code::HostKeyAuthority, vec![]),
@@ -240,7 +264,8 @@ fn a_run_shows_the_certificate_of_the_host_and_the_doctor_its_verdict() {
         .logs("certificate `localhost 3` for localhost, valid for ever, of the CA ssh-ed25519 SHA256:")
         .summary("Host certificate")
         .done();
-    let other = ca.sign(&lab.bastion.host_key("ed25519"), &["-h", "-I", "old", "-n", "localhost", "-V", "20200101:20200102"]);
+    let other =
+        ca.sign(&lab.bastion.host_key("ed25519"), &["-h", "-I", "old", "-n", "localhost", "-V", "20200101:20200102"]);
     lab.bastion.show_certificate("ed25519", Some(&other));
     step(&line)
         .run()

@@ -183,7 +183,7 @@ fn an_unusable_key_is_reported_with_what_it_is() {
     let dsa = include_str!("../cases/keys/dsa");
     for (text, cause) in [
         (dsa.to_owned(), "it is a DSA key"),
-        (base64(&key[..key.len() / 2]), "it is base64 of a key file that is cut off"),
+        (base64(key.split_at(key.len() / 2).0), "it is base64 of a key file that is cut off"),
         ("/home/deploy/.ssh/id_ed25519".to_owned(), "it is the path of a file, not the key itself"),
     ] {
         Action::new(&lab)

@@ -1,5 +1,5 @@
 //! What people paste: private keys in every form that `ssh-keygen -y` reads and in the encodings of other programs, and
-//! other texts in place of the lines of known_hosts.
+//! other texts in place of the lines of `known_hosts`.
 #![expect(clippy::disallowed_methods, reason = "tests start key generators")]
 
 use crate::{
@@ -185,7 +185,7 @@ fn a_run_logs_in_with_a_key_in_base64_and_hides_the_key_itself() {
     refused.logs("the server says: Welcome.").logs("the server says: sesame ***").done();
 }
 
-/// Expects these lines of known_hosts to be refused before any connection.
+/// Expects these lines of `known_hosts` to be refused before any connection.
 fn pins_nothing(lab: &Lab, known_hosts: &str, cause: &str, fix: &str) {
     Action::new(lab)
         .file("migrations/0001_users.sql", "create table users (id int);")
@@ -205,7 +205,11 @@ fn a_text_that_is_no_line_of_known_hosts_is_named_with_its_line_and_the_right_in
     let name = format!("[127.0.0.1]:{}", lab.bastion.port);
     let damaged = lab.bastion.known_hosts_line();
     for (text, cause, fix) in [
-        (format!("# of ssh-keyscan\n256 {print} {name} (ED25519)"), "line 2 of `ssh-known-hosts` is a fingerprint", "move it to `ssh-fingerprint`"),
+        (
+            format!("# of ssh-keyscan\n256 {print} {name} (ED25519)"),
+            "line 2 of `ssh-known-hosts` is a fingerprint",
+            "move it to `ssh-fingerprint`",
+        ),
         (print.clone(), "line 1 of `ssh-known-hosts` is a fingerprint", "move it to `ssh-fingerprint`"),
         (
             "16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48".to_owned(),
@@ -225,7 +229,11 @@ fn a_text_that_is_no_line_of_known_hosts_is_named_with_its_line_and_the_right_in
             "run `ssh-keyscan` where the server can be reached",
         ),
         ("bastion.example.com".to_owned(), "is a host without its key", "paste what `ssh-keyscan` prints"),
-        (damaged[..damaged.len() - 9].to_owned(), "has a key that is damaged or cut off", "paste what `ssh-keyscan` prints"),
+        (
+            damaged.chars().take(damaged.len() - 9).collect(),
+            "has a key that is damaged or cut off",
+            "paste what `ssh-keyscan` prints",
+        ),
         (
             SshCa::ed25519().sign(&key, &["-h", "-I", "x", "-n", "localhost"]),
             "line 1 of `ssh-known-hosts` is a certificate",
@@ -258,11 +266,15 @@ fn a_line_that_was_meant_for_the_host_is_named_when_the_host_is_not_pinned() {
     for (text, remark) in [
         (
             format!("{other}\nbastion.example {key}"),
-            format!("line 2 of `ssh-known-hosts` has this key for another host: add `,[127.0.0.1]:{port}` to its first word"),
+            format!(
+                "line 2 of `ssh-known-hosts` has this key for another host: add `,[127.0.0.1]:{port}` to its first word"
+            ),
         ),
         (
             format!("{other}\n\n{key} root@bastion"),
-            format!("line 3 of `ssh-known-hosts` has no host name in front of the key: put `[127.0.0.1]:{port}` and a space at the start of the line"),
+            format!(
+                "line 3 of `ssh-known-hosts` has no host name in front of the key: put `[127.0.0.1]:{port}` and a space at the start of the line"
+            ),
         ),
         (
             format!("{other}\n{}", fingerprint(&key)),
@@ -280,7 +292,12 @@ fn a_line_that_was_meant_for_the_host_is_named_when_the_host_is_not_pinned() {
 fn lines_of_known_hosts_are_read_from_json_and_quotation_marks() {
     let (lab, other) = (Lab::new(), Sshd::plain().known_hosts_line());
     let line = lab.bastion.known_hosts_line();
-    for text in [format!("{other}\\n{line}\\n"), format!("\"{line}\""), format!("'{other}\n{line}'"), format!("\"{other}\\r\\n{line}\"")] {
+    for text in [
+        format!("{other}\\n{line}\\n"),
+        format!("\"{line}\""),
+        format!("'{other}\n{line}'"),
+        format!("\"{other}\\r\\n{line}\""),
+    ] {
         let step = Action::new(&lab).file("migrations/0001_users.sql", "create table if not exists users (id int);");
         step.input("ssh-known-hosts", text).input("command", "plan").run().has_pending().done();
     }
@@ -310,7 +327,7 @@ fn a_path_and_a_cut_off_key_are_named() {
     for (text, why) in [
         (path, "it is the path of a file, not the key itself"),
         (key.lines().take(3).collect::<Vec<_>>().join("\n"), "it is cut off"),
-        (STANDARD.encode(&key[..key.len() / 2]), "it is base64 of a key file that is cut off"),
+        (STANDARD.encode(&key.as_bytes()[..key.len() / 2]), "it is base64 of a key file that is cut off"),
         (STANDARD.encode("hunter2"), "its first line is not"),
     ] {
         let fault = check_private_key(&Secret::new(text), None).unwrap_err();

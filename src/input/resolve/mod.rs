@@ -14,6 +14,7 @@ mod steps;
 mod tool;
 
 pub(crate) use command::resolve_command;
+pub(crate) use ssh::certificate_fault;
 
 use super::{
     findings::Findings,
@@ -34,7 +35,6 @@ use crate::{
         ApprovedPlan, BackupSettings, Command, CommentPolicy, NotificationSettings, Policy, ReportSettings,
         RiskSettings, SafetySettings, SchemaFileSettings, Settings,
     },
-    ssh::ConnectionUse,
 };
 use command::resolve_executor;
 use database::ResolvedDatabase;
@@ -102,12 +102,6 @@ pub(super) fn resolve_settings(
         if matches!(resolved_commands.backup, Some(BackupSettings::Dump(_))) && database.is_none() {
             let cause = format!("{} dumps the database, and no database is given", inputs.label(InputName::Backup));
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
-        if let Some(Some(route)) = &route {
-            let to_database = database.as_ref().map(|_| ConnectionUse::Forwarding);
-            let commands = resolved_commands.server.as_ref().map(|_| ConnectionUse::Commands);
-            let uses: Vec<ConnectionUse> = to_database.into_iter().chain(commands).collect();
-            findings.faults.extend(ssh::certificate_fault(route, &uses));
         }
         let schema_file = resolve_schema_file(inputs, runner);
         if schema_file.is_some() && database.is_none() {

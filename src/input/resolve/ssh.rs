@@ -12,6 +12,7 @@ use crate::{
         scope::input_implying_bastion,
         source::Inputs,
     },
+    settings::Settings,
     ssh::{self, ConnectionUse, Hop, Login, Route, UserCertificate},
 };
 use std::fmt;
@@ -129,11 +130,13 @@ fn resolve_certificate(inputs: &Inputs, login: &Login) -> Result<Option<UserCert
     text.map(|text| UserCertificate::read(text, login.key.as_ref(), ssh::seconds_since_1970())).transpose()
 }
 
-/// Returns the fault of a certificate that forbids what the run does with its connections: to go on to the next hop, and
-/// these uses of the last one.
-pub(crate) fn certificate_fault(route: &Route, uses: &[ConnectionUse]) -> Option<Fault> {
-    let to_next_hop = (route.hops.len() > 1).then_some(ConnectionUse::Forwarding);
-    let uses: Vec<ConnectionUse> = uses.iter().copied().chain(to_next_hop).collect();
+/// Returns the fault of a certificate that forbids what the run does with its connections.
+pub(crate) fn certificate_fault(settings: &Settings) -> Option<Fault> {
+    let route = settings.route.as_ref()?;
+    let forwards = settings.database.is_some() || route.hops.len() > 1;
+    let forwarding = forwards.then_some(ConnectionUse::Forwarding);
+    let commands = settings.server.as_ref().map(|_| ConnectionUse::Commands);
+    let uses: Vec<ConnectionUse> = forwarding.into_iter().chain(commands).collect();
     route.login.certificate.as_ref()?.check_uses(&uses).err()
 }
 
