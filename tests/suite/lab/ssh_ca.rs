@@ -75,6 +75,8 @@ pub(crate) fn openssh_logs_in(sshd: &Sshd, host: &str, known_hosts: &str, certif
         .arg(format!("UserKnownHostsFile={}", path("known_hosts").display()))
         .arg("-i")
         .arg(path("key"));
+    // A key in PEM format does not show which certificate belongs to it.
+    fs::write(path("key.pub"), sshd.public_key()).expect("the lab works");
     if let Some(certificate) = certificate {
         fs::write(path("certificate"), certificate).expect("the lab works");
         ssh.arg("-o").arg(format!("CertificateFile={}", path("certificate").display()));

@@ -110,7 +110,7 @@ impl Sshd {
         text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
-    /// Starts the server again with this certificate for the host key of a type, or without one.
+    /// Reloads the server with this certificate for the host key of a type, or without one.
     pub(crate) fn show_certificate(&self, kind: &str, certificate: Option<&str>) {
         let path = self.dir.path().join(format!("host_{kind}-cert.pub"));
         let config = self.dir.path().join("sshd_config");
@@ -120,8 +120,12 @@ impl Sshd {
             fs::write(&path, certificate).expect("the lab works");
         }
         fs::write(&config, certificate.map_or_else(String::new, |_| line) + &text).expect("the lab works");
-        self.stop();
-        self.resume();
+        let starts = || self.log().matches("Server listening on").count();
+        let before = starts();
+        let pid = self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ServerProcess::pid);
+        kill("-HUP", &pid.into_iter().collect::<Vec<_>>());
+        let listens = poll(Duration::from_secs(20), || (starts() > before).then_some(()));
+        assert!(listens.is_some(), "sshd listens again: {}", self.log());
     }
 
     /// Returns a host key as `type base64`.
