@@ -2,6 +2,7 @@
 
 use super::{
     host_key::{HostKeyPins, VerifiedHostKey},
+    public_key::key_of_fields,
     route::Hop,
 };
 use crate::fault::Code;
@@ -54,4 +55,19 @@ pub(crate) fn check_host_key_pins(known_hosts: &str, host: &str, port: u16) {
     let unpinned = HostKeyPins::parse(None, None).and_then(|pins| pins.verify_key(&hop, &key, 0));
     let printed = unpinned.err().and_then(|fault| fault.detail.first().cloned()).unwrap_or_default();
     assert!(judge(&printed, None).is_ok(), "{printed:?} is printed and does not pin");
+}
+
+/// Verifies any bytes as a server's key, and behind a certificate's type and nonce: without a signature of the CA no
+/// certificate counts, whatever is in it.
+///
+/// # Panics
+/// If one counts.
+pub(crate) fn check_host_certificate(bytes: &[u8]) {
+    let hop = Hop { host: "localhost".to_owned(), port: 22, user: "u".to_owned() };
+    let Ok(pins) = HostKeyPins::parse(Some(&format!("@cert-authority * {KEY_TYPE} {KEY}")), None) else { return };
+    let mut certificate = key_of_fields(&[b"ssh-ed25519-cert-v01@openssh.com", &[0; 32], &[0; 32]]);
+    certificate.extend(bytes);
+    for shown in [bytes, certificate.as_slice()] {
+        assert!(pins.verify_key(&hop, shown, 0).is_err(), "{shown:?}");
+    }
 }

@@ -134,9 +134,10 @@ impl Sshd {
         text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns the `known_hosts` line of its ed25519 host key, or of its ecdsa one.
+    /// Returns the `known_hosts` line of its ed25519 host key, or else of another one.
     pub(crate) fn known_hosts_line(&self) -> String {
-        let kind = if self.dir.path().join("host_ed25519.pub").exists() { "ed25519" } else { "ecdsa" };
+        let has = |kind: &&str| self.dir.path().join(format!("host_{kind}.pub")).exists();
+        let kind = ["ed25519", "ecdsa", "rsa"].into_iter().find(has).expect("it has a host key");
         format!("[127.0.0.1]:{} {}", self.port, self.host_key(kind))
     }
 
