@@ -160,6 +160,8 @@ mod transactions;
 #[cfg(test)]
 mod user_certificates;
 #[cfg(test)]
+mod vault;
+#[cfg(test)]
 mod waits;
 mod without_transaction;
 #[cfg(test)]
