@@ -97,6 +97,7 @@ $(PEERS)/refinery: | setup
 # program:packages-that-have-it; servers may lie outside of an ordinary PATH.
 NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen:openssh-client pgbouncer:pgbouncer \
 	cc:gcc,libc6-dev perl:perl pkg-config:pkg-config setpriv:util-linux useradd:passwd sshpass:sshpass \
+	puttygen:putty-tools openssl:openssl \
 	docker:docker.io debootstrap:debootstrap,debian-archive-keyring \
 	busybox:busybox tcsh:tcsh fish:fish ps:procps pip3:python3-pip \
 	age:age git:git jq:jq curl:curl readelf:binutils

@@ -10,7 +10,7 @@ use crate::{
     run::{Check, DoctorFinding},
     settings::Settings,
     site::ServerSite,
-    ssh::{Route, Tunnel, try_route},
+    ssh::{Route, Tunnel, seconds_since_1970, try_route},
     transport::Transport,
 };
 use futures_util::future::{OptionFuture, join};
@@ -47,6 +47,9 @@ pub(super) async fn examine_behind_route(
         None => (Vec::new(), Some(Transport::Direct)),
         Some(route) => examine_route(route, begin + ROUTE_LIMIT).await,
     };
+    let login = settings.route.as_ref().map(|route| &route.login);
+    findings
+        .extend(login.and_then(|login| route::judge_certificate(login, settings.safety.timeout, seconds_since_1970())));
     let Some(transport) = transport else {
         let skipped = server.map(|_| DoctorFinding::not_checked(Check::Shell, "it needs the connection to the server"));
         return BehindRoute { findings, transport: None, database: None, server: skipped.into_iter().collect() };

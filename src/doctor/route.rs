@@ -5,14 +5,18 @@ use crate::{
     fault::{Code, Fault},
     postgres::DatabaseTarget,
     run::{BastionFacts, Check, DoctorFinding},
-    ssh::{Hop, Route},
+    ssh::{Hop, Login, Route},
 };
+use std::time::Duration;
 
 /// Number of seconds by which a clock may differ.
 const MAX_SKEW: u64 = 60;
 
 const CLOCK_FIX: &str = "synchronise the clock of that machine (`timedatectl set-ntp true`): certificates, and the times in ledgers and \
     logs, depend on it";
+
+const CERTIFICATE_FIX: &str =
+    "let the CA sign the key in a step right before this one, for as long as `timeout` at least";
 
 /// The checks wait for less time than a run, so a longer time limit would not help them.
 const SLOW_HOP_FIX: &str = "check its firewall, and that of the machine before it; if it is only slow, `command: plan` waits for it, up to `connect-timeout`";
@@ -47,9 +51,36 @@ pub(super) fn hop_timeout_fault(route: &Route, reached: usize) -> Fault {
 fn judge_connected(facts: &BastionFacts) -> Vec<DoctorFinding> {
     vec![
         DoctorFinding::good(Check::Hop, format!("answers as {}", facts.banner)),
-        DoctorFinding::good(Check::HostKey, format!("`{}` is pinned", facts.host_key)),
+        judge_host_key(facts),
         DoctorFinding::good(Check::LogIn, format!("`{}` logs in by {}", facts.user, facts.login)),
     ]
+}
+
+fn judge_host_key(facts: &BastionFacts) -> DoctorFinding {
+    let key = &facts.host_key;
+    DoctorFinding::good(
+        Check::HostKey,
+        match &facts.host_certificate {
+            None => format!("`{key}` is pinned"),
+            Some(certificate) => format!("`{key}` counts; its certificate: {certificate}"),
+        },
+    )
+}
+
+/// Returns the finding about the certificate of the user, if there is one: a certificate that can't be used is an invalid
+/// input. `now` is in seconds since 1970.
+pub(super) fn judge_certificate(login: &Login, timeout: Duration, now: u64) -> Option<DoctorFinding> {
+    let certificate = login.certificate.as_ref()?;
+    let facts = certificate.describe();
+    Some(match certificate.ends_within(now, timeout.as_secs()) {
+        None => DoctorFinding::good(Check::UserCertificate, facts),
+        Some(end) => {
+            let detail = format!(
+                "it is valid only {end}, which is within the `timeout` of a run, and a lost connection needs it again: {facts}"
+            );
+            DoctorFinding::warning(Check::UserCertificate, detail, CERTIFICATE_FIX)
+        }
+    })
 }
 
 /// Returns the findings about the clocks of the hops, all of which let us in.
@@ -78,12 +109,19 @@ fn judge_refused(fault: &Fault, hop: &Hop) -> Vec<DoctorFinding> {
         | Code::HostKeyMismatch
         | Code::HostKeyRevoked
         | Code::HostKeyAuthority
+        | Code::HostCertificate
         | Code::PinInvalid => vec![
             answers(),
             DoctorFinding::failed(Check::HostKey, fault.clone()),
             DoctorFinding::not_checked(Check::LogIn, format!("it needs the right host key of `{hop}`")),
         ],
-        Code::BastionLogin | Code::KeyInvalid | Code::KeyPassphrase => vec![
+        Code::BastionLogin
+        | Code::CertificatePrincipal
+        | Code::CertificateRefused
+        | Code::CertificateExpired
+        | Code::CertificateNotYetValid
+        | Code::KeyInvalid
+        | Code::KeyPassphrase => vec![
             answers(),
             DoctorFinding::good(Check::HostKey, "it is pinned"),
             DoctorFinding::failed(Check::LogIn, fault.clone()),
@@ -117,8 +155,6 @@ pub(super) fn is_about_forwarding(fault: &Fault) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::Login;
-    use std::time::Duration;
 
     fn route(hosts: &[&str]) -> Route {
         let hop = |host: &&str| Hop { host: (*host).to_owned(), port: 22, user: "u".to_owned() };
@@ -139,7 +175,9 @@ mod tests {
             user: "u".to_owned(),
             banner: "SSH-2.0-x".to_owned(),
             host_key: "ssh-ed25519 SHA256:a".to_owned(),
+            host_certificate: None,
             login: "key".to_owned(),
+            certificate: None,
         }
     }
 

@@ -113,6 +113,16 @@ codes! {
     KeyInvalid "key-invalid" Configuration Inputs "put the whole private key file into the secret, first and last line included";
     /// The private key needs a passphrase, or another one.
     KeyPassphrase "key-passphrase" Configuration Inputs "set `ssh-passphrase` to the key's passphrase";
+    /// The text in `ssh-certificate` is not a user's certificate.
+    CertificateInvalid "certificate-invalid" Configuration Inputs "put the content of the `-cert.pub` file that the CA made into `ssh-certificate`";
+    /// The certificate belongs to another key.
+    CertificateKey "certificate-key" Configuration Inputs "set `ssh-private-key` to the key that was signed, or let the CA sign the public half of this one";
+    /// The certificate has ended.
+    CertificateExpired "certificate-expired" Configuration Inputs "let the CA sign the key again, in a step of the same job right before this one; if the certificate is new, correct the clock of the runner";
+    /// The certificate is not valid yet.
+    CertificateNotYetValid "certificate-not-yet-valid" Configuration Inputs "correct the clock of the runner or of the CA, or let the CA sign the key from now on (`not_before_duration` in Vault)";
+    /// The certificate forbids what this run needs, or has an option that no server accepts.
+    CertificateOptions "certificate-options" Configuration Inputs "let the CA sign the key without this option";
     /// `ssh-known-hosts` or `ssh-fingerprint` can't be read.
     PinInvalid "pin-invalid" Configuration Inputs "paste the line exactly as ssh-keyscan or this action printed it";
     /// The CA in `database-ca` can't be read.
@@ -134,10 +144,16 @@ codes! {
     HostKeyMismatch "host-key-mismatch" Connection Bastion "find out why before you change anything: a reinstalled server has a new key, and so has an impostor; if it is right, replace the line in `ssh-known-hosts`";
     /// The host key is marked `@revoked`.
     HostKeyRevoked "host-key-revoked" Connection Bastion "do not connect: this key was declared compromised; give the server a new host key and pin that";
-    /// `known_hosts` has only a `@cert-authority` line for the host.
-    HostKeyAuthority "host-key-authority" Connection Bastion "host certificates can't be checked here: pin the host's own key in `ssh-known-hosts`";
+    /// The host has no certificate of the CA in `known_hosts`.
+    HostKeyAuthority "host-key-authority" Connection Bastion "see which CA has signed the host's key (`ssh-keygen -L` on the file that `HostCertificate` in its sshd_config names), and put that CA's public key into the @cert-authority line, or pin the host's own key in `ssh-known-hosts`";
+    /// The host's certificate does not count.
+    HostCertificate "host-certificate" Connection Bastion "let the CA sign the host's key again, with the name in `ssh-host` as a principal (`ssh-keygen -s ca -I id -h -n NAME -V +52w host_key.pub`), or pin the host's own key in `ssh-known-hosts` as well";
     /// No login method was accepted.
     BastionLogin "bastion-login" Connection Bastion "check `ssh-user`, and that the public half of `ssh-private-key` is in that user's authorized_keys, or that the password is right";
+    /// The certificate is for other users.
+    CertificatePrincipal "certificate-principal" Connection Bastion "let the CA sign the key for the user in `ssh-user`";
+    /// The server does not accept the certificate.
+    CertificateRefused "certificate-refused" Connection Bastion "see that `TrustedUserCAKeys` in the server's sshd_config names a file with this CA's public key, that `RevokedKeys` names neither the key nor the certificate, and sshd's log, which has the reason";
     /// The server runs no commands for this login.
     ExecRefused "exec-refused" Connection Bastion "let this login run commands: see what the server's SSH service allows it, or use another login";
     /// The server opens no channel for a command.

@@ -65,8 +65,9 @@ pub fn url(bytes: &[u8]) {
     }
 }
 
-/// Checks a server's name and port against a `known_hosts` file.
+/// Checks a server's name and port against a `known_hosts` file, and the bytes as its certificate.
 pub fn known_hosts(bytes: &[u8]) {
+    ssh::fuzzing::check_host_certificate(bytes);
     if let Some((port, rest)) = bytes.split_first_chunk::<2>()
         && let [host, lines, ..] = split_texts(rest).as_slice()
     {

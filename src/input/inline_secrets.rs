@@ -1,7 +1,7 @@
 //! Finds secrets inside other texts: passwords in URLs, values of names that suggest a secret.
 
 use super::names::InputName;
-use crate::secret::Secret;
+use crate::{secret::Secret, ssh::hidden_forms};
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeSet;
 
@@ -77,6 +77,10 @@ fn raw_and_decoded(text: &str) -> [String; 2] {
 pub(super) fn secrets_of(name: InputName, value: &str) -> Vec<Secret> {
     match name {
         InputName::Notify => secrets_in_webhook(value),
+        InputName::SshPrivateKey => {
+            let key = Secret::new(value);
+            hidden_forms(&key).into_iter().chain([key]).collect()
+        }
         _ => vec![Secret::new(value)],
     }
 }

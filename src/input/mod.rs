@@ -148,6 +148,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     findings.faults.extend(faults);
     let (settings, report) =
         resolve::resolve_settings(&inputs, environment.as_deref(), &runner, &variables, &mut findings);
+    findings.faults.extend(settings.as_ref().and_then(resolve::certificate_fault));
     let reported = [flags.refused.as_slice(), config.invalid.as_slice()].concat();
     findings.faults = missing::merge_missing(std::mem::take(&mut findings.faults), &reported);
     let command = resolve_command(&inputs).ok();

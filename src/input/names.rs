@@ -131,6 +131,7 @@ names! {
     SshPort "ssh-port" Ssh Port ["SSH_PORT"] ["SSH_PORT"];
     SshUser "ssh-user" Ssh Text ["SSH_USER"] ["SSH_USER" "USER"];
     SshPrivateKey "ssh-private-key" Ssh Secret ["SSH_PRIVATE_KEY"] ["SSH_PRIVATE_KEY"];
+    SshCertificate "ssh-certificate" Ssh Text ["SSH_CERTIFICATE"] ["SSH_CERTIFICATE"];
     SshPassphrase "ssh-passphrase" Ssh Secret ["SSH_PASSPHRASE"] ["SSH_PASSPHRASE"];
     SshPassword "ssh-password" Ssh Secret ["SSH_PASSWORD"] ["SSH_PASSWORD"];
     SshKnownHosts "ssh-known-hosts" Ssh Text ["SSH_KNOWN_HOSTS"] ["SSH_KNOWN_HOSTS"];

@@ -55,6 +55,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 19] = [
             InputName::SshPort,
             InputName::SshUser,
             InputName::SshPrivateKey,
+            InputName::SshCertificate,
             InputName::SshPassphrase,
             InputName::SshPassword,
             InputName::SshKnownHosts,

@@ -8,7 +8,7 @@ use super::{
 use crate::fault::{Code, Fault};
 
 /// Inputs of actions that run commands over SSH, and common names for hosts and keys.
-const SYNONYMS: [(&str, InputName); 33] = [
+const SYNONYMS: [(&str, InputName); 35] = [
     ("host", InputName::SshHost),
     ("server", InputName::SshHost),
     ("remote-host", InputName::SshHost),
@@ -23,6 +23,8 @@ const SYNONYMS: [(&str, InputName); 33] = [
     ("key", InputName::SshPrivateKey),
     ("private-key", InputName::SshPrivateKey),
     ("ssh-key", InputName::SshPrivateKey),
+    ("certificate", InputName::SshCertificate),
+    ("ssh-cert", InputName::SshCertificate),
     ("passphrase", InputName::SshPassphrase),
     ("password", InputName::SshPassword),
     ("known-hosts", InputName::SshKnownHosts),

@@ -16,6 +16,8 @@ pub(super) fn facts_table(report: &RunReport, headline: &Headline) -> String {
     if let Some(found) = &report.bastion {
         facts.push(("Bastion", format!("{}@{}:{}", found.user, found.host, found.port)));
         facts.push(("Host key", found.host_key.clone()));
+        facts.extend(found.host_certificate.clone().map(|of| ("Host certificate", of)));
+        facts.extend(found.certificate.clone().map(|of| ("Certificate", of)));
     }
     if let Some(found) = &report.database {
         let role = log_lines::describe_role(found);

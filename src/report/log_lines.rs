@@ -213,8 +213,11 @@ fn long_wait_text(LongWait { what, why, waited }: &LongWait) -> String {
 }
 
 fn bastion_text(facts: &BastionFacts) -> String {
-    let BastionFacts { host, port, user, host_key, login, .. } = facts;
-    format!("  bastion   {user}@{host}:{port} by {login}\n  host key  {host_key}")
+    let BastionFacts { host, port, user, host_key, host_certificate, login, certificate, .. } = facts;
+    let of_host = host_certificate.iter().map(|of| format!("\n            certificate {of}"));
+    let of_user = certificate.iter().map(|of| format!("\n  user      certificate {of}"));
+    let certificates: String = of_host.chain(of_user).collect();
+    format!("  bastion   {user}@{host}:{port} by {login}\n  host key  {host_key}{certificates}")
 }
 
 fn database_text(facts: &DatabaseFacts) -> String {

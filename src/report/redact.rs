@@ -70,7 +70,7 @@ redacted! {
     Fault { cause, fix, place, sqlstate, detail } { stage, code }
     AftercareFacts { analyzed, validated, findings } {}
     CareFinding { object, problem, sql } { kind }
-    BastionFacts { host, user, banner, host_key, login } { port }
+    BastionFacts { host, user, banner, host_key, host_certificate, login, certificate } { port }
     DatabaseFacts { host, name, role, acting_role, version, tls, pooler } { port }
     ImageFacts { reference, id, digest } {}
     TunnelFacts { host, alias } { port }
@@ -331,7 +331,9 @@ mod tests {
                 user: text(),
                 banner: text(),
                 host_key: text(),
+                host_certificate: Some(text()),
                 login: text(),
+                certificate: Some(text()),
             }),
             Event::Database(_) => Event::Database(DatabaseFacts {
                 host: text(),

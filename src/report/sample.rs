@@ -50,7 +50,9 @@ pub(super) fn events_until_migration() -> SampleEvents {
         user: "deploy".to_owned(),
         banner: "SSH-2.0-OpenSSH_9.2p1".to_owned(),
         host_key: "ssh-ed25519 SHA256:abc".to_owned(),
+        host_certificate: None,
         login: "key".to_owned(),
+        certificate: None,
     };
     let database = DatabaseFacts {
         host: "db.internal".to_owned(),

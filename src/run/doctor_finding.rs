@@ -86,6 +86,8 @@ checks! {
         HostKey "host key",
         /// The log-in succeeds.
         LogIn "log-in",
+        /// The certificate of the user.
+        UserCertificate "user certificate",
         /// The clock agrees with the runner's.
         Clock "clock",
         /// The bastion opens connections to the database.

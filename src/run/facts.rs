@@ -14,8 +14,14 @@ pub struct BastionFacts {
     pub banner: String,
     /// The verified host key, as in `ssh-ed25519 SHA256:…`.
     pub host_key: String,
-    /// Authentication method: `key`, `password`, `keyboard-interactive`.
+    /// The facts of the host's certificate, or the reason why it was not used; none if it has shown a key alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_certificate: Option<String>,
+    /// Authentication method: `certificate`, `key`, `password`, `keyboard-interactive`.
     pub login: String,
+    /// The facts of the user's certificate, if it was used: key id, principals, end, CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Facts about the database.

@@ -4,11 +4,12 @@
 #![expect(clippy::disallowed_types, reason = "a log-in uses libssh2's session")]
 
 use super::{
+    clock::seconds_since_1970,
     key_text::normalise_key,
     libssh2::{
         ConnectDeadline, ConnectError, NOT_VERIFIED, PASSWORD_EXPIRED, REFUSED, TIMED_OUT, TOO_LONG, error_code,
     },
-    login::{AuthMethod, LoginProgress, plan_methods},
+    login::{AuthMethod, LoginProgress, LoginSuccess, plan_methods},
     private_key::{check_private_key, describe_public_half},
     route::{Hop, Login},
 };
@@ -30,7 +31,7 @@ pub(super) fn log_in(
     hop: &Hop,
     login: &Login,
     deadline: ConnectDeadline,
-) -> Result<String, ConnectError> {
+) -> Result<LoginSuccess, ConnectError> {
     let plan = plan_methods(login);
     let mut progress = LoginProgress::default();
     // A key is tried without asking for the methods first: asking costs a round trip, and libssh2 reports an accepted
@@ -39,7 +40,7 @@ pub(super) fn log_in(
         deadline.arm(session);
         let methods = session.auth_methods(&hop.user);
         if session.authenticated() {
-            return Ok("nothing at all".to_owned());
+            return Ok(LoginSuccess { methods: "nothing at all".to_owned(), certificate: None });
         }
         progress.wanted = Some(split_method_list(
             methods.map_err(|error| ConnectError::Permanent(broken_login_fault(session, hop, login, None, &error)))?,
@@ -49,7 +50,7 @@ pub(super) fn log_in(
         deadline.arm(session);
         let mut prompts = PromptLog::default();
         let error = match try_method(session, &hop.user, method, login.passphrase.as_ref(), &mut prompts) {
-            Ok(()) => return Ok(progress.describe_success(method)),
+            Ok(()) => return Ok(progress.complete(method)),
             Err(error) => error,
         };
         progress.server_messages.extend(prompts.summary());
@@ -69,7 +70,8 @@ pub(super) fn log_in(
         }
     }
     progress.server_messages.extend(banner_lines(session));
-    Err(ConnectError::Permanent(progress.refusal_fault(hop, login, login.key.as_ref().and_then(describe_public_half))))
+    let key = login.key.as_ref().and_then(describe_public_half);
+    Err(ConnectError::Permanent(progress.refusal_fault(hop, login, key, seconds_since_1970())))
 }
 
 fn split_method_list(list: &str) -> Vec<String> {
@@ -84,6 +86,10 @@ fn try_method(
     prompts: &mut PromptLog,
 ) -> Result<(), ssh2::Error> {
     match method {
+        AuthMethod::Certificate(key, certificate) => {
+            let (key, line) = (normalise_key(key), certificate.line());
+            session.userauth_pubkey_memory(user, Some(line), key.expose(), passphrase.map(Secret::expose))
+        }
         AuthMethod::Key(key) => {
             let key = normalise_key(key);
             session.userauth_pubkey_memory(user, None, key.expose(), passphrase.map(Secret::expose))
@@ -151,7 +157,7 @@ fn broken_login_fault(
     method: Option<AuthMethod<'_>>,
     error: &ssh2::Error,
 ) -> Fault {
-    if let Some(AuthMethod::Key(key)) = method
+    if let Some(AuthMethod::Key(key) | AuthMethod::Certificate(key, _)) = method
         && let Err(fault) = check_private_key(key, login.passphrase.as_ref())
     {
         return fault;

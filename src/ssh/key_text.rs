@@ -1,34 +1,118 @@
 //! The text of a private key: extracts it from its surroundings and normalises it to the way OpenSSH writes keys.
-//! Secrets pass through forms, editors, YAML and other programs, which change line ends and widths and add byte order
-//! marks, indentation, quotation marks or words before the key.
+//! Secrets pass through forms, editors, YAML, JSON, shells and other programs, which change line ends and widths, encode
+//! the file in base64, and add byte order marks, indentation, quotation marks or words before the key.
 
 use super::openssh_key::MAGIC;
 use crate::{
     fault::{Code, Fault},
     secret::Secret,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
+use zeroize::Zeroizing;
 
 /// Line width of OpenSSH; Terraform writes 64, Python's cryptography 76. `ssh-keygen` reads any.
 const OPENSSH_LINE_WIDTH: usize = 70;
 
+/// Line width of PEM (RFC 7468, 2).
+const PEM_LINE_WIDTH: usize = 64;
+
 /// Longest text that may be a path, in bytes; the shortest key is longer.
 const MAX_PATH_LENGTH: usize = 200;
 
-/// Returns the key alone, in lines as OpenSSH writes them; a text without a complete key is only trimmed.
+/// Begin of the first line of every key file.
+const BEGIN: &str = "-----BEGIN ";
+
+/// The headers of an encrypted PEM file (RFC 1421).
+const PEM_HEADERS: [&str; 2] = ["Proc-Type:", "DEK-Info:"];
+
+/// Returns the key alone, in lines as OpenSSH writes them; a text without a complete key is only trimmed. The text may be
+/// the base64 of a key file, or have its line breaks as `\n` or as spaces.
 pub(super) fn normalise_key(key: &Secret) -> Secret {
-    let lines: Vec<&str> = key.expose().split(['\n', '\r']).map(trim_line).collect();
-    let begin = lines.iter().position(|line| is_begin_line(line));
-    let frame = begin.and_then(|begin| {
-        let last = lines.get(begin)?.replacen("BEGIN", "END", 1);
-        let length = lines.iter().skip(begin).position(|line| *line == last)?;
-        lines.get(begin..=begin + length)
-    });
-    Secret::new(match frame {
-        Some([first, body @ .., last]) if first.contains("OPENSSH") => rewrap_openssh(first, body, last),
-        Some(lines) => join_lines(lines),
-        None => join_lines(&lines),
+    let text = key.expose();
+    if let Some(found) = find_key(text) {
+        return found;
+    }
+    let decoded = decode_file(text);
+    decoded.as_ref().and_then(|file| find_key(file.expose())).unwrap_or_else(|| {
+        let lines: Vec<&str> = text.split(['\n', '\r']).map(trim_line).filter(|line| !line.is_empty()).collect();
+        Secret::new(lines.join("\n"))
     })
+}
+
+/// Returns the texts that reveal the key although they are not in the input: the lines of a key file that was given in
+/// base64, or with other line breaks.
+#[must_use]
+pub fn hidden_forms(key: &Secret) -> Option<Secret> {
+    let normalised = normalise_key(key);
+    let is_key = normalised.expose().starts_with(BEGIN);
+    (is_key && normalised.expose().trim() != key.expose().trim()).then_some(normalised)
+}
+
+/// Returns the text of a file whose base64 this is.
+fn decode_file(text: &str) -> Option<Secret> {
+    let letters = Zeroizing::new(text.split_whitespace().map(trim_line).collect::<String>());
+    let bytes = STANDARD_NO_PAD.decode(letters.trim_end_matches('=')).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    text.contains(BEGIN).then(|| Secret::new(text))
+}
+
+/// Returns the first complete key in a text.
+fn find_key(text: &str) -> Option<Secret> {
+    let is_escaped = text.contains("-----\\n") || text.contains("-----\\r\\n");
+    let unescaped = Zeroizing::new(match is_escaped {
+        true => text.replace("\\r\\n", "\n").replace("\\n", "\n"),
+        false => text.to_owned(),
+    });
+    unescaped.split(BEGIN).skip(1).find_map(frame_key)
+}
+
+/// Returns the key whose first line continues with this text.
+fn frame_key(text: &str) -> Option<Secret> {
+    let (label, rest) = text.split_once("-----")?;
+    if !label.ends_with("PRIVATE KEY") || label.contains('\n') {
+        return None;
+    }
+    let last = format!("-----END {label}-----");
+    let (body, _) = rest.split_once(&last)?;
+    let width = if label.contains("OPENSSH") { OPENSSH_LINE_WIDTH } else { PEM_LINE_WIDTH };
+    let lines = Zeroizing::new(format!("{BEGIN}{label}-----\n{}{last}\n", rewrap_body(body, width).as_str()));
+    Some(Secret::new(lines.as_str()))
+}
+
+/// Returns the headers, and the base64 in lines of this width.
+fn rewrap_body(body: &str, width: usize) -> Zeroizing<String> {
+    let words: Vec<&str> =
+        body.split(|letter: char| letter.is_whitespace()).map(trim_line).filter(|word| !word.is_empty()).collect();
+    let mut headers = String::new();
+    let mut letters = Zeroizing::new(String::new());
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        if PEM_HEADERS.contains(word) {
+            headers.push_str(&[word, " ", rest.next().copied().unwrap_or_default(), "\n"].concat());
+        } else {
+            letters.push_str(word);
+        }
+    }
+    if !headers.is_empty() {
+        headers.push('\n');
+    }
+    let mut wrapped = Zeroizing::new(headers);
+    let mut column = 0;
+    for letter in letters.chars() {
+        wrapped.push(letter);
+        column += 1;
+        if column == width {
+            wrapped.push('\n');
+            column = 0;
+        }
+    }
+    if column > 0 {
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 /// Trims what no key contains: white space of any kind, zero-width characters, and quotation marks.
@@ -39,30 +123,7 @@ fn trim_line(line: &str) -> &str {
 }
 
 fn is_begin_line(line: &str) -> bool {
-    line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----") && !line.contains("-----END ")
-}
-
-/// Joins the lines, with the blank line that follows PEM headers (RFC 1421) and no other.
-fn join_lines(lines: &[&str]) -> String {
-    let mut text = String::new();
-    let mut in_headers = false;
-    for line in lines.iter().filter(|line| !line.is_empty()) {
-        let is_header = line.contains(": ");
-        if in_headers && !is_header {
-            text.push('\n');
-        }
-        in_headers = is_header;
-        text.push_str(line);
-        text.push('\n');
-    }
-    text
-}
-
-fn rewrap_openssh(first: &str, body: &[&str], last: &str) -> String {
-    let letters: Vec<char> =
-        body.iter().flat_map(|line| line.chars()).filter(|letter| !letter.is_whitespace()).collect();
-    let lines = letters.chunks(OPENSSH_LINE_WIDTH).map(|line| line.iter().collect());
-    [first.to_owned()].into_iter().chain(lines).chain([last.to_owned(), String::new()]).collect::<Vec<_>>().join("\n")
+    line.starts_with(BEGIN) && line.ends_with("PRIVATE KEY-----") && !line.contains("-----END ")
 }
 
 /// Checks the first and last line of a text normalised by [`normalise_key`]. Other content that people paste instead of
@@ -104,23 +165,16 @@ fn explain_other_content(text: &str, first: &str) -> Option<Fault> {
     if first.contains("BEGIN CERTIFICATE") {
         return Some(invalid_key("it is a certificate, not the key that belongs to it"));
     }
-    if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----\\n") {
-        let fix = "store it with real line breaks: a JSON text has to be decoded before it goes into the secret \
-                   (`jq -r`, `printf '%b'`)";
-        return Some(invalid_key("its line breaks are written as `\\n`").fix(fix));
-    }
-    if text.contains("-----BEGIN ") && text.contains("-----END ") {
-        let fix =
-            "put the whole private key file into the secret, line by line; in a shell the variable needs double quotes";
-        return Some(invalid_key("its line breaks are lost: it is one long line").fix(fix));
+    if text.contains(BEGIN) && text.contains("PRIVATE KEY-----") {
+        return Some(invalid_key("its last line is missing, or is not that of its first line: it is cut off"));
     }
     let decoded = STANDARD.decode(text.split_whitespace().collect::<String>()).unwrap_or_default();
     if decoded.starts_with(MAGIC) {
         return Some(invalid_key("its first and its last line are missing"));
     }
-    if decoded.windows(b"-----BEGIN ".len()).any(|bytes| bytes == b"-----BEGIN ") {
-        let fix = "put the file itself into the secret, or decode it in a step before (`base64 -d`)";
-        return Some(invalid_key("it is base64 of a key file").fix(fix));
+    if decoded.windows(BEGIN.len()).any(|bytes| bytes == BEGIN.as_bytes()) {
+        let fix = "encode the file anew (`base64 -w0 FILE`), or put the file itself into the secret";
+        return Some(invalid_key("it is base64 of a key file that is cut off or is not a private key").fix(fix));
     }
     let begins = |starts: &[&str]| starts.iter().any(|start| first.starts_with(start));
     let is_path = begins(&["/", "~", "./", "../", "id_"]) || first.contains('\\') || first.ends_with(".pem");
@@ -187,6 +241,35 @@ mod tests {
         assert_eq!(normalised_text(&key), key);
         assert_eq!(normalised_text(&key.replace('\n', "\r\n    ")), key);
         assert_eq!(normalised_text(&key.replace('\n', "\n\n")), key);
+        assert_eq!(normalised_text(&key.replace('\n', " ")), key);
+    }
+
+    #[test]
+    fn finds_a_key_in_every_encoding_of_its_file() {
+        for kind in ["OPENSSH ", "RSA ", "ENCRYPTED ", ""] {
+            let key = framed(kind, "YWJj\nZGVm");
+            let expected = normalised_text(&key);
+            let json = key.replace('\n', "\\n");
+            let wide = STANDARD.encode(&key);
+            let narrow: Vec<String> =
+                wide.as_bytes().chunks(76).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
+            for text in [
+                json.clone(),
+                format!("\"{json}\""),
+                key.replace('\n', "\\r\\n"),
+                key.replace('\n', " "),
+                key.replace('\n', ""),
+                wide.clone(),
+                wide.trim_end_matches('=').to_owned(),
+                format!("  {}\r\n", narrow.join("\r\n  ")),
+                STANDARD.encode(&json),
+            ] {
+                assert_eq!(normalised_text(&text), expected, "{text}");
+                assert_eq!(hidden_forms(&Secret::new(text)).map(|key| key.expose().to_owned()), Some(expected.clone()));
+            }
+            assert_eq!(hidden_forms(&Secret::new(expected)), None);
+        }
+        assert_eq!(hidden_forms(&Secret::new("hunter2")), None);
     }
 
     #[test]
@@ -198,10 +281,7 @@ mod tests {
             ("ssh-ed25519 AAAA me@host".to_owned(), "a public key"),
             ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".to_owned(), "a public key"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----".to_owned(), "a certificate"),
-            (key.trim().replace('\n', "\\n"), "written as `\\n`"),
-            (key.trim().replace('\n', " "), "one long line"),
-            (key.trim().replace('\n', ""), "one long line"),
-            (STANDARD.encode(&key), "base64 of a key file"),
+            (STANDARD.encode(&key.as_bytes()[..key.len() - 20]), "base64 of a key file that is cut off"),
             (BODY.to_owned(), "first and its last line are missing"),
             ("~/.ssh/id_ed25519".to_owned(), "the path of a file"),
             ("/home/me/.ssh/deploy".to_owned(), "the path of a file"),

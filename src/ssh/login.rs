@@ -1,6 +1,9 @@
 //! The authentication methods and the result of each. Pure functions.
 
-use super::route::{Hop, Login};
+use super::{
+    route::{Hop, Login},
+    user_certificate::UserCertificate,
+};
 use crate::{
     fault::{Code, Fault},
     secret::Secret,
@@ -10,6 +13,8 @@ use std::fmt;
 /// One authentication method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AuthMethod<'a> {
+    /// The key with its certificate.
+    Certificate(&'a Secret, &'a UserCertificate),
     Key(&'a Secret),
     Password(&'a Secret),
     /// The password as the answer to every prompt, as PAM requires.
@@ -20,16 +25,35 @@ impl AuthMethod<'_> {
     /// Returns the name that SSH gives the method (RFC 4252, RFC 4256).
     fn ssh_name(self) -> &'static str {
         match self {
-            Self::Key(_) => "publickey",
+            Self::Certificate(..) | Self::Key(_) => "publickey",
             Self::Password(_) => "password",
             Self::KeyboardInteractive(_) => "keyboard-interactive",
         }
     }
 }
 
+impl<'a> AuthMethod<'a> {
+    fn certificate(self) -> Option<&'a UserCertificate> {
+        match self {
+            Self::Certificate(_, certificate) => Some(certificate),
+            Self::Key(_) | Self::Password(_) | Self::KeyboardInteractive(_) => None,
+        }
+    }
+}
+
+/// A log-in that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LoginSuccess {
+    /// The methods that it took, as in `password and key`.
+    pub(super) methods: String,
+    /// The facts of the certificate, if it was one of them.
+    pub(super) certificate: Option<String>,
+}
+
 impl fmt::Display for AuthMethod<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Certificate(..) => "certificate",
             Self::Key(_) => "key",
             Self::Password(_) => "password",
             Self::KeyboardInteractive(_) => "keyboard-interactive",
@@ -39,7 +63,9 @@ impl fmt::Display for AuthMethod<'_> {
 
 /// Returns the available methods, in order.
 pub(super) fn plan_methods(login: &Login) -> Vec<AuthMethod<'_>> {
-    let key = login.key.iter().map(AuthMethod::Key);
+    // As in OpenSSH's client, a server that does not know the CA may have the key itself in authorized_keys.
+    let certificate = login.key.iter().zip(&login.certificate).map(|(key, of)| AuthMethod::Certificate(key, of));
+    let key = certificate.chain(login.key.iter().map(AuthMethod::Key));
     let password = login
         .password
         .iter()
@@ -86,13 +112,30 @@ impl<'a> LoginProgress<'a> {
         self.wanted = wanted;
     }
 
-    /// Lists the methods that completed the log-in, `method` last.
-    pub(super) fn describe_success(&self, method: AuthMethod<'a>) -> String {
-        join_methods(self.accepted.iter().chain([&method]), " and ")
+    /// Returns the methods that completed the log-in, `method` last, and the certificate if it is one of them.
+    pub(super) fn complete(&self, method: AuthMethod<'a>) -> LoginSuccess {
+        let mut methods = join_methods(self.accepted.iter().chain([&method]), " and ");
+        if self.refused.iter().any(|refused| refused.certificate().is_some()) {
+            methods.push_str(" (the certificate was refused)");
+        }
+        let certificate = self.accepted.iter().chain([&method]).find_map(|method| method.certificate());
+        LoginSuccess { methods, certificate: certificate.map(UserCertificate::describe) }
     }
 
-    /// Returns the fault of a refused log-in, with its fix.
-    pub(super) fn refusal_fault(self, hop: &Hop, login: &Login, key: Option<String>) -> Fault {
+    /// Returns the certificate if its refusal ended the log-in: nothing was accepted, and no password is wrong or
+    /// missing.
+    fn refused_certificate(&self, login: &Login) -> Option<&'a UserCertificate> {
+        let only_key = self.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| name == "publickey"));
+        let refused = self.refused.iter().find_map(|method| method.certificate());
+        refused.filter(|_| self.accepted.is_empty() && only_key && login.password.is_none())
+    }
+
+    /// Returns the fault of a refused log-in, with its fix. `now` is in seconds since 1970.
+    pub(super) fn refusal_fault(self, hop: &Hop, login: &Login, key: Option<String>, now: u64) -> Fault {
+        if let Some(certificate) = self.refused_certificate(login) {
+            let fault = certificate.refusal_fault(&hop.to_string(), &hop.user, now);
+            return self.server_messages.into_iter().fold(fault, Fault::detail);
+        }
         let user = &hop.user;
         let wanted = self.wanted.as_ref().map(|wanted| wanted.join(", "));
         let cause = if self.accepted.is_empty() {
@@ -108,7 +151,8 @@ impl<'a> LoginProgress<'a> {
         };
         let fault = Fault::new(Code::BastionLogin, cause).fix(self.suggested_fix(login));
         let key = key.map(|key| format!("the key is {key}"));
-        key.into_iter().chain(self.server_messages).fold(fault, Fault::detail)
+        let certificate = login.certificate.as_ref().map(|of| format!("the certificate is {}", of.describe()));
+        key.into_iter().chain(certificate).chain(self.server_messages).fold(fault, Fault::detail)
     }
 
     fn suggested_fix(&self, login: &Login) -> String {
@@ -152,7 +196,7 @@ mod tests {
     use super::*;
 
     fn login(key: Option<&str>, password: Option<&str>) -> Login {
-        Login { key: key.map(Secret::new), passphrase: None, password: password.map(Secret::new) }
+        Login { key: key.map(Secret::new), password: password.map(Secret::new), ..Login::default() }
     }
 
     fn hop() -> Hop {
@@ -175,7 +219,7 @@ mod tests {
             progress.record_attempt(method, *verified, names(list));
         }
         tried.extend(progress.next_method(&plan).map(|next| format!("then {next}")));
-        (tried.join(", "), progress.refusal_fault(&hop(), login, None))
+        (tried.join(", "), progress.refusal_fault(&hop(), login, None, 0))
     }
 
     #[test]

@@ -5,6 +5,8 @@ use super::{
     key_text::{check_key_frame, invalid_key, normalise_key},
     libssh2::{FAILED_SEND, error_code},
     openssh_key::KeyHeader,
+    public_half::public_half,
+    public_key::describe_key,
 };
 use crate::{
     fault::{Code, Fault},
@@ -76,10 +78,9 @@ pub fn check_private_key(key: &Secret, passphrase: Option<&Secret>) -> Result<()
     })
 }
 
-/// Returns `ssh-ed25519 SHA256:…` of the public half, if the format has it unencrypted.
+/// Returns `ssh-ed25519 SHA256:…` of the public half, if the file has it unencrypted.
 pub(super) fn describe_public_half(key: &Secret) -> Option<String> {
-    let KeyHeader { algorithm, fingerprint, .. } = KeyHeader::parse(normalise_key(key).expose())?;
-    Some(format!("{algorithm} {fingerprint}"))
+    public_half(key).map(|public| describe_key(&public))
 }
 
 #[derive(Clone, Copy)]

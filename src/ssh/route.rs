@@ -1,5 +1,6 @@
 //! The route to the database, as data.
 
+use super::user_certificate::UserCertificate;
 use crate::secret::Secret;
 use std::{fmt, time::Duration};
 
@@ -28,6 +29,8 @@ impl fmt::Display for Hop {
 pub struct Login {
     /// Private key, in OpenSSH or PEM format.
     pub key: Option<Secret>,
+    /// Certificate of the private key.
+    pub certificate: Option<UserCertificate>,
     /// Passphrase of the private key.
     pub passphrase: Option<Secret>,
     /// Password, also sent as the answer to keyboard-interactive prompts.

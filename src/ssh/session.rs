@@ -4,6 +4,7 @@
 
 use super::{
     auth,
+    clock::seconds_since_1970,
     host_key::HostKeyPins,
     libssh2::{ConnectDeadline, ConnectError, DISCONNECTED, FAILED_RECEIVE, FAILED_SEND, TIMED_OUT, error_code},
     route::{Hop, Login},
@@ -73,10 +74,19 @@ pub(super) fn connect_session(
     drop(socket_sender.send(duplicate));
     let session = perform_handshake(&hop, socket, &pins.preferred_algorithms(&hop), deadline)?;
     let key = session.host_key().map(|(key, _)| key.to_vec()).unwrap_or_default();
-    let host_key = pins.verify_key(&hop, &key).map_err(ConnectError::Permanent)?;
+    let host_key = pins.verify_key(&hop, &key, seconds_since_1970()).map_err(ConnectError::Permanent)?;
     let login = auth::log_in(&session, &hop, &login, deadline)?;
     let banner = session.banner().map(printable_banner).unwrap_or_default();
-    let facts = BastionFacts { host: hop.host, port: hop.port, user: hop.user, banner, host_key, login };
+    let facts = BastionFacts {
+        host: hop.host,
+        port: hop.port,
+        user: hop.user,
+        banner,
+        host_key: host_key.key,
+        host_certificate: host_key.certificate,
+        login: login.methods,
+        certificate: login.certificate,
+    };
     Ok(ConnectedSession { session, socket: driver_socket, facts })
 }
 

@@ -2,6 +2,7 @@
 //! second attempt.
 
 use super::{
+    clock::seconds_since_1970,
     connection::HopConnection,
     host_key::HostKeyPins,
     libssh2::ConnectError,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{fault::Fault, run::BastionFacts};
 use futures_util::future::join_all;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 /// Time limit for asking a hop for its time.
@@ -62,8 +63,8 @@ async fn read_clock(connection: &HopConnection) -> Option<i64> {
         let process = connection.start_program("date -u +%s", Vec::new(), CLOCK_TIMEOUT).await.ok()?;
         let mut output = String::new();
         process.stdio.take(MAX_CLOCK_OUTPUT).read_to_string(&mut output).await.ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        Some(output.trim().parse::<i64>().ok()?.saturating_sub(i64::try_from(now).ok()?))
+        let now = i64::try_from(seconds_since_1970()).ok()?;
+        Some(output.trim().parse::<i64>().ok()?.saturating_sub(now))
     })
     .await
     .ok()

@@ -66,7 +66,8 @@ mod tests {
 
     fn bastion() -> BastionFacts {
         let [host, user, host_key, login] = ["bastion", "deploy", "ssh-ed25519 SHA256:abc", "key"].map(str::to_owned);
-        BastionFacts { host, port: 22, user, banner: String::new(), host_key, login }
+        let [host_certificate, certificate] = ["id of a host", "id of a user"].map(|id| Some(id.to_owned()));
+        BastionFacts { host, port: 22, user, banner: String::new(), host_key, host_certificate, login, certificate }
     }
 
     fn database() -> DatabaseFacts {

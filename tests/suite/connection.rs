@@ -96,7 +96,11 @@ fn a_host_key_that_is_not_the_pinned_one_stops_the_run_before_the_login() {
         (
             format!("@cert-authority * {other}"),
             "host-key-authority",
-            vec!["only a @cert-authority line", "fix: host certificates can't be checked here: pin the host's own key"],
+            vec![
+                "only a @cert-authority line",
+                "fix: see which CA has signed the host's key",
+                "or pin the host's own key",
+            ],
         ),
     ] {
         assert_refused(&lab, migration(&lab).input("ssh-known-hosts", known_hosts), code, &texts);

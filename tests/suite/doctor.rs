@@ -55,12 +55,12 @@ fn examining(step: Action<'_>) -> Action<'_> {
 }
 
 /// Returns the findings in the output `report`.
-fn findings(finished: &Finished) -> Vec<Value> {
+pub(crate) fn findings(finished: &Finished) -> Vec<Value> {
     let report: Value = serde_json::from_str(&finished.outputs["report"]).expect("the report is JSON");
     report["findings"].as_array().cloned().expect("the report has findings")
 }
 
-fn text<'v>(finding: &'v Value, key: &str) -> &'v str {
+pub(crate) fn text<'v>(finding: &'v Value, key: &str) -> &'v str {
     finding[key].as_str().unwrap_or_default()
 }
 

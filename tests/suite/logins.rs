@@ -183,9 +183,7 @@ fn an_unusable_key_is_reported_with_what_it_is() {
     let dsa = include_str!("../cases/keys/dsa");
     for (text, cause) in [
         (dsa.to_owned(), "it is a DSA key"),
-        (key.trim().replace('\n', "\\n"), "its line breaks are written as `\\n`"),
-        (key.trim().replace('\n', " "), "its line breaks are lost"),
-        (base64(&key), "it is base64 of a key file"),
+        (base64(key.split_at(key.len() / 2).0), "it is base64 of a key file that is cut off"),
         ("/home/deploy/.ssh/id_ed25519".to_owned(), "it is the path of a file, not the key itself"),
     ] {
         Action::new(&lab)

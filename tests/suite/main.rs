@@ -54,6 +54,8 @@ mod files;
 mod first_tries;
 mod flights;
 #[cfg(test)]
+mod host_certificates;
+#[cfg(test)]
 mod hostile_database;
 #[cfg(test)]
 mod inputs;
@@ -96,6 +98,8 @@ mod notifications;
 mod own_tool;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod pasted;
 mod placeholders;
 mod places;
 #[cfg(test)]
@@ -162,6 +166,10 @@ mod tool_sql;
 #[cfg(test)]
 mod tools;
 mod transactions;
+#[cfg(test)]
+mod user_certificates;
+#[cfg(test)]
+mod vault;
 #[cfg(test)]
 mod waits;
 mod without_transaction;

@@ -14,6 +14,7 @@ mod steps;
 mod tool;
 
 pub(crate) use command::resolve_command;
+pub(crate) use ssh::certificate_fault;
 
 use super::{
     findings::Findings,

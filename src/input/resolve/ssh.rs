@@ -12,7 +12,8 @@ use crate::{
         scope::input_implying_bastion,
         source::Inputs,
     },
-    ssh::{self, Hop, Login, Route},
+    settings::Settings,
+    ssh::{self, ConnectionUse, Hop, Login, Route, UserCertificate},
 };
 use std::fmt;
 
@@ -24,11 +25,14 @@ pub(crate) fn resolve_route(inputs: &Inputs, findings: &mut Findings) -> Option<
     let bastion = resolve_bastion(inputs, findings);
     let user = bastion.as_ref().and_then(|bastion| bastion.user.clone());
     let jumps = findings.ok_or_record(resolve_jumps(inputs, user.as_deref()));
-    let login = findings.ok_or_record(resolve_login(inputs));
+    let mut login = findings.ok_or_record(resolve_login(inputs));
     if let Some((key, passphrase)) =
         login.as_ref().and_then(|login| Some((login.key.as_ref()?, login.passphrase.as_ref())))
     {
         findings.ok_or_record(ssh::check_private_key(key, passphrase));
+    }
+    if let Some(login) = &mut login {
+        login.certificate = findings.ok_or_record(resolve_certificate(inputs, login)).flatten();
     }
     findings
         .ok_or_record(ssh::check_pins(inputs.text(InputName::SshKnownHosts), inputs.text(InputName::SshFingerprint)));
@@ -120,9 +124,26 @@ fn resolve_jumps(inputs: &Inputs, user: Option<&str>) -> Result<Vec<Hop>, Fault>
     Ok(addresses.unwrap_or_default().into_iter().map(hop).collect())
 }
 
+/// Reads the certificate; it has to belong to the key of the log-in.
+fn resolve_certificate(inputs: &Inputs, login: &Login) -> Result<Option<UserCertificate>, Fault> {
+    let text = inputs.text(InputName::SshCertificate);
+    text.map(|text| UserCertificate::read(text, login.key.as_ref(), ssh::seconds_since_1970())).transpose()
+}
+
+/// Returns the fault of a certificate that forbids what the run does with its connections.
+pub(crate) fn certificate_fault(settings: &Settings) -> Option<Fault> {
+    let route = settings.route.as_ref()?;
+    let forwards = settings.database.is_some() || route.hops.len() > 1;
+    let forwarding = forwards.then_some(ConnectionUse::Forwarding);
+    let commands = settings.server.as_ref().map(|_| ConnectionUse::Commands);
+    let uses: Vec<ConnectionUse> = forwarding.into_iter().chain(commands).collect();
+    route.login.certificate.as_ref()?.check_uses(&uses).err()
+}
+
 fn resolve_login(inputs: &Inputs) -> Result<Login, Fault> {
     let login = Login {
         key: inputs.secret(InputName::SshPrivateKey),
+        certificate: None,
         passphrase: inputs.secret(InputName::SshPassphrase),
         password: inputs.secret(InputName::SshPassword),
     };

@@ -53,7 +53,7 @@ fn a_host_key_that_is_not_the_pinned_one_is_found() {
     finds(
         "authority",
         pinned(format!("@cert-authority {line}")),
-        fault("host-key-authority", 3, "host key", "@cert-authority", "pin the host's own key"),
+        fault("host-key-authority", 3, "host key", "@cert-authority", "or pin the host's own key"),
     );
     finds(
         "unpinned",

@@ -14,6 +14,8 @@ pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod server;
 pub(crate) mod session;
+#[cfg(test)]
+pub(crate) mod ssh_ca;
 pub(crate) mod sshd;
 #[cfg(test)]
 pub(crate) mod stranger;

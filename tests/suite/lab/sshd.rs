@@ -104,15 +104,40 @@ impl Sshd {
         Secret::new(fs::read_to_string(self.dir.path().join("user")).expect("the lab works"))
     }
 
+    /// Returns the user's public key as `type base64`.
+    pub(crate) fn public_key(&self) -> String {
+        let text = fs::read_to_string(self.dir.path().join("user.pub")).expect("the lab works");
+        text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reloads the server with this certificate for the host key of a type, or without one.
+    pub(crate) fn show_certificate(&self, kind: &str, certificate: Option<&str>) {
+        let path = self.dir.path().join(format!("host_{kind}-cert.pub"));
+        let config = self.dir.path().join("sshd_config");
+        let line = format!("HostCertificate {}\n", path.display());
+        let text = fs::read_to_string(&config).expect("the lab works").replace(&line, "");
+        if let Some(certificate) = certificate {
+            fs::write(&path, certificate).expect("the lab works");
+        }
+        fs::write(&config, certificate.map_or_else(String::new, |_| line) + &text).expect("the lab works");
+        let starts = || self.log().matches("Server listening on").count();
+        let before = starts();
+        let pid = self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ServerProcess::pid);
+        kill("-HUP", &pid.into_iter().collect::<Vec<_>>());
+        let listens = poll(Duration::from_secs(20), || (starts() > before).then_some(()));
+        assert!(listens.is_some(), "sshd listens again: {}", self.log());
+    }
+
     /// Returns a host key as `type base64`.
     pub(crate) fn host_key(&self, kind: &str) -> String {
         let text = fs::read_to_string(self.dir.path().join(format!("host_{kind}.pub"))).expect("the lab works");
         text.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns the `known_hosts` line of its ed25519 host key, or of its ecdsa one.
+    /// Returns the `known_hosts` line of its ed25519 host key, or else of another one.
     pub(crate) fn known_hosts_line(&self) -> String {
-        let kind = if self.dir.path().join("host_ed25519.pub").exists() { "ed25519" } else { "ecdsa" };
+        let has = |kind: &&str| self.dir.path().join(format!("host_{kind}.pub")).exists();
+        let kind = ["ed25519", "ecdsa", "rsa"].into_iter().find(has).expect("it has a host key");
         format!("[127.0.0.1]:{} {}", self.port, self.host_key(kind))
     }
 
@@ -120,7 +145,7 @@ impl Sshd {
     pub(crate) fn route(&self) -> Route {
         Route {
             hops: vec![self.hop()],
-            login: Login { key: Some(self.key()), passphrase: None, password: None },
+            login: Login { key: Some(self.key()), ..Login::default() },
             known_hosts: Some(self.known_hosts_line()),
             fingerprint: None,
             connect_timeout: Duration::from_secs(5),

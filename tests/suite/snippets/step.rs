@@ -5,6 +5,7 @@ use crate::{
     expression::{Values, interpolate, to_text},
     lab::{
         certificate::{Certificate, Expired},
+        ssh_ca::SshCa,
         sshd::keygen,
     },
     runner::{environment::variable, manifest::Manifest},
@@ -12,7 +13,7 @@ use crate::{
 use bastion_migrate::input::{StartMode, read_start_mode};
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
-use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, sync::LazyLock};
 use tempfile::TempDir;
 
 /// Values of the contexts, each for all names that end in this word. The first one that fits is taken.
@@ -114,20 +115,25 @@ fn sample(name: &str) -> Json {
     if name.ends_with("DATABASE_CA") {
         return Certificate::named("db.private.internal", Expired::Nothing).ca.into();
     }
-    if name.ends_with("SSH_PRIVATE_KEY") {
-        return private_key().into();
+    if name.ends_with("SSH_PRIVATE_KEY") || name.ends_with("outputs.private") {
+        return KEY_PAIR.0.clone().into();
+    }
+    if name.ends_with("SSH_CERTIFICATE") || name.ends_with("outputs.certificate") {
+        return KEY_PAIR.1.clone().into();
     }
     let (_, value) = SAMPLES.iter().find(|(end, _)| name.ends_with(end)).expect("the last one fits all");
     (*value).into()
 }
 
-/// Makes a private key, as step 1 of the documents does.
-fn private_key() -> String {
+/// A private key, as step 1 of the documents makes it, and a certificate for it.
+static KEY_PAIR: LazyLock<(String, String)> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("there is room");
     let path = directory.path().join("key");
     keygen(&path, &["-t", "ed25519", "-N", ""]);
-    fs::read_to_string(path).expect("the key was written")
-}
+    let [key, public] =
+        [&path, &path.with_extension("pub")].map(|path| fs::read_to_string(path).expect("it was written"));
+    (key, SshCa::ed25519().sign(public.trim(), &["-I", "deploy", "-n", "deploy"]))
+});
 
 /// Returns the words of a text that are paths of SQL files and recipes.
 fn paths_in(text: &str) -> Vec<String> {
