@@ -12,7 +12,7 @@ use crate::lab::{
 };
 use bastion_migrate::{
     fault::Code,
-    postgres::{DatabaseTarget, SessionSettings, SettingsDelivery, SslMode},
+    postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SettingsDelivery, SslMode},
     proxy::{ClientTls, ProxyListener},
     run::event::Events,
     secret::Secret,
@@ -151,6 +151,7 @@ fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
         ca: (sslmode == SslMode::VerifyFull).then(|| server.ca().to_owned()),
         options: None,
         role: None,
+        identity: ClientIdentity::default(),
     }
 }
 
