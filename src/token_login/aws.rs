@@ -1,6 +1,7 @@
 //! Tokens for Amazon RDS: signed with keys that the job has, or with those of a role that it assumes.
 
 use super::{
+    aws_keys::AwsKeys,
     cloud_request::{CloudRequest, FORM, unavailable},
     github_oidc::{OidcEndpoint, request_id_token},
     sigv4::{SignedLogin, presigned_token},
@@ -42,17 +43,6 @@ pub enum AwsCredentials {
     Keys(AwsKeys),
     /// Those of a role that the job assumes.
     Role(AwsRole),
-}
-
-/// Keys of AWS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AwsKeys {
-    /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: Secret,
-    /// `AWS_SESSION_TOKEN`, for temporary keys.
-    pub session_token: Option<Secret>,
 }
 
 /// A role that trusts GitHub's tokens.

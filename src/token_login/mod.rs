@@ -1,6 +1,7 @@
 //! Log-ins to a database by tokens that last minutes: signed here, or obtained from a cloud. Knows nothing of PostgreSQL.
 
 mod aws;
+mod aws_keys;
 mod azure;
 mod cloud_request;
 mod expiry;
@@ -9,7 +10,8 @@ mod google;
 mod sigv4;
 mod token_file;
 
-pub use aws::{AwsCredentials, AwsKeys, AwsRole, RdsLogin};
+pub use aws::{AwsCredentials, AwsRole, RdsLogin};
+pub use aws_keys::AwsKeys;
 pub use azure::{AzureApplication, AzureLogin};
 pub use github_oidc::OidcEndpoint;
 pub use google::{GoogleLogin, GoogleProvider};

@@ -1,7 +1,7 @@
 //! Signature Version 4 of AWS, for the one request that RDS takes as a password: a presigned `connect` (AWS, "Create a
 //! signed AWS API request"; botocore, `generate_db_auth_token`, whose bytes are the same).
 
-use super::aws::AwsKeys;
+use super::aws_keys::AwsKeys;
 use crate::secret::Secret;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac as _};

@@ -56,8 +56,7 @@ pub(super) fn resolve_settings(
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
-    let context = IdentityContext { inputs, runner, variables, command };
-    let database = resolve_database(context, executor, findings);
+    let database = resolve_database(IdentityContext { inputs, runner, variables, command }, executor, findings);
     let safety = resolve_safety_settings(inputs, findings);
     if matches!(database, Some(None)) {
         findings.faults.extend(risk_without_database(inputs, command));
