@@ -39,7 +39,7 @@ static BY_CERTIFICATE_ALONE: LazyLock<Trusting> = LazyLock::new(|| trusting(BY_C
 
 /// Starts a server that trusts the clients of a CA, but for the revoked one.
 fn trusting(rule: &str) -> Trusting {
-    let (postgres, authority) = (Postgres::start(&Options::default()), ClientAuthority::new());
+    let (postgres, authority) = (Postgres::start(&Options::default()), ClientAuthority::named("the clients' CA"));
     let files = [("clients.crt", authority.ca.as_str()), ("clients.crl", &authority.revocation_list(REVOKED))];
     postgres.reconfigure(rule, &files, &["ssl_ca_file = 'clients.crt'", "ssl_crl_file = 'clients.crl'"]);
     Trusting { postgres, authority }
@@ -99,7 +99,7 @@ fn the_files_of_a_url_are_read_and_a_password_is_sent_as_well() {
 fn each_refusal_has_its_own_fault() {
     let Trusting { postgres, authority } = &*BY_CERTIFICATE_ALONE;
     let lab = Lab::on(postgres);
-    let stranger = ClientAuthority::new();
+    let stranger = ClientAuthority::named("another CA");
     for (pair, code, cause) in [
         (authority.issue(ROLE, REVOKED, Expired::Nothing), "client-cert-revoked", "it has been revoked"),
         (stranger.issue(ROLE, 1, Expired::Nothing), "client-cert-untrusted", "the server does not know its CA"),

@@ -22,11 +22,11 @@ pub(crate) struct ClientPair {
 }
 
 impl ClientAuthority {
-    /// Creates the CA.
-    pub(crate) fn new() -> Self {
+    /// Creates the CA. Two of the same name would be told apart by their signatures alone.
+    pub(crate) fn named(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key can be made");
         let mut ca = CertificateParams::default();
-        ca.distinguished_name.push(DnType::CommonName, "bastion-migrate lab clients' CA");
+        ca.distinguished_name.push(DnType::CommonName, name);
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = ca.self_signed(&key).expect("the CA can sign itself");
