@@ -119,6 +119,7 @@ fn each_refusal_has_its_own_fault() {
     Action::new(&lab)
         .file("migrations/0001_users.sql", USERS)
         .input("database-url", url(&lab))
+        .input("database-sslmode", "require")
         .run()
         .fails("client-cert-missing", 3)
         .logs("the server demands a client certificate of `app`, and none is given")

@@ -222,7 +222,7 @@ fn server_with_token(token: &str) -> std::sync::Arc<Postgres> {
 /// Answers as Google's servers do: the metadata server, the Security Token Service, and the service accounts' API.
 fn google(call: &CloudCall) -> (u16, String) {
     let token = "ya29.google-c4n4ry";
-    if call.line.starts_with("GET /computeMetadata/v1/") && call.headers.get("metadata-flavor").is_some() {
+    if call.line.starts_with("GET /computeMetadata/v1/") && call.headers.contains_key("metadata-flavor") {
         return (200, format!(r#"{{"access_token":"{token}","expires_in":3599,"token_type":"Bearer"}}"#));
     }
     if call.line == "POST /v1/token" && call.body.contains(ID_TOKEN) {
@@ -280,7 +280,7 @@ fn microsoft(call: &CloudCall) -> (u16, String) {
     {
         return (200, format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"{token}"}}"#));
     }
-    if call.line.starts_with("GET /metadata/identity/oauth2/token?") && call.headers.get("metadata").is_some() {
+    if call.line.starts_with("GET /metadata/identity/oauth2/token?") && call.headers.contains_key("metadata") {
         return (200, format!(r#"{{"access_token":"{token}","expires_in":"86399","resource":"x"}}"#));
     }
     (
