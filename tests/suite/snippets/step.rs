@@ -5,6 +5,7 @@ use crate::{
     expression::{Values, interpolate, to_text},
     lab::{
         certificate::{Certificate, Expired},
+        client_authority::{ClientAuthority, ClientPair},
         sshd::keygen,
     },
     runner::{environment::variable, manifest::Manifest},
@@ -12,7 +13,7 @@ use crate::{
 use bastion_migrate::input::{StartMode, read_start_mode};
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
-use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, sync::LazyLock};
 use tempfile::TempDir;
 
 /// Values of the contexts, each for all names that end in this word. The first one that fits is taken.
@@ -109,10 +110,20 @@ impl Step {
     }
 }
 
+/// A client certificate and its key, which have to belong together.
+static CLIENT_PAIR: LazyLock<ClientPair> =
+    LazyLock::new(|| ClientAuthority::named("the clients' CA").issue("app", 1, Expired::Nothing));
+
 /// Returns the sample value of a name in an expression.
 fn sample(name: &str) -> Json {
     if name.ends_with("DATABASE_CA") {
         return Certificate::named("db.private.internal", Expired::Nothing).ca.into();
+    }
+    if name.ends_with("DATABASE_CERT") {
+        return CLIENT_PAIR.certificate.as_str().into();
+    }
+    if name.ends_with("DATABASE_KEY") {
+        return CLIENT_PAIR.key.as_str().into();
     }
     if name.ends_with("SSH_PRIVATE_KEY") {
         return private_key().into();
