@@ -89,7 +89,7 @@ pub(crate) async fn run_invocation(
     }
     publish_within_budget(reporter, &invocation.runner, Some(&invocation.report), &mut supervisor).await;
     if let Some(job) = job
-        && let Err(fault) = timeout(CLOSE_BUDGET, job.close()).await.unwrap_or(Ok(()))
+        && let Err(fault) = timeout(CLOSE_BUDGET, Box::pin(job.close())).await.unwrap_or(Ok(()))
     {
         reporter.log().log_event(&Event::Warning(fault), reporter.elapsed());
     }

@@ -40,6 +40,7 @@ pub mod site;
 pub mod sql;
 pub mod ssh;
 mod stage;
+pub mod token_login;
 pub mod tool;
 pub mod transport;
 pub mod tunnel;

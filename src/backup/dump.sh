@@ -28,6 +28,13 @@ if [ -n "${BASTION_MIGRATE_CA-}" ]; then
     export PGSSLROOTCERT="$work/ca.pem"
 fi
 
+# And the client certificate with its key, which it refuses if others can read it.
+if [ -n "${BASTION_MIGRATE_KEY-}" ]; then
+    (umask 077; printf '%s\n' "$BASTION_MIGRATE_CERT" >"$work/client.crt"; printf '%s\n' "$BASTION_MIGRATE_KEY" >"$work/client.key")
+    export PGSSLCERT="$work/client.crt" PGSSLKEY="$work/client.key"
+    unset BASTION_MIGRATE_KEY
+fi
+
 version=$(pg_dump --version)
 report version "$version"
 number=$(printf '%s\n' "$version" | sed 's/^[^0-9]*\([0-9][0-9]*\).*/\1/')

@@ -220,7 +220,9 @@ mod tests {
         let state = |host: &str, mode: SslMode, tls: &str, is_offered| {
             let (host, name) = (host.to_owned(), "shop".to_owned());
             let (user, password, port, ca, options, role) = ("app".to_owned(), None, 5432, None, None, None);
-            let target = DatabaseTarget { host, port, user, password, name, sslmode: mode, ca, options, role };
+            let identity = crate::postgres::ClientIdentity::default();
+            let target =
+                DatabaseTarget { host, port, user, password, name, sslmode: mode, ca, options, role, identity };
             let facts = DatabaseFacts {
                 host: target.host.clone(),
                 port,

@@ -39,7 +39,7 @@ pub(super) async fn examine_images(
         missing = missing.or(lacks);
     }
     if missing.is_none()
-        && let Err(fault) = containers.endpoint.open_listener().await
+        && let Err(fault) = containers.open_endpoint().await
     {
         findings.push(DoctorFinding::failed(Check::DatabaseUrl, fault));
         missing = Some("it needs the database's port in this container");

@@ -127,6 +127,10 @@ codes! {
     PinInvalid "pin-invalid" Configuration Inputs "paste the line exactly as ssh-keyscan or this action printed it";
     /// The CA in `database-ca` can't be read.
     CaInvalid "ca-invalid" Configuration Inputs "put the CA certificate in PEM form into `database-ca`";
+    /// The client certificate or its key can't be used.
+    ClientCertInvalid "client-cert-invalid" Configuration Inputs "put the certificate into `database-cert` and its private key into `database-key`, both in PEM form, first and last line included";
+    /// The client certificate has expired, or is not valid yet.
+    ClientCertExpired "client-cert-expired" Configuration Inputs "issue a new certificate, and put it into `database-cert`";
 
     /// The bastion's name has no address.
     BastionUnknown "bastion-unknown" Connection Bastion "check the spelling of `ssh-host`; the runner must be able to resolve it";
@@ -192,6 +196,22 @@ codes! {
     TlsWrongName "tls-wrong-name" Connection Database "use the name in the certificate as the database's host, or `database-sslmode: verify-ca` if the name can't match";
     /// The certificate or its CA has expired.
     TlsExpired "tls-expired" Connection Database "renew the certificate, or update `database-ca`";
+    /// The server demands a client certificate, and none is given.
+    ClientCertMissing "client-cert-missing" Connection Database "put the role's certificate into `database-cert` and its key into `database-key`; the server has `cert` or `clientcert` for this role in pg_hba.conf";
+    /// The server does not trust the issuer of the client certificate.
+    ClientCertUntrusted "client-cert-untrusted" Connection Database "issue the certificate from a CA in the server's `ssl_ca_file`, add the CA there, or put the intermediate certificates behind the first one in `database-cert`";
+    /// The client certificate is on the server's revocation list.
+    ClientCertRevoked "client-cert-revoked" Connection Database "issue a new certificate for a new key, and put them into `database-cert` and `database-key`; the server has revoked this one (`ssl_crl_file`)";
+    /// The client certificate is for another role.
+    ClientCertName "client-cert-name" Connection Database "use a certificate whose common name is the role, log in as the role in the certificate, or map one to the other on the server in pg_ident.conf";
+    /// The job has no permission to get a token of its own.
+    OidcUnavailable "oidc-unavailable" Configuration Database "give the job `permissions:` with `id-token: write`; a reusable workflow needs it in the calling job, too, and a pull request from a fork never gets it";
+    /// No token for the log-in to the database can be had.
+    TokenUnavailable "token-unavailable" Connection Database "see the answer of the cloud, and the role, the service account or the application in `database-auth`";
+    /// The token for the log-in has expired.
+    TokenExpired "token-expired" Connection Database "renew the credentials from which it is made right before this step, or let `database-auth` get them by itself";
+    /// The server does not accept the token for the log-in.
+    TokenRefused "token-refused" Connection Database "let the role log in by a token: see docs/ways-in.md for its grant on the server and its permission in the cloud";
     /// The database is a read-only standby.
     DatabaseStandby "database-standby" Connection Database "use the primary's host name";
     /// The login role can't take `database-role`.

@@ -1,7 +1,12 @@
 //! Inputs for the sidecar, a process of this program in another container: the values as they were resolved here, from
 //! any source, because the other container has no workspace, no configuration file and no environment of the step.
 
-use super::{names::InputName, scope_table::scope_of, source::Inputs};
+use super::{
+    names::InputName,
+    resolve::client_identity::AUTH_VARIABLES,
+    scope_table::scope_of,
+    source::{Inputs, Variable, Variables},
+};
 use crate::{
     github::runner::Runner,
     secret::Secret,
@@ -10,7 +15,7 @@ use crate::{
 
 /// Inputs that count for a tunnel but matter only to this process: where to find other values, GitHub's API and
 /// summary, and files in the workspace.
-const NOT_HANDED_OVER: [InputName; 7] = [
+const NOT_HANDED_OVER: [InputName; 9] = [
     InputName::Environment,
     InputName::Config,
     InputName::GithubToken,
@@ -18,21 +23,35 @@ const NOT_HANDED_OVER: [InputName; 7] = [
     InputName::CommentKey,
     InputName::Summary,
     InputName::DatabaseCa,
+    InputName::DatabaseCert,
+    InputName::DatabaseKey,
 ];
 
 /// Returns the inputs as environment variables.
 pub(super) fn handover_variables(
     inputs: &Inputs,
     settings: Option<&Settings>,
-    runner: &Runner,
+    (runner, variables): (&Runner, &Variables),
 ) -> Vec<(String, Secret)> {
     let is_handed_over =
         |name: InputName| !NOT_HANDED_OVER.contains(&name) && scope_of(name).0.includes(Command::Tunnel);
     let values = inputs.given_values().filter(|(name, _)| is_handed_over(*name));
     let values = values.map(|(name, value)| (input_variable(name), value));
-    // A URL may name a CA file in the workspace.
-    let ca = settings.and_then(|settings| settings.database.as_ref()?.ca.clone());
+    // A URL may name files in the workspace.
+    let database = settings.and_then(|settings| settings.database.as_ref());
+    let ca = database.and_then(|database| database.ca.clone());
     let ca = ca.map(|pem| (input_variable(InputName::DatabaseCa), Secret::new(pem)));
+    let identity = database.map(|database| &database.identity);
+    let certificate = identity.and_then(|identity| identity.certificate.as_ref());
+    let certificate = certificate.into_iter().flat_map(|certificate| {
+        let chain = (input_variable(InputName::DatabaseCert), Secret::new(certificate.chain.clone()));
+        [chain, (input_variable(InputName::DatabaseKey), certificate.key.clone())]
+    });
+    let token_variables = identity.and_then(|identity| identity.token.as_ref()).map(|_| AUTH_VARIABLES);
+    let token_variables = token_variables.into_iter().flatten().filter_map(|name| match variables.get(name) {
+        Variable::Text(text) => Some((name.to_owned(), Secret::new(text))),
+        Variable::Absent | Variable::NotUtf8 => None,
+    });
     let facts = [
         ("GITHUB_RUN_ID", &runner.run_id),
         ("GITHUB_RUN_ATTEMPT", &runner.run_attempt),
@@ -40,7 +59,7 @@ pub(super) fn handover_variables(
         ("GITHUB_SERVER_URL", &runner.server_url),
     ];
     let facts = facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Secret::new(value.clone()?))));
-    values.chain(ca).chain(facts).collect()
+    values.chain(ca).chain(certificate).chain(token_variables).chain(facts).collect()
 }
 
 fn input_variable(name: InputName) -> String {

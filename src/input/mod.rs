@@ -34,7 +34,7 @@ use crate::{
 use findings::Findings;
 use manifest::Manifest;
 use names::InputName;
-use resolve::{command::resolve_command, environment, placeholders};
+use resolve::{client_identity, command::resolve_command, environment, placeholders};
 use source::{
     Variables, config_file,
     flags::{self, Flags, ParsedArgs},
@@ -154,6 +154,10 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let command = resolve_command(&inputs).ok();
     let mut secrets = inputs.secrets();
     secrets.extend(environment::env_secrets(&inputs, &variables));
+    secrets.extend(client_identity::auth_secrets(&inputs, &variables));
+    // `sslkey` in the URL may name a file.
+    let target = settings.as_ref().and_then(|settings| settings.database.as_ref());
+    secrets.extend(target.and_then(|target| target.identity.certificate.as_ref()).map(|found| found.key.clone()));
     secrets.extend(placeholders::placeholder_secrets(&inputs, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(short_secret_warning());
@@ -161,7 +165,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     findings.warnings.extend(environment::short_env_warning(&inputs, &variables));
     let Findings { faults, warnings } = findings;
     let pin_variable = missing::pin_variable(&variables, environment.as_deref());
-    let handover = handover::handover_variables(&inputs, settings.as_ref(), &runner);
+    let handover = handover::handover_variables(&inputs, settings.as_ref(), (&runner, &variables));
     let settings = settings.filter(|_| faults.is_empty()).ok_or(faults);
     Invocation { settings, report, warnings, secrets, runner, command, environment, pin_variable, handover }
 }

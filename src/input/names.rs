@@ -149,6 +149,9 @@ names! {
     DatabaseRole "database-role" Database Text ["DATABASE_ROLE"] ["DATABASE_ROLE" "DB_ROLE"];
     DatabaseSslmode "database-sslmode" Database Choice ["DATABASE_SSLMODE"] ["DATABASE_SSLMODE" "DB_SSLMODE"];
     DatabaseCa "database-ca" Database Text ["DATABASE_CA"] ["DATABASE_CA" "DB_CA"];
+    DatabaseCert "database-cert" Database Text ["DATABASE_CERT"] ["DATABASE_CERT" "DB_CERT"];
+    DatabaseKey "database-key" Database Secret ["DATABASE_KEY"] ["DATABASE_KEY" "DB_KEY"];
+    DatabaseAuth "database-auth" Database Yaml [] [];
     WaitTimeout "wait-timeout" Database Duration [] [];
 
     Migrations "migrations" Sql Path [] [];

@@ -6,6 +6,8 @@ use super::{
 };
 use crate::{
     fault::Code,
+    postgres::SslMode,
+    proxy::ClientTls,
     settings::{ExecutorSettings, ImageOwner, Need, Site, SiteImage, Step, StepWork, ToolSettings, When},
     tool::CommandLine,
 };
@@ -53,6 +55,24 @@ fn assert_faults(args: &[&str], env: &[&[(&str, &str)]], parts: &[&str]) -> Vec<
     }
     assert_eq!(faults.len(), parts.len(), "{faults:#?}");
     faults
+}
+
+/// The proxy alone can prove who we are, so a tool is led to it in plain text.
+#[test]
+fn with_a_token_the_url_of_the_tool_has_no_tls_and_no_password() {
+    let inputs = [
+        (
+            "INPUT_DATABASE-URL",
+            "postgres://app@db.internal/shop?sslmode=verify-full&application_name=x&channel_binding=require",
+        ),
+        ("INPUT_DATABASE-AUTH", "gcp-iam"),
+    ];
+    let settings = settings(&[], &[ENOUGH, IMAGE, &inputs]);
+    let database = settings.database.as_ref().unwrap();
+    assert!(database.identity.token.is_some());
+    assert_eq!((database.sslmode, settings.client_tls), (SslMode::VerifyFull, ClientTls::Terminated));
+    let url = settings.image.unwrap().database_url.unwrap();
+    assert_eq!(url.text().expose(), "postgres://app@db.internal/shop?application_name=x");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Faults from the errors of PostgreSQL and of its driver.
 
 use super::{
-    message_treatment::MAX_ROW, protocol_violation::ProtocolViolation, sent_requests::NO_COPY_ROWS, sqlstate_hint,
-    target::DatabaseTarget, tls,
+    identity_refusal, message_treatment::MAX_ROW, protocol_violation::ProtocolViolation, sent_requests::NO_COPY_ROWS,
+    sqlstate_hint, target::DatabaseTarget, tls,
 };
 use crate::{
     fault::{Code, Fault},
@@ -72,6 +72,9 @@ fn find_source<E: StdError + 'static>(error: &Error) -> Option<&E> {
 
 fn refusal_fault(server: &DbError, target: &DatabaseTarget) -> Fault {
     let (role, database) = (&target.user, &target.name);
+    if let Some(fault) = identity_refusal::login_fault(server.code().code(), server.message(), target) {
+        return with_server_message(fault, server);
+    }
     let fault = match server.code() {
         _ if is_about_role(server, target) => role_fault(server.code(), server.message(), target),
         state if *state == SqlState::INVALID_CATALOG_NAME => {

@@ -5,6 +5,7 @@ mod activity_query;
 pub(crate) mod backend_messages;
 mod backend_pid;
 mod canceller;
+mod client_certificate;
 pub(crate) mod client_requests;
 mod concurrently;
 pub(crate) mod error_fields;
@@ -14,6 +15,7 @@ mod frame;
 pub(crate) mod frontend_messages;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod identity_refusal;
 mod lock_waits;
 mod message_filter;
 mod message_treatment;
@@ -56,6 +58,7 @@ pub(crate) mod wire_format;
 
 pub use activity::ActivityMonitor;
 pub use canceller::Canceller;
+pub use client_certificate::{CertificateTexts, ClientCertificate};
 pub(crate) use concurrently::waits_for_transactions;
 pub(crate) use frame::{FramePart, MessageFramer};
 pub use lock_waits::{Blocker, LockWaits};
@@ -79,7 +82,7 @@ pub use start_conditions::{StartConditions, TimeWindow};
 pub(crate) use startup_options::decode_options;
 #[cfg(any(test, fuzzing))]
 pub(crate) use startup_options::encode_options;
-pub use target::{DatabaseTarget, SslMode};
+pub use target::{ClientIdentity, DatabaseTarget, SslMode};
 pub use tls::check_ca;
 pub(crate) use tls::tls_for_stream;
 pub use url::DatabaseUrl;

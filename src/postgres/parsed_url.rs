@@ -31,6 +31,10 @@ pub struct ParsedUrl {
     pub sslmode: Option<SslRequest>,
     /// `sslrootcert`.
     pub root_cert: Option<RootCert>,
+    /// `sslcert`: the path of a client certificate.
+    pub client_cert: Option<String>,
+    /// `sslkey`: the path of its private key.
+    pub client_key: Option<String>,
     /// `options`: start-up settings.
     pub options: Option<String>,
     /// Notes about parameters that unexpectedly have no effect here, a sentence each.
@@ -63,6 +67,8 @@ impl ParsedUrl {
             name: agreed_value("dbname", name, parameters.name)?,
             sslmode: parameters.sslmode,
             root_cert: parameters.root_cert,
+            client_cert: parameters.client_cert,
+            client_key: parameters.client_key,
             options: parameters.options,
             notes: parameters.notes,
         };

@@ -144,6 +144,7 @@ fn refuse_unsupported(number: &str, version: &str, in_recovery: &str, target: &D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::ClientIdentity;
 
     fn target() -> DatabaseTarget {
         DatabaseTarget {
@@ -156,6 +157,7 @@ mod tests {
             ca: None,
             options: None,
             role: None,
+            identity: ClientIdentity::default(),
         }
     }
 

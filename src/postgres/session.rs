@@ -15,6 +15,7 @@ use crate::{
     fault::{Code, Fault},
     random::random_token,
     run::event::{Event, Events, NoticeSubject},
+    secret::Secret,
     transport::Transport,
 };
 use futures_util::future::poll_fn;
@@ -104,9 +105,13 @@ impl Session {
         events: &Events,
     ) -> Result<Self, Fault> {
         let connector = tls::tls_connector(target)?;
+        let password = match &target.identity.token {
+            Some(login) => Some(login.fresh_token(events.redactor()).await?),
+            None => target.password.clone(),
+        };
         let mut stream = transport.open_stream(&target.host, target.port).await?;
         let (pid, token) = (BackendPid::default(), random_token());
-        let config = driver_config(target, settings, &token);
+        let config = driver_config(target, password.as_ref(), settings, &token);
         let (client, driver) = match &connector {
             None => {
                 let (client, connection) =
@@ -274,7 +279,12 @@ impl fmt::Debug for Session {
     }
 }
 
-fn driver_config(target: &DatabaseTarget, settings: &SessionSettings, token: &str) -> Config {
+fn driver_config(
+    target: &DatabaseTarget,
+    password: Option<&Secret>,
+    settings: &SessionSettings,
+    token: &str,
+) -> Config {
     let token = encode_options(&[(TOKEN_SETTING.to_owned(), token.to_owned())]);
     let options = [settings.as_options(), token].join(" ");
     let mut config = Config::new();
@@ -292,7 +302,7 @@ fn driver_config(target: &DatabaseTarget, settings: &SessionSettings, token: &st
     if settings.delivery() == SettingsDelivery::StartupPacket {
         config.application_name(&settings.application_name).options(options);
     }
-    if let Some(password) = &target.password {
+    if let Some(password) = password {
         config.password(password.expose());
     }
     config

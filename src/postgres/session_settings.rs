@@ -265,7 +265,7 @@ impl SessionSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::SslMode;
+    use crate::postgres::{ClientIdentity, SslMode};
 
     const OURS: &str =
         "-c idle_session_timeout=0 -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
@@ -286,6 +286,7 @@ mod tests {
             ca: None,
             options: Some(USERS.to_owned()),
             role: None,
+            identity: ClientIdentity::default(),
         }
     }
 

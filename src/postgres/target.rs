@@ -1,6 +1,7 @@
 //! The connection data of a database.
 
-use crate::secret::Secret;
+use super::client_certificate::ClientCertificate;
+use crate::{secret::Secret, token_login::TokenLogin};
 
 /// The TLS mode, with libpq's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -50,4 +51,24 @@ pub struct DatabaseTarget {
     pub options: Option<String>,
     /// The role that our sessions, and those of a tool, take after the log-in.
     pub role: Option<String>,
+    /// The log-in by other means than a password that every client knows.
+    pub identity: ClientIdentity,
+}
+
+/// The proof of a client's identity that this program alone presents to the server: for its own sessions, and for the
+/// clients of its proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientIdentity {
+    /// A certificate, which TLS presents.
+    pub certificate: Option<ClientCertificate>,
+    /// The source of tokens that are sent in place of a password.
+    pub token: Option<TokenLogin>,
+}
+
+impl ClientIdentity {
+    /// Returns whether there is any: then the proxy terminates TLS, and logs its clients in.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.certificate.is_some() || self.token.is_some()
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::{
     backend_messages::{ENCRYPTION_DECLINED, ERROR_RESPONSE, TLS_ACCEPTED},
+    client_certificate::ClientCertificate,
     frontend_messages::SSL_REQUEST,
+    identity_refusal,
     target::{DatabaseTarget, SslMode},
     wire_format::encode_packet,
 };
@@ -40,25 +42,33 @@ pub(crate) fn tls_connector(target: &DatabaseTarget) -> Result<Option<MakeRustls
         }),
         SslMode::VerifyFull => web_pki_verifier(target, &provider)?,
     };
-    Ok(Some(MakeRustlsConnect::new(client_config(provider, verifier)?)))
+    Ok(Some(MakeRustlsConnect::new(client_config(provider, verifier, target.identity.certificate.as_ref())?)))
 }
 
 /// Returns the means to read the server's certificate without verifying it.
 pub(crate) fn unverified_client(target: &DatabaseTarget) -> Result<(Arc<ClientConfig>, ServerName<'static>), Fault> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(LenientVerifier { chain: None, provider: Arc::clone(&provider) });
-    let config = client_config(provider, verifier)?;
+    let config = client_config(provider, verifier, None)?;
     let name = ServerName::try_from(target.host.clone()).map_err(|error| wrong_name_fault(target, &error))?;
     Ok((Arc::new(config), name))
 }
 
-fn client_config(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Fault> {
-    Ok(ClientConfig::builder_with_provider(provider)
+fn client_config(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    certificate: Option<&ClientCertificate>,
+) -> Result<ClientConfig, Fault> {
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Fault::new(Code::Bug, "no TLS version can be used").with_causes(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth())
+        .with_custom_certificate_verifier(verifier);
+    let Some(certificate) = certificate else { return Ok(builder.with_no_client_auth()) };
+    let (chain, key) = certificate.for_tls()?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| {
+        Fault::new(Code::ClientCertInvalid, "`database-cert` can't be used for TLS").with_causes(&error)
+    })
 }
 
 /// Returns the effective mode: `require` with a CA means `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
@@ -204,6 +214,9 @@ pub(crate) fn tls_fault(error: &rustls::Error, target: &DatabaseTarget) -> Fault
     // An sshd's greeting starts with `S`, the byte with which PostgreSQL accepts TLS, but no TLS follows.
     if matches!(error, rustls::Error::InvalidMessage(_)) {
         return not_postgres_fault(target).with_causes(error);
+    }
+    if let Some(fault) = identity_refusal::alert_fault(error, target) {
+        return fault.with_causes(error);
     }
     let (code, cause) = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {

@@ -103,6 +103,17 @@ impl DatabaseUrl {
         Self { text: Secret::new(text), parsed }
     }
 
+    /// Returns the URL without the parameters of TLS and of channel binding, for a client that sends plain text to the
+    /// proxy.
+    #[must_use]
+    pub fn without_tls(&self) -> Self {
+        let sections = UrlSections::cut(self.text.expose());
+        let query = query_without(sections, |name| name.starts_with("ssl") || name == "channel_binding");
+        let text = UrlSections { query: &query, ..sections }.join();
+        let parsed = ParsedUrl { sslmode: None, root_cert: None, ..self.parsed.clone() };
+        Self { text: Secret::new(text), parsed }
+    }
+
     /// Returns the text with these start-up settings for a client, unless it has `options` of its own.
     #[must_use]
     pub fn text_with_options(&self, options: &str) -> Secret {
@@ -150,14 +161,19 @@ impl fmt::Debug for DatabaseUrl {
 
 /// Returns the query without the parameters `host` and `port`, which take precedence over the address in libpq.
 fn query_without_server(sections: UrlSections<'_>) -> Cow<'_, str> {
-    let names_server = |pair: &str| {
+    query_without(sections, |name| ["host", "port"].contains(&name))
+}
+
+/// Returns the query without the parameters of these names.
+fn query_without(sections: UrlSections<'_>, is_removed: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    let is_removed = |pair: &str| {
         let encoded_name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        ["host", "port"].contains(&&*percent_decode_str(encoded_name).decode_utf8_lossy())
+        is_removed(&percent_decode_str(encoded_name).decode_utf8_lossy())
     };
-    if !sections.parameters().any(names_server) {
+    if !sections.parameters().any(is_removed) {
         return Cow::Borrowed(sections.query);
     }
-    let kept: Vec<&str> = sections.parameters().filter(|pair| !names_server(pair)).collect();
+    let kept: Vec<&str> = sections.parameters().filter(|pair| !is_removed(pair)).collect();
     let delimiter = if kept.is_empty() { "" } else { "?" };
     Cow::Owned(format!("{delimiter}{}", kept.join("&")))
 }
@@ -170,6 +186,7 @@ fn server_section(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::ClientIdentity;
     use proptest::{prelude::*, sample::select};
     use tokio_postgres::{Config, config::Host};
 
@@ -258,7 +275,7 @@ mod tests {
         ) {
             let password = password.map(Secret::new);
             let (host, sslmode) = (host.to_owned(), SslMode::VerifyFull);
-            let target = DatabaseTarget { host, port, user, password, name, sslmode, ca: None, options: None, role: None };
+            let target = DatabaseTarget { host, port, user, password, name, sslmode, ca: None, options: None, role: None, identity: ClientIdentity::default() };
             for sslmode in [None, Some(sslmode)] {
                 let composed = DatabaseUrl::of_target(&target, sslmode);
                 prop_assert_eq!(&url(composed.text().expose()), &composed);
@@ -322,6 +339,7 @@ mod tests {
             ca: None,
             options: None,
             role: None,
+            identity: ClientIdentity::default(),
         };
         let address = "app_owner:a_b-c.d~e%2Ff%40g@db-1.internal:5432/shop_prod-2.x~y";
         assert_eq!(DatabaseUrl::of_target(&target, None).address().expose(), address);

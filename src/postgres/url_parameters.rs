@@ -31,6 +31,8 @@ pub(super) struct UrlParameters {
     pub(super) name: Option<String>,
     pub(super) sslmode: Option<SslRequest>,
     pub(super) root_cert: Option<RootCert>,
+    pub(super) client_cert: Option<String>,
+    pub(super) client_key: Option<String>,
     pub(super) options: Option<String>,
     /// Start-up settings that were given as parameters of their own.
     settings: Vec<(String, String)>,
@@ -78,12 +80,12 @@ const IGNORED: [&str; 32] = [
 
 /// Parameters that are not supported and must not be ignored, with the fix.
 const REFUSED: [(&str, &str); 8] = [
-    ("sslcert", "remove `sslcert` and `sslkey` and log in with a password: client certificates are not supported"),
-    ("sslkey", "remove `sslcert` and `sslkey` and log in with a password: client certificates are not supported"),
     (
         "sslidentity",
-        "remove `sslidentity`, and put the CA into `database-ca` if there is one: client certificates are not supported",
+        "remove `sslidentity`; put the certificate and its key in PEM form into `database-cert` and `database-key`",
     ),
+    ("sslpassword", "remove `sslpassword`, and put the key without its passphrase into `database-key`"),
+    ("sslcertmode", "remove `sslcertmode`: the certificate in `database-cert` is presented if the server requests one"),
     ("hostaddr", "put the address into the URL in place of the host"),
     ("service", "write the connection out: there is no service file here"),
     ("passfile", "use `database-password`: there is no password file here"),
@@ -109,7 +111,7 @@ const STARTUP_SETTINGS: [&str; 12] = [
 ];
 
 /// The parameters that have an effect.
-const SUPPORTED: [&str; 11] = [
+const SUPPORTED: [&str; 13] = [
     "host",
     "port",
     "user",
@@ -118,6 +120,8 @@ const SUPPORTED: [&str; 11] = [
     "sslmode",
     "ssl",
     "sslrootcert",
+    "sslcert",
+    "sslkey",
     "options",
     "currentSchema",
     "searchpath",
@@ -156,6 +160,8 @@ impl UrlParameters {
             "ssl" => set_once(&mut self.sslmode, key, parse_ssl(&value, form)?),
             "sslrootcert" if value == "system" => set_once(&mut self.root_cert, key, RootCert::System),
             "sslrootcert" => set_once(&mut self.root_cert, key, RootCert::File(value)),
+            "sslcert" => set_once(&mut self.client_cert, key, value),
+            "sslkey" => set_once(&mut self.client_key, key, value),
             // Prisma's parameter is the name of one schema, JDBC's a list in PostgreSQL's syntax.
             "schema" => self.add_setting("search_path", quote_identifier(&value)),
             "currentSchema" => self.add_setting("search_path", value),
@@ -217,7 +223,7 @@ impl UrlParameters {
         }
         if plain.starts_with("ssl") {
             return Err(invalid_url("has a parameter of TLS that does not exist")
-                .fix("use `sslmode` and `sslrootcert`, or the inputs `database-sslmode` and `database-ca`"));
+                .fix("use `sslmode`, `sslrootcert`, `sslcert` and `sslkey`, or the inputs `database-sslmode`, `database-ca`, `database-cert` and `database-key`"));
         }
         self.notes.push(format!("the parameter `{key}` of `database-url` is unknown here and has no effect"));
         Ok(())

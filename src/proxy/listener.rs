@@ -6,6 +6,7 @@ use super::{
     error_response,
     first_packets::{decline_encryption, read_first_packet, send_error_and_close},
     lock_timeout::LockTimeoutSwitch,
+    own_login::LoginFailure,
     relay::relay_streams,
     session_recorder::SessionRecorder,
     startup_packet::{self, FirstPacket},
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     postgres::{DatabaseTarget, SessionSettings, backend_messages::TLS_ACCEPTED},
+    secret::Redactor,
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -27,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncWriteExt as _, copy, sink},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, join, sink, split},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
@@ -62,6 +64,8 @@ pub struct ProxyListener {
     client_tls: Mutex<ClientTls>,
     session_settings: Mutex<EncodedSettings>,
     allowed_address: Option<IpAddr>,
+    /// The redactor that is given the tokens of log-ins.
+    redactor: Redactor,
     stats: ProxyStats,
 }
 
@@ -74,7 +78,14 @@ impl ProxyListener {
         let session_settings = Mutex::new(EncodedSettings::encode(injected)?);
         let socket = TcpListener::bind(address).await?;
         let client_tls = Mutex::new(client_tls);
-        Ok(Self { socket, client_tls, session_settings, allowed_address: None, stats: ProxyStats::default() })
+        let (redactor, stats) = (Redactor::default(), ProxyStats::default());
+        Ok(Self { socket, client_tls, session_settings, allowed_address: None, redactor, stats })
+    }
+
+    /// Gives the tokens by which it logs clients in to this redactor.
+    #[must_use]
+    pub fn hiding_tokens(self, redactor: &Redactor) -> Self {
+        Self { redactor: redactor.clone(), ..self }
     }
 
     /// Accepts only clients from this address; without one, all clients.
@@ -230,8 +241,14 @@ impl ProxyListener {
         upstream: &Upstream<'_>,
         count: impl FnOnce(&mut Traffic),
     ) -> Result<(), Vec<u8>> {
-        let (server, tls) = upstream.open_secured(packet).await.map_err(|fault| self.record_failure(fault))?;
+        let opened = Box::pin(upstream.open_logged_in(packet, &self.redactor)).await;
+        let (server, tls, first) = opened.map_err(|LoginFailure { fault, packet }| {
+            self.stats.record_fault(fault);
+            packet
+        })?;
         self.stats.update_traffic(count);
+        let (from_server, to_server) = split(server);
+        let server = join(io::Cursor::new(first).chain(from_server), to_server);
         relay_streams(client, server, (SessionRecorder::new(tls), switch), &self.stats, || upstream.transport_fault())
             .await;
         Ok(())
@@ -284,7 +301,6 @@ impl ProxyListener {
 mod tests {
     use super::*;
     use crate::postgres::SslMode;
-    use tokio::io::AsyncReadExt as _;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {
         ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, SessionSettings::named("we")).await.unwrap()
@@ -307,6 +323,7 @@ mod tests {
             ca: None,
             options: None,
             role: None,
+            identity: crate::postgres::ClientIdentity::default(),
         }
     }
 

@@ -12,6 +12,7 @@ mod held_statement;
 mod listener;
 mod lock_timeout;
 mod lock_timeout_sql;
+mod own_login;
 mod relay;
 mod session_recorder;
 pub(crate) mod startup_packet;

@@ -95,6 +95,12 @@ pub(crate) fn with_injected_options(
     (body.len() <= MAX_LENGTH).then(|| encode_packet(&body))
 }
 
+/// Returns the role in a start-up packet.
+pub(crate) fn role_of(packet: &[u8]) -> Option<&[u8]> {
+    let (_, text) = split_packet(packet)?;
+    parse_parameters(text)?.into_iter().rfind(|(name, _)| *name == b"user").map(|(_, role)| role)
+}
+
 /// Splits the client's `options` from its packet. None if it is no start-up packet, or they are no UTF-8.
 pub(crate) fn take_options(packet: &[u8]) -> Option<(Vec<u8>, String)> {
     let (version, text) = split_packet(packet)?;

@@ -1,8 +1,13 @@
 //! Streams to the database for foreign sessions: with the TLS that the target requires; the rest is left to the client.
 
+use super::{
+    own_login::{self, LoginFailure},
+    startup_packet,
+};
 use crate::{
     fault::{Code, Fault},
     postgres::{DatabaseTarget, fault, tls, tls_for_stream},
+    secret::Redactor,
     transport::{Transport, TransportStream},
 };
 use std::{io, time::Duration};
@@ -68,6 +73,31 @@ impl<'a> Upstream<'a> {
         let mut secured = connected.map_err(|error| self.stream_fault(&error))?;
         self.write_first(&mut secured, first).await?;
         Ok((Either::Right(secured), UpstreamTls::Terminated))
+    }
+
+    /// Opens a stream as [`Self::open_secured`], and logs the client in if that is our part. Returns the first messages
+    /// for the client as well.
+    pub(crate) async fn open_logged_in(
+        &self,
+        startup: &[u8],
+        redactor: &Redactor,
+    ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + use<'a>, UpstreamTls, Vec<u8>), LoginFailure> {
+        // A token is for one role: a client that names another one has a password of its own.
+        let is_own_role = startup_packet::role_of(startup) == Some(self.target.user.as_bytes());
+        let token = match &self.target.identity.token {
+            Some(login) if is_own_role => Some(login.fresh_token(redactor).await.map_err(LoginFailure::of_fault)?),
+            Some(_) | None => None,
+        };
+        let (mut server, tls) = self.open_secured(startup).await.map_err(LoginFailure::of_fault)?;
+        if !self.target.identity.is_given() {
+            return Ok((server, tls, Vec::new()));
+        }
+        let logged_in = self.within_timeout(own_login::log_in(&mut server, self.target, token.as_ref())).await;
+        let first = logged_in.map_err(LoginFailure::of_fault)?.map_err(|failure| match self.transport_fault() {
+            Some(fault) => LoginFailure::of_fault(fault),
+            None => failure,
+        })?;
+        Ok((server, tls, first))
     }
 
     /// Returns the fault of the transport, if it is broken.

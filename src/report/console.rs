@@ -1,6 +1,6 @@
 //! The output stream of the log: every line is redacted and escaped here before it is written.
 
-use super::{log_lines::Tone, visible_text::replace_control};
+use super::{log_lines::Tone, masks::mask_lines, visible_text::replace_control};
 use crate::{
     github::workflow_command::{self, Fence, Level},
     secret::Redactor,
@@ -106,7 +106,12 @@ impl Console {
         }
     }
 
+    /// Writes lines, behind the commands that mask the secrets that the run has obtained since the last ones.
     fn write_lines(&self, lines: &[String]) {
+        let added = self.redactor.take_added();
+        let masks = added.iter().filter(|_| self.surface == ConsoleKind::Actions).flat_map(mask_lines);
+        let lines: Vec<String> = masks.chain(lines.iter().cloned()).collect();
+        let lines = lines.as_slice();
         let mut out = self.lock_stream();
         match out.progress_bar.clone() {
             Some(bar) => bar.suspend(|| out.write_lines(lines)),

@@ -9,6 +9,7 @@ use super::{
     first_run::{awaits_pin, is_expected_stop},
     headline::Headline,
     log_lines::{self, LogLine, MigrationsByIndex, Tone},
+    masks::mask_lines,
     redact::Redact as _,
     run_report::RunReport,
     visible_text::replace_control,
@@ -33,10 +34,6 @@ use std::{
     io::{self, Write},
     time::Duration,
 };
-
-/// Minimum length of a masked line of a multi-line secret. The runner itself has no minimum, and would hide every `=`
-/// in the log of the job.
-const MIN_MASK_LENGTH: usize = 4;
 
 /// The log of a running run. Clones write to the same stream.
 #[derive(Clone, Debug)]
@@ -77,8 +74,9 @@ impl Log {
     pub fn on_stream(out: Box<dyn Write + Send>, runner: &Runner, screen: ConsoleKind, secrets: &[Secret]) -> Self {
         let surface = console_kind(runner, screen);
         let console = Console::new(out, Redactor::new(secrets), surface);
-        let masks = secrets.iter().filter(|_| surface == ConsoleKind::Actions).flat_map(mask_values);
-        masks.for_each(|value| console.write_command(&workflow_command::mask_command(value)));
+        if surface == ConsoleKind::Actions {
+            secrets.iter().flat_map(mask_lines).for_each(|line| console.write_command(&line));
+        }
         Self {
             console,
             runner_debug: runner.debug,
@@ -338,17 +336,6 @@ fn is_redacted_in_its_line(event: &Event) -> bool {
 
 fn console_kind(runner: &Runner, screen: ConsoleKind) -> ConsoleKind {
     if runner.in_actions { ConsoleKind::Actions } else { screen }
-}
-
-/// Returns the values that the runner has to mask: each line of the secret, because it masks line by line.
-fn mask_values(secret: &Secret) -> Vec<&str> {
-    let whole = secret.expose().trim();
-    let lines: Vec<&str> = whole.lines().map(str::trim).filter(|line| line.len() >= MIN_MASK_LENGTH).collect();
-    match (secret.can_be_hidden(), lines.is_empty()) {
-        (false, _) => Vec::new(),
-        (true, true) => vec![whole],
-        (true, false) => lines,
-    }
 }
 
 #[cfg(test)]

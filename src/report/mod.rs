@@ -28,6 +28,7 @@ mod ledger_tables;
 mod log;
 mod log_lines;
 mod markdown;
+mod masks;
 mod migration_events;
 mod migration_tables;
 mod notification;

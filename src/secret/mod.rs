@@ -15,9 +15,11 @@ mod encoders;
 mod entities;
 mod escape_signs;
 mod escapes;
+mod hidden_secrets;
 mod needles;
 mod prefilter;
 mod search;
+mod secret_search;
 mod skim;
 #[cfg(test)]
 mod tests;
@@ -25,21 +27,13 @@ mod value;
 
 pub use value::Secret;
 
-use decoded_text::DecodedText;
-use entities::Entities;
-use escapes::Decodings;
-use needles::Needles;
-use prefilter::{Prefilter, PrefilterResult};
-use skim::Skim;
+use hidden_secrets::HiddenSecrets;
+use secret_search::MAX_DEPTH;
 use std::{
     borrow::Cow,
     fmt,
     ops::{Range, RangeInclusive},
-    sync::{Arc, OnceLock},
 };
-
-/// Number of nested levels that are decoded, of base encodings and of escapes each.
-const MAX_DEPTH: usize = 3;
 
 /// Size of one window, in bytes. A longer text is searched window by window, because the search needs more memory than
 /// the text.
@@ -52,34 +46,34 @@ const ENCODED_LENGTHS: RangeInclusive<usize> = 4 << 10..=1 << 20;
 const MAX_EXPANSION: usize = 16;
 
 /// Replaces every secret by `***`, however it is encoded. All output passes through it, and is truncated only
-/// afterwards.
+/// afterwards. Clones share their secrets, of which there may be more in the course of a run.
 #[derive(Clone, Default)]
-pub struct Redactor(Option<Arc<SecretSearch>>);
-
-struct SecretSearch {
-    needles: Needles,
-    /// Parsed when a text first needs them.
-    entities: OnceLock<Entities>,
-    skim: Skim,
-    prefilter: Prefilter,
-}
+pub struct Redactor(HiddenSecrets);
 
 impl Redactor {
     /// Creates a redactor for these secrets.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        Self(Needles::from_secrets(secrets).map(|needles| {
-            let prefilter = Prefilter::new(&needles);
-            let skim = Skim::new(&needles, prefilter.limits(&needles));
-            Arc::new(SecretSearch { needles, entities: OnceLock::new(), skim, prefilter })
-        }))
+        Self(HiddenSecrets::new(secrets))
+    }
+
+    /// Hides this secret, too, from now on. It is obtained in the course of the run and lives for minutes, so only the
+    /// last hundreds of such secrets are kept.
+    pub fn hide(&self, secret: &Secret) {
+        self.0.add(secret);
+    }
+
+    /// Returns the secrets that were added since the last call, for the runner to mask.
+    #[must_use]
+    pub fn take_added(&self) -> Vec<Secret> {
+        self.0.take_added()
     }
 
     /// Returns the text with every secret replaced; overlapping and adjacent hits become one `***`.
     #[must_use]
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         // Most texts. The others are scanned, which takes far longer than a second look.
-        if self.0.as_ref().is_none_or(|search| text.len() <= WINDOW_SIZE && search.is_free(text.as_bytes())) {
+        if self.0.search().is_none_or(|search| text.len() <= WINDOW_SIZE && search.is_free(text.as_bytes())) {
             return Cow::Borrowed(text);
         }
         self.redact_with_position(text, 0).0
@@ -128,7 +122,7 @@ impl Redactor {
     /// Returns the greatest length, in bytes, of an encoded secret.
     #[must_use]
     pub fn longest_encoded(&self) -> usize {
-        self.0.as_ref().map_or(0, |search| {
+        self.0.search().map_or(0, |search| {
             let longest = search.needles.longest * MAX_EXPANSION;
             longest.clamp(*ENCODED_LENGTHS.start(), *ENCODED_LENGTHS.end())
         })
@@ -136,7 +130,7 @@ impl Redactor {
 
     /// Returns the ranges of secrets, in order; no two of them touch.
     fn find_secrets(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let Some(search) = &self.0 else { return Vec::new() };
+        let Some(search) = self.0.search() else { return Vec::new() };
         let mut found = Vec::new();
         for start in (0..text.len()).step_by(WINDOW_SIZE) {
             let end = text.len().min(start + WINDOW_SIZE + self.longest_encoded());
@@ -144,66 +138,6 @@ impl Redactor {
             found.extend(window.into_iter().map(|hit| hit.start + start..hit.end + start));
         }
         merge_ranges(found)
-    }
-}
-
-impl SecretSearch {
-    fn is_free(&self, text: &[u8]) -> bool {
-        self.skim.is_free(&self.needles, &self.prefilter, text)
-    }
-
-    fn find_in_text(&self, text: &[u8], depth: usize) -> Vec<Range<usize>> {
-        if self.is_free(text) {
-            return Vec::new();
-        }
-        let signs = self.prefilter.scan_text(&self.needles, text);
-        let mut found = if signs.plain { self.needles.find_unescaped(text) } else { Vec::new() };
-        if let Some(depth) = depth.checked_sub(1) {
-            found.extend(self.find_in_plain_digits(text, signs, depth));
-        }
-        if signs.escapes {
-            let mut decodings = self.decodings_of(text);
-            if let Some(depth) = depth.checked_sub(1) {
-                found.extend(self.find_in_escaped_digits(decodings.unescape(), depth));
-            }
-            decodings.add_nested(MAX_DEPTH - 1);
-            found.extend(search::find_escaped(text, &self.needles, &decodings));
-        }
-        found
-    }
-
-    /// Finds secrets in base encodings that were escaped; `unescaped` is the text without its outermost escapes.
-    fn find_in_escaped_digits(&self, unescaped: DecodedText, depth: usize) -> Vec<Range<usize>> {
-        let (mut layer, mut found) = (unescaped, Vec::new());
-        for _ in 0..MAX_DEPTH {
-            let signs = self.prefilter.scan_text(&self.needles, layer.bytes());
-            let inner_hits = self.find_in_plain_digits(layer.bytes(), signs, depth);
-            found.extend(inner_hits.iter().filter_map(|hit| layer.source_of(hit)));
-            if !signs.escapes {
-                break;
-            }
-            layer = self.decodings_of(layer.bytes()).unescape().within(&layer);
-        }
-        found
-    }
-
-    fn decodings_of<'t>(&'t self, text: &'t [u8]) -> Decodings<'t> {
-        let first = |letter: char| letter.encode_utf8(&mut [0; 4]).bytes().next().unwrap_or_default();
-        let matters = |letter: char| letter.is_ascii() || self.needles.has_byte(first(letter));
-        Decodings::from_text(text, &self.needles, self.entities.get_or_init(|| Entities::matching(matters)))
-    }
-
-    fn find_in_plain_digits(&self, text: &[u8], signs: PrefilterResult, depth: usize) -> Vec<Range<usize>> {
-        if !signs.digits {
-            return Vec::new();
-        }
-        let decoded =
-            [base_encodings::decode_rows(text, &self.needles), base_encodings::decode_hex_pairs(text, &self.needles)];
-        let hits = |decoded: DecodedText| {
-            let hits = self.find_in_text(decoded.bytes(), depth);
-            hits.iter().filter_map(|hit| decoded.source_of(hit)).collect::<Vec<_>>()
-        };
-        decoded.into_iter().flatten().flat_map(hits).collect()
     }
 }
 

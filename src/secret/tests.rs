@@ -2,6 +2,7 @@
 
 use super::{
     encoders::{ALL, Encoder},
+    prefilter::PrefilterResult,
     *,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -132,7 +133,7 @@ proptest! {
         secret in "[ -~ä]{3,20}", pieces in proptest::collection::vec("[ -~\t\r\n]{0,12}|[a-f0-9]{2}[ :,]|[A-Z2-7]{1,9}|[a-zA-Z0-9+/]{1,13}", 0..9),
         inner in proptest::sample::select(ALL), part in 0_usize..20, after in "[a-z.;\r\n]{0,9}",
     ) {
-        let Some(search) = Redactor::new([&Secret::new(secret.clone())]).0 else { return Ok(()) };
+        let Some(search) = Redactor::new([&Secret::new(secret.clone())]).0.search() else { return Ok(()) };
         let part: String = secret.chars().skip(part).collect();
         let text = pieces.concat() + &(inner.1)(&part) + &after;
         if search.is_free(text.as_bytes()) {
@@ -155,4 +156,19 @@ fn a_secret_at_the_end_of_a_window_is_redacted() {
             assert!(text == format!("{start}***{end}"), "{written} after {before} bytes");
         }
     }
+}
+
+#[test]
+fn a_secret_that_is_obtained_later_is_hidden_by_every_clone() {
+    let redactor = Redactor::new([&Secret::new("first-secret")]);
+    let clone = redactor.clone();
+    assert_eq!(clone.redact("first-secret, second-secret"), "***, second-secret");
+    redactor.hide(&Secret::new("second-secret"));
+    redactor.hide(&Secret::new("second-secret"));
+    assert_eq!(clone.redact("first-secret, second-secret"), "***, ***");
+    assert_eq!(clone.take_added(), [Secret::new("second-secret")]);
+    assert!(redactor.take_added().is_empty());
+    let empty = Redactor::default();
+    empty.hide(&Secret::new("alone"));
+    assert_eq!((empty.redact("alone"), Redactor::default().redact("alone")), ("***".into(), "alone".into()));
 }

@@ -25,7 +25,7 @@ mod stream;
 
 pub use examination::{FreeSpace, ServerState, examine_server};
 pub use orphan::{OrphanOutcome, OrphanedRun};
-pub use script::{ShellScript, quote_words};
+pub use script::{PrivateFile, ShellScript, quote_words};
 
 use crate::{
     fault::{Code, Fault},

@@ -11,10 +11,23 @@ pub struct ShellScript {
     pub working_directory: Option<String>,
     /// Environment variables, secret or not.
     pub env: Vec<(String, Secret)>,
+    /// Files for the command in the run's private directory; they are removed when it has ended.
+    pub files: Vec<PrivateFile>,
     /// Shell lines that run before the command, in the same shell.
     pub setup: String,
     /// The command, in shell syntax.
     pub command: String,
+}
+
+/// A file that only the login can read.
+#[derive(Debug, Clone)]
+pub struct PrivateFile {
+    /// Its name: a word without a meaning for a shell.
+    pub name: &'static str,
+    /// The variable that gets its path, unless it is set.
+    pub variable: &'static str,
+    /// Its content.
+    pub content: Secret,
 }
 
 impl ShellScript {
@@ -24,6 +37,7 @@ impl ShellScript {
         let mut lines = vec!["exec </dev/null".to_owned(), "trap 'exit 143' TERM".to_owned()];
         lines.extend(self.exports());
         lines.push("bastion_migrate=$1; set --".to_owned());
+        lines.extend(self.files.iter().map(PrivateFile::shell_lines));
         lines.extend(self.directory_change());
         if let Some(path) = self.virtual_environment() {
             lines.push(format!("[ -e {path}/bin/activate ] || : >|\"$bastion_migrate/no-environment\""));
@@ -72,6 +86,19 @@ impl ShellScript {
             let plain = |letter: char| letter.is_alphanumeric() || "/._-~${}".contains(letter);
             (!path.is_empty() && path.chars().all(plain)).then_some(path)
         })
+    }
+}
+
+impl PrivateFile {
+    /// Returns the lines that write the file and export its path. `printf` is a builtin, so no process has the content among
+    /// its arguments.
+    fn shell_lines(&self) -> String {
+        let Self { name, variable, content } = self;
+        let content = quote_word(content.expose());
+        format!(
+            "(umask 077; printf '%s\\n' {content} >|\"$bastion_migrate/file.{name}\") || exit\n\
+             export {variable}=\"${{{variable}-$bastion_migrate/file.{name}}}\""
+        )
     }
 }
 

@@ -122,7 +122,15 @@ impl<'a> Containers<'a> {
         for reference in references {
             self.get_image(reference).await?;
         }
-        self.endpoint.open_listener().await
+        self.open_endpoint().await
+    }
+
+    /// Opens the endpoint at which containers find the database.
+    ///
+    /// # Errors
+    /// `listener-unavailable`.
+    pub(crate) async fn open_endpoint(&mut self) -> Result<(), Fault> {
+        self.endpoint.open_listener(self.events.redactor()).await
     }
 
     /// Runs one command in a container of its own to its exit and removes the container. For the migration, a tool that

@@ -75,11 +75,13 @@ pub(crate) fn application_name(settings: &Settings, runner: &Runner) -> String {
 }
 
 /// Returns whether the database's own host name can be made to resolve to the tunnel's local end: an address can't, nor
-/// a name that we need ourselves.
+/// a name that we need ourselves, for a hop or, without a tunnel, for the database.
 pub(crate) fn can_keep_host_name(settings: &Settings, database: &DatabaseTarget) -> bool {
     let host = &database.host;
     let hops = settings.route.iter().flat_map(|route| &route.hops);
-    host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
+    settings.route.is_some()
+        && host.parse::<IpAddr>().is_err()
+        && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
 }
 
 /// Returns the specification of the container for one command.
@@ -277,6 +279,7 @@ mod tests {
             ca: None,
             options: None,
             role: None,
+            identity: crate::postgres::ClientIdentity::default(),
         };
         let filled = |text: &str| {
             DatabasePlaceholder::fill_in(text, |fact| container_database_fact(fact, Some(&database), &variables))

@@ -10,6 +10,7 @@ use crate::{
     github::runner::Runner,
     postgres::{SessionSettings, SettingsDelivery},
     proxy::{ClientTls, ProxyListener},
+    secret::Redactor,
     settings::Settings,
     transport::Transport,
 };
@@ -45,13 +46,20 @@ impl<'a> DatabaseEndpoint<'a> {
         Self { settings, runner, listener: None, delivery: Cell::default() }
     }
 
-    /// Opens the listener, if there are a tunnel and a database.
+    /// Opens the listener, if there is a database behind a tunnel, or one that only we can log in to. `redactor` gets the
+    /// tokens of log-ins.
     ///
     /// # Errors
     /// `listener-unavailable`.
-    pub(crate) async fn open_listener(&mut self) -> Result<(), Fault> {
-        let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
+    pub(crate) async fn open_listener(&mut self, redactor: &Redactor) -> Result<(), Fault> {
+        let Some(database) = &self.settings.database else { return Ok(()) };
+        // Without a tunnel, the port may be that of the database itself, on this machine.
+        let port = match self.settings.route {
+            Some(_) => database.port,
+            None if database.identity.is_given() => 0,
+            None => return Ok(()),
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let session_settings =
             self.session_settings(SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly));
         let listener =
@@ -62,7 +70,7 @@ impl<'a> DatabaseEndpoint<'a> {
         if container_spec::can_keep_host_name(self.settings, database) {
             add_hosts_entry(&database.host)?;
         }
-        self.listener = Some(Rc::new(listener));
+        self.listener = Some(Rc::new(listener.hiding_tokens(redactor)));
         Ok(())
     }
 
@@ -143,7 +151,9 @@ impl<'a> DatabaseEndpoint<'a> {
 
     /// Passes the tool's own TLS through from now on, if the tool was refused TLS so far. Returns a note about it then.
     pub(super) fn pass_tls_if_demanded(&self) -> Option<&'static str> {
-        let listener = self.listener.as_deref().filter(|listener| listener.passage() == ClientTls::Terminated)?;
+        let is_ours = self.settings.database.as_ref().is_some_and(|database| database.identity.is_given());
+        let terminates = |listener: &&ProxyListener| listener.passage() == ClientTls::Terminated && !is_ours;
+        let listener = self.listener.as_deref().filter(terminates)?;
         (listener.traffic().declined > 0).then(|| {
             listener.let_through();
             "the tool demands TLS of its own, which passes through to the database from now on; with \

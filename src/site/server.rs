@@ -7,13 +7,13 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl, SettingsDelivery},
+    postgres::{ClientCertificate, DatabasePlaceholder, DatabaseTarget, DatabaseUrl, SettingsDelivery},
     run::{
         event::{Event, Events},
         process::{ExitStatus, Output, OutputChunk},
     },
     secret::Secret,
-    server::{OrphanOutcome, OrphanedRun, Server, ServerState, ShellScript, examine_server, quote_words},
+    server::{OrphanOutcome, OrphanedRun, PrivateFile, Server, ServerState, ShellScript, examine_server, quote_words},
     settings::{ServerSettings, Settings},
     ssh::Tunnel,
     tool::CommandLine,
@@ -137,8 +137,12 @@ impl<'a> ServerSite<'a> {
         {
             return Ok(status);
         }
+        let token = self.fresh_token().await?;
         self.events.emit(Event::CommandStarted { command: line.display_text() });
-        self.server.run_script(tunnel, &self.shell_script(line, terms), on_output).await
+        let script = self.shell_script(line, terms, token.as_ref());
+        let certificate = self.settings.database.as_ref().and_then(|database| database.identity.certificate.as_ref());
+        let script = ShellScript { files: certificate.map(certificate_files).unwrap_or_default(), ..script };
+        self.server.run_script(tunnel, &script, on_output).await
     }
 
     /// Runs a script that reads the database itself, whose output is a stream of bytes.
@@ -152,24 +156,35 @@ impl<'a> ServerSite<'a> {
         terms: SessionTerms,
         on_output: impl AsyncFnMut(OutputChunk<'_>) -> Result<(), Fault>,
     ) -> Result<ExitStatus, Fault> {
-        let script = self.shell_script(&CommandLine::Shell(script.to_owned()), terms);
+        let token = self.fresh_token().await?;
+        let script = self.shell_script(&CommandLine::Shell(script.to_owned()), terms, token.as_ref());
         let database = self.settings.database.as_ref();
-        let env = database.into_iter().flat_map(database_variables).chain(script.env).collect();
+        let of_database = database.into_iter().flat_map(|database| database_variables(database, token.as_ref()));
+        let env = of_database.chain(script.env).collect();
         self.server.stream_script(tunnel_of(transport)?, &ShellScript { env, ..script }, on_output).await
     }
 
-    fn shell_script(&self, line: &CommandLine, terms: SessionTerms) -> ShellScript {
+    /// Returns a token for the log-in of a command, if there is a source of them.
+    async fn fresh_token(&self) -> Result<Option<Secret>, Fault> {
+        let login = self.settings.database.as_ref().and_then(|database| database.identity.token.as_ref());
+        let Some(login) = login else { return Ok(None) };
+        Box::pin(login.fresh_token(self.events.redactor())).await.map(Some)
+    }
+
+    fn shell_script(&self, line: &CommandLine, terms: SessionTerms, token: Option<&Secret>) -> ShellScript {
         let session_settings =
             container_spec::session_settings(self.settings, self.runner, terms).delivered(self.delivery.get());
         let own_variables =
             [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", session_settings.as_options())];
         let own_variables = own_variables.into_iter().filter(|(_, value)| !value.is_empty());
         let own_variables = own_variables.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        let password = token.map(|token| ("PGPASSWORD".to_owned(), token.clone()));
         ShellScript {
             title: command_title(&self.events.redactor().redact(&line.display_text())),
             working_directory: self.server_settings.working_directory.clone(),
             // The user's own variables come last, and win.
-            env: own_variables.chain(self.user_environment()).collect(),
+            env: own_variables.chain(password).chain(self.user_environment(token)).collect(),
+            files: Vec::new(),
             setup: self.server_settings.setup.clone(),
             command: match line {
                 CommandLine::Program(words) | CommandLine::Substitute { words, .. } => quote_words(words),
@@ -179,9 +194,9 @@ impl<'a> ServerSite<'a> {
     }
 
     /// Returns the user's variables, with the database's own facts filled in: the server reaches the database directly.
-    fn user_environment(&self) -> impl Iterator<Item = (String, Secret)> {
+    fn user_environment(&self, token: Option<&Secret>) -> impl Iterator<Item = (String, Secret)> {
         let database = self.settings.database.as_ref();
-        let fact = move |fact| database.map(|database| server_database_fact(fact, database)).unwrap_or_default();
+        let fact = move |fact| database.map(|database| server_database_fact(fact, database, token)).unwrap_or_default();
         let filled = move |value: &Secret| Secret::new(DatabasePlaceholder::fill_in(value.expose(), fact));
         self.settings.env.iter().map(move |(name, value)| (name.clone(), filled(value)))
     }
@@ -253,9 +268,20 @@ fn orphan_event(orphan: OrphanedRun) -> Event {
 /// The variable with the database's CA, which the script for a dump writes to a file.
 const CA_VARIABLE: &str = "BASTION_MIGRATE_CA";
 
+/// The variables with the client certificate and its key, which the script for a dump writes to files.
+const CERTIFICATE_VARIABLES: [&str; 2] = ["BASTION_MIGRATE_CERT", "BASTION_MIGRATE_KEY"];
+
+/// Returns the files of the client certificate for a command, which libpq finds by these variables.
+fn certificate_files(certificate: &ClientCertificate) -> Vec<PrivateFile> {
+    vec![
+        PrivateFile { name: "crt", variable: "PGSSLCERT", content: Secret::new(certificate.chain.clone()) },
+        PrivateFile { name: "key", variable: "PGSSLKEY", content: certificate.key.clone() },
+    ]
+}
+
 /// Returns the variables by which programs of PostgreSQL find the database (libpq, "Environment Variables"). A command of
 /// the user's gets none of them: its own configuration names the database.
-fn database_variables(database: &DatabaseTarget) -> impl Iterator<Item = (String, Secret)> {
+fn database_variables(database: &DatabaseTarget, token: Option<&Secret>) -> impl Iterator<Item = (String, Secret)> {
     let facts = [
         ("PGHOST", DatabasePlaceholder::Host),
         ("PGPORT", DatabasePlaceholder::Port),
@@ -265,12 +291,16 @@ fn database_variables(database: &DatabaseTarget) -> impl Iterator<Item = (String
         ("PGSSLMODE", DatabasePlaceholder::Sslmode),
     ];
     let ca = database.ca.iter().map(|pem| (CA_VARIABLE.to_owned(), Secret::new(pem.clone())));
-    let facts =
-        facts.into_iter().map(|(name, fact)| (name.to_owned(), Secret::new(server_database_fact(fact, database))));
-    facts.filter(|(_, value)| !value.expose().is_empty()).chain(ca)
+    let certificate = database.identity.certificate.iter().flat_map(|certificate| {
+        let texts = [Secret::new(certificate.chain.clone()), certificate.key.clone()];
+        CERTIFICATE_VARIABLES.into_iter().map(str::to_owned).zip(texts)
+    });
+    let value = move |fact| Secret::new(server_database_fact(fact, database, token));
+    let facts = facts.into_iter().map(move |(name, fact)| (name.to_owned(), value(fact)));
+    facts.filter(|(_, value)| !value.expose().is_empty()).chain(ca).chain(certificate)
 }
 
-fn server_database_fact(fact: DatabasePlaceholder, database: &DatabaseTarget) -> String {
+fn server_database_fact(fact: DatabasePlaceholder, database: &DatabaseTarget, token: Option<&Secret>) -> String {
     let url = || DatabaseUrl::of_target(database, Some(database.sslmode));
     match fact {
         DatabasePlaceholder::Url => url().text().expose().to_owned(),
@@ -279,7 +309,7 @@ fn server_database_fact(fact: DatabasePlaceholder, database: &DatabaseTarget) ->
         DatabasePlaceholder::Port => database.port.to_string(),
         DatabasePlaceholder::User => database.user.clone(),
         DatabasePlaceholder::Password => {
-            database.password.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default()
+            token.or(database.password.as_ref()).map(|secret| secret.expose().to_owned()).unwrap_or_default()
         }
         DatabasePlaceholder::Name => database.name.clone(),
         DatabasePlaceholder::Sslmode => database.sslmode.name().to_owned(),

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{DatabaseTarget, Session, SessionSettings, SslMode},
+    postgres::{ClientIdentity, DatabaseTarget, Session, SessionSettings, SslMode},
     run::event::Events,
     ssh::Route,
     transport::Transport,
@@ -107,6 +107,7 @@ impl World {
             ca: None,
             options: None,
             role: None,
+            identity: ClientIdentity::default(),
         }
     }
 

@@ -76,6 +76,9 @@ pub(crate) fn scoped_context(database: &Database, url: &str) -> Context {
         ("vars.SSH_KNOWN_HOSTS", &network.known_hosts()),
         ("secrets.DATABASE_URL", url),
         ("vars.DATABASE_CA", network.ca()),
+        ("vars.DATABASE_CERT", ""),
+        ("secrets.DATABASE_CERT", ""),
+        ("secrets.DATABASE_KEY", ""),
         ("vars.DJANGO_SETTINGS_MODULE", "backend.settings.production"),
     ])
 }
@@ -186,6 +189,9 @@ fn the_building_block_applies_the_planned_migrations_of_an_image() {
     let run = |job: &str, digest: &str| {
         let more = [
             ("vars.DATABASE_CA", ""),
+            ("vars.DATABASE_CERT", ""),
+            ("secrets.DATABASE_CERT", ""),
+            ("secrets.DATABASE_KEY", ""),
             ("secrets.REGISTRY_USERNAME", registry::ROBOT),
             ("secrets.REGISTRY_PASSWORD", registry::PASSWORD),
             ("steps.tool-env.outputs.names", "SECRET_KEY"),

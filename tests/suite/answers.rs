@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{DatabaseTarget, OwnQuery, Rows, Session, SessionSettings, SslMode, query_rows},
+    postgres::{ClientIdentity, DatabaseTarget, OwnQuery, Rows, Session, SessionSettings, SslMode, query_rows},
     run::event::Events,
     secret::Secret,
     transport::Transport,
@@ -236,6 +236,7 @@ fn with_session(lab: &Lab, test: impl AsyncFnOnce(&Session)) {
         ca: None,
         options: None,
         role: None,
+        identity: ClientIdentity::default(),
     };
     let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

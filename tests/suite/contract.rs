@@ -32,20 +32,21 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 37] = [
+const MODULES: [(&str, &[&str]); 38] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
     ("secret", &[]),
     ("https", &["secret"]),
     ("github", &["https", "fault", "secret", "random"]),
+    ("token_login", &["https", "fault", "secret"]),
     ("run", &["fault", "secret"]),
     ("ssh", &["run", "secret", "fault"]),
     ("transport", &["ssh", "run", "fault"]),
     ("server", &["ssh", "run", "secret", "fault"]),
     // `github::runner`: the run's own name, by which a waiting run identifies the lock holder.
-    ("postgres", &["transport", "run", "secret", "fault", "github::runner", "random"]),
-    ("proxy", &["postgres", "transport", "fault"]),
+    ("postgres", &["transport", "token_login", "run", "secret", "fault", "github::runner", "random"]),
+    ("proxy", &["postgres", "transport", "secret", "fault"]),
     ("docker", &["run", "secret", "fault"]),
     ("tool", &["fault"]),
     ("sql", &["postgres", "fault"]),
@@ -58,7 +59,22 @@ const MODULES: [(&str, &[&str]); 37] = [
     ("schema", &["sql", "postgres", "fault"]),
     ("review", &["sql", "postgres", "settings", "run", "fault"]),
     ("backup", &["sql", "postgres", "settings", "run", "fault"]),
-    ("input", &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "secret", "fault", "github"]),
+    (
+        "input",
+        &[
+            "settings",
+            "layout",
+            "proxy",
+            "postgres",
+            "docker",
+            "tool",
+            "ssh",
+            "token_login",
+            "secret",
+            "fault",
+            "github",
+        ],
+    ),
     ("report", &["settings", "run", "fault", "secret", "github", "https"]),
     (
         "site",

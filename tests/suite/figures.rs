@@ -10,7 +10,7 @@ use crate::{
     layout_forms::{FORMS, Form},
 };
 use bastion_migrate::{
-    postgres::{DatabaseTarget, Session, SessionSettings, SslMode},
+    postgres::{ClientIdentity, DatabaseTarget, Session, SessionSettings, SslMode},
     run::event::Events,
     transport::Transport,
 };
@@ -110,6 +110,7 @@ fn the_first_result_takes_no_more_round_trips_than_the_protocols_need() {
         ca: None,
         options: None,
         role: None,
+        identity: ClientIdentity::default(),
     };
     let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

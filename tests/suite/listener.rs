@@ -12,7 +12,7 @@ use crate::lab::{
 };
 use bastion_migrate::{
     fault::Code,
-    postgres::{DatabaseTarget, SessionSettings, SettingsDelivery, SslMode},
+    postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SettingsDelivery, SslMode},
     proxy::{ClientTls, ProxyListener},
     run::event::Events,
     secret::Secret,
@@ -40,19 +40,19 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 const NAME: &str = "bastion-migrate#7 of the tests";
 
 /// A listener, served by a thread of its own; it stops when the value is dropped.
-struct RunningListener {
-    listener: Arc<ProxyListener>,
+pub(crate) struct RunningListener {
+    pub(crate) listener: Arc<ProxyListener>,
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl RunningListener {
     /// Starts a listener in front of the test's database, behind its bastion.
-    fn start(lab: &Lab, client_tls: ClientTls, target: DatabaseTarget) -> Self {
+    pub(crate) fn start(lab: &Lab, client_tls: ClientTls, target: DatabaseTarget) -> Self {
         Self::start_with_route(Some(lab.bastion.route()), client_tls, target)
     }
 
-    fn start_with_route(route: Option<Route>, client_tls: ClientTls, target: DatabaseTarget) -> Self {
+    pub(crate) fn start_with_route(route: Option<Route>, client_tls: ClientTls, target: DatabaseTarget) -> Self {
         Self::start_with_settings(route, client_tls, target, settings_for_clients())
     }
 
@@ -81,7 +81,7 @@ impl RunningListener {
         Self { listener, stop: Some(stop), thread: Some(thread) }
     }
 
-    fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.listener.local_address().unwrap().port()
     }
 
@@ -139,7 +139,7 @@ impl PlainClient {
     }
 }
 
-fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
+pub(crate) fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
     let server = lab.database.server();
     DatabaseTarget {
         host: "localhost".to_owned(),
@@ -151,6 +151,7 @@ fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
         ca: (sslmode == SslMode::VerifyFull).then(|| server.ca().to_owned()),
         options: None,
         role: None,
+        identity: ClientIdentity::default(),
     }
 }
 
@@ -159,7 +160,7 @@ fn plain_server() -> Lab {
 }
 
 /// Returns a `psql` command whose connection parameters are these alone.
-fn psql_at(lab: &Lab, port: u16, more: &str) -> Command {
+pub(crate) fn psql_at(lab: &Lab, port: u16, more: &str) -> Command {
     let mut psql = Command::new(program("psql", "postgresql-client"));
     let parameters = format!("hostaddr=127.0.0.1 port={port} user={ROLE} dbname={} {more}", lab.database.name());
     psql.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", &parameters]);
@@ -167,19 +168,19 @@ fn psql_at(lab: &Lab, port: u16, more: &str) -> Command {
     psql
 }
 
-fn stdout_of(mut command: Command) -> String {
+pub(crate) fn stdout_of(mut command: Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("psql is installed");
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8_lossy(&stdout).trim_end().to_owned()
 }
 
-fn stderr_of(mut command: Command) -> String {
+pub(crate) fn stderr_of(mut command: Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("psql is installed");
     assert!(!status.success(), "{}", String::from_utf8_lossy(&stdout));
     String::from_utf8_lossy(&stderr).into_owned()
 }
 
-fn with_query(mut psql: Command, query: &str) -> Command {
+pub(crate) fn with_query(mut psql: Command, query: &str) -> Command {
     psql.args(["-c", query]);
     psql
 }

@@ -31,6 +31,8 @@ mod building_blocks;
 mod checks;
 mod circles;
 #[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod coming_from;
 mod commands;
 mod comments;
@@ -161,6 +163,8 @@ mod takeover;
 mod tenants;
 #[cfg(test)]
 mod together;
+#[cfg(test)]
+mod token_logins;
 #[cfg(test)]
 mod tool_sql;
 #[cfg(test)]

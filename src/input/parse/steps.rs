@@ -1,7 +1,7 @@
 //! The lists of steps as they were written.
 
 use super::{
-    backup, health, lint,
+    backup, database_auth, health, lint,
     mapping::YamlOrigin,
     risk,
     site::ExecutorChoice,
@@ -25,6 +25,7 @@ pub(crate) struct ParsedSteps {
     pub(crate) lint: Option<LintSettings>,
     pub(crate) risk: Option<RiskSettings>,
     pub(crate) backup: Option<backup::ParsedBackup>,
+    pub(crate) database_auth: Option<database_auth::ParsedAuth>,
 }
 
 impl ParsedSteps {
@@ -56,6 +57,10 @@ impl ParsedSteps {
             self.backup = backup::parse_backup(value, origin, faults);
             return;
         }
+        if name == InputName::DatabaseAuth {
+            self.database_auth = database_auth::parse_database_auth(value, origin, faults);
+            return;
+        }
         self.lists.insert(name, step::parse_step_list(name, value, origin, faults));
     }
 
@@ -72,6 +77,7 @@ impl ParsedSteps {
         self.lint = other.lint.or(self.lint.take());
         self.risk = other.risk.or(self.risk.take());
         self.backup = other.backup.or(self.backup.take());
+        self.database_auth = other.database_auth.or(self.database_auth.take());
     }
 
     /// Returns the list under this input; `None` marks an invalid step.

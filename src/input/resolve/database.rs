@@ -1,5 +1,6 @@
 //! Resolves the database inputs to a target.
 
+use super::client_identity::{self, IdentityContext, LoginPlace};
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
@@ -13,7 +14,10 @@ use crate::{
         scope::is_bastion_wanted,
         source::Inputs,
     },
-    postgres::{DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, decode_options, tls::check_ca},
+    postgres::{
+        ClientIdentity, DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, decode_options,
+        tls::check_ca,
+    },
     proxy::ClientTls,
 };
 
@@ -24,7 +28,7 @@ const NO_BASTION: &str =
     "`ssh-host` and the other SSH inputs have no value either: the run would connect without a bastion";
 
 /// Inputs that describe the database.
-const DATABASE_INPUTS: [InputName; 9] = [
+const DATABASE_INPUTS: [InputName; 12] = [
     InputName::DatabaseUrl,
     InputName::DatabaseHost,
     InputName::DatabasePort,
@@ -34,6 +38,9 @@ const DATABASE_INPUTS: [InputName; 9] = [
     InputName::DatabaseRole,
     InputName::DatabaseSslmode,
     InputName::DatabaseCa,
+    InputName::DatabaseCert,
+    InputName::DatabaseKey,
+    InputName::DatabaseAuth,
 ];
 
 /// Returns whether any database input is given. One is enough: the others may be secrets that did not arrive.
@@ -51,13 +58,19 @@ pub(crate) struct ResolvedDatabase {
 }
 
 /// Resolves the database from the URL, from its parts, or from both if they agree.
-pub(crate) fn resolve_database(inputs: &Inputs, runner: &Runner, findings: &mut Findings) -> Option<ResolvedDatabase> {
+pub(super) fn resolve_database(context: IdentityContext<'_>, findings: &mut Findings) -> Option<ResolvedDatabase> {
+    let inputs = context.inputs;
     let url = inputs.secret(InputName::DatabaseUrl).map(|text| DatabaseUrl::parse(&text)).transpose();
     let url = findings.ok_or_record(url);
-    let target = resolve_target(inputs, url.as_ref().map(Option::as_ref), runner, findings);
+    let target = resolve_target(context, url.as_ref().map(Option::as_ref), findings);
     let (url, target) = (url?, target?);
     let from_input = inputs.text(InputName::DatabaseSslmode).and_then(SslRequest::parse);
-    let client_tls = client_tls(from_input.or_else(|| url.as_ref().and_then(DatabaseUrl::sslmode)));
+    let client_tls = match target.identity.is_given() {
+        // Only the proxy can prove the identity.
+        true => ClientTls::Terminated,
+        false => client_tls(from_input.or_else(|| url.as_ref().and_then(DatabaseUrl::sslmode))),
+    };
+    let url = url.map(|url| if target.identity.is_given() { url.without_tls() } else { url });
     let url = url.unwrap_or_else(|| match client_tls {
         ClientTls::PassThrough => DatabaseUrl::of_target(&target, Some(target.sslmode)),
         ClientTls::Terminated => DatabaseUrl::of_target(&target, None),
@@ -76,16 +89,18 @@ fn client_tls(request: Option<SslRequest>) -> ClientTls {
 
 /// Resolves the target; `url` is `None` if the URL is invalid.
 fn resolve_target(
-    inputs: &Inputs,
+    context: IdentityContext<'_>,
     url: Option<Option<&DatabaseUrl>>,
-    runner: &Runner,
     findings: &mut Findings,
 ) -> Option<DatabaseTarget> {
+    let IdentityContext { inputs, runner, .. } = context;
     let url = url.map(|url| url.map(DatabaseUrl::parsed));
     let host = findings.ok_or_record(inputs.optional(InputName::DatabaseHost, parse_host));
     let port = findings.ok_or_record(inputs.optional(InputName::DatabasePort, value::parse_port));
     let sslmode_input = findings.ok_or_record(inputs.optional(InputName::DatabaseSslmode, parse_sslmode));
     let ca = findings.ok_or_record(read_ca(inputs, url.flatten(), runner));
+    let certificate = findings.ok_or_record(context.resolve_certificate(url.flatten()));
+    let is_identity_given = context.is_identity_given(url.flatten());
     let url = url?;
     for note in url.iter().flat_map(|url| &url.notes) {
         findings.add_warning(Fault::new(Code::InputUnknown, note.clone()));
@@ -121,22 +136,33 @@ fn resolve_target(
     let nothing_given = url.is_none() && !is_bastion_wanted(inputs);
     findings.faults.extend(missing.map(|fault| if nothing_given { fault.detail(NO_BASTION) } else { fault }));
     let role = findings.ok_or_record(resolve_role(inputs, from_url.options.as_deref()));
-    let (host, ca) = (host??, ca?);
-    let sslmode = sslmode_input?.or(from_url.sslmode).unwrap_or(SslRequest::Prefer).mode_for_host(&host);
-    if sslmode == SslMode::Disable && ca.is_some() {
+    client_identity::check_identity(context, password.as_ref().and_then(Option::as_ref), findings);
+    let (host, ca, user) = (host??, ca?, user??);
+    let sslmode = match sslmode_input?.or(from_url.sslmode).unwrap_or(SslRequest::Prefer) {
+        // A certificate is a part of TLS, and a token must not be sent in plain text.
+        SslRequest::Prefer if is_identity_given => SslMode::Require,
+        request => request.mode_for_host(&host),
+    };
+    if sslmode == SslMode::Disable && is_identity_given {
+        findings.faults.push(identity_without_tls_fault());
+    } else if sslmode == SslMode::Disable && ca.is_some() {
         findings.faults.push(unused_ca_fault());
     }
     let port = port?.unwrap_or(DEFAULT_PORT);
+    let place = LoginPlace { host: &host, port, user: &user };
+    let token = findings.ok_or_record(context.resolve_token(place))?;
+    let identity = ClientIdentity { certificate: certificate?, token };
     Some(DatabaseTarget {
         host,
         port,
-        user: user??,
+        user,
         password: password?,
         name: name??,
         sslmode,
         ca,
         options: from_url.options,
         role: role?,
+        identity,
     })
 }
 
@@ -249,6 +275,14 @@ fn read_ca(inputs: &Inputs, url: Option<&ParsedUrl>, runner: &Runner) -> Result<
 
 fn check_certificates(pem: String, label: &str) -> Result<String, Fault> {
     check_ca(&pem, label).map(|()| pem)
+}
+
+fn identity_without_tls_fault() -> Fault {
+    Fault::new(
+        Code::InputInvalid,
+        "`database-cert` and `database-auth` need TLS, and `database-sslmode` (or `sslmode` in `database-url`) is `disable`",
+    )
+    .fix("set `database-sslmode: verify-full`, or leave it out")
 }
 
 fn unused_ca_fault() -> Fault {

@@ -132,13 +132,19 @@ fn check_mentions(name: &str, value: &str, database: Option<&DatabaseTarget>) ->
             format!("`{name}` in `env` has `{first}`, and no database is given"),
             "give `database-url`, or write the value out".to_owned(),
         ),
-        Some(database) if facts.contains(&DatabasePlaceholder::Password) && database.password.is_none() => invalid(
-            format!(
-                "`{name}` in `env` has `{}`, and the database is given without one",
-                DatabasePlaceholder::Password.braced_name()
-            ),
-            "set `database-password`, or leave the line out".to_owned(),
-        ),
+        Some(database)
+            if facts.contains(&DatabasePlaceholder::Password)
+                && database.password.is_none()
+                && database.identity.token.is_none() =>
+        {
+            invalid(
+                format!(
+                    "`{name}` in `env` has `{}`, and the database is given without one",
+                    DatabasePlaceholder::Password.braced_name()
+                ),
+                "set `database-password`, or leave the line out".to_owned(),
+            )
+        }
         Some(_) => Ok(()),
     }
 }

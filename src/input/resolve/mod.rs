@@ -1,6 +1,7 @@
 //! Resolves the inputs: from texts to valid settings.
 
 mod backup;
+pub(crate) mod client_identity;
 pub(crate) mod command;
 mod commands;
 pub(crate) mod container;
@@ -36,6 +37,7 @@ use crate::{
         RiskSettings, SafetySettings, SchemaFileSettings, Settings,
     },
 };
+use client_identity::IdentityContext;
 use command::resolve_executor;
 use database::ResolvedDatabase;
 
@@ -55,7 +57,7 @@ pub(super) fn resolve_settings(
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
-    let database = resolve_database(inputs, command, executor, runner, findings);
+    let database = resolve_database(IdentityContext { inputs, runner, variables, command }, executor, findings);
     let safety = resolve_safety_settings(inputs, command, findings);
     if matches!(database, Some(None)) {
         findings.faults.extend(risk_without_database(inputs, command));
@@ -178,17 +180,16 @@ fn check_scope(
 /// Resolves the database. It is optional with a deployment server, which may be the only one that knows it, but not for
 /// a tunnel.
 fn resolve_database(
-    inputs: &Inputs,
-    command: Option<Command>,
+    context: IdentityContext<'_>,
     executor: Option<ExecutorChoice>,
-    runner: &Runner,
     findings: &mut Findings,
 ) -> Option<Option<ResolvedDatabase>> {
-    let needless = command != Some(Command::Tunnel) && matches!(executor, None | Some(ExecutorChoice::Server));
-    if needless && !database::is_database_given(inputs) {
+    let is_tunnel = context.command == Some(Command::Tunnel);
+    let needless = !is_tunnel && matches!(executor, None | Some(ExecutorChoice::Server));
+    if needless && !database::is_database_given(context.inputs) {
         return Some(None);
     }
-    database::resolve_database(inputs, runner, findings).map(Some)
+    database::resolve_database(context, findings).map(Some)
 }
 
 /// Returns the fault of a risk that can't be found, because only the deployment server knows the database.

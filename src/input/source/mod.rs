@@ -304,6 +304,7 @@ fn parse_yaml(name: InputName, sourced: &SourcedValue, parsed_steps: &mut Parsed
             let page = match name {
                 InputName::Tenants => "docs/tenants.md",
                 InputName::Lint | InputName::Risk => "docs/plan.md",
+                InputName::DatabaseAuth => "docs/ways-in.md",
                 _ => "docs/steps.md",
             };
             let fault = fault.fix(format!("write it as in {page}, below `|` in a workflow"));

@@ -10,5 +10,6 @@ printf '%s\n' "$$ $start $boot" >"$run/pid" || exit
 mkdir "$run/begun" || exit
 (umask "$theirs" && exec $shell -c 'eval "$(cat)"' bastion-migrate "$run") >>"$run/out" 2>>"$run/err"
 code=$?
+rm -f "$run"/file.*
 printf '%s\n' "$code" >"$run/status.new"
 mv "$run/status.new" "$run/status"

@@ -4,6 +4,10 @@
 #[cfg(test)]
 pub(crate) mod alembic;
 pub(crate) mod certificate;
+#[cfg(test)]
+pub(crate) mod client_authority;
+#[cfg(test)]
+pub(crate) mod cloud;
 pub(crate) mod gate;
 pub(crate) mod github;
 pub(crate) mod http_proxy;
@@ -12,6 +16,8 @@ pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod project;
+#[cfg(test)]
+pub(crate) mod rds_login;
 pub(crate) mod server;
 pub(crate) mod session;
 #[cfg(test)]

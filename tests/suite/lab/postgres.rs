@@ -133,6 +133,30 @@ impl Postgres {
         chown_to_unprivileged(self.directory.path());
     }
 
+    /// Replaces the rules of `pg_hba.conf` for clients over TCP, adds files to the data directory and lines to the
+    /// settings, and starts the server again.
+    #[cfg(test)]
+    pub(crate) fn reconfigure(&self, rules: &str, files: &[(&str, &str)], settings: &[&str]) {
+        self.stop();
+        let hba = format!("local all postgres trust\nlocal replication postgres trust\n{rules}\n");
+        fs::write(self.data().join("pg_hba.conf"), hba).expect("the cluster is writable");
+        for (name, content) in files {
+            fs::write(self.data().join(name), content).expect("the cluster is writable");
+        }
+        let conf = self.data().join("postgresql.auto.conf");
+        let lines = settings.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let conf_text = fs::read_to_string(&conf).expect("the cluster is readable") + &lines;
+        fs::write(&conf, conf_text).expect("the cluster is writable");
+        chown_to_unprivileged(self.directory.path());
+        self.resume();
+    }
+
+    /// Returns its directory, which its user may read.
+    #[cfg(test)]
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// Starts the server (again), and waits until it accepts connections.
     pub(crate) fn resume(&self) {
         self.launch();

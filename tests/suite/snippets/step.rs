@@ -5,6 +5,7 @@ use crate::{
     expression::{Values, interpolate, to_text},
     lab::{
         certificate::{Certificate, Expired},
+        client_authority::{ClientAuthority, ClientPair},
         ssh_ca::SshCa,
         sshd::keygen,
     },
@@ -110,10 +111,20 @@ impl Step {
     }
 }
 
+/// A client certificate and its key, which have to belong together.
+static CLIENT_PAIR: LazyLock<ClientPair> =
+    LazyLock::new(|| ClientAuthority::named("the clients' CA").issue("app", 1, Expired::Nothing));
+
 /// Returns the sample value of a name in an expression.
 fn sample(name: &str) -> Json {
     if name.ends_with("DATABASE_CA") {
         return Certificate::named("db.private.internal", Expired::Nothing).ca.into();
+    }
+    if name.ends_with("DATABASE_CERT") {
+        return CLIENT_PAIR.certificate.as_str().into();
+    }
+    if name.ends_with("DATABASE_KEY") {
+        return CLIENT_PAIR.key.as_str().into();
     }
     if name.ends_with("SSH_PRIVATE_KEY") || name.ends_with("outputs.private") {
         return KEY_PAIR.0.clone().into();

@@ -170,6 +170,14 @@ fn complete_pairs(with: &mut Mapping, lines: &Mapping) {
         with.remove("database-url");
         with.extend(parse("database-host: db.private.internal\ndatabase-user: app\ndatabase-password: long-secret\ndatabase-name: shop\n"));
     }
+    let pair = ["database-cert", "database-key"];
+    if has_one(&pair) {
+        with.extend(parse("database-cert: ${{ vars.DATABASE_CERT }}\ndatabase-key: ${{ secrets.DATABASE_KEY }}\n"));
+    }
+    // A token replaces the password.
+    if lines.contains_key("database-auth") && with.contains_key("database-url") {
+        with.extend(parse("database-url: postgres://app@db.private.internal:5432/shop\n"));
+    }
     if has_one(&registry) && with.contains_key("image") {
         with.extend(parse("registry-username: octocat\nregistry-password: long-secret\n"));
     }

@@ -1,0 +1,191 @@
+//! The log-in that the proxy does in place of its client: by our certificate, and by a token that no client gets.
+
+use super::{
+    backend_event::{BackendEvent, MAX_KEPT},
+    error_response,
+};
+use crate::{
+    fault::{Code, Fault},
+    postgres::{
+        DatabaseTarget,
+        backend_messages::{AUTHENTICATION, ERROR_RESPONSE, FIRST_TYPES},
+        fault, identity_refusal, tls,
+        wire_format::{encode_message, push_c_string},
+    },
+    secret::Secret,
+};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::Zeroizing;
+
+/// Requests of the server in an `Authentication…` message (PostgreSQL manual, 55.7).
+const AUTHENTICATION_OK: [u8; 4] = 0_u32.to_be_bytes();
+const CLEARTEXT_PASSWORD: [u8; 4] = 3_u32.to_be_bytes();
+
+/// The type of a `PasswordMessage`.
+const PASSWORD_MESSAGE: u8 = b'p';
+
+/// The failure of a log-in, with the last message to the client.
+#[derive(Debug)]
+pub(crate) struct LoginFailure {
+    pub(crate) fault: Fault,
+    pub(crate) packet: Vec<u8>,
+}
+
+impl LoginFailure {
+    /// Creates the failure whose message to the client is ours.
+    pub(crate) fn of_fault(fault: Fault) -> Self {
+        Self { packet: error_response::connection_failure(&fault), fault }
+    }
+}
+
+/// Reads the server's messages up to its decision about the log-in, and sends the token if it asks for a password. Returns
+/// the messages that the client has to get: with a certificate alone, the server may ask the client for a password.
+///
+/// # Errors
+/// The reason why the server refuses the log-in.
+pub(crate) async fn log_in(
+    server: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    target: &DatabaseTarget,
+    token: Option<&Secret>,
+) -> Result<Vec<u8>, LoginFailure> {
+    let mut passed = Vec::new();
+    loop {
+        let broken = |error: io::Error| LoginFailure::of_fault(fault::handshake_fault(&error, target));
+        let Some((kind, body)) = read_message(server).await.map_err(broken)? else {
+            return Err(LoginFailure::of_fault(tls::not_postgres_fault(target)));
+        };
+        match (kind, body.first_chunk(), token) {
+            (ERROR_RESPONSE, ..) => return Err(refusal(&body, target)),
+            (AUTHENTICATION, Some(&CLEARTEXT_PASSWORD), Some(token)) => {
+                let mut password = Zeroizing::new(Vec::new());
+                push_c_string(&mut password, token.expose().as_bytes());
+                let message = Zeroizing::new(encode_message(PASSWORD_MESSAGE, &password));
+                server.write_all(&message).await.map_err(broken)?;
+                server.flush().await.map_err(broken)?;
+            }
+            (AUTHENTICATION, Some(request), Some(_)) if *request != AUTHENTICATION_OK => {
+                return Err(LoginFailure::of_fault(no_token_fault(target)));
+            }
+            (AUTHENTICATION, ..) => {
+                passed.extend(encode_message(kind, &body));
+                return Ok(passed);
+            }
+            // Notices, and the version of the protocol that the server speaks.
+            _ => passed.extend(encode_message(kind, &body)),
+        }
+    }
+}
+
+/// Reads one message; none if it is not one that may come before the log-in, or too long.
+async fn read_message(server: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u8, Vec<u8>)>> {
+    let kind = server.read_u8().await?;
+    let length = server.read_u32().await?;
+    let rest = usize::try_from(length).ok().and_then(|length| length.checked_sub(4));
+    let Some(rest) = rest.filter(|rest| *rest <= MAX_KEPT && FIRST_TYPES.contains(&kind)) else { return Ok(None) };
+    let mut body = vec![0; rest];
+    server.read_exact(&mut body).await?;
+    Ok(Some((kind, body)))
+}
+
+/// Returns the failure of a log-in that the server refuses. The client gets the server's own message.
+fn refusal(body: &[u8], target: &DatabaseTarget) -> LoginFailure {
+    let packet = encode_message(ERROR_RESPONSE, body);
+    let Some(BackendEvent::Error { sqlstate, message }) = BackendEvent::from_message(ERROR_RESPONSE, body) else {
+        return LoginFailure { fault: tls::not_postgres_fault(target), packet };
+    };
+    let fault = identity_refusal::login_fault(&sqlstate, &message, target)
+        .unwrap_or_else(|| Fault::new(Code::DatabaseLogin, "the server refused the connection of a client"));
+    LoginFailure { fault: fault.sqlstate(sqlstate).detail(format!("server: {message}")), packet }
+}
+
+/// Returns the fault for a role that logs in by a password of its own.
+fn no_token_fault(target: &DatabaseTarget) -> Fault {
+    let role = &target.user;
+    let fault = target.identity.token.as_ref().map(|login| login.refusal_fault(role));
+    fault
+        .unwrap_or_else(|| Fault::new(Code::TokenRefused, format!("the server takes no token from the role `{role}`")))
+        .detail("the server asks for a password of the role's own (SCRAM or MD5), as of a role that has no right to log in by a token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        https::NetworkSettings,
+        postgres::{ClientIdentity, SslMode},
+        token_login::{TokenFile, TokenLogin, TokenMethod},
+    };
+    use tokio::io::duplex;
+
+    fn target() -> DatabaseTarget {
+        let file = TokenFile { shown: "token".to_owned(), path: "token".into() };
+        let token = Some(TokenLogin::new(TokenMethod::File(file), NetworkSettings::default()));
+        DatabaseTarget {
+            host: "db".to_owned(),
+            port: 5432,
+            user: "app".to_owned(),
+            password: None,
+            name: "shop".to_owned(),
+            sslmode: SslMode::Require,
+            ca: None,
+            options: None,
+            role: None,
+            identity: ClientIdentity { certificate: None, token },
+        }
+    }
+
+    /// Returns the outcome, and the bytes that the server received.
+    async fn logged_in(sent: &[u8], token: Option<&Secret>) -> (Result<Vec<u8>, LoginFailure>, Vec<u8>) {
+        let (mut proxy, mut server) = duplex(1 << 16);
+        server.write_all(sent).await.unwrap();
+        let outcome = log_in(&mut proxy, &target(), token).await;
+        drop(proxy);
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await.unwrap();
+        (outcome, received)
+    }
+
+    const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
+    const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+    const SCRAM: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
+
+    #[tokio::test]
+    async fn answers_the_request_for_a_password_and_hides_it_from_the_client() {
+        let token = Secret::new("tok");
+        let (outcome, received) = logged_in(&[CLEARTEXT, OK, b"S more"].concat(), Some(&token)).await;
+        assert_eq!((outcome.unwrap(), received), (OK.to_vec(), b"p\0\0\0\x08tok\0".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn leaves_the_request_to_the_client_without_a_token() {
+        for request in [CLEARTEXT, SCRAM] {
+            let (outcome, received) = logged_in(request, None).await;
+            assert_eq!((outcome.unwrap(), received), (request.to_vec(), Vec::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_role_with_a_password_of_its_own_gets_no_token() {
+        let (outcome, received) = logged_in(SCRAM, Some(&Secret::new("tok"))).await;
+        let fault = outcome.unwrap_err().fault;
+        assert_eq!((fault.code, received), (Code::TokenRefused, Vec::new()));
+        assert!(fault.detail.iter().any(|line| line.contains("SCRAM")), "{fault:?}");
+    }
+
+    #[tokio::test]
+    async fn the_client_gets_the_servers_refusal() {
+        let mut error = b"SFATAL\0C28P01\0Mpassword authentication failed for user \"app\"\0\0".to_vec();
+        error = encode_message(ERROR_RESPONSE, &error);
+        let (outcome, _) = logged_in(&[CLEARTEXT, &error].concat(), Some(&Secret::new("tok"))).await;
+        let failure = outcome.unwrap_err();
+        assert_eq!((failure.packet, failure.fault.code), (error, Code::TokenRefused));
+        assert_eq!(failure.fault.sqlstate.as_deref(), Some("28P01"));
+    }
+
+    #[tokio::test]
+    async fn another_service_is_recognized() {
+        let (outcome, _) = logged_in(b"HTTP/1.1 400 Bad Request\r\n", None).await;
+        assert_eq!(outcome.unwrap_err().fault.code, Code::DatabaseNotPostgres);
+    }
+}
