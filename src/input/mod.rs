@@ -34,7 +34,7 @@ use crate::{
 use findings::Findings;
 use manifest::Manifest;
 use names::InputName;
-use resolve::{command::resolve_command, environment, placeholders};
+use resolve::{command::resolve_command, environment, placeholders, way};
 use source::{
     Variables, config_file,
     flags::{self, Flags, ParsedArgs},
@@ -154,6 +154,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let mut secrets = inputs.secrets();
     secrets.extend(environment::env_secrets(&inputs, &variables));
     secrets.extend(placeholders::placeholder_secrets(&inputs, &variables));
+    secrets.extend(way::way_secrets(&inputs, &runner, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(short_secret_warning());
     }

@@ -45,7 +45,7 @@ pub(super) enum PlaceScope {
 pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
-    (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
+    (&[InputName::SshHost, InputName::Via], CommandScope::All, PlaceScope::Anywhere),
     (
         &[
             InputName::SshPort,
@@ -58,6 +58,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
             InputName::SshJump,
             InputName::ConnectTimeout,
             InputName::Keepalive,
+            InputName::SshProxy,
         ],
         CommandScope::All,
         PlaceScope::Bastion,

@@ -45,12 +45,12 @@ impl<'a> DatabaseEndpoint<'a> {
         Self { settings, runner, listener: None, delivery: Cell::default() }
     }
 
-    /// Opens the listener, if there are a tunnel and a database.
+    /// Opens the listener, if there is a database that containers can't reach as they are.
     ///
     /// # Errors
     /// `listener-unavailable`.
     pub(crate) async fn open_listener(&mut self) -> Result<(), Fault> {
-        let (Some(database), true) = (&self.settings.database, self.settings.route.is_some()) else { return Ok(()) };
+        let (Some(database), true) = (&self.settings.database, !self.settings.is_direct()) else { return Ok(()) };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port));
         let session_settings =
             self.session_settings(SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly));

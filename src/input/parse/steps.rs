@@ -6,7 +6,7 @@ use super::{
     risk,
     site::ExecutorChoice,
     step::{self, ParsedStep, ParsedWork},
-    tenants,
+    tenants, via,
 };
 use crate::{
     fault::Fault,
@@ -25,6 +25,7 @@ pub(crate) struct ParsedSteps {
     pub(crate) lint: Option<LintSettings>,
     pub(crate) risk: Option<RiskSettings>,
     pub(crate) backup: Option<backup::ParsedBackup>,
+    pub(crate) via: Option<via::ParsedVia>,
 }
 
 impl ParsedSteps {
@@ -56,6 +57,10 @@ impl ParsedSteps {
             self.backup = backup::parse_backup(value, origin, faults);
             return;
         }
+        if name == InputName::Via {
+            self.via = via::parse_via(value, origin, faults);
+            return;
+        }
         self.lists.insert(name, step::parse_step_list(name, value, origin, faults));
     }
 
@@ -72,6 +77,7 @@ impl ParsedSteps {
         self.lint = other.lint.or(self.lint.take());
         self.risk = other.risk.or(self.risk.take());
         self.backup = other.backup.or(self.backup.take());
+        self.via = other.via.or(self.via.take());
     }
 
     /// Returns the list under this input; `None` marks an invalid step.

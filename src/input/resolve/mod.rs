@@ -12,6 +12,7 @@ mod sql;
 mod ssh;
 mod steps;
 mod tool;
+pub(crate) mod way;
 
 pub(crate) use command::resolve_command;
 
@@ -54,6 +55,8 @@ pub(super) fn resolve_settings(
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
     let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
+    let first_route = route.as_ref().and_then(Option::as_ref);
+    let way = way::resolve_way(inputs, first_route, (runner, variables), findings);
     let database = resolve_database(inputs, command, executor, runner, findings);
     let safety = resolve_safety_settings(inputs, findings);
     if matches!(database, Some(None)) {
@@ -115,6 +118,7 @@ pub(super) fn resolve_settings(
             client_tls: database.as_ref().map_or(ClientTls::Terminated, |database| database.client_tls),
             environment: environment.map(ToOwned::to_owned),
             route: route?,
+            way: way?,
             database: database.map(|database| database.target),
             wait_timeout: wait_timeout?,
             sql: sql?,
