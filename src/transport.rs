@@ -56,10 +56,11 @@ impl Transport {
         let Some(route) = route else {
             return match way.is_direct() {
                 true => Ok(Self::Direct),
-                false => Ok(Self::Way(OpenWay::open(way, events).await.map_err(|fault| fault.in_stage(Stage::Database))?)),
+                false => {
+                    Ok(Self::Way(OpenWay::open(way, events).await.map_err(|fault| fault.in_stage(Stage::Database))?))
+                }
             };
         };
-        let way = OpenWay::open(way, events).await.map_err(|fault| fault.in_stage(Stage::Bastion))?;
         let (tunnel, facts) = Tunnel::connect(route, way, events).await?;
         events.emit(Event::Bastion(facts));
         Ok(Self::Tunnel(tunnel))

@@ -80,7 +80,8 @@ mod tests {
         ];
         assert_eq!(entries, expected.map(|(path, mode, kind, text)| (path.to_owned(), mode, kind, text.to_owned())));
         let program = tar_archive(&[("/relay".to_owned(), b"x".to_vec())], FileUse::Run).unwrap();
-        let modes = Archive::new(program.as_slice()).entries().unwrap().map(|entry| entry.unwrap().header().mode().unwrap());
+        let mut program = Archive::new(program.as_slice());
+        let modes = program.entries().unwrap().map(|entry| entry.unwrap().header().mode().unwrap());
         assert_eq!(modes.collect::<Vec<_>>(), [PROGRAM_MODE]);
     }
 

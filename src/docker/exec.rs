@@ -57,14 +57,15 @@ impl Container {
             return Err(Fault::new(Code::EngineFailed, "the engine started a program without its streams"));
         };
         // Output that breaks off has ended, too: the exit status is asked for next.
-        let output = output.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok())).map(|chunk| {
-            match chunk {
-                LogOutput::StdErr { message } => ProgramOutput::Stderr(message),
-                LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
-                    ProgramOutput::Stdout(message)
+        let output =
+            output.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok())).map(|chunk| {
+                match chunk {
+                    LogOutput::StdErr { message } => ProgramOutput::Stderr(message),
+                    LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
+                        ProgramOutput::Stdout(message)
+                    }
                 }
-            }
-        });
+            });
         let docker = docker.clone();
         let exit = async move {
             let inspected = docker.inspect_exec(&id).await.ok()?;

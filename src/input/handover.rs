@@ -47,9 +47,15 @@ pub(super) fn handover_variables(
     values.chain(ca).chain(way).chain(network_variables(runner)).chain(facts).collect()
 }
 
-/// Returns the command of the way in, which may be in the configuration file, and the variables that are passed to it.
+/// Returns `via`, which may be in the configuration file, and the variables that are passed to its command.
 fn way_variables(way: &WayIn) -> Vec<(String, Secret)> {
-    let WayIn::Command(command) = way else { return Vec::new() };
+    let command = match way {
+        WayIn::Command(command) => command,
+        WayIn::Runner { port } => {
+            return vec![(input_variable(InputName::Via), Secret::new(format!("runner:{port}")))];
+        }
+        WayIn::Direct | WayIn::DirectOrProxy(_) | WayIn::Proxy(_) => return Vec::new(),
+    };
     let env: BTreeMap<&str, &str> = command.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     let names: Vec<&str> = command.passed.iter().map(|(name, _)| name.as_str()).collect();
     // JSON is YAML.

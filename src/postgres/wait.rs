@@ -68,10 +68,6 @@ pub fn no_answer_fault(wait: Duration) -> Fault {
 fn is_transient(fault: &Fault) -> bool {
     matches!(
         fault.code,
-        Code::DatabaseRefused
-            | Code::DatabaseTimeout
-            | Code::DatabaseUnready
-            | Code::DatabaseLost
-            | Code::ViaRefused
+        Code::DatabaseRefused | Code::DatabaseTimeout | Code::DatabaseUnready | Code::DatabaseLost | Code::ViaRefused
     )
 }

@@ -233,9 +233,7 @@ fn socket_of(carrier: HopCarrier) -> io::Result<(HopSocket, Option<JoinHandle<()
 
 /// Connects a stream to a socket for libssh2.
 #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
-fn bridge_to_socket(
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
-) -> io::Result<(UnixStream, JoinHandle<()>)> {
+fn bridge_to_socket(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> io::Result<(UnixStream, JoinHandle<()>)> {
     let (near, session_socket) = UnixStream::pair()?;
     near.set_nonblocking(true)?;
     session_socket.set_nonblocking(true)?;

@@ -17,7 +17,7 @@ use crate::{
         BastionFacts,
         event::{Event, Events},
     },
-    way::{OpenWay, may_pass},
+    way::{OpenWay, WayIn, may_pass},
 };
 use futures_util::future::select_all;
 use std::time::Duration;
@@ -39,11 +39,12 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Connects hop by hop. Only network failures are retried; each retry is one new connection and one event.
+    /// Opens the way in and connects hop by hop. Only network failures are retried; each retry is one new connection and one event.
     ///
     /// # Errors
     /// A fault of the stage `bastion` that names the hop.
-    pub async fn connect(route: &Route, way: OpenWay, events: &Events) -> Result<(Self, BastionFacts), Fault> {
+    pub async fn connect(route: &Route, way: &WayIn, events: &Events) -> Result<(Self, BastionFacts), Fault> {
+        let way = OpenWay::open(way, events).await.map_err(|fault| fault.in_stage(Stage::Bastion))?;
         let mut connections: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
         let mut last_hop = None;
         for (number, hop) in (1..).zip(&route.hops) {

@@ -247,7 +247,8 @@ mod tests {
         let (text, fault) = read(vec![err("no credentials\n"), err("bye")], 255).await;
         let fault = fault.unwrap();
         assert_eq!((text.as_str(), fault.code), ("", Code::ViaFailed));
-        let cause = "the command `x` ended with exit status 255 before it had connected anything; its last line is: bye";
+        let cause =
+            "the command `x` ended with exit status 255 before it had connected anything; its last line is: bye";
         assert_eq!(fault.cause, cause);
         let (_, silent) = read(Vec::new(), 0).await;
         assert!(silent.unwrap().cause.ends_with("exit status 0 before it had connected anything"));

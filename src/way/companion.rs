@@ -12,7 +12,7 @@ use crate::{
     run::{event::Events, program::StartedProgram},
     secret::{Redactor, Secret},
 };
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Mutex, time::Duration};
 
 /// Network of the engine's machine, whose loopback is that of the runner.
 const HOST_NETWORK: &str = "host";
@@ -27,8 +27,8 @@ const NO_ENGINE_FIX: &str = "without the engine's socket, what works is the prog
 #[derive(Debug)]
 pub(super) struct Companion {
     container: Container,
-    /// Holds the standard input open.
-    _running: RunningContainer,
+    /// Holds the standard input open. Locked by nobody: it may be shared between threads, which its streams may not.
+    _running: Mutex<RunningContainer>,
 }
 
 impl Companion {
@@ -73,14 +73,16 @@ impl Companion {
             let labels = Labels::new(&random_token(), ContainerKind::Companion, MAX_LIFETIME);
             let container = Container::create(&engine, &spec, &labels).await?;
             match container.start(&Redactor::default()).await {
-                Ok(running) => Ok(Self { container, _running: running }),
+                Ok(running) => Ok(Self { container, _running: Mutex::new(running) }),
                 Err(fault) => {
                     container.remove().await?;
                     Err(fault)
                 }
             }
         });
-        starting.await.unwrap_or_else(|_panic| Err(Fault::new(Code::Bug, "the start of a container ended unexpectedly")))
+        starting
+            .await
+            .unwrap_or_else(|_panic| Err(Fault::new(Code::Bug, "the start of a container ended unexpectedly")))
     }
 
     /// Starts a program in it.

@@ -62,11 +62,10 @@ impl OpenWay {
             WayIn::Runner { port } if is_in_own_image() => Means::Relay(*port, Companion::start_on_runner().await?),
             WayIn::Runner { port } => Means::Loopback(*port),
             WayIn::Command(command) => match &command.image {
-                Some(image) => {
-                    Means::InImage(command.clone(), Companion::start_for(command, image, events).await?)
-                }
+                Some(image) => Means::InImage(command.clone(), Companion::start_for(command, image, events).await?),
                 None if is_in_own_image() => {
-                    let cause = format!("{} can't be started: the action's container has no programs", label_of(command).shown);
+                    let cause =
+                        format!("{} can't be started: the action's container has no programs", label_of(command).shown);
                     return Err(Fault::new(Code::ViaNotStarted, cause).fix(NO_PROGRAMS_HERE_FIX));
                 }
                 None => Means::Local(command.clone()),
@@ -90,7 +89,8 @@ impl OpenWay {
             Means::Loopback(port) => Either::Left(relay::dial_loopback(*port).await?),
             Means::Relay(port, companion) => {
                 let program = companion.start_program(&[RELAY_PROGRAM.to_owned(), port.to_string()], &[]).await?;
-                let label = CommandLabel { shown: "the relay to the runner's loopback".to_owned(), start_fix: String::new() };
+                let label =
+                    CommandLabel { shown: "the relay to the runner's loopback".to_owned(), start_fix: String::new() };
                 let mut stream = self.stream_of(program, label);
                 let verdict = timeout(limit, relay::read_verdict(&mut stream, *port)).await.unwrap_or_else(|_late| {
                     Err(Fault::new(Code::ViaRefused, "the relay to the runner's loopback does not answer"))

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 /// Path of the program in the action's image, and in every other companion.
-pub const RELAY_PROGRAM: &str = "/bastion-migrate-relay";
+pub(super) const RELAY_PROGRAM: &str = "/bastion-migrate-relay";
 
 /// The line that the relay sends when it has connected; the target's bytes follow.
 const CONNECTED: &str = "connected";
@@ -139,7 +139,9 @@ async fn relay_port(port: u16) -> io::Result<()> {
         let mut chunk = vec![0; CHUNK];
         loop {
             let length = from_target.read(&mut chunk).await?;
-            let Some(bytes) = chunk.get(..length).filter(|bytes| !bytes.is_empty()) else { return output.flush().await };
+            let Some(bytes) = chunk.get(..length).filter(|bytes| !bytes.is_empty()) else {
+                return output.flush().await;
+            };
             output.write_all(bytes).await?;
             output.flush().await?;
         }

@@ -155,6 +155,8 @@ mod tools;
 mod transactions;
 #[cfg(test)]
 mod waits;
+#[cfg(test)]
+mod ways_in;
 mod without_transaction;
 #[cfg(test)]
 mod workflow;

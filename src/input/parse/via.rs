@@ -15,7 +15,8 @@ use serde_yaml::Value;
 
 const KEYS: [&str; 4] = ["command", "image", "env", "pass-env"];
 
-const FORM: &str = "write it as `via: runner:15432`, or as `via: { command: [ssh, -W, '%h:%p', jump@gate.example.com], image: … }`";
+const FORM: &str =
+    "write it as `via: runner:15432`, or as `via: { command: [ssh, -W, '%h:%p', jump@gate.example.com], image: … }`";
 
 /// The parsed input `via`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,9 +151,7 @@ fn read_pass_env(fields: &mut MappingReader<'_>) -> Vec<String> {
 
 fn is_variable_name(name: &str) -> bool {
     let is_name_character = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    !name.is_empty()
-        && name.chars().all(is_name_character)
-        && !name.starts_with(|first: char| first.is_ascii_digit())
+    !name.is_empty() && name.chars().all(is_name_character) && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -31,10 +31,7 @@ pub(super) fn resolve_way(
     let via = inputs.parsed_steps().via.as_ref();
     let proxy = findings.ok_or_record(resolve_proxy(inputs))?;
     if proxy.is_some() && matches!(via, Some(ParsedVia::Runner(_) | ParsedVia::Command(_))) {
-        let cause = format!(
-            "{} and `via` are both a way to the first SSH server",
-            inputs.label(InputName::SshProxy)
-        );
+        let cause = format!("{} and `via` are both a way to the first SSH server", inputs.label(InputName::SshProxy));
         let fix = "remove one of them: a command passes the proxy by itself, as in `nc -X 5 -x proxy:1080 %h %p`";
         findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
         return None;

@@ -56,7 +56,8 @@ pub(super) async fn connect_through(
 }
 
 async fn dial_proxy(proxy: &ProxyServer) -> Result<TcpStream, Fault> {
-    let failed = |problem: &str| Fault::new(Code::ProxyFailed, format!("the proxy `{proxy}` ({}) {problem}", proxy.origin));
+    let failed =
+        |problem: &str| Fault::new(Code::ProxyFailed, format!("the proxy `{proxy}` ({}) {problem}", proxy.origin));
     let addresses: Vec<_> = match lookup_host((proxy.host.as_str(), proxy.port)).await {
         Ok(addresses) => addresses.collect(),
         Err(error) => return Err(failed("has a name without an address").with_causes(&error)),

@@ -1,6 +1,6 @@
 //! A connection through a SOCKS 5 proxy (RFC 1928), with a user and a password if there are any (RFC 1929).
 
-use super::{ProxyRefusal, printable};
+use super::ProxyRefusal;
 use crate::way::way_in::{ProxyLogin, ProxyServer};
 use std::net::IpAddr;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -37,7 +37,7 @@ pub(super) async fn open_connection(
     stream.write_all(offered).await?;
     stream.flush().await?;
     let [version, method] = read_bytes(stream).await?;
-    check_version(version, method)?;
+    check_version(version)?;
     match (method, &proxy.login) {
         (NO_LOGIN, _) => {}
         (USER_AND_PASSWORD, Some(login)) => log_in(stream, login).await?,
@@ -50,7 +50,7 @@ pub(super) async fn open_connection(
     stream.write_all(&connect_request(host, port)).await?;
     stream.flush().await?;
     let [version, reply, _reserved, address_type] = read_bytes(stream).await?;
-    check_version(version, reply)?;
+    check_version(version)?;
     if reply != 0 {
         return Err(ProxyRefusal::Target(reply_text(reply)));
     }
@@ -113,13 +113,10 @@ async fn read_bytes<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Re
     Ok(bytes)
 }
 
-fn check_version(version: u8, next: u8) -> Result<(), ProxyRefusal> {
+fn check_version(version: u8) -> Result<(), ProxyRefusal> {
     match version {
         VERSION => Ok(()),
-        _ => Err(ProxyRefusal::Protocol(format!(
-            "does not speak SOCKS 5; it begins with `{}`",
-            printable(&[version, next])
-        ))),
+        _ => Err(ProxyRefusal::Protocol("does not speak SOCKS 5".to_owned())),
     }
 }
 
