@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 37] = [
+const MODULES: [(&str, &[&str]); 38] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -40,25 +40,29 @@ const MODULES: [(&str, &[&str]); 37] = [
     ("https", &["secret"]),
     ("github", &["https", "fault", "secret", "random"]),
     ("run", &["fault", "secret"]),
-    ("ssh", &["run", "secret", "fault"]),
-    ("transport", &["ssh", "run", "fault"]),
+    ("docker", &["run", "secret", "fault"]),
+    ("way", &["docker", "run", "secret", "fault", "random"]),
+    ("ssh", &["way", "run", "secret", "fault"]),
+    ("transport", &["ssh", "way", "run", "fault"]),
     ("server", &["ssh", "run", "secret", "fault"]),
     // `github::runner`: the run's own name, by which a waiting run identifies the lock holder.
     ("postgres", &["transport", "run", "secret", "fault", "github::runner", "random"]),
     ("proxy", &["postgres", "transport", "fault"]),
-    ("docker", &["run", "secret", "fault"]),
     ("tool", &["fault"]),
     ("sql", &["postgres", "fault"]),
     ("layout", &["postgres"]),
     ("ledger", &["layout", "postgres", "fault"]),
-    ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "https", "run", "secret", "fault"]),
+    ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "way", "https", "run", "secret", "fault"]),
     ("audit", &["ledger", "layout", "settings", "postgres", "run", "github::runner", "random"]),
     ("migrate", &["sql", "ledger", "layout", "settings", "postgres", "run", "fault"]),
     ("plan", &["migrate", "ledger", "layout", "settings", "run", "fault"]),
     ("schema", &["sql", "postgres", "fault"]),
     ("review", &["sql", "postgres", "settings", "run", "fault"]),
     ("backup", &["sql", "postgres", "settings", "run", "fault"]),
-    ("input", &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "secret", "fault", "github"]),
+    (
+        "input",
+        &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "way", "secret", "fault", "github"],
+    ),
     ("report", &["settings", "run", "fault", "secret", "github", "https"]),
     (
         "site",
@@ -125,6 +129,7 @@ const MODULES: [(&str, &[&str]); 37] = [
             "postgres",
             "transport",
             "ssh",
+            "way",
             "settings",
             "run",
             "fault",

@@ -33,10 +33,19 @@ impl WayServer {
         Self::tunnel_at(free_port(), port)
     }
 
-    /// The same at a port of the caller's choice.
+    /// The same to a port of another machine.
+    pub(crate) fn tunnel_to_address(address: &str) -> Self {
+        Self::tunnel(free_port(), address)
+    }
+
+    /// Starts it at a port of the caller's choice.
     pub(crate) fn tunnel_at(own_port: u16, port: u16) -> Self {
+        Self::tunnel(own_port, &format!("127.0.0.1:{port}"))
+    }
+
+    fn tunnel(own_port: u16, address: &str) -> Self {
         let mut socat = Command::new(program("socat", "socat"));
-        socat.arg(format!("TCP-LISTEN:{own_port},bind=127.0.0.1,reuseaddr,fork")).arg(format!("TCP:127.0.0.1:{port}"));
+        socat.arg(format!("TCP-LISTEN:{own_port},bind=127.0.0.1,reuseaddr,fork")).arg(format!("TCP:{address}"));
         Self::start(&socat, directory(), own_port, (None, String::new()))
     }
 
