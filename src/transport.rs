@@ -56,9 +56,9 @@ impl Transport {
         let Some(route) = route else {
             return match way.is_direct() {
                 true => Ok(Self::Direct),
-                false => {
-                    Ok(Self::Way(OpenWay::open(way, events).await.map_err(|fault| fault.in_stage(Stage::Database))?))
-                }
+                false => Ok(Self::Way(
+                    Box::pin(OpenWay::open(way, events)).await.map_err(|fault| fault.in_stage(Stage::Database))?,
+                )),
             };
         };
         let (tunnel, facts) = Tunnel::connect(route, way, events).await?;
@@ -73,7 +73,7 @@ impl Transport {
     pub async fn open_stream(&self, host: &str, port: u16) -> Result<TransportStream, Fault> {
         match self {
             Self::Tunnel(tunnel) => tunnel.open_stream(host, port).await.map(Either::Right),
-            Self::Way(way) => match way.open_stream(host, port, DIRECT_TIMEOUT).await {
+            Self::Way(way) => match Box::pin(way.open_stream(host, port, DIRECT_TIMEOUT)).await {
                 Ok(Some(stream)) => Ok(Either::Left(stream)),
                 Ok(None) => dial_database(host, port).await.map(|stream| Either::Left(Either::Left(stream))),
                 Err(fault) => Err(fault),

@@ -44,7 +44,7 @@ impl Tunnel {
     /// # Errors
     /// A fault of the stage `bastion` that names the hop.
     pub async fn connect(route: &Route, way: &WayIn, events: &Events) -> Result<(Self, BastionFacts), Fault> {
-        let way = OpenWay::open(way, events).await.map_err(|fault| fault.in_stage(Stage::Bastion))?;
+        let way = Box::pin(OpenWay::open(way, events)).await.map_err(|fault| fault.in_stage(Stage::Bastion))?;
         let mut connections: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
         let mut last_hop = None;
         for (number, hop) in (1..).zip(&route.hops) {
@@ -211,7 +211,7 @@ pub(super) async fn try_connect_hop(
     let timeout = route.connect_timeout;
     let carrier = match before {
         HopOrigin::Here(way) => {
-            let stream = way.open_stream(&hop.host, hop.port, timeout).await;
+            let stream = Box::pin(way.open_stream(&hop.host, hop.port, timeout)).await;
             stream.map_err(by_retry)?.map(HopCarrier::Way)
         }
         HopOrigin::Hop(connection, before) => {

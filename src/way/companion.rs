@@ -31,6 +31,8 @@ pub(super) struct Companion {
     _running: Mutex<RunningContainer>,
 }
 
+const NO_ENGINE_HERE_FIX: &str = "remove `image` from `via`: the command then runs on this machine";
+
 impl Companion {
     /// Starts a companion in the network of the runner, from our own image.
     ///
@@ -47,10 +49,7 @@ impl Companion {
     /// # Errors
     /// `engine-absent` and its kind; the faults of a pull; `engine-failed`.
     pub(super) async fn start_for(command: &ViaCommand, reference: &str, events: &Events) -> Result<Self, Fault> {
-        let engine = connect_engine().await.map_err(|fault| match is_in_own_image() {
-            true => fault,
-            false => fault.fix("remove `image` from `via`: the command then runs on this machine"),
-        })?;
+        let engine = connect_engine().await?;
         let image = engine.ensure_image(reference, PullPolicy::Missing, None, events).await?;
         // A program on the runner is in no container, and its network is that of the machine.
         let network = match SelfContainer::find(&engine).await {
@@ -112,7 +111,12 @@ pub(super) fn is_in_own_image() -> bool {
 }
 
 async fn connect_engine() -> Result<DockerEngine, Fault> {
-    DockerEngine::connect(Path::new(ENGINE_SOCKET)).await.map_err(|fault| fault.fix(NO_ENGINE_FIX))
+    let connected = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await;
+    connected.map_err(|fault| match (fault.code, is_in_own_image()) {
+        (Code::EngineAbsent, true) => fault.fix(NO_ENGINE_FIX),
+        (Code::EngineAbsent, false) => fault.fix(NO_ENGINE_HERE_FIX),
+        _ => fault,
+    })
 }
 
 fn base_spec() -> ContainerSpec {

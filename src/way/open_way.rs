@@ -10,19 +10,19 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::event::Events,
+    run::{event::Events, program::StartedProgram},
 };
 use std::time::Duration;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_util::either::Either;
 
 /// A stream to the first machine.
-pub type WayStream = Either<TcpStream, CommandStream>;
+pub type WayStream = Either<TcpStream, Box<CommandStream>>;
 
 /// An open way. Dropping it ends its container without waiting; `close` waits and reports errors.
 #[derive(Debug)]
 pub struct OpenWay {
-    means: Means,
+    means: Box<Means>,
     failure: LastFailure,
     events: Events,
 }
@@ -74,7 +74,7 @@ impl OpenWay {
         if !way.is_direct() {
             events.emit_note(format!("the way in is {way}"));
         }
-        Ok(Self { means, failure: LastFailure::default(), events: events.clone() })
+        Ok(Self { means: Box::new(means), failure: LastFailure::default(), events: events.clone() })
     }
 
     /// Opens a stream to this address. Returns `None` if a plain TCP connection is the way: the caller makes it.
@@ -82,7 +82,7 @@ impl OpenWay {
     /// # Errors
     /// `via-refused`, `via-failed`, `via-not-started`; `proxy-failed`, `proxy-login`, `proxy-target`; `engine-failed`.
     pub async fn open_stream(&self, host: &str, port: u16, limit: Duration) -> Result<Option<WayStream>, Fault> {
-        let stream = match &self.means {
+        let stream = match &*self.means {
             Means::Direct => return Ok(None),
             Means::DirectOrProxy(proxy) => Either::Left(self.dial_or_connect(proxy, host, port, limit).await?),
             Means::Proxy(proxy) => Either::Left(connect_through(proxy, host, port, limit).await?),
@@ -96,22 +96,22 @@ impl OpenWay {
                     Err(Fault::new(Code::ViaRefused, "the relay to the runner's loopback does not answer"))
                 });
                 verdict.map_err(|fault| self.failure().filter(|_| fault.code == Code::ViaFailed).unwrap_or(fault))?;
-                Either::Right(stream)
+                Either::Right(Box::new(stream))
             }
             Means::InImage(command, companion) => {
                 let program = companion.start_program(&command.argv_for(host, port), &command.environment()).await?;
-                Either::Right(self.stream_of(program, label_of(command)))
+                Either::Right(Box::new(self.stream_of(program, label_of(command))))
             }
             Means::Local(command) => {
                 let label = label_of(command);
                 let program = local_program::start_local(command, &command.argv_for(host, port), &label)?;
-                Either::Right(self.stream_of(program, label))
+                Either::Right(Box::new(self.stream_of(program, label)))
             }
         };
         Ok(Some(stream))
     }
 
-    fn stream_of(&self, program: crate::run::program::StartedProgram, label: CommandLabel) -> CommandStream {
+    fn stream_of(&self, program: StartedProgram, label: CommandLabel) -> CommandStream {
         CommandStream::new(program, label, self.failure.clone(), self.events.clone())
     }
 
@@ -148,19 +148,13 @@ impl OpenWay {
         self.failure.get()
     }
 
-    /// Returns whether streams are carried by a command of the user's.
-    #[must_use]
-    pub fn is_command(&self) -> bool {
-        matches!(self.means, Means::InImage(..) | Means::Local(_))
-    }
-
     /// Closes the way, after its streams.
     ///
     /// # Errors
     /// `engine-failed`.
     pub async fn close(self) -> Result<(), Fault> {
-        match self.means {
-            Means::Relay(_, companion) | Means::InImage(_, companion) => companion.close().await,
+        match *self.means {
+            Means::Relay(_, companion) | Means::InImage(_, companion) => Box::pin(companion.close()).await,
             Means::Direct | Means::DirectOrProxy(_) | Means::Proxy(_) | Means::Loopback(_) | Means::Local(_) => Ok(()),
         }
     }

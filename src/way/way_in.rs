@@ -25,7 +25,7 @@ pub enum WayIn {
 /// A command that connects its standard input and output to the first machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViaCommand {
-    /// The program and its arguments, with `%h`, `%p` and `%%` (ssh_config(5), TOKENS).
+    /// The program and its arguments, with `%h`, `%p` and `%%` (`ssh_config(5)`, TOKENS).
     pub argv: Vec<String>,
     /// The image in which it runs; without one it is a process on this machine.
     pub image: Option<String>,

@@ -35,6 +35,8 @@ use crate::{
         ApprovedPlan, BackupSettings, Command, CommentPolicy, NotificationSettings, Policy, ReportSettings,
         RiskSettings, SafetySettings, SchemaFileSettings, Settings,
     },
+    ssh::Route,
+    way::WayIn,
 };
 use command::resolve_executor;
 use database::ResolvedDatabase;
@@ -54,9 +56,7 @@ pub(super) fn resolve_settings(
 ) -> (Option<Settings>, ReportSettings) {
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
-    let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
-    let first_route = route.as_ref().and_then(Option::as_ref);
-    let way = way::resolve_way(inputs, first_route, (runner, variables), findings);
+    let (route, way) = resolve_connection(inputs, (runner, variables), findings);
     let database = resolve_database(inputs, command, executor, runner, findings);
     let safety = resolve_safety_settings(inputs, findings);
     if matches!(database, Some(None)) {
@@ -136,6 +136,17 @@ pub(super) fn resolve_settings(
         report.comment_key.get_or_insert_with(|| KEY_WITHOUT_DATABASE.to_owned());
     }
     (settings, report)
+}
+
+/// Resolves the route, if there is a bastion, and the way to its first hop or to the database.
+fn resolve_connection(
+    inputs: &Inputs,
+    environment: (&Runner, &Variables),
+    findings: &mut Findings,
+) -> (Option<Option<Route>>, Option<WayIn>) {
+    let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
+    let way = way::resolve_way(inputs, route.as_ref().and_then(Option::as_ref), environment, findings);
+    (route, way)
 }
 
 /// Key of the comment if only the deployment server knows the database.

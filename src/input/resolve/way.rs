@@ -87,7 +87,7 @@ fn resolve_command(inputs: &Inputs, parsed: &ParsedViaCommand, variables: &Varia
     Ok(ViaCommand {
         argv: parsed.argv.clone(),
         image: parsed.image.clone(),
-        inherited: inherited.filter_map(|name| Some((name.to_owned(), text_of(variables.get(name))?))).collect(),
+        inherited: inherited.filter_map(|name| Some((name.to_owned(), text_of(&variables.get(name))?))).collect(),
         env: parsed.env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect(),
         passed: passed_variables(inputs, parsed, variables),
     })
@@ -97,13 +97,13 @@ fn passed_variables(inputs: &Inputs, parsed: &ParsedViaCommand, variables: &Vari
     let values = parsed
         .pass_env
         .iter()
-        .filter_map(|name| Some((name.clone(), text_of(find_variable(inputs, variables, name).1)?)));
+        .filter_map(|name| Some((name.clone(), text_of(&find_variable(inputs, variables, name).1)?)));
     values.collect()
 }
 
-fn text_of(variable: Variable<'_>) -> Option<Secret> {
+fn text_of(variable: &Variable<'_>) -> Option<Secret> {
     match variable {
-        Variable::Text(text) => Some(Secret::new(text)),
+        Variable::Text(text) => Some(Secret::new(*text)),
         Variable::Absent | Variable::NotUtf8 => None,
     }
 }

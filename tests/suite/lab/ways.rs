@@ -9,10 +9,10 @@ use std::{fs, net::TcpStream, path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 
 /// The password of a proxy's user.
-pub(crate) const PROXY_PASSWORD: &str = "pr0xy-Pa55:word@x";
+pub(crate) const PROXY_PASSWORD: &str = "pr0xy-Pa55:word/x";
 
 /// The same in a URL.
-pub(crate) const PROXY_PASSWORD_IN_URL: &str = "pr0xy-Pa55%3Aword%40x";
+pub(crate) const PROXY_PASSWORD_IN_URL: &str = "pr0xy-Pa55%3Aword%2Fx";
 
 /// A server on the loopback that is another way to reach a port.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct WayServer {
 impl WayServer {
     /// Starts socat, which passes connections on to this port: the tunnel of an earlier step.
     pub(crate) fn tunnel_to(port: u16) -> Self {
-        Self::tunnel_at(free_port(), port)
+        Self::tunnel_to_address(&format!("127.0.0.1:{port}"))
     }
 
     /// The same to a port of another machine.
