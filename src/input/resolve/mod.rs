@@ -93,8 +93,7 @@ pub(super) fn resolve_settings(
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
         if database.is_none() && command == Some(Command::History) {
-            let cause = "`command: history` reads the runs from the database, and no database is given";
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+            findings.faults.push(inputs.missing_fault(HISTORY_WITHOUT_DATABASE, &[InputName::DatabaseUrl]));
         }
         if database.is_none() && aftercare.as_ref().is_some_and(Option::is_some) {
             let label = inputs.label(InputName::Aftercare);
@@ -148,6 +147,8 @@ fn resolve_connection(
     let way = way::resolve_way(inputs, route.as_ref().and_then(Option::as_ref), environment, findings);
     (route, way)
 }
+
+const HISTORY_WITHOUT_DATABASE: &str = "`command: history` reads the runs from the database, and no database is given";
 
 /// Key of the comment if only the deployment server knows the database.
 const KEY_WITHOUT_DATABASE: &str = "default";
