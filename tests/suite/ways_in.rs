@@ -374,7 +374,7 @@ fn the_refusals_of_proxies_are_told_apart() {
     let (dante, dante_with_login) = (WayServer::dante(), WayServer::dante_with_login());
     let tinyproxy = WayServer::tinyproxy_with_login(1);
     let nobody = free_port();
-    let wrong = |url: String| url.replace("pr0xy-Pa55", "another-one");
+    let wrong = |url: String| url.replace("Pa55", "wrong");
     let at = |port: u16, url: String| {
         let step = Action::new(&lab).file("migrations/0001_users.sql", USERS).input("ssh-proxy", url);
         step.input("ssh-port", port.to_string()).input("connect-timeout", "5s").hides(PROXY_PASSWORD)

@@ -8,11 +8,11 @@ use super::{
 use std::{fs, net::TcpStream, path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 
-/// The password of a proxy's user.
-pub(crate) const PROXY_PASSWORD: &str = "pr0xy-Pa55:word/x";
+/// The password of a proxy's user; tinyproxy takes no other signs.
+pub(crate) const PROXY_PASSWORD: &str = "pr0xy-Pa55.word";
 
 /// The same in a URL.
-pub(crate) const PROXY_PASSWORD_IN_URL: &str = "pr0xy-Pa55%3Aword%2Fx";
+pub(crate) const PROXY_PASSWORD_IN_URL: &str = "pr0xy%2DPa55%2Eword";
 
 /// A server on the loopback that is another way to reach a port.
 #[derive(Debug)]
