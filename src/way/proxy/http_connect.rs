@@ -50,7 +50,8 @@ fn judge_head(head: &[u8]) -> Result<(), ProxyRefusal> {
     let (_, status) = line.split_once(' ').unwrap_or_default();
     match status.get(..3).and_then(|digits| digits.parse::<u16>().ok()) {
         Some(200..=299) => Ok(()),
-        Some(407) => Err(ProxyRefusal::Login(format!("does not let us in: {}", status.trim()))),
+        // tinyproxy answers a wrong login with 401.
+        Some(401 | 407) => Err(ProxyRefusal::Login(format!("does not let us in: {}", status.trim()))),
         Some(_) => Err(ProxyRefusal::Target(status.trim().to_owned())),
         None => Err(ProxyRefusal::Protocol(format!("does not speak HTTP; it answers `{line}`"))),
     }
@@ -65,6 +66,7 @@ mod tests {
         assert!(judge_head(b"HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n").is_ok());
         for (head, kind) in [
             (&b"HTTP/1.0 407 Proxy Authentication Required\r\n\r\n"[..], "Login"),
+            (b"HTTP/1.0 401 Unauthorized\r\n\r\n", "Login"),
             (b"HTTP/1.1 403 Forbidden\r\n\r\n", "Target"),
             (b"HTTP/1.1 503\r\n\r\n", "Target"),
             (b"HTTP/1.1 \xc3\xa9\xc3\xa9\r\n\r\n", "Protocol"),
