@@ -27,7 +27,8 @@ RUN touch src/main.rs src/lib.rs src/tool/embed.rs \
     && cargo build --profile "$PROFILE" --locked --bins --target "$(cat /target)" \
     && mkdir /image && cp "target/$(cat /target)/$PROFILE/bastion-migrate" /image/ \
     && ln -s bastion-migrate /image/bastion-migrate-sweep \
-    && ln -s bastion-migrate /image/bastion-migrate-tunnel
+    && ln -s bastion-migrate /image/bastion-migrate-tunnel \
+    && ln -s bastion-migrate /image/bastion-migrate-relay
 
 FROM scratch
 LABEL org.opencontainers.image.source="https://github.com/bastion-migrate/bastion-migrate" \

@@ -100,7 +100,7 @@ NEEDS := initdb:postgresql psql:postgresql-client sshd:openssh-server ssh-keygen
 	puttygen:putty-tools openssl:openssl \
 	docker:docker.io debootstrap:debootstrap,debian-archive-keyring \
 	busybox:busybox tcsh:tcsh fish:fish ps:procps pip3:python3-pip \
-	age:age git:git jq:jq curl:curl readelf:binutils
+	age:age git:git jq:jq curl:curl readelf:binutils socat:socat danted:dante-server tinyproxy:tinyproxy
 fuzz: NEEDS := cc:gcc,libc6-dev c++:g++ perl:perl pkg-config:pkg-config
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 

@@ -30,7 +30,8 @@ impl<'a> HistoryJob<'a> {
     /// The reason why they can't be read.
     pub(crate) async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, runner, events, reader } = self;
-        let connecting = async { Transport::connect(settings.route.as_ref(), events).await.map_err(single_fault) };
+        let connecting =
+            async { Transport::connect(settings.route.as_ref(), &settings.way, events).await.map_err(single_fault) };
         let transport = match settings.route {
             Some(_) => run_stage(events, Stage::Bastion, connecting).await?,
             None => connecting.await?,

@@ -45,6 +45,7 @@ pub mod tool;
 pub mod transport;
 pub mod tunnel;
 mod tunnel_process;
+pub mod way;
 
 use crate::{
     app::RunContext,
@@ -78,6 +79,9 @@ const EVENT_INTERVAL: u32 = 16;
 #[must_use]
 pub fn run_program(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitCode {
     let panics = PanicHook::install();
+    if way::is_relay(&args) {
+        return run_relay(&args);
+    }
     let process = ProcessContext {
         runner: Runner::from_env(&env),
         screen: detect_surface(&env),
@@ -99,6 +103,17 @@ pub fn run_program(args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> ExitC
     // Dropping the runtime would wait for a name lookup whose result is no longer needed.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// Runs the program that carries streams in a container of its own. It has no inputs, no log and no report.
+fn run_relay(args: &[OsString]) -> ExitCode {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    let code = runtime.block_on(way::run_relay(args));
+    // A thread may still wait for standard input.
+    runtime.shutdown_background();
+    code
 }
 
 /// Detects the kind of output that the log is written to.

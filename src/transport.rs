@@ -1,9 +1,10 @@
-//! Streams to the database: through the tunnel, or directly when no bastion is configured.
+//! Streams to the database: through the tunnel, or by the way in alone when no bastion is configured.
 
 use crate::{
-    fault::{Code, Fault},
+    fault::{Code, Fault, Stage},
     run::event::{Event, Events},
     ssh::{self, Route, Tunnel},
+    way::{OpenWay, WayIn, WayStream},
 };
 use std::{io::ErrorKind, net::IpAddr, time::Duration};
 use tokio::{
@@ -13,13 +14,15 @@ use tokio::{
 use tokio_util::either::Either;
 
 /// A stream to the database.
-pub type TransportStream = Either<TcpStream, ssh::ChannelStream>;
+pub type TransportStream = Either<WayStream, ssh::ChannelStream>;
 
 /// An open route to the database.
 #[derive(Debug)]
 pub enum Transport {
     /// Directly, without a bastion.
     Direct,
+    /// Without a bastion, by another way than a connection from here.
+    Way(OpenWay),
     /// Through the bastion.
     Tunnel(Tunnel),
 }
@@ -45,13 +48,20 @@ pub fn is_loopback(host: &str) -> bool {
 }
 
 impl Transport {
-    /// Connects to the bastion, if there is one.
+    /// Opens the way in, and connects to the bastion, if there is one.
     ///
     /// # Errors
-    /// The fault of the SSH connection.
-    pub async fn connect(route: Option<&Route>, events: &Events) -> Result<Self, Fault> {
-        let Some(route) = route else { return Ok(Self::Direct) };
-        let (tunnel, facts) = Tunnel::connect(route, events).await?;
+    /// The fault of the way or of the SSH connection.
+    pub async fn connect(route: Option<&Route>, way: &WayIn, events: &Events) -> Result<Self, Fault> {
+        let Some(route) = route else {
+            return match way.is_direct() {
+                true => Ok(Self::Direct),
+                false => Ok(Self::Way(
+                    Box::pin(OpenWay::open(way, events)).await.map_err(|fault| fault.in_stage(Stage::Database))?,
+                )),
+            };
+        };
+        let (tunnel, facts) = Tunnel::connect(route, way, events).await?;
         events.emit(Event::Bastion(facts));
         Ok(Self::Tunnel(tunnel))
     }
@@ -63,7 +73,12 @@ impl Transport {
     pub async fn open_stream(&self, host: &str, port: u16) -> Result<TransportStream, Fault> {
         match self {
             Self::Tunnel(tunnel) => tunnel.open_stream(host, port).await.map(Either::Right),
-            Self::Direct => dial_database(host, port).await.map(Either::Left),
+            Self::Way(way) => match Box::pin(way.open_stream(host, port, DIRECT_TIMEOUT)).await {
+                Ok(Some(stream)) => Ok(Either::Left(stream)),
+                Ok(None) => dial_database(host, port).await.map(|stream| Either::Left(Either::Left(stream))),
+                Err(fault) => Err(fault),
+            },
+            Self::Direct => dial_database(host, port).await.map(|stream| Either::Left(Either::Left(stream))),
         }
         .map_err(|fault| match fault.code {
             Code::DatabaseRefused if is_loopback(host) => self.explain_loopback(fault, host),
@@ -75,7 +90,7 @@ impl Transport {
     fn explain_loopback(&self, fault: Fault, host: &str) -> Fault {
         let (location, fix) = match self {
             Self::Tunnel(_) => ("the bastion itself", LOOPBACK_BEHIND_BASTION),
-            Self::Direct => {
+            Self::Direct | Self::Way(_) => {
                 ("where bastion-migrate itself runs, which in a workflow is the action's own container", LOOPBACK_HERE)
             }
         };
@@ -87,24 +102,26 @@ impl Transport {
     pub fn tunnel(&self) -> Option<&Tunnel> {
         match self {
             Self::Tunnel(tunnel) => Some(tunnel),
-            Self::Direct => None,
+            Self::Direct | Self::Way(_) => None,
         }
     }
 
-    /// Returns why the route was lost, if it was.
+    /// Returns why the route was lost, if it was: the connection to a hop, or the last stream of a command.
     #[must_use]
     pub fn loss_fault(&self) -> Option<Fault> {
         match self {
             Self::Tunnel(tunnel) => tunnel.loss_fault(),
+            Self::Way(way) => way.failure(),
             Self::Direct => None,
         }
     }
 
-    /// Waits until the route is lost, which a direct one never is.
+    /// Waits until the route is lost as a whole, which one without a bastion never is: each of its streams is a
+    /// connection of its own.
     pub async fn wait_for_loss(&self) -> Fault {
         match self {
             Self::Tunnel(tunnel) => tunnel.wait_for_loss().await,
-            Self::Direct => std::future::pending().await,
+            Self::Direct | Self::Way(_) => std::future::pending().await,
         }
     }
 
@@ -115,6 +132,7 @@ impl Transport {
     pub async fn close(self) -> Result<(), Fault> {
         match self {
             Self::Tunnel(tunnel) => tunnel.close().await,
+            Self::Way(way) => way.close().await,
             Self::Direct => Ok(()),
         }
     }

@@ -6,14 +6,24 @@ use tar::{Builder, EntryType, Header};
 /// Permissions of a directory and of a file: readable by everybody, because the image may run as any user.
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o444;
+const PROGRAM_MODE: u32 = 0o555;
+
+/// The use of the files in an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileUse {
+    /// They are read.
+    Read,
+    /// They are programs.
+    Run,
+}
 
 /// Returns an archive of these files, given as (absolute path, content), and of their directories: owned by root,
-/// readable by everybody.
+/// readable by everybody, and executable if they are programs.
 ///
 /// # Errors
 ///
 /// A path that is too long for an archive, or not valid in one.
-pub(crate) fn tar_archive(files: &[(String, Vec<u8>)]) -> io::Result<Vec<u8>> {
+pub(crate) fn tar_archive(files: &[(String, Vec<u8>)], usage: FileUse) -> io::Result<Vec<u8>> {
     let relative = |path: &str| path.trim_start_matches('/').to_owned();
     let directories = files.iter().filter_map(|(path, _)| Some(relative(path).rsplit_once('/')?.0.to_owned()));
     let mut archive = Builder::new(Vec::new());
@@ -21,8 +31,12 @@ pub(crate) fn tar_archive(files: &[(String, Vec<u8>)]) -> io::Result<Vec<u8>> {
         let mut header = header_of(EntryType::Directory, DIRECTORY_MODE, 0);
         archive.append_data(&mut header, format!("{directory}/"), io::empty())?;
     }
+    let mode = match usage {
+        FileUse::Read => FILE_MODE,
+        FileUse::Run => PROGRAM_MODE,
+    };
     for (path, content) in files {
-        let mut header = header_of(EntryType::Regular, FILE_MODE, content.len() as u64);
+        let mut header = header_of(EntryType::Regular, mode, content.len() as u64);
         archive.append_data(&mut header, relative(path), content.as_slice())?;
     }
     archive.into_inner()
@@ -48,7 +62,7 @@ mod tests {
     #[test]
     fn contains_the_files_and_their_directories_for_every_user_to_read() {
         let files = [("/run/x/ca.pem".to_owned(), b"hello".to_vec()), ("/run/x/b".to_owned(), Vec::new())];
-        let archive = tar_archive(&files).unwrap();
+        let archive = tar_archive(&files, FileUse::Read).unwrap();
         let mut entries = Vec::new();
         for entry in Archive::new(archive.as_slice()).entries().unwrap() {
             let mut entry = entry.unwrap();
@@ -65,12 +79,16 @@ mod tests {
             ("run/x/b", FILE_MODE, EntryType::Regular, ""),
         ];
         assert_eq!(entries, expected.map(|(path, mode, kind, text)| (path.to_owned(), mode, kind, text.to_owned())));
+        let program = tar_archive(&[("/relay".to_owned(), b"x".to_vec())], FileUse::Run).unwrap();
+        let mut program = Archive::new(program.as_slice());
+        let modes = program.entries().unwrap().map(|entry| entry.unwrap().header().mode().unwrap());
+        assert_eq!(modes.collect::<Vec<_>>(), [PROGRAM_MODE]);
     }
 
     #[test]
     fn a_path_of_any_length_arrives_whole_or_not_at_all() {
         let long = format!("/run/{}", "x".repeat(300));
-        match tar_archive(&[(long.clone(), b"a".to_vec())]) {
+        match tar_archive(&[(long.clone(), b"a".to_vec())], FileUse::Run) {
             Err(_) => {}
             Ok(archive) => {
                 let mut archive = Archive::new(archive.as_slice());

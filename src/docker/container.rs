@@ -1,7 +1,7 @@
 //! Creation, stop and removal of a container.
 
 use super::{
-    archive::tar_archive,
+    archive::{FileUse, tar_archive},
     client::{DockerEngine, engine_fault, http_status},
     labels::Labels,
 };
@@ -35,12 +35,26 @@ pub struct ContainerSpec {
     pub memory: Option<i64>,
     /// Files to upload before the start, as (absolute path, content). Readable by every user in the container.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Programs to upload before the start, in the same form. Every user in the container may run them.
+    pub programs: Vec<(String, Vec<u8>)>,
     /// Ports of the container, published on the loopback of the engine's host at a free port.
     pub ports: Vec<u16>,
     /// The use of its standard input.
     pub stdin: ContainerStdin,
     /// The record that the engine keeps of its output.
     pub record: OutputRecord,
+    /// The fate of the container when it has ended.
+    pub removal: ContainerRemoval,
+}
+
+/// The fate of a container that has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContainerRemoval {
+    /// It stays until it is removed, so that its exit status can be read.
+    #[default]
+    OnRequest,
+    /// The engine removes it at once, even if this process is gone by then.
+    AtItsEnd,
 }
 
 /// The record that the engine keeps of a container's output.
@@ -80,7 +94,7 @@ impl Container {
         let created = engine.docker.create_container(Some(options), create_body(spec, labels)).await;
         let id = created.map_err(|error| engine_fault("the engine did not create the container", &error))?.id;
         let container = Self { engine: engine.clone(), id };
-        if let Err(fault) = container.upload_files(&spec.files).await {
+        if let Err(fault) = container.upload_all(spec).await {
             container.remove().await?;
             return Err(fault);
         }
@@ -103,11 +117,20 @@ impl Container {
     /// # Errors
     /// `engine-failed`, as when it can't be written to.
     pub async fn upload_files(&self, files: &[(String, Vec<u8>)]) -> Result<(), Fault> {
+        self.upload_archive(files, FileUse::Read).await
+    }
+
+    async fn upload_all(&self, spec: &ContainerSpec) -> Result<(), Fault> {
+        self.upload_archive(&spec.files, FileUse::Read).await?;
+        self.upload_archive(&spec.programs, FileUse::Run).await
+    }
+
+    async fn upload_archive(&self, files: &[(String, Vec<u8>)], usage: FileUse) -> Result<(), Fault> {
         if files.is_empty() {
             return Ok(());
         }
         let options = bollard::query_parameters::UploadToContainerOptionsBuilder::new().path("/").build();
-        let archive = tar_archive(files).map_err(|error| {
+        let archive = tar_archive(files, usage).map_err(|error| {
             Fault::new(Code::EngineFailed, "a file could not be put into the archive for the container")
                 .with_causes(&error)
         })?;
@@ -171,6 +194,7 @@ fn create_body(spec: &ContainerSpec, labels: &Labels) -> ContainerCreateBody {
         host_config: Some(HostConfig {
             network_mode: spec.network.clone(),
             binds: Some(spec.binds.clone()),
+            auto_remove: (spec.removal == ContainerRemoval::AtItsEnd).then_some(true),
             memory: spec.memory,
             // The same limit for memory with swap, so that no swap is used.
             memory_swap: spec.memory,

@@ -24,6 +24,8 @@ pub enum ContainerKind {
     Tool,
     /// A tunnel for later steps, whose last output is shown when it is removed.
     Tunnel,
+    /// The place of the programs that carry a run's connection.
+    Companion,
 }
 
 impl ContainerKind {
@@ -31,6 +33,7 @@ impl ContainerKind {
         match self {
             Self::Tool => "tool",
             Self::Tunnel => "tunnel",
+            Self::Companion => "companion",
         }
     }
 }

@@ -7,11 +7,12 @@ use super::{
 };
 use crate::{
     fault::{Code, Fault},
-    run::{Check, DoctorFinding},
+    run::{Check, DoctorFinding, event::Events},
     settings::Settings,
     site::ServerSite,
     ssh::{Route, Tunnel, seconds_since_1970, try_route},
     transport::Transport,
+    way::OpenWay,
 };
 use futures_util::future::{OptionFuture, join};
 use std::time::Duration;
@@ -41,11 +42,11 @@ pub(super) async fn examine_behind_route(
     settings: &Settings,
     examiner: Option<DatabaseExaminer<'_>>,
     server: Option<&ServerSite<'_>>,
-    begin: Instant,
+    (events, begin): (&Events, Instant),
 ) -> BehindRoute {
     let (mut findings, transport) = match &settings.route {
-        None => (Vec::new(), Some(Transport::Direct)),
-        Some(route) => examine_route(route, begin + ROUTE_LIMIT).await,
+        None => examine_way(settings, events, begin + ROUTE_LIMIT).await,
+        Some(route) => examine_route(route, settings, events, begin + ROUTE_LIMIT).await,
     };
     let login = settings.route.as_ref().map(|route| &route.login);
     findings
@@ -64,6 +65,9 @@ pub(super) async fn examine_behind_route(
         (clocks, server.await.unwrap_or_default())
     };
     let (database, (clocks, server)) = join(Box::pin(database), Box::pin(on_hops)).await;
+    if let (None, false, Some(examined)) = (&settings.route, settings.is_direct(), &database) {
+        findings.push(route::judge_way(&settings.way, examined.session.as_ref().err()));
+    }
     if let Some(route) = &settings.route {
         findings.extend(route::judge_clocks(route, &clocks));
         let target = settings.database.as_ref().zip(database.as_ref());
@@ -74,11 +78,38 @@ pub(super) async fn examine_behind_route(
     BehindRoute { findings, transport: Some(transport), database, server }
 }
 
-async fn examine_route(route: &Route, deadline: Instant) -> (Vec<DoctorFinding>, Option<Transport>) {
+/// Opens the way to the database where there is no bastion. Whether it leads there is judged by the session.
+async fn examine_way(
+    settings: &Settings,
+    events: &Events,
+    deadline: Instant,
+) -> (Vec<DoctorFinding>, Option<Transport>) {
+    let opening = Box::pin(Transport::connect(None, &settings.way, events));
+    match timeout_at(deadline, opening).await.unwrap_or_else(|_late| Err(route::way_timeout_fault(&settings.way))) {
+        Ok(transport) => (Vec::new(), Some(transport)),
+        Err(fault) => (vec![route::judge_way(&settings.way, Some(&fault))], None),
+    }
+}
+
+async fn examine_route(
+    route: &Route,
+    settings: &Settings,
+    events: &Events,
+    deadline: Instant,
+) -> (Vec<DoctorFinding>, Option<Transport>) {
     let connect_timeout = route.connect_timeout.min(HOP_LIMIT);
     let quick = Route { connect_timeout, ..route.clone() };
     let mut tried = Vec::new();
-    let tunnel = timeout_at(deadline, Box::pin(try_route(&quick, |hop| tried.push(hop)))).await;
+    let tunnel = timeout_at(deadline, async {
+        match Box::pin(OpenWay::open(&settings.way, events)).await {
+            Ok(way) => Box::pin(try_route(&quick, way, |hop| tried.push(hop))).await,
+            Err(fault) => {
+                tried.push(Err(fault));
+                None
+            }
+        }
+    });
+    let tunnel = tunnel.await;
     let findings = route::judge_hops(route, &tried, &route::hop_timeout_fault(route, tried.len()));
     (findings, tunnel.ok().flatten().map(Transport::Tunnel))
 }

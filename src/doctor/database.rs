@@ -5,7 +5,7 @@ use super::{
     end_of_life::judge_version,
     health::{judge_health, judge_sequences},
     ledger::LedgerExpectation,
-    route::is_about_forwarding,
+    route::{is_about_forwarding, is_about_way},
     wording::{count_of, format_day},
 };
 use crate::{
@@ -62,6 +62,9 @@ fn judge_session(target: &DatabaseTarget, examined: &ExaminedDatabase, has_basti
                 Check::Session,
                 format!("it needs the way from the bastion to `{}:{}`", target.host, target.port),
             )];
+        }
+        Err(fault) if is_about_way(fault) => {
+            return vec![DoctorFinding::not_checked(Check::Session, "it needs the way in")];
         }
         Err(fault) => {
             let check = failed_check(fault);

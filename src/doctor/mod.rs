@@ -83,7 +83,7 @@ impl<'a> DoctorJob<'a> {
         let images: OptionFuture<_> = containers
             .map(|containers| image::examine_images(containers, settings.images(), begin + PREPARATION_LIMIT))
             .into();
-        let behind = examine_behind_route(settings, examiner, server, begin);
+        let behind = examine_behind_route(settings, examiner, server, (events, begin));
         let on_github = github::examine_github(github, settings.environment.as_deref(), runner);
         let (images, behind, on_github) = join3(Box::pin(images), Box::pin(behind), Box::pin(on_github)).await;
         let database = judge_examined(settings, behind.database.as_ref(), &expectation);

@@ -6,6 +6,7 @@ use crate::{
     postgres::DatabaseTarget,
     run::{BastionFacts, Check, DoctorFinding},
     ssh::{Hop, Login, Route},
+    way::WayIn,
 };
 use std::time::Duration;
 
@@ -131,6 +132,42 @@ fn judge_refused(fault: &Fault, hop: &Hop) -> Vec<DoctorFinding> {
     }
 }
 
+/// Returns the finding about a way without a bastion, from the result of a session over it.
+pub(super) fn judge_way(way: &WayIn, fault: Option<&Fault>) -> DoctorFinding {
+    let finding = match fault.filter(|fault| is_about_way(fault)) {
+        None => DoctorFinding::good(Check::Hop, "leads to a server"),
+        Some(fault) => DoctorFinding::failed(Check::Hop, fault.clone()),
+    };
+    finding.about(way.to_string().replace('`', ""))
+}
+
+/// Returns the fault of a way that was not open within the time of the check.
+pub(super) fn way_timeout_fault(way: &WayIn) -> Fault {
+    let cause = format!("{way} is not open within the time of the check");
+    Fault::new(Code::ViaNotStarted, cause)
+        .fix("pull its image in an earlier step; if it is only slow, `command: plan` waits for it")
+}
+
+/// Returns whether a connection failed on its way in, before it reached a server.
+pub(super) fn is_about_way(fault: &Fault) -> bool {
+    matches!(
+        fault.code,
+        Code::ViaRefused
+            | Code::ViaFailed
+            | Code::ViaNotStarted
+            | Code::EngineAbsent
+            | Code::EngineForbidden
+            | Code::EngineTooOld
+            | Code::EngineFailed
+            | Code::SelfUnknown
+            | Code::ImageMissing
+            | Code::ImageDenied
+            | Code::ImagePlatform
+            | Code::ImageRateLimit
+            | Code::RegistryUnreachable
+    )
+}
+
 /// Returns the finding about the way from the bastion to the database, from the result of a connection through it.
 pub(super) fn judge_forwarding(target: &DatabaseTarget, fault: Option<&Fault>) -> DoctorFinding {
     let address = format!("{}:{}", target.host, target.port);
@@ -201,6 +238,17 @@ mod tests {
         assert_eq!(of(Code::HostKeyMismatch), ["✅ hop a:22", "❌ host key a:22", "➖ log-in a:22"]);
         assert_eq!(of(Code::BastionLogin), ["✅ hop a:22", "✅ host key a:22", "❌ log-in a:22"]);
         assert_eq!(of(Code::BastionNotSsh), ["❌ hop a:22"]);
+    }
+
+    #[test]
+    fn a_way_is_a_hop_of_its_own() {
+        let judged = |fault: Option<Fault>| {
+            let finding = judge_way(&WayIn::Runner { port: 15_432 }, fault.as_ref());
+            format!("{} {}", finding.state.sign(), finding.subject())
+        };
+        assert_eq!(judged(None), "✅ hop runner:15432");
+        assert_eq!(judged(Some(Fault::new(Code::ViaRefused, "no"))), "❌ hop runner:15432");
+        assert_eq!(judged(Some(Fault::new(Code::DatabaseLogin, "no"))), "✅ hop runner:15432");
     }
 
     #[test]

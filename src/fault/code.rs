@@ -136,6 +136,18 @@ codes! {
     BastionUnknown "bastion-unknown" Connection Bastion "check the spelling of `ssh-host`; the runner must be able to resolve it";
     /// No process listens on the bastion's port.
     BastionRefused "bastion-refused" Connection Bastion "check `ssh-port`, that sshd runs, and the bastion's firewall";
+    /// No process listens at the port of the runner that `via` names.
+    ViaRefused "via-refused" Connection Database "check that the step that opens the tunnel comes before this one in the same job, leaves it running in the background, and waits until it listens";
+    /// The command of `via` can't be started.
+    ViaNotStarted "via-not-started" Connection Database "name a program that is there, with its whole path";
+    /// The command of `via` ended, and its stream with it.
+    ViaFailed "via-failed" Connection Database "run the command by hand with the same credentials; its standard error is in the log";
+    /// The proxy can't be reached, or does not speak its protocol.
+    ProxyFailed "proxy-failed" Connection Bastion "check the scheme, the host and the port in `ssh-proxy`, and that the runner may reach it";
+    /// The proxy requires a login, or does not accept it.
+    ProxyLogin "proxy-login" Connection Bastion "write the login into the URL of the proxy, as in `socks5://user:password@host:port`, with special characters percent-encoded, and keep it in a secret";
+    /// The proxy opens no connection to the first hop.
+    ProxyTarget "proxy-target" Connection Bastion "check `ssh-host` and `ssh-port`, which the proxy resolves and dials, and that its rules allow this port: many allow 443 alone";
     /// The bastion did not respond in time.
     BastionTimeout "bastion-timeout" Connection Bastion "check the bastion's firewall for the runner's address, or raise `connect-timeout`";
     /// The other end does not speak SSH.

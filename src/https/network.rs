@@ -1,6 +1,8 @@
 //! The way to servers outside that the environment prescribes: a proxy, and a CA of one's own.
 
 use crate::secret::Secret;
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 use std::path::PathBuf;
 
 /// The environment's variables for HTTPS connections.
@@ -15,6 +17,17 @@ pub struct NetworkSettings {
 }
 
 impl NetworkSettings {
+    /// Returns the proxy for this server, unless the environment excepts it.
+    #[must_use]
+    pub fn proxy_for(&self, host: &str, port: u16) -> Option<&Secret> {
+        let proxy = self.https_proxy.as_ref()?;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let url: Uri = format!("https://{host}:{port}").parse().ok()?;
+        let excepted = self.no_proxy.as_deref().unwrap_or_default();
+        let matcher = Matcher::builder().https(proxy.expose()).no(excepted).build();
+        matcher.intercept(&url).map(|_| proxy)
+    }
+
     /// Reads the variables. The spelling in small letters wins, as with curl.
     #[must_use]
     pub fn from_variables(text: impl Fn(&str) -> Option<String>) -> Self {
@@ -43,5 +56,11 @@ mod tests {
         assert_eq!(found.no_proxy.as_deref(), Some("c"));
         assert_eq!(read(&[("SSL_CERT_FILE", "/ca.pem")]).ca_file, Some("/ca.pem".into()));
         assert_eq!(read(&[("HTTP_PROXY", "http://a:1")]), NetworkSettings::default());
+        let excepting = read(&[("https_proxy", "http://b:2"), ("no_proxy", ".internal,10.0.0.0/8")]);
+        assert!(excepting.proxy_for("bastion.example.com", 22).is_some());
+        assert!(excepting.proxy_for("2001:db8::1", 22).is_some());
+        for host in ["bastion.internal", "10.1.2.3"] {
+            assert_eq!(excepting.proxy_for(host, 22), None, "{host}");
+        }
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     github::runner::Runner,
     secret::Secret,
     settings::{Command, Settings},
+    way::WayIn,
 };
+use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Inputs that count for a tunnel but matter only to this process: where to find other values, GitHub's API and
 /// summary, and files in the workspace.
@@ -52,6 +55,7 @@ pub(super) fn handover_variables(
         Variable::Text(text) => Some((name.to_owned(), Secret::new(text))),
         Variable::Absent | Variable::NotUtf8 => None,
     });
+    let way = settings.map(|settings| way_variables(&settings.way)).unwrap_or_default();
     let facts = [
         ("GITHUB_RUN_ID", &runner.run_id),
         ("GITHUB_RUN_ATTEMPT", &runner.run_attempt),
@@ -59,7 +63,38 @@ pub(super) fn handover_variables(
         ("GITHUB_SERVER_URL", &runner.server_url),
     ];
     let facts = facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Secret::new(value.clone()?))));
-    values.chain(ca).chain(certificate).chain(token_variables).chain(facts).collect()
+    values
+        .chain(ca)
+        .chain(certificate)
+        .chain(token_variables)
+        .chain(way)
+        .chain(network_variables(runner))
+        .chain(facts)
+        .collect()
+}
+
+/// Returns `via`, which may be in the configuration file, and the variables that are passed to its command.
+fn way_variables(way: &WayIn) -> Vec<(String, Secret)> {
+    let command = match way {
+        WayIn::Command(command) => command,
+        WayIn::Runner { port } => {
+            return vec![(input_variable(InputName::Via), Secret::new(format!("runner:{port}")))];
+        }
+        WayIn::Direct | WayIn::DirectOrProxy(_) | WayIn::Proxy(_) => return Vec::new(),
+    };
+    let env: BTreeMap<&str, &str> = command.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    let names: Vec<&str> = command.passed.iter().map(|(name, _)| name.as_str()).collect();
+    // JSON is YAML.
+    let text = json!({ "command": command.argv, "image": command.image, "env": env, "pass-env": names }).to_string();
+    let via = (input_variable(InputName::Via), Secret::new(text));
+    std::iter::once(via).chain(command.passed.iter().cloned()).collect()
+}
+
+/// Returns the environment's proxy, which stands by for the first hop.
+fn network_variables(runner: &Runner) -> impl Iterator<Item = (String, Secret)> {
+    let proxy = runner.network.https_proxy.clone().map(|proxy| ("https_proxy".to_owned(), proxy));
+    let excepted = runner.network.no_proxy.clone().map(|hosts| ("no_proxy".to_owned(), Secret::new(hosts)));
+    proxy.into_iter().chain(excepted)
 }
 
 fn input_variable(name: InputName) -> String {

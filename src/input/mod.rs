@@ -34,7 +34,7 @@ use crate::{
 use findings::Findings;
 use manifest::Manifest;
 use names::InputName;
-use resolve::{client_identity, command::resolve_command, environment, placeholders};
+use resolve::{client_identity, command::resolve_command, environment, placeholders, way};
 use source::{
     Variables, config_file,
     flags::{self, Flags, ParsedArgs},
@@ -159,6 +159,7 @@ fn read_invocation(manifest: &Manifest, mut flags: Flags, env: Vec<(OsString, Os
     let target = settings.as_ref().and_then(|settings| settings.database.as_ref());
     secrets.extend(target.and_then(|target| target.identity.certificate.as_ref()).map(|found| found.key.clone()));
     secrets.extend(placeholders::placeholder_secrets(&inputs, &variables));
+    secrets.extend(way::way_secrets(&inputs, &runner, &variables));
     if secrets.iter().any(|secret| !secret.can_be_hidden()) {
         findings.warnings.push(short_secret_warning());
     }

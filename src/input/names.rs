@@ -139,6 +139,8 @@ names! {
     SshJump "ssh-jump" Ssh Address ["SSH_JUMP"] ["SSH_JUMP"];
     ConnectTimeout "connect-timeout" Ssh Duration [] [];
     Keepalive "keepalive" Ssh Duration [] [];
+    SshProxy "ssh-proxy" Ssh Text ["SSH_PROXY"] ["SSH_PROXY"];
+    Via "via" Ssh Yaml [] [];
 
     DatabaseUrl "database-url" Database Secret ["DATABASE_URL"] ["DATABASE_URL" "DB_URL"];
     DatabaseHost "database-host" Database Address ["DATABASE_HOST"] ["DATABASE_HOST" "DB_HOST"];

@@ -49,7 +49,7 @@ pub(super) enum PlaceScope {
 pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 19] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
-    (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
+    (&[InputName::SshHost, InputName::Via], CommandScope::All, PlaceScope::Anywhere),
     (
         &[
             InputName::SshPort,
@@ -63,6 +63,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 19] = [
             InputName::SshJump,
             InputName::ConnectTimeout,
             InputName::Keepalive,
+            InputName::SshProxy,
         ],
         CommandScope::All,
         PlaceScope::Bastion,

@@ -66,5 +66,8 @@ pub fn no_answer_fault(wait: Duration) -> Fault {
 
 /// Reports whether the same attempt can succeed a little later.
 fn is_transient(fault: &Fault) -> bool {
-    matches!(fault.code, Code::DatabaseRefused | Code::DatabaseTimeout | Code::DatabaseUnready | Code::DatabaseLost)
+    matches!(
+        fault.code,
+        Code::DatabaseRefused | Code::DatabaseTimeout | Code::DatabaseUnready | Code::DatabaseLost | Code::ViaRefused
+    )
 }

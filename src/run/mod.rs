@@ -17,6 +17,7 @@ mod past_run;
 mod plan_facts;
 mod plan_review;
 pub mod process;
+pub mod program;
 mod reviewed_plan;
 mod run_end;
 pub mod shutdown;

@@ -36,6 +36,7 @@ use crate::{
     proxy::ClientTls,
     secret::Secret,
     ssh::Route,
+    way::WayIn,
 };
 use std::{
     collections::BTreeSet,
@@ -164,8 +165,10 @@ pub struct Settings {
     pub executor: ExecutorSettings,
     /// Treatment of TLS on tools' connections through this program.
     pub client_tls: ClientTls,
-    /// The SSH route to the database; `None` is a direct connection.
+    /// The SSH route to the database; `None` is a connection without a bastion.
     pub route: Option<Route>,
+    /// The way to the first hop or, without a route, to the database.
+    pub way: WayIn,
     /// The database; `None` if only the deployment server knows it.
     pub database: Option<DatabaseTarget>,
     /// Time limit for waiting until the database accepts queries.
@@ -210,6 +213,12 @@ impl Settings {
     #[must_use]
     pub fn keeps_audit(&self) -> bool {
         self.safety.audit == Policy::Allow && self.command.may_write() && self.database.is_some()
+    }
+
+    /// Returns whether the database is reached by an ordinary connection from here, as it is from every container.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.route.is_none() && self.way.is_direct()
     }
 
     /// Returns the database of a run that requires one.

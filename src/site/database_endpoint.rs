@@ -46,18 +46,18 @@ impl<'a> DatabaseEndpoint<'a> {
         Self { settings, runner, listener: None, delivery: Cell::default() }
     }
 
-    /// Opens the listener, if there is a database behind a tunnel, or one that only we can log in to. `redactor` gets the
+    /// Opens the listener, if there is a database that containers can't reach as they are, or that only we can log in to. `redactor` gets the
     /// tokens of log-ins.
     ///
     /// # Errors
     /// `listener-unavailable`.
     pub(crate) async fn open_listener(&mut self, redactor: &Redactor) -> Result<(), Fault> {
         let Some(database) = &self.settings.database else { return Ok(()) };
-        // Without a tunnel, the port may be that of the database itself, on this machine.
-        let port = match self.settings.route {
-            Some(_) => database.port,
-            None if database.identity.is_given() => 0,
-            None => return Ok(()),
+        let port = match (self.settings.is_direct(), database.identity.is_given()) {
+            (false, _) => database.port,
+            // The port may be that of the database itself, on this machine.
+            (true, true) => 0,
+            (true, false) => return Ok(()),
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let session_settings =

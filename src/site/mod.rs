@@ -139,7 +139,8 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// The fault of the SSH connection.
     pub async fn open_transport(&mut self) -> Result<(), Fault> {
-        self.transport = Some(Rc::new(Transport::connect(self.settings.route.as_ref(), &self.events).await?));
+        self.transport =
+            Some(Rc::new(Transport::connect(self.settings.route.as_ref(), &self.settings.way, &self.events).await?));
         Ok(())
     }
 

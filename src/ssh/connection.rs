@@ -6,12 +6,13 @@ use super::{
     libssh2::ConnectError,
     remote_process::{self, LossWatch, RemoteProcess},
     route::Hop,
-    session::{self, ConnectRequest, ConnectedSession, Via},
+    session::{self, ConnectRequest, ConnectedSession, HopSocket},
     stream::{self, ChannelStream, LocalEnd},
 };
 use crate::{
     fault::{Code, Fault},
     run::BastionFacts,
+    way::WayStream,
 };
 use futures_util::future::select;
 use rustix::net::{Shutdown, shutdown};
@@ -22,11 +23,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{copy, split},
+    io::{AsyncRead, AsyncWrite, copy, split},
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
+use tokio_util::either::Either;
 
 /// Extra time for name resolution, which has timeouts of its own.
 const RESOLVER_GRACE: Duration = Duration::from_secs(1);
@@ -55,6 +57,15 @@ impl Drop for ConnectGuard {
     }
 }
 
+/// The stream that leads to a hop.
+#[derive(Debug)]
+pub(super) enum HopCarrier {
+    /// A channel of the previous hop.
+    Channel(ChannelStream),
+    /// The way to the first hop.
+    Way(WayStream),
+}
+
 /// A logged-in connection to one hop.
 #[derive(Debug)]
 pub(super) struct HopConnection {
@@ -63,7 +74,7 @@ pub(super) struct HopConnection {
     loss: watch::Receiver<Option<Fault>>,
     /// Awaited by `close`; after a mere drop it ends by itself, because its command channel is closed.
     driver: JoinHandle<()>,
-    /// Copies bytes between libssh2, which needs a socket, and the channel of the previous hop; ends with either of
+    /// Copies bytes between libssh2, which needs a socket, and the stream that leads to the hop; ends with either of
     /// them.
     bridge: Option<JoinHandle<()>>,
 }
@@ -81,21 +92,19 @@ pub(super) enum OpenError {
 
 impl HopConnection {
     /// Connects on a separate thread, because libssh2 blocks, and then starts the driver. If the future is dropped, the
-    /// connection is closed, and so the thread ends. `over` is the channel of the previous hop, if there is one.
+    /// connection is closed, and so the thread ends. `over` is the stream that leads to the hop, if there is one.
     pub(super) async fn connect(
         request: ConnectRequest,
-        over: Option<ChannelStream>,
+        over: Option<HopCarrier>,
         keepalive: Duration,
     ) -> Result<(Self, BastionFacts), ConnectError> {
         let hop = request.hop.clone();
         let limit = request.timeout + RESOLVER_GRACE;
-        let (via, bridge) = match over.map(bridge_to_socket).transpose().map_err(|error| setup_error(&hop, &error))? {
-            None => (Via::Tcp, None),
-            Some((socket, bridge)) => (Via::Channel(socket), Some(bridge)),
-        };
+        let link = over.map(socket_of).transpose().map_err(|error| setup_error(&hop, &error))?;
+        let (link, bridge) = link.unwrap_or((HopSocket::Dial, None));
         let (socket_sender, socket_receiver) = oneshot::channel();
         let mut guard = ConnectGuard(socket_receiver);
-        let mut connecting = spawn_blocking(move || session::connect_session(request, via, socket_sender));
+        let mut connecting = spawn_blocking(move || session::connect_session(request, link, socket_sender));
         let connected = match timeout(limit, &mut connecting).await {
             Err(_) if guard.shut_down_socket() => timeout(CLOSE_TIMEOUT, connecting).await,
             result => result,
@@ -212,9 +221,19 @@ impl HopConnection {
     }
 }
 
+/// Returns the socket for libssh2, and the task that moves its bytes, if it is not the network's own.
+fn socket_of(carrier: HopCarrier) -> io::Result<(HopSocket, Option<JoinHandle<()>>)> {
+    let (socket, bridge) = match carrier {
+        HopCarrier::Way(Either::Left(stream)) => return Ok((HopSocket::Connected(stream.into_std()?.into()), None)),
+        HopCarrier::Way(Either::Right(stream)) => bridge_to_socket(stream)?,
+        HopCarrier::Channel(stream) => bridge_to_socket(stream)?,
+    };
+    Ok((HopSocket::Connected(socket.into()), Some(bridge)))
+}
+
 /// Connects a stream to a socket for libssh2.
 #[expect(clippy::disallowed_methods, reason = "the link owns the task and awaits it in close()")]
-fn bridge_to_socket(stream: ChannelStream) -> io::Result<(UnixStream, JoinHandle<()>)> {
+fn bridge_to_socket(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> io::Result<(UnixStream, JoinHandle<()>)> {
     let (near, session_socket) = UnixStream::pair()?;
     near.set_nonblocking(true)?;
     session_socket.set_nonblocking(true)?;

@@ -16,7 +16,7 @@ use crate::{
 use std::{
     fmt, io,
     net::{SocketAddr, TcpStream, ToSocketAddrs as _},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::fd::OwnedFd,
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -28,13 +28,13 @@ pub(super) const WOULD_BLOCK: i32 = -37;
 const CIPHERS: &str =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr";
 
-/// The way to reach a hop.
+/// The socket over which a hop is reached.
 #[derive(Debug)]
-pub(super) enum Via {
-    /// A TCP connection from this machine.
-    Tcp,
-    /// A channel of the previous hop, whose bytes pass through this socket.
-    Channel(UnixStream),
+pub(super) enum HopSocket {
+    /// One that has yet to be connected, from this machine.
+    Dial,
+    /// One that is connected: with the hop itself, or with a stream that leads there.
+    Connected(OwnedFd),
 }
 
 /// The parameters of a connection to one hop.
@@ -59,14 +59,14 @@ pub(super) struct ConnectedSession {
 /// it wait.
 pub(super) fn connect_session(
     request: ConnectRequest,
-    via: Via,
+    link: HopSocket,
     socket_sender: oneshot::Sender<OwnedFd>,
 ) -> Result<ConnectedSession, ConnectError> {
     let ConnectRequest { hop, login, pins, timeout } = request;
     let deadline = ConnectDeadline::after(timeout);
-    let socket = match via {
-        Via::Tcp => dial_hop(&hop, deadline)?.into(),
-        Via::Channel(stream) => OwnedFd::from(stream),
+    let socket = match link {
+        HopSocket::Dial => dial_hop(&hop, deadline)?.into(),
+        HopSocket::Connected(socket) => socket,
     };
     let driver_socket = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;
     let duplicate = socket.try_clone().map_err(|error| setup_error(&hop, &error))?;

@@ -6,10 +6,10 @@ use super::{
     connection::HopConnection,
     host_key::HostKeyPins,
     libssh2::ConnectError,
-    route::Route,
-    tunnel::{Tunnel, close_all, try_connect_hop},
+    route::{Hop, Route},
+    tunnel::{HopOrigin, Tunnel, close_all, try_connect_hop},
 };
-use crate::{fault::Fault, run::BastionFacts};
+use crate::{fault::Fault, run::BastionFacts, way::OpenWay};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::{io::AsyncReadExt as _, time::timeout};
@@ -22,14 +22,24 @@ const MAX_CLOCK_OUTPUT: u64 = 64;
 
 /// Connects once, and passes the facts of each hop, or the fault of the one that ended the attempt, to `on_hop` at once:
 /// the future may be dropped at a deadline. Returns the connection if every hop let us in.
-pub async fn try_route(route: &Route, mut on_hop: impl FnMut(Result<BastionFacts, Fault>)) -> Option<Tunnel> {
+pub async fn try_route(
+    route: &Route,
+    way: OpenWay,
+    mut on_hop: impl FnMut(Result<BastionFacts, Fault>),
+) -> Option<Tunnel> {
     let bastion = route.hops.last()?;
     let mut connections: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
-    let mut last_hop = None;
+    let mut last_hop: Option<&Hop> = None;
     for (number, hop) in (1..).zip(&route.hops) {
         let fingerprint = route.fingerprint.as_deref().filter(|_| number == route.hops.len());
         let connected = match HostKeyPins::parse(route.known_hosts.as_deref(), fingerprint) {
-            Ok(pins) => try_connect_hop(route, hop, &pins, connections.last().zip(last_hop)).await,
+            Ok(pins) => {
+                let before = match connections.last().zip(last_hop) {
+                    Some((connection, hop)) => HopOrigin::Hop(connection, hop),
+                    None => HopOrigin::Here(&way),
+                };
+                try_connect_hop(route, hop, &pins, before).await
+            }
             Err(fault) => Err(ConnectError::Permanent(fault)),
         };
         match connected {
@@ -42,11 +52,12 @@ pub async fn try_route(route: &Route, mut on_hop: impl FnMut(Result<BastionFacts
                 let cause = connections.iter().find_map(HopConnection::loss_fault);
                 on_hop(Err(cause.unwrap_or(fault)));
                 close_all(connections).await.unwrap_or_default();
+                way.close().await.unwrap_or_default();
                 return None;
             }
         }
     }
-    Some(Tunnel::of_hops(connections, bastion, route.connect_timeout))
+    Some(Tunnel::of_hops(connections, way, bastion, route.connect_timeout))
 }
 
 impl Tunnel {

@@ -2,7 +2,7 @@
 
 use super::{
     channel_open_queue::OpenRefusal,
-    connection::{HopConnection, OpenError},
+    connection::{HopCarrier, HopConnection, OpenError},
     forward::connect_through,
     host_key::HostKeyPins,
     libssh2::ConnectError,
@@ -17,6 +17,7 @@ use crate::{
         BastionFacts,
         event::{Event, Events},
     },
+    way::{OpenWay, WayIn, may_pass},
 };
 use futures_util::future::select_all;
 use std::time::Duration;
@@ -31,22 +32,28 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(
 pub struct Tunnel {
     /// The connections in the order in which they were dialled; never empty.
     connections: Vec<HopConnection>,
+    /// The way to the first hop; `None` once it is closed.
+    way: Option<OpenWay>,
     bastion: Hop,
     connect_timeout: Duration,
 }
 
 impl Tunnel {
-    /// Connects hop by hop. Only network failures are retried; each retry is one new connection and one event.
+    /// Opens the way in and connects hop by hop. Only network failures are retried; each retry is one new connection and one event.
     ///
     /// # Errors
     /// A fault of the stage `bastion` that names the hop.
-    pub async fn connect(route: &Route, events: &Events) -> Result<(Self, BastionFacts), Fault> {
+    pub async fn connect(route: &Route, way: &WayIn, events: &Events) -> Result<(Self, BastionFacts), Fault> {
+        let way = Box::pin(OpenWay::open(way, events)).await.map_err(|fault| fault.in_stage(Stage::Bastion))?;
         let mut connections: Vec<HopConnection> = Vec::with_capacity(route.hops.len());
         let mut last_hop = None;
         for (number, hop) in (1..).zip(&route.hops) {
             let fingerprint = route.fingerprint.as_deref().filter(|_| number == route.hops.len());
             let pins = HostKeyPins::parse(route.known_hosts.as_deref(), fingerprint)?;
-            let before = connections.last().zip(last_hop.as_ref().map(|(hop, _)| *hop));
+            let before = match connections.last().zip(last_hop.as_ref().map(|(hop, _)| *hop)) {
+                Some((connection, hop)) => HopOrigin::Hop(connection, hop),
+                None => HopOrigin::Here(&way),
+            };
             match connect_hop(route, hop, &pins, before, events).await {
                 Ok((connection, facts)) => {
                     connections.push(connection);
@@ -55,17 +62,23 @@ impl Tunnel {
                 Err(fault) => {
                     let cause = connections.iter().find_map(HopConnection::loss_fault);
                     close_all(connections).await.unwrap_or_default();
+                    way.close().await.unwrap_or_default();
                     return Err(cause.unwrap_or(fault).in_stage(Stage::Bastion));
                 }
             }
         }
         let (bastion, facts) = last_hop.ok_or_else(|| Fault::new(Code::Bug, "the route to connect has no hop"))?;
-        Ok((Self::of_hops(connections, bastion, route.connect_timeout), facts))
+        Ok((Self::of_hops(connections, way, bastion, route.connect_timeout), facts))
     }
 
     /// Returns the connection that consists of these hops, in the order in which they were dialled; never none.
-    pub(super) fn of_hops(connections: Vec<HopConnection>, bastion: &Hop, connect_timeout: Duration) -> Self {
-        Self { connections, bastion: bastion.clone(), connect_timeout }
+    pub(super) fn of_hops(
+        connections: Vec<HopConnection>,
+        way: OpenWay,
+        bastion: &Hop,
+        connect_timeout: Duration,
+    ) -> Self {
+        Self { connections, way: Some(way), bastion: bastion.clone(), connect_timeout }
     }
 
     /// Returns the connections to the hops, in the order in which they were dialled.
@@ -115,7 +128,11 @@ impl Tunnel {
     /// Returns why the connection was lost, if it was: the fault of the first hop that was lost.
     #[must_use]
     pub fn loss_fault(&self) -> Option<Fault> {
-        self.connections.iter().find_map(HopConnection::loss_fault)
+        let lost = self.connections.iter().find_map(HopConnection::loss_fault)?;
+        Some(match self.way.as_ref().and_then(OpenWay::failure) {
+            Some(failure) => Fault { cause: format!("{}: {}", lost.cause, failure.cause), ..lost },
+            None => lost,
+        })
     }
 
     /// Waits until the connection is lost. Several callers may wait, and each may stop waiting.
@@ -130,7 +147,11 @@ impl Tunnel {
     /// # Errors
     /// The first error while closing.
     pub async fn close(mut self) -> Result<(), Fault> {
-        close_all(std::mem::take(&mut self.connections)).await
+        let closed = close_all(std::mem::take(&mut self.connections)).await;
+        match self.way.take() {
+            Some(way) => closed.and(way.close().await),
+            None => closed,
+        }
     }
 }
 
@@ -155,7 +176,7 @@ async fn connect_hop(
     route: &Route,
     hop: &Hop,
     pins: &HostKeyPins,
-    before: Option<(&HopConnection, &Hop)>,
+    before: HopOrigin<'_>,
     events: &Events,
 ) -> Result<(HopConnection, BastionFacts), Fault> {
     let mut pauses = BACKOFF.into_iter();
@@ -171,21 +192,42 @@ async fn connect_hop(
     }
 }
 
-/// Connects to a hop, over the channel of the one before.
+/// The machine from which a hop is reached.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum HopOrigin<'a> {
+    /// This one, over the way in: for the first hop.
+    Here(&'a OpenWay),
+    /// The previous hop.
+    Hop(&'a HopConnection, &'a Hop),
+}
+
+/// Connects to a hop, over the way in or the channel of the hop before.
 pub(super) async fn try_connect_hop(
     route: &Route,
     hop: &Hop,
     pins: &HostKeyPins,
-    before: Option<(&HopConnection, &Hop)>,
+    before: HopOrigin<'_>,
 ) -> Result<(HopConnection, BastionFacts), ConnectError> {
     let timeout = route.connect_timeout;
     let carrier = match before {
-        None => None,
-        Some((connection, before)) => {
+        HopOrigin::Here(way) => {
+            let stream = Box::pin(way.open_stream(&hop.host, hop.port, timeout)).await;
+            stream.map_err(by_retry)?.map(HopCarrier::Way)
+        }
+        HopOrigin::Hop(connection, before) => {
             let stream = connect_through(connection, &hop.host, hop.port, timeout).await;
-            Some(stream.map_err(|error| error.for_hop(before, hop))?)
+            Some(HopCarrier::Channel(stream.map_err(|error| error.for_hop(before, hop))?))
         }
     };
     let request = ConnectRequest { hop: hop.clone(), login: route.login.clone(), pins: pins.clone(), timeout };
-    HopConnection::connect(request, carrier, route.keepalive).await
+    let connected = HopConnection::connect(request, carrier, route.keepalive).await;
+    match (connected, before) {
+        // A command that ended is the cause of whatever was missing from its stream.
+        (Err(error), HopOrigin::Here(way)) => Err(way.failure().map_or(error, ConnectError::Permanent)),
+        (connected, _) => connected,
+    }
+}
+
+fn by_retry(fault: Fault) -> ConnectError {
+    if may_pass(&fault) { ConnectError::Transient(fault) } else { ConnectError::Permanent(fault) }
 }

@@ -10,7 +10,9 @@ pub use sidecar_message::SidecarMessage;
 pub use sidecar_process::{Handover, Sidecar};
 
 use crate::{
-    docker::{Container, ContainerKind, ContainerSpec, ContainerStdin, FollowOutput, Labels, SelfContainer},
+    docker::{
+        Container, ContainerKind, ContainerSpec, ContainerStdin, ENGINE_SOCKET, FollowOutput, Labels, SelfContainer,
+    },
     fault::{Code, Fault, Stage},
     github::runner::Runner,
     random,
@@ -102,12 +104,13 @@ impl<'a> JobTunnel<'a> {
             true => (None, self_container.gateway),
             false => (Some(random_alias()), None),
         };
+        let marker_mount = job_marker.iter().map(|(source, _)| format!("{source}:{JOB_MOUNT}:ro"));
         let spec = ContainerSpec {
             image: self_container.image.clone(),
             entrypoint: Some(vec!["/bastion-migrate-tunnel".to_owned()]),
             network: self_container.network.clone(),
             alias: alias.clone(),
-            binds: job_marker.iter().map(|(source, _)| format!("{source}:{JOB_MOUNT}:ro")).collect(),
+            binds: marker_mount.chain(self.engine_mount(&self_container)).collect(),
             ports: vec![port],
             stdin: ContainerStdin::Once,
             ..ContainerSpec::default()
@@ -136,6 +139,13 @@ impl<'a> JobTunnel<'a> {
         self.state.set(TunnelState::Ready);
         self.events.emit(Event::Tunnel(facts));
         Ok(())
+    }
+
+    /// Returns the mount of the engine's socket, for a way in that needs a container of its own: the sidecar is our own
+    /// program, which starts it as this process would.
+    fn engine_mount(&self, self_container: &SelfContainer) -> Option<String> {
+        let source = self_container.mount_source(Path::new(ENGINE_SOCKET)).unwrap_or(ENGINE_SOCKET);
+        self.settings.way.needs_engine().then(|| format!("{source}:{ENGINE_SOCKET}"))
     }
 
     /// Creates a file in the job's own directory, which is removed with the job. Returns the source of the directory's

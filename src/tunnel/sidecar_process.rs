@@ -69,7 +69,7 @@ impl<'a> Sidecar<'a> {
     /// # Errors
     /// The fault of the bastion or the database.
     pub async fn serve_until_job_ends(&mut self) -> Result<(), Fault> {
-        let transport = Transport::connect(self.settings.route.as_ref(), &self.events).await?;
+        let transport = Transport::connect(self.settings.route.as_ref(), &self.settings.way, &self.events).await?;
         let delivery = self.check_database(&transport).await?;
         let port = self.settings.required_database()?.port;
         let session_settings = container_spec::session_settings(
@@ -131,7 +131,7 @@ impl<'a> Sidecar<'a> {
                     Either::Right((lost, _)) => self.events.emit(Event::Warning(lost)),
                 }
             }
-            match Transport::connect(self.settings.route.as_ref(), &self.events).await {
+            match Transport::connect(self.settings.route.as_ref(), &self.settings.way, &self.events).await {
                 Ok(reconnected) => (self.transport, failures) = (Some(reconnected), 0),
                 Err(fault) => {
                     failures += 1;

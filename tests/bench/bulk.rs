@@ -133,7 +133,7 @@ impl<'a> Connections<'a> {
         };
         let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the port is open");
         stream.set_nodelay(true).expect("the socket is ours");
-        Either::Left(stream)
+        Either::Left(Either::Left(stream))
     }
 }
 

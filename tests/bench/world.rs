@@ -13,6 +13,7 @@ use bastion_migrate::{
     run::event::Events,
     ssh::Route,
     transport::Transport,
+    way::WayIn,
 };
 use std::{
     fs,
@@ -114,7 +115,9 @@ impl World {
     /// Opens a tunnel through the bastion at this port.
     pub(crate) async fn transport(&self, port: u16) -> Transport {
         let (events, _receiver) = Events::channel();
-        Transport::connect(Some(&self.route(port)), &events).await.expect("the bastion accepts the login")
+        Transport::connect(Some(&self.route(port)), &WayIn::Direct, &events)
+            .await
+            .expect("the bastion accepts the login")
     }
 
     /// Opens a session with the program's own code.

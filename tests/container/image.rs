@@ -29,7 +29,7 @@ fn the_image_holds_the_program_and_nothing_else() {
     let files = CreatedContainer::of(image(&ACTION)).files();
     let ours = files.iter().filter(|file| !ENGINES.iter().any(|engines| file.starts_with(engines)));
     // If there is a whole system in the image, its first few files show it.
-    let names = ["bastion-migrate", "bastion-migrate-sweep", "bastion-migrate-tunnel"];
+    let names = ["bastion-migrate", "bastion-migrate-relay", "bastion-migrate-sweep", "bastion-migrate-tunnel"];
     assert_eq!(ours.take(5).collect::<Vec<_>>(), names);
     let label = label();
     let version = docker(&["run", "--rm", "--label", &label, &ACTION, "--version"]);

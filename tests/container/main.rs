@@ -73,6 +73,8 @@ mod tunnel;
 #[cfg(test)]
 mod variants;
 #[cfg(test)]
+mod ways_in;
+#[cfg(test)]
 #[path = "../suite/workflow.rs"]
 mod workflow;
 #[cfg(test)]

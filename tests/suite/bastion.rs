@@ -9,6 +9,7 @@ use bastion_migrate::{
     },
     secret::Secret,
     ssh::{ChannelStream, Route, Tunnel, check_private_key},
+    way::WayIn,
 };
 use std::{
     fs, io,
@@ -27,7 +28,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 
 async fn connect(route: &Route) -> Result<(Tunnel, BastionFacts), Fault> {
     let (events, _receiver) = Events::channel();
-    Tunnel::connect(route, &events).await
+    Tunnel::connect(route, &WayIn::Direct, &events).await
 }
 
 async fn refusal(route: &Route) -> Fault {
@@ -309,7 +310,7 @@ fn distinguishes_the_ways_of_not_reaching_a_bastion() {
             let mut route = Route { connect_timeout: Duration::from_millis(500), ..sshd.route() };
             route.hops[0].port = port;
             let (events, mut receiver) = Events::channel();
-            let fault = Tunnel::connect(&route, &events).await.unwrap_err();
+            let fault = Tunnel::connect(&route, &WayIn::Direct, &events).await.unwrap_err();
             assert_eq!(fault.code, code, "{}", fault.cause);
             assert!(fault.cause.contains(&format!("`127.0.0.1:{port}`")), "{}", fault.cause);
             drop(events);

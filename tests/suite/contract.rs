@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 38] = [
+const MODULES: [(&str, &[&str]); 39] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -41,18 +41,19 @@ const MODULES: [(&str, &[&str]); 38] = [
     ("github", &["https", "fault", "secret", "random"]),
     ("token_login", &["https", "fault", "secret"]),
     ("run", &["fault", "secret"]),
-    ("ssh", &["run", "secret", "fault"]),
-    ("transport", &["ssh", "run", "fault"]),
+    ("docker", &["run", "secret", "fault"]),
+    ("way", &["docker", "run", "secret", "fault", "random"]),
+    ("ssh", &["way", "run", "secret", "fault"]),
+    ("transport", &["ssh", "way", "run", "fault"]),
     ("server", &["ssh", "run", "secret", "fault"]),
     // `github::runner`: the run's own name, by which a waiting run identifies the lock holder.
     ("postgres", &["transport", "token_login", "run", "secret", "fault", "github::runner", "random"]),
     ("proxy", &["postgres", "transport", "secret", "fault"]),
-    ("docker", &["run", "secret", "fault"]),
     ("tool", &["fault"]),
     ("sql", &["postgres", "fault"]),
     ("layout", &["postgres"]),
     ("ledger", &["layout", "postgres", "fault"]),
-    ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "https", "run", "secret", "fault"]),
+    ("settings", &["layout", "proxy", "postgres", "docker", "tool", "ssh", "way", "https", "run", "secret", "fault"]),
     ("audit", &["ledger", "layout", "settings", "postgres", "run", "github::runner", "random"]),
     ("migrate", &["sql", "ledger", "layout", "settings", "postgres", "run", "fault"]),
     ("plan", &["migrate", "ledger", "layout", "settings", "run", "fault"]),
@@ -69,6 +70,7 @@ const MODULES: [(&str, &[&str]); 38] = [
             "docker",
             "tool",
             "ssh",
+            "way",
             "token_login",
             "secret",
             "fault",
@@ -141,6 +143,7 @@ const MODULES: [(&str, &[&str]); 38] = [
             "postgres",
             "transport",
             "ssh",
+            "way",
             "settings",
             "run",
             "fault",

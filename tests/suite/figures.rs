@@ -13,6 +13,7 @@ use bastion_migrate::{
     postgres::{ClientIdentity, DatabaseTarget, Session, SessionSettings, SslMode},
     run::event::Events,
     transport::Transport,
+    way::WayIn,
 };
 use std::{fs, thread, time::Duration};
 
@@ -116,7 +117,7 @@ fn the_first_result_takes_no_more_round_trips_than_the_protocols_need() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (events, _receiver) = Events::channel();
-        let transport = Transport::connect(Some(&route), &events).await.unwrap();
+        let transport = Transport::connect(Some(&route), &WayIn::Direct, &events).await.unwrap();
         let session = Session::connect(&transport, &target, &settings, &events).await.unwrap();
         session.client.simple_query("select 1").await.unwrap();
         let flights = network.count();

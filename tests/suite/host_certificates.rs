@@ -13,12 +13,13 @@ use bastion_migrate::{
     fault::{Code, Fault},
     run::{BastionFacts, event::Events},
     ssh::{Route, Tunnel},
+    way::WayIn,
 };
 
 fn connect(route: &Route) -> Result<BastionFacts, Fault> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let (events, _receiver) = Events::channel();
-        let (tunnel, facts) = Tunnel::connect(route, &events).await?;
+        let (tunnel, facts) = Tunnel::connect(route, &WayIn::Direct, &events).await?;
         tunnel.close().await.unwrap();
         Ok(facts)
     })

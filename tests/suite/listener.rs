@@ -18,6 +18,7 @@ use bastion_migrate::{
     secret::Secret,
     ssh::Route,
     transport::Transport,
+    way::WayIn,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
@@ -66,7 +67,9 @@ impl RunningListener {
         let (ready, started) = mpsc::channel();
         let serve = async move {
             let (events, _receiver) = Events::channel();
-            let transport = Transport::connect(route.as_ref(), &events).await.expect("the bastion accepts the login");
+            let transport = Transport::connect(route.as_ref(), &WayIn::Direct, &events)
+                .await
+                .expect("the bastion accepts the login");
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let listener = Arc::new(
                 ProxyListener::bind(address, client_tls, settings_for_clients).await.expect("loopback has a free port"),

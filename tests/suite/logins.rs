@@ -17,6 +17,7 @@ use bastion_migrate::{
     run::{BastionFacts, event::Events},
     secret::Secret,
     ssh::{Route, Tunnel, check_private_key},
+    way::WayIn,
 };
 use std::{
     fs,
@@ -37,7 +38,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 fn connect(route: &Route) -> Result<BastionFacts, Fault> {
     run(async {
         let (events, _receiver) = Events::channel();
-        let (tunnel, facts) = Tunnel::connect(route, &events).await?;
+        let (tunnel, facts) = Tunnel::connect(route, &WayIn::Direct, &events).await?;
         tunnel.close().await.unwrap();
         Ok(facts)
     })

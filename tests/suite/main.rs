@@ -176,6 +176,8 @@ mod user_certificates;
 mod vault;
 #[cfg(test)]
 mod waits;
+#[cfg(test)]
+mod ways_in;
 mod without_transaction;
 #[cfg(test)]
 mod workflow;

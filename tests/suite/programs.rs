@@ -8,6 +8,7 @@ use bastion_migrate::{
     fault::Code,
     run::{event::Events, process::OutputChunk},
     ssh::{ProcessExit, RemoteProcess, Route, Tunnel},
+    way::WayIn,
 };
 use std::time::{Duration, Instant};
 use tokio::{
@@ -27,7 +28,7 @@ fn start_sshd(config: &str) -> Sshd {
 
 async fn connect(route: &Route) -> Tunnel {
     let (events, _receiver) = Events::channel();
-    Tunnel::connect(route, &events).await.unwrap_or_else(|fault| panic!("{fault:?}")).0
+    Tunnel::connect(route, &WayIn::Direct, &events).await.unwrap_or_else(|fault| panic!("{fault:?}")).0
 }
 
 /// Runs a program with this input to its end and returns its standard output, standard error and exit.

@@ -38,7 +38,7 @@ impl Released {
             fs::create_dir(&image).unwrap();
             repository.program("program", &format!("#!/bin/sh\n: {architecture}\necho bastion-migrate 1.2.3\n"));
             fs::rename(directory.join("bin/program"), image.join("bastion-migrate")).unwrap();
-            for link in ["bastion-migrate-sweep", "bastion-migrate-tunnel"] {
+            for link in ["bastion-migrate-sweep", "bastion-migrate-tunnel", "bastion-migrate-relay"] {
                 symlink("bastion-migrate", image.join(link)).unwrap();
             }
             let name = format!("bastion-migrate-v1.2.3-linux-{architecture}");

@@ -17,6 +17,7 @@ use bastion_migrate::{
     secret::Secret,
     server::{OrphanOutcome, OrphanedRun, Server, ShellScript},
     ssh::Tunnel,
+    way::WayIn,
 };
 use std::{
     cell::RefCell,
@@ -54,7 +55,7 @@ async fn connect_to_port(sshd: &Sshd, port: u16) -> Tunnel {
     let mut route = sshd.route();
     route.hops[0].port = port;
     route.known_hosts = Some(format!("[127.0.0.1]:{port} {}", sshd.host_key("ed25519")));
-    Tunnel::connect(&route, &events).await.unwrap_or_else(|fault| panic!("{fault:?}")).0
+    Tunnel::connect(&route, &WayIn::Direct, &events).await.unwrap_or_else(|fault| panic!("{fault:?}")).0
 }
 
 fn server(label: &str) -> (Server, UnboundedReceiver<Event>) {

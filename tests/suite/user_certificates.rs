@@ -16,6 +16,7 @@ use bastion_migrate::{
     run::{BastionFacts, event::Events},
     secret::Secret,
     ssh::{Route, Tunnel, UserCertificate, check_private_key, seconds_since_1970},
+    way::WayIn,
 };
 use std::{
     fs::{self, Permissions},
@@ -26,7 +27,7 @@ use std::{
 fn connect(route: &Route) -> Result<BastionFacts, Fault> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let (events, _receiver) = Events::channel();
-        let (tunnel, facts) = Tunnel::connect(route, &events).await?;
+        let (tunnel, facts) = Tunnel::connect(route, &WayIn::Direct, &events).await?;
         tunnel.close().await.unwrap();
         Ok(facts)
     })

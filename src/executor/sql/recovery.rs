@@ -147,7 +147,7 @@ impl PlannedSql<'_> {
         let SqlSetup { settings, runner, events, target, startup, .. } = &self.plan.setup;
         let (began, wait) = (tokio::time::Instant::now(), settings.wait_timeout);
         if transport.loss_fault().is_some() {
-            *transport = Transport::connect(settings.route.as_ref(), events).await?;
+            *transport = Transport::connect(settings.route.as_ref(), &settings.way, events).await?;
         }
         let remaining = wait.saturating_sub(began.elapsed());
         let startup = startup.clone().delivered(self.main.session.delivery());

@@ -6,7 +6,7 @@ use super::{
     risk,
     site::ExecutorChoice,
     step::{self, ParsedStep, ParsedWork},
-    tenants,
+    tenants, via,
 };
 use crate::{
     fault::Fault,
@@ -26,6 +26,7 @@ pub(crate) struct ParsedSteps {
     pub(crate) risk: Option<RiskSettings>,
     pub(crate) backup: Option<backup::ParsedBackup>,
     pub(crate) database_auth: Option<database_auth::ParsedAuth>,
+    pub(crate) via: Option<via::ParsedVia>,
 }
 
 impl ParsedSteps {
@@ -61,6 +62,10 @@ impl ParsedSteps {
             self.database_auth = database_auth::parse_database_auth(value, origin, faults);
             return;
         }
+        if name == InputName::Via {
+            self.via = via::parse_via(value, origin, faults);
+            return;
+        }
         self.lists.insert(name, step::parse_step_list(name, value, origin, faults));
     }
 
@@ -78,6 +83,7 @@ impl ParsedSteps {
         self.risk = other.risk.or(self.risk.take());
         self.backup = other.backup.or(self.backup.take());
         self.database_auth = other.database_auth.or(self.database_auth.take());
+        self.via = other.via.or(self.via.take());
     }
 
     /// Returns the list under this input; `None` marks an invalid step.

@@ -6,13 +6,17 @@ pub(crate) mod command;
 mod commands;
 pub(crate) mod container;
 mod database;
+mod database_uses;
 pub(crate) mod environment;
 pub(crate) mod health;
 pub(crate) mod placeholders;
+mod report;
+mod safety;
 mod sql;
 mod ssh;
 mod steps;
 mod tool;
+pub(crate) mod way;
 
 pub(crate) use command::resolve_command;
 pub(crate) use ssh::certificate_fault;
@@ -20,30 +24,24 @@ pub(crate) use ssh::certificate_fault;
 use super::{
     findings::Findings,
     names::InputName,
-    parse::{
-        ExecutorChoice, parse_aftercare, parse_allowances, parse_notify, parse_start_when,
-        value::{self, InvalidValue},
-    },
+    parse::{ExecutorChoice, parse_aftercare, value},
     scope::{self, is_bastion_wanted},
-    scope_table::scope_of,
     source::{Inputs, Variables},
 };
 use crate::{
-    fault::{Code, Fault},
+    fault::Code,
     github::runner::Runner,
     proxy::ClientTls,
-    settings::{
-        ApprovedPlan, BackupSettings, Command, CommentPolicy, NotificationSettings, Policy, ReportSettings,
-        RiskSettings, SafetySettings, SchemaFileSettings, Settings,
-    },
+    settings::{Command, ReportSettings, SchemaFileSettings, Settings},
+    ssh::Route,
+    way::WayIn,
 };
 use client_identity::IdentityContext;
 use command::resolve_executor;
 use database::ResolvedDatabase;
-
-const SWITCH: [(&str, Policy); 2] = [("true", Policy::Allow), ("false", Policy::Refuse)];
-const COMMENTS: [(&str, CommentPolicy); 3] =
-    [("never", CommentPolicy::Never), ("plan", CommentPolicy::Plan), ("always", CommentPolicy::Always)];
+use database_uses::{DatabaseUses, risk_without_database};
+use report::resolve_report_settings;
+use safety::resolve_safety_settings;
 
 /// Resolves all settings; the first are `None` after all faults are recorded. Those of the report are always there,
 /// because the report of a run with invalid inputs needs them.
@@ -56,7 +54,7 @@ pub(super) fn resolve_settings(
 ) -> (Option<Settings>, ReportSettings) {
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
-    let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
+    let (route, way) = resolve_connection(inputs, (runner, variables), findings);
     let database = resolve_database(IdentityContext { inputs, runner, variables, command }, executor, findings);
     let safety = resolve_safety_settings(inputs, command, findings);
     if matches!(database, Some(None)) {
@@ -84,32 +82,17 @@ pub(super) fn resolve_settings(
     let aftercare = findings.ok_or_record(inputs.optional(InputName::Aftercare, parse_aftercare));
     let assemble = || {
         let (resolved_commands, database) = (resolved_commands?, database?);
-        if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
-            let cause = format!("the step `{}` is SQL, and no database is given", step.name);
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
-        if database.is_none() && safety.as_ref().is_some_and(|safety| safety.start_when.is_some()) {
-            let cause = "`start-when` asks the database, and no database is given";
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
-        if database.is_none() && command == Some(Command::History) {
-            let cause = "`command: history` reads the runs from the database, and no database is given";
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
-        if database.is_none() && aftercare.as_ref().is_some_and(Option::is_some) {
-            let label = inputs.label(InputName::Aftercare);
-            let cause = format!("{label} looks after the database, and no database is given");
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
-        if matches!(resolved_commands.backup, Some(BackupSettings::Dump(_))) && database.is_none() {
-            let cause = format!("{} dumps the database, and no database is given", inputs.label(InputName::Backup));
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
         let schema_file = resolve_schema_file(inputs, runner);
-        if schema_file.is_some() && database.is_none() {
-            let label = inputs.label(InputName::SchemaFile);
-            let cause = format!("{label} is compared with the database, and no database is given");
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        if database.is_none() {
+            let uses = DatabaseUses {
+                command,
+                sql_step: resolved_commands.steps.sql(),
+                start_when: safety.as_ref().and_then(|safety| safety.start_when.as_ref()),
+                has_aftercare: aftercare.as_ref().is_some_and(Option::is_some),
+                backup: resolved_commands.backup.as_ref(),
+                schema_file: schema_file.as_ref(),
+            };
+            findings.faults.extend(uses.faults(inputs));
         }
         Some(Settings {
             command: command?,
@@ -118,6 +101,7 @@ pub(super) fn resolve_settings(
             client_tls: database.as_ref().map_or(ClientTls::Terminated, |database| database.client_tls),
             environment: environment.map(ToOwned::to_owned),
             route: route?,
+            way: way?,
             database: database.map(|database| database.target),
             wait_timeout: wait_timeout?,
             sql: sql?,
@@ -137,18 +121,19 @@ pub(super) fn resolve_settings(
     (settings, report)
 }
 
+/// Resolves the route, if there is a bastion, and the way to its first hop or to the database.
+fn resolve_connection(
+    inputs: &Inputs,
+    environment: (&Runner, &Variables),
+    findings: &mut Findings,
+) -> (Option<Option<Route>>, Option<WayIn>) {
+    let route = if is_bastion_wanted(inputs) { ssh::resolve_route(inputs, findings).map(Some) } else { Some(None) };
+    let way = way::resolve_way(inputs, route.as_ref().and_then(Option::as_ref), environment, findings);
+    (route, way)
+}
+
 /// Key of the comment if only the deployment server knows the database.
 const KEY_WITHOUT_DATABASE: &str = "default";
-
-/// Longest key of a comment, in characters.
-const MAX_KEY_LENGTH: usize = 100;
-
-fn parse_comment_key(text: &str) -> Result<String, InvalidValue> {
-    match text.chars().count() {
-        0..=MAX_KEY_LENGTH => Ok(text.to_owned()),
-        _ => Err(InvalidValue::new("is too long", format!("at most {MAX_KEY_LENGTH} characters"))),
-    }
-}
 
 /// Records the faults of inputs that have no effect in this run. If the intended executor is in doubt, returns `None`,
 /// so that one mistake is reported once.
@@ -192,105 +177,8 @@ fn resolve_database(
     database::resolve_database(context, findings).map(Some)
 }
 
-/// Returns the fault of a risk that can't be found, because only the deployment server knows the database.
-fn risk_without_database(inputs: &Inputs, command: Option<Command>) -> Option<Fault> {
-    let risk = inputs.parsed_steps().risk.as_ref()?;
-    let is_weighed = command.is_some_and(|command| scope_of(InputName::Risk).0.includes(command));
-    // The age of a plan is known without its tables.
-    let only_expires = RiskSettings { plan_max_age: risk.plan_max_age, ..RiskSettings::default() };
-    if !is_weighed || risk.plan_max_age.is_some() && *risk == only_expires {
-        return None;
-    }
-    let cause = format!(
-        "{} has no effect: a plan is weighed by the tables that it changes, and no database is given",
-        inputs.label(InputName::Risk)
-    );
-    Some(Fault::new(Code::InputInvalid, cause).fix("set `database-url`, as seen from the server, or remove `risk`"))
-}
-
-fn resolve_safety_settings(
-    inputs: &Inputs,
-    command: Option<Command>,
-    findings: &mut Findings,
-) -> Option<SafetySettings> {
-    let timeout = findings.ok_or_record(inputs.required(InputName::Timeout, value::parse_positive_duration));
-    let lock_wait = findings.ok_or_record(inputs.required(InputName::LockWait, value::parse_duration));
-    let lock_timeout = findings.ok_or_record(inputs.required(InputName::LockTimeout, value::parse_duration));
-    let statement_timeout = findings.ok_or_record(inputs.required(InputName::StatementTimeout, value::parse_duration));
-    let retries = findings.ok_or_record(inputs.required(InputName::Retries, value::parse_retries));
-    let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_approved_plan));
-    let start_when = findings.ok_or_record(inputs.optional(InputName::StartWhen, parse_start_when));
-    let reason = command::resolve_reason(inputs, command).map_err(|faults| findings.faults.extend(faults)).ok();
-    let allowances = match inputs.text(InputName::Command) {
-        // There it is the reason.
-        Some("resolve") => Some(None),
-        _ => findings.ok_or_record(inputs.optional(InputName::Allow, parse_allowances)),
-    };
-    let audit = findings.ok_or_record(inputs.required(InputName::Audit, |text| value::parse_choice(text, &SWITCH)));
-    let parsed = inputs.parsed_steps();
-    let (lint, risk) = (parsed.lint.clone().unwrap_or_default(), parsed.risk.clone().unwrap_or_default());
-    findings.faults.extend(plan_without_time(inputs, expect_plan.as_ref().and_then(Option::as_ref), &risk));
-    Some(SafetySettings {
-        timeout: timeout?,
-        lock_wait: lock_wait?,
-        lock_timeout: lock_timeout?,
-        statement_timeout: statement_timeout?,
-        retries: retries?,
-        expect_plan: expect_plan?,
-        start_when: start_when?,
-        allowances: allowances?.unwrap_or_default(),
-        risk: RiskSettings { small_table: lint.small_table, ..risk },
-        lint,
-        audit: audit?,
-        reason: reason?,
-    })
-}
-
-/// Returns the fault of an approved plan whose age is unknown, if approvals expire.
-fn plan_without_time(inputs: &Inputs, approved: Option<&ApprovedPlan>, risk: &RiskSettings) -> Option<Fault> {
-    risk.plan_max_age.filter(|_| approved.is_some_and(|approved| approved.planned_at.is_none()))?;
-    let label = inputs.label(InputName::ExpectPlan);
-    let cause = format!("{label} has no time, so the plan may be older than `plan-max-age` of `risk`");
-    let fix = "set the same `risk` in the run with `command: plan`, and pass its output `plan-digest` as it is: it has the time then";
-    Some(Fault::new(Code::InputInvalid, cause).fix(fix))
-}
-
 /// Resolves the file with the schema.
 fn resolve_schema_file(inputs: &Inputs, runner: &Runner) -> Option<SchemaFileSettings> {
     let path = runner.resolve_path(inputs.text(InputName::SchemaFile)?);
     Some(SchemaFileSettings { shown: runner.display_path(&path), path })
-}
-
-/// Resolves the settings of the report. A comment that can't be written is only a warning, here as elsewhere: it never decides
-/// the outcome of a migration.
-fn resolve_report_settings(inputs: &Inputs, default_key: Option<String>, findings: &mut Findings) -> ReportSettings {
-    let token = inputs.secret(InputName::GithubToken);
-    let comment =
-        findings.ok_or_record(inputs.required(InputName::Comment, |text| value::parse_choice(text, &COMMENTS)));
-    let given_key = findings.ok_or_record(inputs.optional(InputName::CommentKey, parse_comment_key));
-    let summary = findings.ok_or_record(inputs.required(InputName::Summary, |text| value::parse_choice(text, &SWITCH)));
-    if token.is_none() && comment.is_some_and(|comment| comment != CommentPolicy::Never) {
-        findings.add_warning(
-            Fault::new(Code::InputMissing, "there will be no comment: `github-token` has no value")
-                .fix("set `github-token`, or `comment: never`"),
-        );
-    }
-    ReportSettings {
-        notification: resolve_notification(inputs, findings),
-        token,
-        comment: comment.unwrap_or(CommentPolicy::Never),
-        comment_key: given_key.and_then(|key| key.or(default_key)),
-        summary: summary.unwrap_or(Policy::Allow),
-    }
-}
-
-fn resolve_notification(inputs: &Inputs, findings: &mut Findings) -> Option<NotificationSettings> {
-    let text = inputs.secret(InputName::Notify)?;
-    match parse_notify(text.expose(), &inputs.label(InputName::Notify)) {
-        Ok(notification) => Some(notification),
-        Err(faults) => {
-            findings.faults.extend(faults);
-            None
-        }
-    }
 }

@@ -286,7 +286,12 @@ fn secrets_inside(name: InputName, text: &str) -> Vec<Secret> {
     let is_command = name.is_yaml()
         || matches!(name, InputName::Run | InputName::Setup | InputName::CommandPrefix | InputName::Manage);
     let assigned = if is_command { inline_secrets::secrets_in_commands(text) } else { Vec::new() };
-    [inline_secrets::secrets_in_urls(text), assigned].concat()
+    // Its login is a secret also where the scheme is forgotten.
+    let proxy = match name {
+        InputName::SshProxy if !text.contains("://") => inline_secrets::secrets_in_urls(&format!("://{text}")),
+        _ => Vec::new(),
+    };
+    [inline_secrets::secrets_in_urls(text), assigned, proxy].concat()
 }
 
 /// Parses an input that is written in YAML, and records its faults.
@@ -304,7 +309,7 @@ fn parse_yaml(name: InputName, sourced: &SourcedValue, parsed_steps: &mut Parsed
             let page = match name {
                 InputName::Tenants => "docs/tenants.md",
                 InputName::Lint | InputName::Risk => "docs/plan.md",
-                InputName::DatabaseAuth => "docs/ways-in.md",
+                InputName::DatabaseAuth | InputName::Via => "docs/ways-in.md",
                 _ => "docs/steps.md",
             };
             let fault = fault.fix(format!("write it as in {page}, below `|` in a workflow"));

@@ -27,6 +27,8 @@ pub(crate) mod sshd;
 pub(crate) mod stranger;
 pub(crate) mod venv;
 #[cfg(test)]
+pub(crate) mod ways;
+#[cfg(test)]
 pub(crate) mod webhook;
 
 pub(crate) use process::poll;

@@ -15,7 +15,7 @@ use crate::{
         host_key::HostKeyPins,
         remote_process::RemoteProcess,
         route::{Hop, Login},
-        session::{self, ConnectRequest, Via},
+        session::{self, ConnectRequest, HopSocket},
         stream::ChannelStream,
     },
 };
@@ -53,8 +53,9 @@ pub(super) async fn connect_to_scripted_server() -> (HopConnection, ScriptedServ
     let request = ConnectRequest { hop: hop.clone(), login, pins, timeout: WAIT_LIMIT };
     let (client_socket, server_socket) = UnixStream::pair().unwrap();
     let (socket_sender, _socket_receiver) = oneshot::channel();
-    let connecting =
-        spawn_blocking(move || session::connect_session(request, Via::Channel(client_socket), socket_sender));
+    let connecting = spawn_blocking(move || {
+        session::connect_session(request, HopSocket::Connected(client_socket.into()), socket_sender)
+    });
     let server = ScriptedServer::accept_client(server_socket, key).await;
     let connected = connecting.await.unwrap().unwrap();
     (HopConnection::start_driver(hop, connected, None, KEEPALIVE).unwrap(), server)

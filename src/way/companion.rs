@@ -1,0 +1,130 @@
+//! A companion: a container that does nothing but hold the programs that carry our streams. It ends with this process,
+//! because it waits for the end of its standard input, and the engine removes it then.
+
+use super::{relay::RELAY_PROGRAM, way_in::ViaCommand};
+use crate::{
+    docker::{
+        Container, ContainerKind, ContainerRemoval, ContainerSpec, ContainerStdin, DockerEngine, ENGINE_SOCKET, Labels,
+        OutputRecord, PullPolicy, RunningContainer, SelfContainer,
+    },
+    fault::{Code, Fault},
+    random::random_token,
+    run::{event::Events, program::StartedProgram},
+    secret::{Redactor, Secret},
+};
+use std::{path::Path, sync::Mutex, time::Duration};
+
+/// Network of the engine's machine, whose loopback is that of the runner.
+const HOST_NETWORK: &str = "host";
+
+/// Time after which any run may remove a companion that was created and never started: no job is longer.
+const MAX_LIFETIME: Duration = Duration::from_hours(5 * 24);
+
+const NO_ENGINE_FIX: &str = "without the engine's socket, what works is the program in place of the action (`.github/binary`, see docs/ways-in.md): \
+    it reaches `runner:` by itself, and runs the command of `via` without an `image`";
+
+/// A running companion. Dropping it ends its container.
+#[derive(Debug)]
+pub(super) struct Companion {
+    container: Container,
+    /// Holds the standard input open. Locked by nobody: it may be shared between threads, which its streams may not.
+    _running: Mutex<RunningContainer>,
+}
+
+const NO_ENGINE_HERE_FIX: &str = "remove `image` from `via`: the command then runs on this machine";
+
+impl Companion {
+    /// Starts a companion in the network of the runner, from our own image.
+    ///
+    /// # Errors
+    /// `engine-absent` and its kind; `self-unknown`; `engine-failed`.
+    pub(super) async fn start_on_runner() -> Result<Self, Fault> {
+        let engine = connect_engine().await?;
+        let image = SelfContainer::find(&engine).await?.image;
+        Self::start(engine, ContainerSpec { image, network: Some(HOST_NETWORK.to_owned()), ..base_spec() }).await
+    }
+
+    /// Starts a companion in the command's image, in our own network.
+    ///
+    /// # Errors
+    /// `engine-absent` and its kind; the faults of a pull; `engine-failed`.
+    pub(super) async fn start_for(command: &ViaCommand, reference: &str, events: &Events) -> Result<Self, Fault> {
+        let engine = connect_engine().await?;
+        let image = engine.ensure_image(reference, PullPolicy::Missing, None, events).await?;
+        // A program on the runner is in no container, and its network is that of the machine.
+        let network = match SelfContainer::find(&engine).await {
+            Ok(own) => own.network,
+            Err(_) => Some(HOST_NETWORK.to_owned()),
+        };
+        let program = std::fs::read("/proc/self/exe").map_err(|error| {
+            let cause = format!("our own program can't be read for the image of `{}`", command.shown_program());
+            Fault::new(Code::Bug, cause).with_causes(&error)
+        })?;
+        let programs = vec![(RELAY_PROGRAM.to_owned(), program)];
+        Self::start(engine, ContainerSpec { image: image.facts.id, network, programs, ..base_spec() }).await
+    }
+
+    /// Creates and starts the container in a task: if the caller is gone by then, the container is dropped, and so it
+    /// ends.
+    #[expect(clippy::disallowed_methods, reason = "the task ends by itself, and what it has made is dropped with it")]
+    async fn start(engine: DockerEngine, spec: ContainerSpec) -> Result<Self, Fault> {
+        let starting = tokio::spawn(async move {
+            let labels = Labels::new(&random_token(), ContainerKind::Companion, MAX_LIFETIME);
+            let container = Container::create(&engine, &spec, &labels).await?;
+            match container.start(&Redactor::default()).await {
+                Ok(running) => Ok(Self { container, _running: Mutex::new(running) }),
+                Err(fault) => {
+                    container.remove().await?;
+                    Err(fault)
+                }
+            }
+        });
+        starting
+            .await
+            .unwrap_or_else(|_panic| Err(Fault::new(Code::Bug, "the start of a container ended unexpectedly")))
+    }
+
+    /// Starts a program in it.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub(super) async fn start_program(
+        &self,
+        argv: &[String],
+        env: &[(String, Secret)],
+    ) -> Result<StartedProgram, Fault> {
+        self.container.start_program(argv, env).await
+    }
+
+    /// Removes the container.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub(super) async fn close(self) -> Result<(), Fault> {
+        self.container.remove().await
+    }
+}
+
+/// Returns whether this process runs in the action's image.
+pub(super) fn is_in_own_image() -> bool {
+    Path::new(RELAY_PROGRAM).exists()
+}
+
+async fn connect_engine() -> Result<DockerEngine, Fault> {
+    let connected = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await;
+    connected.map_err(|fault| match (fault.code, is_in_own_image()) {
+        (Code::EngineAbsent, true) => fault.fix(NO_ENGINE_FIX),
+        (Code::EngineAbsent, false) => fault.fix(NO_ENGINE_HERE_FIX),
+        _ => fault,
+    })
+}
+
+fn base_spec() -> ContainerSpec {
+    ContainerSpec {
+        entrypoint: Some(vec![RELAY_PROGRAM.to_owned()]),
+        stdin: ContainerStdin::Once,
+        record: OutputRecord::None,
+        removal: ContainerRemoval::AtItsEnd,
+        ..ContainerSpec::default()
+    }
+}

@@ -1,0 +1,76 @@
+//! A command as a process on this machine, for a run that is not in the action's own container.
+
+use super::{command_stream::CommandLabel, way_in::ViaCommand};
+use crate::{
+    fault::{Code, Fault},
+    run::{
+        process::ExitStatus,
+        program::{ProgramOutput, StartedProgram},
+    },
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use std::{io, os::unix::process::ExitStatusExt as _, process::Stdio};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::Command,
+};
+
+/// Bytes that are read at once.
+const CHUNK: usize = 32 << 10;
+
+/// Starts the command. It has the environment of the setting and no other. Dropping its streams kills it.
+///
+/// # Errors
+/// `via-not-started`.
+pub(super) fn start_local(
+    command: &ViaCommand,
+    argv: &[String],
+    label: &CommandLabel,
+) -> Result<StartedProgram, Fault> {
+    let not_started = |error: &io::Error| {
+        Fault::new(Code::ViaNotStarted, format!("{} can't be started on this machine", label.shown))
+            .fix(label.start_fix.clone())
+            .with_causes(error)
+    };
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(Fault::new(Code::Bug, "the command of `via` is empty"));
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(command.environment().iter().map(|(name, value)| (name, value.expose())))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A signal from the terminal is for us: the connection has to last until the work is stopped in order.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| not_started(&error))?;
+    let (Some(input), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(Fault::new(Code::Bug, "a process has no streams"));
+    };
+    let output = stream::select(chunks(stdout, ProgramOutput::Stdout), chunks(stderr, ProgramOutput::Stderr));
+    let exit = async move {
+        let status = child.wait().await.ok()?;
+        let signalled = status.signal().map(|signal| ExitStatus::Signalled(signal.into()));
+        signalled.or(status.code().map(|code| ExitStatus::Exited(code.into())))
+    };
+    Ok(StartedProgram { input: Box::pin(input), output: Box::pin(output), exit: Box::pin(exit) })
+}
+
+/// Returns the bytes of a pipe until its end; a pipe that breaks has ended, too.
+fn chunks<R: AsyncRead + Send + Unpin>(
+    pipe: R,
+    to_output: fn(Bytes) -> ProgramOutput,
+) -> impl Stream<Item = ProgramOutput> + Send + use<R> {
+    stream::unfold(pipe, move |mut pipe| async move {
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        match pipe.read_buf(&mut chunk).await {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some((to_output(chunk.freeze()), pipe)),
+        }
+    })
+}
