@@ -19,6 +19,10 @@ pub(super) enum CommandScope {
     Reviews,
     /// Those that change the schema, or show the changes.
     Changes,
+    /// `migrate`.
+    Migrates,
+    /// `rehearse`.
+    Rehearses,
 }
 
 /// The place that a run has to use for an input to have an effect.
@@ -42,7 +46,7 @@ pub(super) enum PlaceScope {
 }
 
 /// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 19] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
     (&[InputName::SshHost], CommandScope::All, PlaceScope::Anywhere),
@@ -116,8 +120,10 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 17] = [
         PlaceScope::Anywhere,
     ),
     (&[InputName::ExpectPlan, InputName::StartWhen, InputName::Audit], CommandScope::Writes, PlaceScope::Anywhere),
+    (&[InputName::ExpectRehearsal], CommandScope::Migrates, PlaceScope::Files),
     (&[InputName::Lint, InputName::Risk, InputName::Allow], CommandScope::Reviews, PlaceScope::Anywhere),
     (&[InputName::Backup], CommandScope::Changes, PlaceScope::Anywhere),
+    (&[InputName::Rehearse], CommandScope::Rehearses, PlaceScope::Anywhere),
     (
         &[InputName::Tool, InputName::CommandPrefix, InputName::Manage, InputName::WorkingDirectory],
         CommandScope::AllButTunnel,
@@ -157,8 +163,10 @@ impl CommandScope {
             Self::Forward => !matches!(command, Command::Tunnel | Command::Rollback | Command::Baseline),
             Self::Writes => command.may_write(),
             Self::Baseline => command == Command::Baseline,
-            Self::Reviews => matches!(command, Command::Migrate | Command::Plan),
+            Self::Reviews => matches!(command, Command::Migrate | Command::Plan | Command::Rehearse),
             Self::Changes => matches!(command, Command::Migrate | Command::Plan | Command::Rollback),
+            Self::Migrates => command == Command::Migrate,
+            Self::Rehearses => command == Command::Rehearse,
         }
     }
 }
@@ -190,11 +198,13 @@ mod tests {
             match self {
                 Self::All => "all",
                 Self::AllButTunnel => "all but `tunnel`",
-                Self::Forward => "`migrate`, `plan`, `status`, `verify`, `doctor`, `history`",
+                Self::Forward => "`migrate`, `plan`, `rehearse`, `status`, `verify`, `doctor`, `history`",
                 Self::Writes => "`migrate`, `rollback`, `baseline`",
                 Self::Baseline => "`baseline`",
-                Self::Reviews => "`migrate`, `plan`",
+                Self::Reviews => "`migrate`, `plan`, `rehearse`",
                 Self::Changes => "`migrate`, `plan`, `rollback`",
+                Self::Migrates => "`migrate`",
+                Self::Rehearses => "`rehearse`",
             }
         }
     }
@@ -234,7 +244,9 @@ mod tests {
 
     #[test]
     fn a_read_only_command_accepts_the_inputs_of_the_run_that_it_previews() {
-        for command in [Command::Plan, Command::Status, Command::Verify, Command::Doctor, Command::History] {
+        let reading =
+            [Command::Plan, Command::Rehearse, Command::Status, Command::Verify, Command::Doctor, Command::History];
+        for command in reading {
             assert!(
                 CommandScope::Forward.includes(command)
                     && CommandScope::AllButTunnel.includes(command)

@@ -9,6 +9,8 @@ pub enum Command {
     Migrate,
     /// List pending migrations, identified by a digest. Read-only.
     Plan,
+    /// Run the pending migrations on a copy of the schema, and report what they did there. Read-only.
+    Rehearse,
     /// List applied and pending migrations. Read-only.
     Status,
     /// Fail unless all migrations are applied and nothing is broken. Read-only.
@@ -32,6 +34,7 @@ impl Command {
         match self {
             Self::Migrate => "migrate",
             Self::Plan => "plan",
+            Self::Rehearse => "rehearse",
             Self::Status => "status",
             Self::Verify => "verify",
             Self::Rollback => "rollback",
@@ -48,9 +51,14 @@ impl Command {
         match self {
             Self::Rollback => PlanAction::RollBack,
             Self::Baseline => PlanAction::Record,
-            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Doctor | Self::History | Self::Tunnel => {
-                PlanAction::Apply
-            }
+            Self::Migrate
+            | Self::Plan
+            | Self::Rehearse
+            | Self::Status
+            | Self::Verify
+            | Self::Doctor
+            | Self::History
+            | Self::Tunnel => PlanAction::Apply,
         }
     }
 

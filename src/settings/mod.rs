@@ -3,11 +3,13 @@
 mod aftercare;
 mod allowance;
 mod approved_plan;
+mod approved_rehearsal;
 mod backup;
 mod command;
 mod lint;
 mod notification;
 mod placeholders;
+mod rehearsal;
 mod risk;
 mod steps;
 mod tenants;
@@ -17,11 +19,13 @@ pub use crate::run::Risk;
 pub use aftercare::AftercareTask;
 pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
+pub use approved_rehearsal::{ApprovedRehearsal, SchemaMark};
 pub use backup::{BackupPlace, BackupSettings, DumpContent, DumpDestination, DumpSettings, DumpSite, DumpedTables};
 pub use command::Command;
 pub use lint::{LintLevel, LintSettings};
 pub use notification::{MessageFormat, NotificationSettings, Occasion, Webhook};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
+pub use rehearsal::RehearsalSettings;
 pub use risk::{DestructionPolicy, QueryDisplay, RiskSettings};
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
 pub use tenants::{OnFailure, TenantSettings, TenantSource};
@@ -122,6 +126,8 @@ pub struct SafetySettings {
     pub retries: u32,
     /// The approved plan.
     pub expect_plan: Option<ApprovedPlan>,
+    /// The rehearsal without which nothing is migrated.
+    pub expect_rehearsal: Option<ApprovedRehearsal>,
     /// The conditions under which the work may begin.
     pub start_when: Option<StartConditions>,
     /// The lint of the plan's SQL.
@@ -184,6 +190,8 @@ pub struct Settings {
     pub aftercare: BTreeSet<AftercareTask>,
     /// The backup before the migration.
     pub backup: Option<BackupSettings>,
+    /// The rehearsal, for `command: rehearse`.
+    pub rehearsal: Option<RehearsalSettings>,
 }
 
 /// The file with the schema that the database should have.

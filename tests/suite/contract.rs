@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 37] = [
+const MODULES: [(&str, &[&str]); 39] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -58,6 +58,10 @@ const MODULES: [(&str, &[&str]); 37] = [
     ("schema", &["sql", "postgres", "fault"]),
     ("review", &["sql", "postgres", "settings", "run", "fault"]),
     ("backup", &["sql", "postgres", "settings", "run", "fault"]),
+    (
+        "rehearsal",
+        &["review", "schema", "sql", "layout", "postgres", "transport", "settings", "run", "fault", "random"],
+    ),
     ("input", &["settings", "layout", "proxy", "postgres", "docker", "tool", "ssh", "secret", "fault", "github"]),
     ("report", &["settings", "run", "fault", "secret", "github", "https"]),
     (
@@ -87,6 +91,7 @@ const MODULES: [(&str, &[&str]); 37] = [
         &[
             "site",
             "backup",
+            "rehearsal",
             "plan",
             "migrate",
             "audit",
@@ -110,6 +115,22 @@ const MODULES: [(&str, &[&str]); 37] = [
     ("tunnel_process", &["tunnel", "docker", "input", "report", "run", "fault"]),
     ("stage", &["run", "fault"]),
     ("history_job", &["stage", "executor", "transport", "settings", "run", "fault", "github::runner"]),
+    (
+        "rehearsal_job",
+        &[
+            "stage",
+            "executor",
+            "rehearsal",
+            "site",
+            "review",
+            "schema",
+            "postgres",
+            "settings",
+            "run",
+            "fault",
+            "github::runner",
+        ],
+    ),
     (
         "doctor",
         &[
@@ -136,6 +157,7 @@ const MODULES: [(&str, &[&str]); 37] = [
         &[
             "stage",
             "history_job",
+            "rehearsal_job",
             "doctor",
             "executor",
             "tunnel",

@@ -99,6 +99,8 @@ mod pooler;
 mod programs;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod rehearsal;
 mod release;
 #[cfg(test)]
 mod release_agreement;

@@ -96,6 +96,7 @@ async fn plan_place(
         Command::Baseline
         | Command::Migrate
         | Command::Plan
+        | Command::Rehearse
         | Command::Status
         | Command::Verify
         | Command::Doctor

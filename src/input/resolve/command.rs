@@ -10,9 +10,10 @@ use crate::{
     settings::Command,
 };
 
-const COMMANDS: [Command; 9] = [
+const COMMANDS: [Command; 10] = [
     Command::Migrate,
     Command::Plan,
+    Command::Rehearse,
     Command::Status,
     Command::Verify,
     Command::Rollback,

@@ -8,6 +8,7 @@ mod database;
 pub(crate) mod environment;
 pub(crate) mod health;
 pub(crate) mod placeholders;
+mod rehearse;
 mod sql;
 mod ssh;
 mod steps;
@@ -79,6 +80,8 @@ pub(super) fn resolve_settings(
     let default_key = environment.or(context.target().map(|target| target.name.as_str())).map(ToOwned::to_owned);
     let mut report = resolve_report_settings(inputs, default_key, findings);
     let aftercare = findings.ok_or_record(inputs.optional(InputName::Aftercare, parse_aftercare));
+    let known_database = database.as_ref().and_then(Option::as_ref);
+    let rehearsal = rehearse::resolve_rehearsal(inputs, (command, executor), known_database, findings);
     let assemble = || {
         let (resolved_commands, database) = (resolved_commands?, database?);
         if let Some(step) = resolved_commands.steps.sql().filter(|_| database.is_none()) {
@@ -87,6 +90,10 @@ pub(super) fn resolve_settings(
         }
         if database.is_none() && safety.as_ref().is_some_and(|safety| safety.start_when.is_some()) {
             let cause = "`start-when` asks the database, and no database is given";
+            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        }
+        if database.is_none() && safety.as_ref().is_some_and(|safety| safety.expect_rehearsal.is_some()) {
+            let cause = "`expect-rehearsal` is compared with the schema of the database, and no database is given";
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
         if database.is_none() && command == Some(Command::History) {
@@ -125,6 +132,7 @@ pub(super) fn resolve_settings(
             safety: safety?,
             aftercare: aftercare?.unwrap_or_default(),
             backup: resolved_commands.backup,
+            rehearsal,
         })
     };
     let settings = assemble().filter(|_| findings.faults.is_empty());
@@ -213,6 +221,8 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
     let statement_timeout = findings.ok_or_record(inputs.required(InputName::StatementTimeout, value::parse_duration));
     let retries = findings.ok_or_record(inputs.required(InputName::Retries, value::parse_retries));
     let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_approved_plan));
+    let expect_rehearsal =
+        findings.ok_or_record(inputs.optional(InputName::ExpectRehearsal, value::parse_approved_rehearsal));
     let start_when = findings.ok_or_record(inputs.optional(InputName::StartWhen, parse_start_when));
     let allowances = findings.ok_or_record(inputs.optional(InputName::Allow, parse_allowances));
     let audit = findings.ok_or_record(inputs.required(InputName::Audit, |text| value::parse_choice(text, &SWITCH)));
@@ -226,6 +236,7 @@ fn resolve_safety_settings(inputs: &Inputs, findings: &mut Findings) -> Option<S
         statement_timeout: statement_timeout?,
         retries: retries?,
         expect_plan: expect_plan?,
+        expect_rehearsal: expect_rehearsal?,
         start_when: start_when?,
         allowances: allowances?.unwrap_or_default(),
         risk: RiskSettings { small_table: lint.small_table, ..risk },

@@ -94,7 +94,10 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
     let verb = match (command, target) {
         (Command::Rollback, _) => Verb::Rollback,
         (Command::Baseline, _) => Verb::Baseline,
-        (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Doctor, Some(_)) => {
+        (
+            Command::Migrate | Command::Plan | Command::Rehearse | Command::Status | Command::Verify | Command::Doctor,
+            Some(_),
+        ) => {
             let cause = format!(
                 "{} has a value, and `command: {name}` with a tool covers all migrations",
                 inputs.label(InputName::Target)
@@ -105,6 +108,7 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
         (
             Command::Migrate
             | Command::Plan
+            | Command::Rehearse
             | Command::Status
             | Command::Verify
             | Command::Doctor
