@@ -85,8 +85,8 @@ impl<'a> Job<'a> {
             Self::Migration(migration) => migration.executor.stop_work(&migration.sites).await,
             Self::Doctor(doctor) => doctor.stop().await,
             // It only reads: what was asked is forgotten with its session.
-            // The work on the copies ends when these are dropped.
-            Self::History(_) | Self::Rehearsal(_) => Ok(()),
+            Self::History(_) => Ok(()),
+            Self::Rehearsal(rehearsal) => rehearsal.stop().await,
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
         }
     }
@@ -108,7 +108,8 @@ impl<'a> Job<'a> {
                 fault.detail(migration.sites.describe_unstopped(&cause))
             }
             Self::Doctor(_) => fault.detail(format!("a command of the tool may still be running ({cause})")),
-            Self::History(_) | Self::Rehearsal(_) => fault,
+            Self::History(_) => fault,
+            Self::Rehearsal(_) => fault.detail(cause),
             Self::Tunnel(_) => fault.detail(format!(
                 "the tunnel may not have been removed ({cause}): the next run on this engine removes it"
             )),
@@ -131,7 +132,7 @@ impl<'a> Job<'a> {
             Self::Migration(migration) => migration.close().await,
             Self::Doctor(doctor) => doctor.close().await,
             Self::History(history) => history.close().await,
-            Self::Rehearsal(rehearsal) => rehearsal.close().await,
+            Self::Rehearsal(rehearsal) => Box::pin(rehearsal.close()).await,
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
         }
     }

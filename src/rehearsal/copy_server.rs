@@ -24,15 +24,14 @@ const SESSION_PREFIX: &str = "bastion-migrate-rehearsal-";
 /// The comment of the roles that we have made.
 const ROLE_COMMENT: &str = "made by a rehearsal of bastion-migrate";
 
-/// Time limit for dropping the databases over the session that made them; it may be in the middle of a statement.
-const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time limit of a request to cancel a statement.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The server, and what was made in it.
 #[derive(Debug)]
 pub struct CopyServer<'a> {
     target: &'a DatabaseTarget,
     wait: Duration,
-    events: Events,
     session: Session,
     token: String,
     databases: RefCell<Vec<String>>,
@@ -51,18 +50,11 @@ impl<'a> CopyServer<'a> {
         original: &Original,
     ) -> Result<Self, Fault> {
         let (target, token) = (&settings.server, random_token());
-        let name = SessionSettings::named(format!("{SESSION_PREFIX}{token}"));
+        let name =
+            SessionSettings::named(format!("{SESSION_PREFIX}{token}")).with_default("client_min_messages", "warning");
         let session =
             wait_for_session(&Transport::Direct, target, &name, wait, events).await.map_err(unreachable_fault)?;
-        let server = Self {
-            target,
-            wait,
-            events: events.clone(),
-            session,
-            token,
-            databases: RefCell::default(),
-            roles: RefCell::default(),
-        };
+        let server = Self { target, wait, session, token, databases: RefCell::default(), roles: RefCell::default() };
         server.check_version(original).await?;
         server.drop_leftovers().await?;
         Ok(server)
@@ -197,37 +189,44 @@ impl<'a> CopyServer<'a> {
         wait_for_session(&Transport::Direct, target, settings, self.wait, events).await.map_err(unreachable_fault)
     }
 
-    /// Drops everything that was made, and closes the session. If the session is in the middle of something, another one
-    /// does it.
+    /// Drops everything that was made.
     ///
     /// # Errors
     /// `rehearsal-copy`, with the names of what is left.
-    pub async fn close(self) -> Result<(), Fault> {
-        let dropped = answer_within(DROP_TIMEOUT, self.drop_all(&self.session)).await;
-        let dropped = match dropped {
-            Ok(()) => Ok(()),
-            Err(_) => self.drop_by_new_session().await,
+    pub async fn drop_copies(&self) -> Result<(), Fault> {
+        let (databases, roles) = (self.databases.borrow().clone(), self.roles.borrow().clone());
+        let dropped = async {
+            drop_databases(&self.session, &databases).await?;
+            self.databases.take();
+            drop_roles(&self.session, &roles).await?;
+            self.roles.take();
+            Ok::<(), Fault>(())
         };
-        self.session.close().await;
-        dropped
-    }
-
-    async fn drop_by_new_session(&self) -> Result<(), Fault> {
-        let name = SessionSettings::named(format!("{SESSION_PREFIX}{}", self.token));
-        let session =
-            Session::connect(&Transport::Direct, self.target, &name, &self.events).await.map_err(unreachable_fault)?;
-        let dropped = answer_within(self.wait, self.drop_all(&session)).await;
-        session.close().await;
-        dropped.map_err(|fault| {
-            let left = [self.databases.borrow().as_slice(), self.roles.borrow().as_slice()].concat().join(", ");
+        dropped.await.map_err(|fault| {
+            let left = [databases.as_slice(), roles.as_slice()].concat().join(", ");
             Fault::new(Code::RehearsalCopy, format!("the copy could not be removed ({left}): {}", fault.cause))
                 .fix("the next rehearsal with this server removes it; or drop it yourself")
         })
     }
 
-    async fn drop_all(&self, session: &Session) -> Result<(), Fault> {
-        drop_databases(session, &self.databases.borrow()).await?;
-        drop_roles(session, &self.roles.borrow()).await
+    /// Stops the statement of a future that was dropped, and drops everything that was made.
+    ///
+    /// # Errors
+    /// `rehearsal-copy`, with the names of what is left.
+    pub async fn stop(&self) -> Result<(), Fault> {
+        // A statement that can't be cancelled ends by itself.
+        drop(answer_within(CANCEL_TIMEOUT, self.session.canceller().cancel(&Transport::Direct)).await);
+        self.drop_copies().await
+    }
+
+    /// Drops what is left, and closes the session.
+    ///
+    /// # Errors
+    /// `rehearsal-copy`, with the names of what is left.
+    pub async fn close(self) -> Result<(), Fault> {
+        let dropped = self.drop_copies().await;
+        self.session.close().await;
+        dropped
     }
 
     /// Drops the databases of rehearsals whose session is gone, and the roles if no other rehearsal is under way.
@@ -301,5 +300,5 @@ pub(super) fn as_copy_fault(fault: Fault) -> Fault {
 
 fn unreachable_fault(fault: Fault) -> Fault {
     let cause = format!("the server in `rehearse` can't be used: {}", fault.cause);
-    Fault { cause, ..fault.clone() }.code(Code::RehearsalCopy)
+    Fault { cause, ..fault }.code(Code::RehearsalCopy)
 }

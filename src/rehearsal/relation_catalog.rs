@@ -136,8 +136,10 @@ mod tests {
     #[test]
     fn every_mode_is_read() {
         for mode in LockMode::ALL {
-            let words = mode.name().split(' ').map(|word| format!("{}{}", &word[..1], word[1..].to_lowercase()));
-            assert_eq!(parse_mode(&format!("{}Lock", words.collect::<String>())), Some(mode));
+            let name = mode.name().replace(' ', "").to_lowercase();
+            assert_eq!(parse_mode(&format!("{name}Lock")), Some(mode));
         }
+        assert_eq!(parse_mode("ShareRowExclusiveLock"), Some(LockMode::ShareRowExclusive));
+        assert_eq!(parse_mode("SIReadLock"), None);
     }
 }

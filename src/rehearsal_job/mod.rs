@@ -88,10 +88,23 @@ impl<'a> RehearsalJob<'a> {
         }
         events.emit(Event::Rehearsed(Arc::new(facts)));
         ended?;
-        if let Some(copy) = copy.take() {
-            copy.close().await.map_err(single_fault)?;
+        if let Some(copy) = copy
+            && let Err(fault) = copy.drop_copies().await
+        {
+            events.emit(Event::Warning(fault.in_stage(Stage::Rehearse)));
         }
         Ok(())
+    }
+
+    /// Stops work whose future was dropped: the copies are dropped, and the sessions with them end.
+    ///
+    /// # Errors
+    /// The names of what is left.
+    pub(crate) async fn stop(&self) -> Result<(), Fault> {
+        match &self.copy {
+            Some(copy) => copy.stop().await,
+            None => Ok(()),
+        }
     }
 
     /// Drops the copies, and closes sessions and connections.

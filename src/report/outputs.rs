@@ -276,6 +276,7 @@ mod tests {
         applied-count=2
         pending-count=0
         plan-digest=sha256:4f2c
+        rehearsal-digest=
         duration-ms=1600
         database-version=16.4
         fault-code=
@@ -295,6 +296,7 @@ mod tests {
         applied-count=1
         pending-count=1
         plan-digest=sha256:4f2c
+        rehearsal-digest=
         duration-ms=330
         database-version=16.4
         fault-code=statement-failed
@@ -337,6 +339,7 @@ mod tests {
         applied-count=
         pending-count=
         plan-digest=
+        rehearsal-digest=
         duration-ms=50
         database-version=
         fault-code=host-key-unpinned

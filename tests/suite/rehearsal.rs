@@ -88,7 +88,7 @@ fn each_statement_is_watched_on_a_copy_and_weighed_by_the_tables_of_the_database
         (type_change["verdict"].as_str(), type_change["blocks"].as_str()),
         (Some("confirmed"), Some("reads-and-writes"))
     );
-    assert!(type_change["work"].to_string().contains("rewrite of orders"), "{type_change:#}");
+    assert!(type_change["work"].to_string().contains("rewrites orders (50,000 rows"), "{type_change:#}");
     let index = statement(&seen, "create index orders_note");
     assert_eq!((index["verdict"].as_str(), index["blocks"].as_str()), (Some("confirmed"), Some("writes")), "{index:#}");
     let block = statement(&seen, "do ");

@@ -88,17 +88,8 @@ pub(super) fn resolve_settings(
             let cause = format!("the step `{}` is SQL, and no database is given", step.name);
             findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
         }
-        if database.is_none() && safety.as_ref().is_some_and(|safety| safety.start_when.is_some()) {
-            let cause = "`start-when` asks the database, and no database is given";
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
-        if database.is_none() && safety.as_ref().is_some_and(|safety| safety.expect_rehearsal.is_some()) {
-            let cause = "`expect-rehearsal` is compared with the schema of the database, and no database is given";
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
-        }
-        if database.is_none() && command == Some(Command::History) {
-            let cause = "`command: history` reads the runs from the database, and no database is given";
-            findings.faults.push(inputs.missing_fault(cause, &[InputName::DatabaseUrl]));
+        if database.is_none() {
+            findings.faults.extend(database_wanted(inputs, command, safety.as_ref()));
         }
         if database.is_none() && aftercare.as_ref().is_some_and(Option::is_some) {
             let label = inputs.label(InputName::Aftercare);
@@ -140,6 +131,24 @@ pub(super) fn resolve_settings(
         report.comment_key.get_or_insert_with(|| KEY_WITHOUT_DATABASE.to_owned());
     }
     (settings, report)
+}
+
+/// Returns the faults of a run that asks a database without having one.
+fn database_wanted(inputs: &Inputs, command: Option<Command>, safety: Option<&SafetySettings>) -> Vec<Fault> {
+    let wants = |what: fn(&SafetySettings) -> bool| safety.is_some_and(what);
+    let causes = [
+        (wants(|safety| safety.start_when.is_some()), "`start-when` asks the database, and no database is given"),
+        (
+            wants(|safety| safety.expect_rehearsal.is_some()),
+            "`expect-rehearsal` is compared with the schema of the database, and no database is given",
+        ),
+        (
+            command == Some(Command::History),
+            "`command: history` reads the runs from the database, and no database is given",
+        ),
+    ];
+    let wanted = causes.into_iter().filter(|(is_wanted, _)| *is_wanted);
+    wanted.map(|(_, cause)| inputs.missing_fault(cause, &[InputName::DatabaseUrl])).collect()
 }
 
 /// Key of the comment if only the deployment server knows the database.
