@@ -80,11 +80,11 @@ impl<'a> CopyServer<'a> {
         format!("{}:{}", self.target.host, self.target.port)
     }
 
-    /// Makes the roles that the original has and this server lacks.
+    /// Makes the roles that the original has and this server lacks. `lacks` gets the memberships that can't be given.
     ///
     /// # Errors
     /// `rehearsal-copy`.
-    pub async fn make_roles(&self, original: &Original) -> Result<(), Fault> {
+    pub async fn make_roles(&self, original: &Original, lacks: &mut Vec<String>) -> Result<(), Fault> {
         let known = self.texts("SELECT rolname FROM pg_catalog.pg_roles").await?;
         for role in original.roles.iter().filter(|role| !known.contains(&role.name)) {
             let name = quote_identifier(&role.name);
@@ -100,9 +100,15 @@ impl<'a> CopyServer<'a> {
             drop(self.execute(&format!("GRANT {name} TO CURRENT_USER")).await);
         }
         let made = self.roles.borrow().clone();
-        for (group, member) in original.memberships.iter().filter(|(_, member)| made.contains(member)) {
-            if known.contains(group) || made.contains(group) {
-                self.execute(&format!("GRANT {} TO {}", quote_identifier(group), quote_identifier(member))).await?;
+        // A membership ends with either of its roles, so one between two roles of others is not given.
+        let is_there = |role: &String| known.contains(role) || made.contains(role);
+        let is_ours = |(group, member): &&(String, String)| made.contains(group) || made.contains(member);
+        for (group, member) in original.memberships.iter().filter(is_ours) {
+            if is_there(group) && is_there(member) {
+                let sql = format!("GRANT {} TO {}", quote_identifier(group), quote_identifier(member));
+                if let Err(fault) = self.execute(&sql).await {
+                    lacks.push(format!("`{member}` is no member of `{group}`: {}", fault.cause));
+                }
             }
         }
         Ok(())

@@ -63,7 +63,7 @@ async fn fill_by_statements(session: &Session, schema: &str, lacks: &mut Vec<Str
         let cause = faults.into_iter().next().map(|fault| fault.cause).unwrap_or_default();
         Fault::new(Code::RehearsalCopy, format!("the description of the schema can't be read: {cause}"))
     })?;
-    let mut missing: Vec<String> = Vec::new();
+    let mut postponed: Vec<(&str, &str)> = Vec::new();
     for raw in &script.statements {
         let statement = raw.span.slice_of(schema);
         let Err(error) = session.client.batch_execute(statement).await else { continue };
@@ -73,11 +73,18 @@ async fn fill_by_statements(session: &Session, schema: &str, lacks: &mut Vec<Str
             DISPENSABLE.iter().any(|words| statement.starts_with(words)) || first.contains(" OWNER TO ");
         if fault.code.ends_session() || !is_dispensable {
             let fault = about(&format!("`{first}`"), &fault);
-            return Err(missing.iter().fold(fault, |fault, missing| fault.detail(format!("before it, {missing}"))));
+            return Err(postponed
+                .iter()
+                .fold(fault, |fault, (_, first)| fault.detail(format!("before it, `{first}` was left out"))));
         }
-        missing.push(format!("`{first}` was left out: {}", fault.cause));
+        postponed.push((statement, first));
     }
-    lacks.append(&mut missing);
+    // A new owner may need a right that a later statement gives.
+    for (statement, first) in postponed {
+        if let Err(error) = session.client.batch_execute(statement).await {
+            lacks.push(format!("`{first}` was left out: {}", query_fault(&error).cause));
+        }
+    }
     Ok(())
 }
 

@@ -118,7 +118,10 @@ impl KnownState {
                 // An index that is made anew for another type of its column may keep its file.
                 None if relation.is_index() && files.contains(&relation.file) => {}
                 None if relation.is_index() => seen.indexed.extend(old_table.map(|table| table.name.clone())),
-                Some(before) if before.file != relation.file && self.first.contains_key(oid) => {
+                // A sequence gets a new file with its options, and has no rows to write.
+                Some(before)
+                    if before.file != relation.file && relation.kind != 'S' && self.first.contains_key(oid) =>
+                {
                     let changed = if relation.is_index() { &mut seen.rebuilt } else { &mut seen.rewritten };
                     changed.insert(relation.name.clone());
                 }

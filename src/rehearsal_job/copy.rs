@@ -45,7 +45,7 @@ pub(super) async fn make_copy<'a, 'p>(
     let server: &CopyServer<'a> = place.insert(CopyServer::connect(rehearsal, wait, events, &original).await?);
     facts.copy = server.describe();
     events.emit_note(format!("copying the schema to {}", facts.copy));
-    server.make_roles(&original).await?;
+    server.make_roles(&original, &mut facts.lacks).await?;
     let name = server.make_database(&original, &mut facts.lacks).await?;
     server.set_defaults(&name, &original, &mut facts.lacks).await?;
     let filler = server.open_session(&server.target_of(&name, None), &SessionSettings::named(FILLING), events).await?;
