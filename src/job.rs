@@ -8,6 +8,7 @@ use crate::{
     github::{approvals::read_approvers, runner::Runner},
     history_job::HistoryJob,
     input::Invocation,
+    rehearsal_job::RehearsalJob,
     run::{
         RunEnd,
         event::{Event, Events},
@@ -29,6 +30,8 @@ pub(crate) enum Job<'a> {
     Doctor(Box<DoctorJob<'a>>),
     /// `command: history`: lists the runs of the past.
     History(Box<HistoryJob<'a>>),
+    /// `command: rehearse`: runs the pending migrations on a copy.
+    Rehearsal(Box<RehearsalJob<'a>>),
     /// `command: tunnel`: a later step of the job migrates.
     Tunnel(Box<JobTunnel<'a>>),
 }
@@ -51,6 +54,7 @@ impl<'a> Job<'a> {
             }
             Command::Tunnel => Self::Tunnel(Box::new(JobTunnel::new(settings, runner, handover, events.clone()))),
             Command::History => Self::History(Box::new(HistoryJob::new(settings, runner, events.clone()))),
+            Command::Rehearse => Self::Rehearsal(Box::new(RehearsalJob::new(settings, runner, events).await?)),
             _ => Self::Migration(Box::new(MigrationJob::new(settings, invocation, events).await?)),
         })
     }
@@ -67,6 +71,7 @@ impl<'a> Job<'a> {
                 Ok(())
             }
             Self::History(history) => history.run_stages().await,
+            Self::Rehearsal(rehearsal) => Box::pin(rehearsal.run_stages()).await,
             Self::Tunnel(tunnel) => tunnel.open().await.map_err(single_fault),
         }
     }
@@ -81,6 +86,7 @@ impl<'a> Job<'a> {
             Self::Doctor(doctor) => doctor.stop().await,
             // It only reads: what was asked is forgotten with its session.
             Self::History(_) => Ok(()),
+            Self::Rehearsal(rehearsal) => rehearsal.stop().await,
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
         }
     }
@@ -89,7 +95,7 @@ impl<'a> Job<'a> {
     pub(crate) fn with_stop_result(&self, fault: Fault, stopped: Option<Result<(), Fault>>) -> Fault {
         let fault = match self {
             Self::Migration(migration) if fault.code == Code::TimedOut => migration.sites.with_timeout_context(fault),
-            Self::Migration(_) | Self::Doctor(_) | Self::History(_) | Self::Tunnel(_) => fault,
+            Self::Migration(_) | Self::Doctor(_) | Self::History(_) | Self::Rehearsal(_) | Self::Tunnel(_) => fault,
         };
         let cause = match stopped {
             Some(Ok(())) => return fault,
@@ -103,6 +109,7 @@ impl<'a> Job<'a> {
             }
             Self::Doctor(_) => fault.detail(format!("a command of the tool may still be running ({cause})")),
             Self::History(_) => fault,
+            Self::Rehearsal(_) => fault.detail(cause),
             Self::Tunnel(_) => fault.detail(format!(
                 "the tunnel may not have been removed ({cause}): the next run on this engine removes it"
             )),
@@ -125,6 +132,7 @@ impl<'a> Job<'a> {
             Self::Migration(migration) => migration.close().await,
             Self::Doctor(doctor) => doctor.close().await,
             Self::History(history) => history.close().await,
+            Self::Rehearsal(rehearsal) => Box::pin(rehearsal.close()).await,
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,
         }
     }
@@ -230,6 +238,7 @@ impl<'a> MigrationJob<'a> {
         let verifies = writes || settings.command == Command::Verify;
         let backup = run_stage(events, Stage::Plan, async {
             executor.plan(sites).await?;
+            executor.check_rehearsal(settings.safety.expect_rehearsal.as_ref()).await.map_err(single_fault)?;
             let backup = executor.plan_backup(sites).await.map_err(single_fault)?;
             if !verifies {
                 schema_file.handle_now(executor, settings.command, events).await?;

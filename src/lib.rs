@@ -29,6 +29,8 @@ mod post_stage;
 pub mod postgres;
 pub mod proxy;
 pub mod random;
+pub mod rehearsal;
+mod rehearsal_job;
 pub mod report;
 pub mod review;
 pub mod run;

@@ -17,7 +17,7 @@ use crate::{
     settings::{Command, Settings},
 };
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// The subject of a review.
 pub(super) struct ReviewSubject<'a> {
@@ -32,7 +32,20 @@ pub(super) struct ReviewSubject<'a> {
 }
 
 /// The scripts with the effects of their statements.
-type ReadScripts = Vec<(MigrationScript, Vec<StatementEffect>)>;
+pub(super) type ReadScripts = Vec<(MigrationScript, Vec<StatementEffect>)>;
+
+/// A reviewed plan, for the work that follows.
+pub(super) struct ReviewResult {
+    /// The tables that the plan changes.
+    pub(super) tables: PlanTables,
+    /// The scripts, if they are to be rehearsed.
+    pub(super) scripts: ReadScripts,
+    /// The positions of their statements, by the index of the migration and that of the statement.
+    pub(super) places: StatementPlaces,
+}
+
+/// Positions of statements in files, by the index of the migration and that of the statement.
+pub(crate) type StatementPlaces = HashMap<(usize, usize), FilePosition>;
 
 /// The most statements that a report lists.
 const MAX_STATEMENTS: usize = 100;
@@ -40,8 +53,7 @@ const MAX_STATEMENTS: usize = 100;
 /// Version of the server if it is unknown: the oldest that is supported (`server_version_num`).
 const OLDEST_VERSION: u32 = 140_000;
 
-/// Reviews a plan, reports the review, and refuses what the settings do not accept. Returns the tables that the plan
-/// changes.
+/// Reviews a plan, reports the review, and refuses what the settings do not accept.
 ///
 /// # Errors
 /// A fault for each finding and each statement that is refused; a lost connection.
@@ -49,10 +61,10 @@ pub(super) async fn review_plan(
     settings: &Settings,
     events: &Events,
     subject: ReviewSubject<'_>,
-) -> Result<PlanTables, Vec<Fault>> {
+) -> Result<ReviewResult, Vec<Fault>> {
     let ReviewSubject { scripts, session, path, place_of } = subject;
-    if !matches!(settings.command, Command::Migrate | Command::Plan) || scripts.is_empty() {
-        return Ok(PlanTables::unknown("its SQL is not shown"));
+    if !matches!(settings.command, Command::Migrate | Command::Plan | Command::Rehearse) || scripts.is_empty() {
+        return Ok(ReviewResult::without_scripts(PlanTables::unknown("its SQL is not shown")));
     }
     let version = session.and_then(Session::server_version).unwrap_or(OLDEST_VERSION);
     let read = run_blocking(move || read_scripts(scripts, version)).await;
@@ -88,12 +100,33 @@ pub(super) async fn review_plan(
         .map(|PlacedFinding { index, byte, finding }| LintFinding { place: place_of(index, byte), ..finding })
         .collect();
     plan.unused_allowances = unused_allowances(allowances, &plan.review, &plan.findings);
+    let scripts = if settings.command == Command::Rehearse { read.clone() } else { Vec::new() };
+    let places = places_of(&scripts, place_of);
     plan.scripts = read.into_iter().map(|(script, _)| shown_script(script)).collect();
     let refused: Vec<Fault> =
         refusals(&plan.review, risk).into_iter().chain(finding_refusals(&plan.findings)).collect();
     forget_harmless(&mut plan);
     events.emit(Event::Reviewed(Arc::new(plan)));
-    if refused.is_empty() { Ok(tables) } else { Err(refused) }
+    if refused.is_empty() { Ok(ReviewResult { tables, scripts, places }) } else { Err(refused) }
+}
+
+impl ReviewResult {
+    /// Returns the result of a review without anything to rehearse.
+    pub(super) fn without_scripts(tables: PlanTables) -> Self {
+        Self { tables, scripts: Vec::new(), places: HashMap::new() }
+    }
+}
+
+fn places_of(scripts: &ReadScripts, place_of: &dyn Fn(usize, usize) -> Option<FilePosition>) -> StatementPlaces {
+    let of_script = |(script, effects): &(MigrationScript, Vec<StatementEffect>)| {
+        let index = script.id.index;
+        let placed = effects
+            .iter()
+            .enumerate()
+            .filter_map(|(number, effect)| place_of(index, effect.span.start).map(|place| ((index, number), place)));
+        placed.collect::<Vec<_>>()
+    };
+    scripts.iter().flat_map(of_script).collect()
 }
 
 /// Forgets the last statements of a long plan: the worst come first. Nobody reads them, and a report has its limits.

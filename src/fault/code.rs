@@ -344,12 +344,21 @@ codes! {
     PlanChanged "plan-changed" PlanRefused Plan "look at the new plan, and approve its digest if it is right";
     /// The approved plan was made too long ago.
     PlanTooOld "plan-too-old" PlanRefused Plan "run `command: plan` again, and approve the new plan";
+    /// The plan or the schema is not the rehearsed one.
+    RehearsalOutdated "rehearsal-outdated" PlanRefused Plan "run `command: rehearse` again, look at its result, and pass its output `rehearsal-digest`";
     /// A statement has a higher risk than `risk` accepts.
     RiskTooHigh "risk-too-high" PlanRefused Plan "change the statement as its reasons suggest, or accept the risk in `risk`";
     /// A statement destroys data, and `risk` refuses that.
     Destructive "destructive" PlanRefused Plan "keep the data, or allow its loss with a reason in `allow`";
     /// `target` names no version that exists.
     TargetUnknown "target-unknown" Configuration Plan "set `target` to the version of a file";
+
+    /// The copy for a rehearsal could not be made.
+    RehearsalCopy "rehearsal-copy" Configuration Rehearse "see the cause: `rehearse` needs a server in the version of the database, and there a role that can create databases and roles";
+    /// A statement does more on the copy than was forecast.
+    ForecastContradicted "forecast-contradicted" PlanRefused Rehearse "decide by what was seen on the copy, not by the plan; write the statement so that it blocks nobody if that is too much";
+    /// The migration failed on the copy.
+    RehearsalFailed "rehearsal-failed" PlanRefused Rehearse "correct the migration, and rehearse it again: nothing was changed in the database itself";
 
     /// A statement failed.
     StatementFailed "statement-failed" MigrationFailed Migrate "correct the file and run again; the file was rolled back and files before it stay applied";

@@ -27,6 +27,8 @@ pub enum Stage {
     Before,
     /// Comparing the ledger with the files.
     Plan,
+    /// The run of the migrations on a copy.
+    Rehearse,
     /// The backup before the migration.
     Backup,
     /// Applying the migrations.
@@ -51,6 +53,7 @@ impl Stage {
             Self::Lock => "lock",
             Self::Before => "before",
             Self::Plan => "plan",
+            Self::Rehearse => "rehearse",
             Self::Backup => "backup",
             Self::Migrate => "migrate",
             Self::Verify => "verify",

@@ -1,7 +1,7 @@
 //! Finds secrets inside other texts: passwords in URLs, values of names that suggest a secret.
 
 use super::names::InputName;
-use crate::{secret::Secret, ssh::hidden_forms};
+use crate::{postgres::DatabaseUrl, secret::Secret, ssh::hidden_forms};
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeSet;
 
@@ -81,8 +81,23 @@ pub(super) fn secrets_of(name: InputName, value: &str) -> Vec<Secret> {
             let key = Secret::new(value);
             hidden_forms(&key).into_iter().chain([key]).collect()
         }
+        InputName::Rehearse => secrets_in_server_url(value),
         _ => vec![Secret::new(value)],
     }
+}
+
+/// Returns the secrets in the URL of a server, which is a text or in a mapping: the URL as a whole and its passwords. A text
+/// without a URL is a secret itself.
+fn secrets_in_server_url(text: &str) -> Vec<Secret> {
+    let words = text.split(|letter: char| letter.is_whitespace() || "\"'<>".contains(letter));
+    let urls = words.filter(|word| word.contains("://")).map(|word| word.trim_end_matches([',', '}', ']']));
+    let whole = urls.flat_map(|url| {
+        let url = Secret::new(url);
+        let passwords = DatabaseUrl::possible_passwords(&url);
+        std::iter::once(url).chain(passwords)
+    });
+    let secrets: Vec<Secret> = whole.collect();
+    if secrets.is_empty() { vec![Secret::new(text)] } else { secrets }
 }
 
 /// Length of the shortest part of a webhook's URL that is a secret of its own, in bytes: shorter ones are words of the

@@ -196,11 +196,13 @@ names! {
     StatementTimeout "statement-timeout" Safety Duration [] [];
     Retries "retries" Safety Number [] [];
     ExpectPlan "expect-plan" Safety Text [] [];
+    ExpectRehearsal "expect-rehearsal" Safety Text [] [];
     StartWhen "start-when" Safety Text [] [];
     Lint "lint" Safety Yaml [] [];
     Risk "risk" Safety Yaml [] [];
     Allow "allow" Safety Text [] [];
     Backup "backup" Safety Yaml [] [];
+    Rehearse "rehearse" Safety Secret ["BASTION_MIGRATE_REHEARSE"] ["BASTION_MIGRATE_REHEARSE"];
     SchemaFile "schema-file" Safety Path [] [];
     Audit "audit" Safety Choice [] [];
     Aftercare "aftercare" Safety Text [] [];

@@ -29,11 +29,21 @@ pub(super) fn unused_by_command(inputs: &Inputs, command: Command) -> Vec<Fault>
 }
 
 /// Scopes of a few commands: the reason why no other command needs such an input, and the command that does.
-const SPECIAL_SCOPES: [(CommandScope, &str, &str); 5] = [
+const SPECIAL_SCOPES: [(CommandScope, &str, &str); 7] = [
     (CommandScope::Baseline, "only a baseline takes a ledger over", "`command: baseline`"),
     (CommandScope::Resolve, "only a decision about one migration needs it", "`command: resolve`"),
-    (CommandScope::Reasons, "nothing else needs a reason", "`command: migrate`, `command: plan` or `command: resolve`"),
-    (CommandScope::Reviews, "only a plan of migrations to apply is reviewed", "`command: migrate` or `command: plan`"),
+    (
+        CommandScope::Reasons,
+        "nothing else needs a reason",
+        "`command: migrate`, `command: plan`, `command: rehearse` or `command: resolve`",
+    ),
+    (
+        CommandScope::Reviews,
+        "only a plan of migrations to apply is reviewed",
+        "`command: migrate`, `command: plan` or `command: rehearse`",
+    ),
+    (CommandScope::Migrates, "only a migration depends on its rehearsal", "`command: migrate`"),
+    (CommandScope::Rehearses, "only a rehearsal needs a server for a copy", "`command: rehearse`"),
     (
         CommandScope::Changes,
         "a backup is made only before the schema is changed",
@@ -56,9 +66,13 @@ fn idle_for_command(inputs: &Inputs, command: Command, idle: &[InputName]) -> Op
             "which uses the tool's own command".to_owned(),
             format!("remove {names}; if that command is wrong, name your own recipe in `tool`"),
         ),
-        Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Doctor | Command::History => {
-            ("which only reads".to_owned(), format!("remove {names}, or set `command: migrate`"))
-        }
+        Command::Migrate
+        | Command::Plan
+        | Command::Rehearse
+        | Command::Status
+        | Command::Verify
+        | Command::Doctor
+        | Command::History => ("which only reads".to_owned(), format!("remove {names}, or set `command: migrate`")),
     };
     let cause = format!("{} no effect with `command: {command_name}`, {reason}", subject_with_verb(inputs, idle));
     Some(Fault::new(Code::InputInvalid, cause).fix(fix))

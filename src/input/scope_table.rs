@@ -23,6 +23,10 @@ pub(super) enum CommandScope {
     Reviews,
     /// Those that change the schema, or show the changes.
     Changes,
+    /// `migrate`.
+    Migrates,
+    /// `rehearse`.
+    Rehearses,
 }
 
 /// The place that a run has to use for an input to have an effect.
@@ -46,7 +50,7 @@ pub(super) enum PlaceScope {
 }
 
 /// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 19] = [
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 21] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
     (&[InputName::SshHost, InputName::Via], CommandScope::All, PlaceScope::Anywhere),
@@ -126,9 +130,11 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 19] = [
         PlaceScope::Anywhere,
     ),
     (&[InputName::ExpectPlan, InputName::StartWhen, InputName::Audit], CommandScope::Writes, PlaceScope::Anywhere),
+    (&[InputName::ExpectRehearsal], CommandScope::Migrates, PlaceScope::Files),
     (&[InputName::Lint, InputName::Risk], CommandScope::Reviews, PlaceScope::Anywhere),
     (&[InputName::Allow], CommandScope::Reasons, PlaceScope::Anywhere),
     (&[InputName::Backup], CommandScope::Changes, PlaceScope::Anywhere),
+    (&[InputName::Rehearse], CommandScope::Rehearses, PlaceScope::Anywhere),
     (
         &[InputName::Tool, InputName::CommandPrefix, InputName::Manage, InputName::WorkingDirectory],
         CommandScope::AllButTunnel,
@@ -171,9 +177,13 @@ impl CommandScope {
             Self::Writes => command.may_write(),
             Self::Baseline => command == Command::Baseline,
             Self::Resolve => matches!(command, Command::Resolve(_)),
-            Self::Reasons => matches!(command, Command::Migrate | Command::Plan | Command::Resolve(_)),
-            Self::Reviews => matches!(command, Command::Migrate | Command::Plan),
+            Self::Reasons => {
+                matches!(command, Command::Migrate | Command::Plan | Command::Rehearse | Command::Resolve(_))
+            }
+            Self::Reviews => matches!(command, Command::Migrate | Command::Plan | Command::Rehearse),
             Self::Changes => matches!(command, Command::Migrate | Command::Plan | Command::Rollback),
+            Self::Migrates => command == Command::Migrate,
+            Self::Rehearses => command == Command::Rehearse,
         }
     }
 }
@@ -205,13 +215,15 @@ mod tests {
             match self {
                 Self::All => "all",
                 Self::AllButTunnel => "all but `tunnel`",
-                Self::Forward => "`migrate`, `plan`, `status`, `verify`, `doctor`, `history`",
+                Self::Forward => "`migrate`, `plan`, `rehearse`, `status`, `verify`, `doctor`, `history`",
                 Self::Writes => "`migrate`, `rollback`, `baseline`, `resolve`",
                 Self::Baseline => "`baseline`",
                 Self::Resolve => "`resolve`",
-                Self::Reasons => "`migrate`, `plan`, `resolve`",
-                Self::Reviews => "`migrate`, `plan`",
+                Self::Reasons => "`migrate`, `plan`, `rehearse`, `resolve`",
+                Self::Reviews => "`migrate`, `plan`, `rehearse`",
                 Self::Changes => "`migrate`, `plan`, `rollback`",
+                Self::Migrates => "`migrate`",
+                Self::Rehearses => "`rehearse`",
             }
         }
     }
@@ -251,7 +263,9 @@ mod tests {
 
     #[test]
     fn a_read_only_command_accepts_the_inputs_of_the_run_that_it_previews() {
-        for command in [Command::Plan, Command::Status, Command::Verify, Command::Doctor, Command::History] {
+        let reading =
+            [Command::Plan, Command::Rehearse, Command::Status, Command::Verify, Command::Doctor, Command::History];
+        for command in reading {
             assert!(
                 CommandScope::Forward.includes(command)
                     && CommandScope::AllButTunnel.includes(command)

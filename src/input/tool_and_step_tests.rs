@@ -278,7 +278,11 @@ fn an_input_without_effect_is_rejected_with_a_fix() {
     );
     for command in ["status", "verify", "tunnel"] {
         let inputs = [("INPUT_COMMAND", command), ("INPUT_RISK", "low")];
-        refused(&[&inputs], "`risk`", "remove `risk`, or set `command: migrate` or `command: plan`");
+        refused(
+            &[&inputs],
+            "`risk`",
+            "remove `risk`, or set `command: migrate`, `command: plan` or `command: rehearse`",
+        );
     }
     let unknown = only_fault(&[], &[SERVER, &[("INPUT_RISK", "low")]]);
     assert!(

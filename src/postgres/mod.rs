@@ -101,7 +101,15 @@ pub async fn query_rows(client: &Client, query: &OwnQuery) -> Result<Rows, Fault
 }
 
 async fn run_query(client: &Client, query: &OwnQuery) -> Result<Rows, Error> {
-    let messages = client.simple_query(&query.to_string()).await?;
+    query_rows_as_written(client, &query.to_string()).await
+}
+
+/// Runs a query within the transaction and with the search path of the session, and returns its rows as text.
+///
+/// # Errors
+/// The server's error, or the lost connection.
+pub async fn query_rows_as_written(client: &Client, sql: &str) -> Result<Rows, Error> {
+    let messages = client.simple_query(sql).await?;
     let row = |message: &SimpleQueryMessage| match message {
         SimpleQueryMessage::Row(row) => {
             Some((0..row.len()).map(|index| Ok(row.try_get(index)?.map(str::to_owned))).collect())

@@ -123,6 +123,26 @@ row_tags! {
     CareIndex = "care index",
     /// Something that should be mended.
     CareFinding = "care finding",
+    /// The shape of a database that is copied.
+    OriginalShape = "original shape",
+    /// A role that a copied schema names.
+    OriginalRole = "original role",
+    /// The membership of a role in another one.
+    OriginalMembership = "original membership",
+    /// A setting that new sessions with a copied database get.
+    OriginalSetting = "original setting",
+    /// The value of a sequence.
+    OriginalSequence = "original sequence",
+    /// A kind of objects that a copy lacks.
+    OriginalLeftOut = "original left out",
+    /// A relation of a copy.
+    CopyRelation = "copy relation",
+    /// A lock of the session that rehearses.
+    HeldLock = "held lock",
+    /// The number of scans of a table in this transaction.
+    ScanCount = "scan count",
+    /// The position in the WAL.
+    WalPosition = "wal position",
     /// A relation that a backup would contain.
     DumpedRelation = "dumped relation",
     /// A table that a backup should contain, and that is not in the database.

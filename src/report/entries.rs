@@ -3,15 +3,15 @@
 use crate::{
     fault::Stage,
     run::{
-        MigrationId, ResourceUsage, ReviewedPlan,
+        MigrationId, ResourceUsage,
         event::{StepId, StepState},
     },
 };
 use std::sync::Arc;
 
 /// Serializes a shared value as the value itself.
-pub(super) fn serialize_shared<S: serde::Serializer>(
-    value: &Option<Arc<ReviewedPlan>>,
+pub(super) fn serialize_shared<T: serde::Serialize, S: serde::Serializer>(
+    value: &Option<Arc<T>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serde::Serialize::serialize(&value.as_deref(), serializer)

@@ -206,7 +206,12 @@ fn suggest_next_step(report: &RunReport) -> Option<String> {
         return None;
     }
     let digest = report.plan.as_ref().map(|plan| plan.digest.as_str()).filter(|digest| !digest.is_empty());
-    match (report.outcome(), digest) {
+    let rehearsed =
+        report.rehearsal.as_ref().map(|rehearsal| rehearsal.digest.as_str()).filter(|digest| !digest.is_empty());
+    match (report.outcome(), rehearsed.or(digest)) {
+        (RunOutcome::Pending, Some(digest)) if rehearsed.is_some() => Some(format!(
+            "run `command: migrate`; with `expect-rehearsal: {digest}` it applies exactly what was rehearsed"
+        )),
         (RunOutcome::Pending, Some(digest)) => {
             Some(format!("run `command: migrate`; with `expect-plan: {digest}` it applies exactly this plan"))
         }

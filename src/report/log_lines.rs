@@ -3,7 +3,7 @@
 pub(super) use super::wording::{count_of, format_millis, format_tenths, indent_further_lines};
 use super::{
     aftercare_lines::aftercare_lines, backup_section::backup_text, first_run::is_expected_stop, history::history_lines,
-    ledger_lines::ledger_lines, review_lines::review_lines,
+    ledger_lines::ledger_lines, rehearsal_lines::rehearsal_lines, review_lines::review_lines,
 };
 use crate::{
     fault::{Excerpt, Fault, FilePosition, Stage},
@@ -97,6 +97,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::Examined(finding) => finding_lines(finding),
         Event::Planned(facts) => neutral_lines(plan_lines(facts)),
         Event::Reviewed(plan) => neutral_lines(review_lines(plan)),
+        Event::Rehearsed(facts) => neutral_lines(rehearsal_lines(facts)),
         Event::Backup(facts) => text(Tone::Neutral, backup_text(facts)),
         Event::Started(id) => text(Tone::Quiet, format!("  applying {}", name(&id.index))),
         Event::StatementDone { index, number, of } => {

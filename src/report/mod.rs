@@ -37,6 +37,8 @@ mod publish;
 mod pull_request_comment;
 mod recorded_end;
 mod redact;
+mod rehearsal_lines;
+mod rehearsal_section;
 mod rendering;
 mod reporter;
 mod review_lines;

@@ -73,6 +73,7 @@ pub fn step_outputs(report: &RunReport) -> Vec<(&'static str, String)> {
         ("applied-count", known(done, done.to_string())),
         ("pending-count", known(open, open.to_string())),
         ("plan-digest", plan.map(|plan| plan.digest.clone()).unwrap_or_default()),
+        ("rehearsal-digest", report.rehearsal.as_ref().map(|rehearsal| rehearsal.digest.clone()).unwrap_or_default()),
         ("duration-ms", report.duration_ms.to_string()),
         ("database-version", report.database.as_ref().map(|facts| facts.version.clone()).unwrap_or_default()),
         ("fault-code", report.faults.first().map(|fault| fault.code.to_string()).unwrap_or_default()),
@@ -157,7 +158,7 @@ type ReportCut = (&'static str, fn(&mut ReportContent));
 /// Returns the report as JSON within the limit: the least important parts are emptied until it fits; if that is not
 /// enough, long texts and lists are shortened.
 fn report_within_limit(report: &RunReport) -> String {
-    let cuts: [ReportCut; 12] = [
+    let cuts: [ReportCut; 13] = [
         ("notices", |content| content.report.notices.clear()),
         ("review.scripts", |content| {
             content.report.review.iter_mut().for_each(|plan| Arc::make_mut(plan).scripts.clear());
@@ -168,6 +169,9 @@ fn report_within_limit(report: &RunReport) -> String {
         ("migrations", |content| content.report.migrations.clear()),
         ("schema", |content| content.report.schema.clear()),
         ("review", |content| content.report.review = None),
+        ("rehearsal.statements", |content| {
+            content.report.rehearsal.iter_mut().for_each(|facts| Arc::make_mut(facts).statements.clear());
+        }),
         ("warnings", |content| content.report.warnings.clear()),
         ("blocked", |content| content.report.blocked.clear()),
         ("steps", |content| content.report.steps.clear()),
@@ -178,7 +182,11 @@ fn report_within_limit(report: &RunReport) -> String {
     let mut left_out = Vec::new();
     // A run without a plan to approve has no review.
     let has_review = report.review.is_some();
-    let mut cuts = cuts.into_iter().filter(|(name, _)| has_review || !name.starts_with("review"));
+    let has_rehearsal = report.rehearsal.is_some();
+    let mut cuts = cuts
+        .into_iter()
+        .filter(|(name, _)| has_review || !name.starts_with("review"))
+        .filter(|(name, _)| has_rehearsal || !name.starts_with("rehearsal"));
     loop {
         let ReportContent { report, tenants } = &content;
         let text = to_json(&ReportOutput { outcome, exit_code, left_out: &left_out, tenants, report });
@@ -268,6 +276,7 @@ mod tests {
         applied-count=2
         pending-count=0
         plan-digest=sha256:4f2c
+        rehearsal-digest=
         duration-ms=1600
         database-version=16.4
         fault-code=
@@ -287,6 +296,7 @@ mod tests {
         applied-count=1
         pending-count=1
         plan-digest=sha256:4f2c
+        rehearsal-digest=
         duration-ms=330
         database-version=16.4
         fault-code=statement-failed
@@ -329,6 +339,7 @@ mod tests {
         applied-count=
         pending-count=
         plan-digest=
+        rehearsal-digest=
         duration-ms=50
         database-version=
         fault-code=host-key-unpinned

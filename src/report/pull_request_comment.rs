@@ -70,7 +70,7 @@ pub(super) async fn write_pull_request_comment(
 fn is_wanted(report: &RunReport, policy: CommentPolicy) -> bool {
     match policy {
         CommentPolicy::Never => false,
-        CommentPolicy::Plan => matches!(report.command, None | Some(Command::Plan)),
+        CommentPolicy::Plan => matches!(report.command, None | Some(Command::Plan | Command::Rehearse)),
         // It only reads, here as well.
         CommentPolicy::Always => report.command != Some(Command::Doctor),
     }

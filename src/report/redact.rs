@@ -13,8 +13,8 @@ use crate::{
     run::{
         AftercareFacts, BackupFacts, BastionFacts, CareFinding, DatabaseFacts, DestroyedObject, DoctorFinding,
         Estimate, FindingLevel, FindingState, HalfDoneMigration, ImageFacts, LedgerEntry, LintFinding, LongWait,
-        MadeBackup, MigrationId, PastOutcome, PastRun, PlanFacts, PlanReview, ReviewedPlan, ShownScript,
-        StatementReview, TunnelFacts,
+        MadeBackup, MigrationId, PastOutcome, PastRun, PlanFacts, PlanReview, RehearsalFacts, RehearsedStatement,
+        ReviewedPlan, ShownScript, StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -79,6 +79,8 @@ redacted! {
     PlanFacts { layout, ledger, pending, digest, reason } { recorded, change, coverage }
     PlanReview { statements, notes } { risk }
     StatementReview { migration, place, summary, locks, work, estimate, destroys, in_the_way, reasons } { statement, blocks, risk }
+    RehearsalFacts { digest, copy, lacks, rounds, statements, unobserved } {}
+    RehearsedStatement { seen, notices, error, differences } { took_ms, rows, wal_bytes, verdict }
     Estimate { basis } { from_ms, to_ms, confidence }
     DestroyedObject { what, qualified, facts, allowed } { content }
     ReviewedPlan { review, scripts, findings, unused_allowances } {}
@@ -92,7 +94,7 @@ redacted! {
     StepReport { id } { fate, started_ms, took_ms }
     DoctorFinding { object, state } { check }
     RunReport {
-        environment, pin_variable, run_url, files_url, findings, bastion, database, image, usage, settings, tunnel, plan, review, backup, recorded, half_done, history, migrations, steps, schema, aftercare, blocked, notices,
+        environment, pin_variable, run_url, files_url, findings, bastion, database, image, usage, settings, tunnel, plan, review, rehearsal, backup, recorded, half_done, history, migrations, steps, schema, aftercare, blocked, notices,
         warnings, faults
     } { command, stages, changed, verified, proof, skipped, duration_ms }
 }
@@ -232,6 +234,7 @@ impl Redact for Event {
             Self::Examined(finding) => Self::Examined(finding.redacted(redactor)),
             Self::Planned(facts) => Self::Planned(facts.redacted(redactor)),
             Self::Reviewed(plan) => Self::Reviewed(plan.redacted(redactor)),
+            Self::Rehearsed(facts) => Self::Rehearsed(facts.redacted(redactor)),
             Self::Backup(facts) => Self::Backup(facts.redacted(redactor)),
             Self::LedgerListed { recorded, half_done } => {
                 Self::LedgerListed { recorded: recorded.redacted(redactor), half_done: half_done.redacted(redactor) }

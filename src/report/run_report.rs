@@ -10,7 +10,7 @@ use crate::{
     github::runner::Runner,
     run::{
         AftercareFacts, BackupFacts, BastionFacts, Coverage, DatabaseFacts, DoctorFinding, HalfDoneMigration,
-        ImageFacts, LedgerEntry, PastRun, PlanFacts, ReviewedPlan, TunnelFacts,
+        ImageFacts, LedgerEntry, PastRun, PlanFacts, RehearsalFacts, ReviewedPlan, TunnelFacts,
         event::{Event, NoticeSubject, Proof, StepId, StepPhase, StepState},
     },
     settings::Command,
@@ -51,6 +51,9 @@ pub struct RunReport {
     /// The review of the plan.
     #[serde(serialize_with = "serialize_shared")]
     pub review: Option<Arc<ReviewedPlan>>,
+    /// The rehearsal of the plan, with `command: rehearse`.
+    #[serde(serialize_with = "serialize_shared", skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Arc<RehearsalFacts>>,
     /// The backup before the migration, planned or made.
     pub backup: Option<BackupFacts>,
     /// The content of the ledger, with `command: status`.
@@ -129,6 +132,7 @@ impl RunReport {
                 self.plan = Some(facts.clone());
             }
             Event::Reviewed(plan) => self.review = Some(Arc::clone(plan)),
+            Event::Rehearsed(facts) => self.rehearsal = Some(Arc::clone(facts)),
             Event::Backup(facts) => self.backup = Some(facts.clone()),
             Event::LedgerListed { recorded, half_done } => {
                 self.recorded.clone_from(recorded);
@@ -290,7 +294,7 @@ impl RunReport {
             // The ledger of the tool is unknown: it may have applied anything.
             Some(Command::Migrate) if self.has_migrated() && !self.verified => RunOutcome::Success,
             // Migrations that could not be listed may be pending.
-            Some(Command::Plan | Command::Status) if self.has_unknown_plan() => RunOutcome::Pending,
+            Some(Command::Plan | Command::Rehearse | Command::Status) if self.has_unknown_plan() => RunOutcome::Pending,
             _ if self.migrations.is_empty() => RunOutcome::NothingToDo,
             _ => RunOutcome::Success,
         }

@@ -17,11 +17,12 @@ use super::{
     log_lines::format_tenths,
     markdown::{escape_markdown, sentence_with_names},
     migration_tables::{add_applied, add_pending},
+    rehearsal_section::add_rehearsal,
     review_section::{add_review, add_sql},
     run_report::RunReport,
     summary_page::{
         ACCESS, AFTERCARE, APPLIED, BACKUP, BLOCKED, CHART, ENDING, FAULTS, FINDINGS, HALF_DONE, HISTORY, LINT,
-        NOTICES, PENDING, REVIEW, SCHEMA, SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
+        NOTICES, PENDING, REHEARSAL, REVIEW, SCHEMA, SQL, STEPS, SummaryPage, TENANTS, WARNINGS,
     },
     tenant_table::add_tenants,
     tunnel_usage::access_table,
@@ -38,8 +39,8 @@ pub fn render_summary(report: &RunReport, budget: usize) -> String {
     let result = Headline::from_report(report);
     let headline = summary_heading(report, &result);
     let everything = left_out_note(&[
-        ACCESS, FINDINGS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, BACKUP, REVIEW, LINT, TENANTS, STEPS, AFTERCARE,
-        FAULTS, WARNINGS, SQL, BLOCKED, NOTICES, SCHEMA, ENDING,
+        ACCESS, FINDINGS, APPLIED, HALF_DONE, HISTORY, CHART, PENDING, BACKUP, REHEARSAL, REVIEW, LINT, TENANTS, STEPS,
+        AFTERCARE, FAULTS, WARNINGS, SQL, BLOCKED, NOTICES, SCHEMA, ENDING,
     ]);
     let room = budget.saturating_sub(everything.len());
     if headline.len() > room {
@@ -76,6 +77,7 @@ fn add_visible_parts(report: &RunReport, page: &mut SummaryPage) {
     add_history(report, page);
     add_pending(report, page);
     add_backup(report, page);
+    add_rehearsal(report, page);
     add_review(report, page);
     add_steps(report, page);
     for piece in aftercare_section(report) {

@@ -13,6 +13,7 @@ pub(super) const HISTORY: &str = "runs of the past";
 pub(super) const CHART: &str = "the chart";
 pub(super) const PENDING: &str = "pending migrations";
 pub(super) const REVIEW: &str = "the review of the plan";
+pub(super) const REHEARSAL: &str = "the rehearsal";
 pub(super) const LINT: &str = "findings of the lint";
 pub(super) const SQL: &str = "the SQL of the plan";
 pub(super) const STEPS: &str = "steps";

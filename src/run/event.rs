@@ -10,6 +10,7 @@ use super::{
     migration_id::MigrationId,
     past_run::PastRun,
     plan_facts::PlanFacts,
+    rehearsal_facts::RehearsalFacts,
     reviewed_plan::ReviewedPlan,
 };
 use crate::{
@@ -52,6 +53,8 @@ pub enum Event {
     Planned(PlanFacts),
     /// The plan was reviewed.
     Reviewed(Arc<ReviewedPlan>),
+    /// The plan was rehearsed.
+    Rehearsed(Arc<RehearsalFacts>),
     /// The backup is planned, or made and proven.
     Backup(BackupFacts),
     /// The migrations in the ledger, for a command that lists them.

@@ -7,6 +7,7 @@ mod creation_order;
 mod description;
 mod difference;
 mod file;
+mod parts;
 mod question;
 mod statement;
 
@@ -14,4 +15,4 @@ pub use change::SchemaChange;
 pub use description::SchemaDescription;
 pub use difference::changes_of_run;
 pub use file::{SchemaFile, parse_schema_file};
-pub use question::description_query;
+pub use question::{description_query, description_query_with_own_schema};

@@ -44,9 +44,22 @@ const DEPENDENCIES: &str = include_str!("question/dependencies.sql");
 /// Returns the query for the schema.
 #[must_use]
 pub fn description_query() -> OwnQuery {
+    query_of(OBJECTS)
+}
+
+/// Returns the query for the schema together with our own one, in which ledgers may be.
+#[must_use]
+pub fn description_query_with_own_schema() -> OwnQuery {
+    query_of(&OBJECTS.replace(OWN_SCHEMA_EXCLUDED, "('information_schema')"))
+}
+
+/// The schemas that are left out, as the question writes them.
+const OWN_SCHEMA_EXCLUDED: &str = "('information_schema', 'bastion_migrate')";
+
+fn query_of(objects: &str) -> OwnQuery {
     let kinds = KINDS.join("UNION ALL\n");
     let objects = format!(
-        "{OBJECTS} SELECT {}, o.rank, o.address, o.parent, o.head, o.tail, o.undo, o.parts FROM ({COLUMNS} UNION ALL\n{kinds}) o",
+        "{objects} SELECT {}, o.rank, o.address, o.parent, o.head, o.tail, o.undo, o.parts FROM ({COLUMNS} UNION ALL\n{kinds}) o",
         RowTag::SchemaStatement
     );
     let dependencies = format!("SELECT {}, o.* FROM ({DEPENDENCIES}) o", RowTag::SchemaDependency);
@@ -72,4 +85,17 @@ fn size_check() -> String {
          MESSAGE = pg_catalog.format('it has %s views, more than %s, half of the locks of the server', views, room); END IF; \
          END $bastion_migrate$"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_schema_is_described_only_for_a_copy() {
+        let [usual, with_own] =
+            [description_query(), description_query_with_own_schema()].map(|query| query.to_string());
+        assert_eq!(OBJECTS.matches(OWN_SCHEMA_EXCLUDED).count(), 1);
+        assert!(usual.matches(OWN_SCHEMA_EXCLUDED).count() == with_own.matches(OWN_SCHEMA_EXCLUDED).count() + 1);
+    }
 }

@@ -10,6 +10,8 @@ pub enum Command {
     Migrate,
     /// List pending migrations, identified by a digest. Read-only.
     Plan,
+    /// Run the pending migrations on a copy of the schema, and report what they did there. Read-only.
+    Rehearse,
     /// List applied and pending migrations. Read-only.
     Status,
     /// Fail unless all migrations are applied and nothing is broken. Read-only.
@@ -35,6 +37,7 @@ impl Command {
         match self {
             Self::Migrate => "migrate",
             Self::Plan => "plan",
+            Self::Rehearse => "rehearse",
             Self::Status => "status",
             Self::Verify => "verify",
             Self::Rollback => "rollback",
@@ -53,9 +56,14 @@ impl Command {
             Self::Rollback => PlanAction::RollBack,
             Self::Baseline | Self::Resolve(Decision::Applied) => PlanAction::Record,
             Self::Resolve(Decision::NotApplied) => PlanAction::Unrecord,
-            Self::Migrate | Self::Plan | Self::Status | Self::Verify | Self::Doctor | Self::History | Self::Tunnel => {
-                PlanAction::Apply
-            }
+            Self::Migrate
+            | Self::Plan
+            | Self::Rehearse
+            | Self::Status
+            | Self::Verify
+            | Self::Doctor
+            | Self::History
+            | Self::Tunnel => PlanAction::Apply,
         }
     }
 

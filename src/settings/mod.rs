@@ -3,12 +3,14 @@
 mod aftercare;
 mod allowance;
 mod approved_plan;
+mod approved_rehearsal;
 mod backup;
 mod command;
 mod decision;
 mod lint;
 mod notification;
 mod placeholders;
+mod rehearsal;
 mod risk;
 mod steps;
 mod tenants;
@@ -18,12 +20,14 @@ pub use crate::run::Risk;
 pub use aftercare::AftercareTask;
 pub use allowance::{Allowance, AllowedSubject, DestructiveVerb};
 pub use approved_plan::ApprovedPlan;
+pub use approved_rehearsal::{ApprovedRehearsal, SchemaMark};
 pub use backup::{BackupPlace, BackupSettings, DumpContent, DumpDestination, DumpSettings, DumpSite, DumpedTables};
 pub use command::Command;
 pub use decision::Decision;
 pub use lint::{LintLevel, LintSettings};
 pub use notification::{MessageFormat, NotificationSettings, Occasion, Webhook};
 pub use placeholders::{Placeholder, Placeholders, Visibility};
+pub use rehearsal::RehearsalSettings;
 pub use risk::{DestructionPolicy, QueryDisplay, RiskSettings};
 pub use steps::{HealthCheck, Need, Step, StepSettings, StepWork, When};
 pub use tenants::{OnFailure, TenantSettings, TenantSource};
@@ -125,6 +129,8 @@ pub struct SafetySettings {
     pub retries: u32,
     /// The approved plan.
     pub expect_plan: Option<ApprovedPlan>,
+    /// The rehearsal without which nothing is migrated.
+    pub expect_rehearsal: Option<ApprovedRehearsal>,
     /// The conditions under which the work may begin.
     pub start_when: Option<StartConditions>,
     /// The lint of the plan's SQL.
@@ -191,6 +197,8 @@ pub struct Settings {
     pub aftercare: BTreeSet<AftercareTask>,
     /// The backup before the migration.
     pub backup: Option<BackupSettings>,
+    /// The rehearsal, for `command: rehearse`.
+    pub rehearsal: Option<RehearsalSettings>,
 }
 
 /// The file with the schema that the database should have.

@@ -32,7 +32,7 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 39] = [
+const MODULES: [(&str, &[&str]); 41] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
@@ -60,6 +60,10 @@ const MODULES: [(&str, &[&str]); 39] = [
     ("schema", &["sql", "postgres", "fault"]),
     ("review", &["sql", "postgres", "settings", "run", "fault"]),
     ("backup", &["sql", "postgres", "settings", "run", "fault"]),
+    (
+        "rehearsal",
+        &["review", "schema", "sql", "layout", "postgres", "transport", "settings", "run", "fault", "random"],
+    ),
     (
         "input",
         &[
@@ -105,6 +109,7 @@ const MODULES: [(&str, &[&str]); 39] = [
         &[
             "site",
             "backup",
+            "rehearsal",
             "plan",
             "migrate",
             "audit",
@@ -128,6 +133,22 @@ const MODULES: [(&str, &[&str]); 39] = [
     ("tunnel_process", &["tunnel", "docker", "input", "report", "run", "fault"]),
     ("stage", &["run", "fault"]),
     ("history_job", &["stage", "executor", "transport", "settings", "run", "fault", "github::runner"]),
+    (
+        "rehearsal_job",
+        &[
+            "stage",
+            "executor",
+            "rehearsal",
+            "site",
+            "review",
+            "schema",
+            "postgres",
+            "settings",
+            "run",
+            "fault",
+            "github::runner",
+        ],
+    ),
     (
         "doctor",
         &[
@@ -155,6 +176,7 @@ const MODULES: [(&str, &[&str]); 39] = [
         &[
             "stage",
             "history_job",
+            "rehearsal_job",
             "doctor",
             "executor",
             "tunnel",

@@ -117,6 +117,8 @@ mod programs;
 #[path = "../soak/recorded_run.rs"]
 mod recorded_run;
 mod recovery;
+#[cfg(test)]
+mod rehearsal;
 mod release;
 #[cfg(test)]
 mod release_agreement;

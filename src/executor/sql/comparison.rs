@@ -101,6 +101,7 @@ async fn plan_place(
         | Command::Resolve(_)
         | Command::Migrate
         | Command::Plan
+        | Command::Rehearse
         | Command::Status
         | Command::Verify
         | Command::Doctor

@@ -10,7 +10,12 @@ use super::{
     tenant_queue::TenantQueue,
 };
 use crate::{
-    executor::{approval, backup::BackupSubject, lock_holder},
+    executor::{
+        approval,
+        backup::BackupSubject,
+        lock_holder,
+        review::{ReadScripts, ReviewResult, StatementPlaces},
+    },
     fault::Fault,
     layout::{Layout, LayoutChoice, Table},
     ledger::{
@@ -61,6 +66,10 @@ pub(super) struct SqlPlan {
     /// The migrations of each tenant; of one list without tenants.
     pending: Vec<Vec<PlannedMigration>>,
     backup_subject: BackupSubject,
+    /// The scripts of the pending migrations, if they are to be rehearsed.
+    scripts: ReadScripts,
+    /// The positions of their statements.
+    places_of_statements: StatementPlaces,
 }
 
 /// The places of the run, and what the database has in them.
@@ -228,13 +237,17 @@ impl<'a> ConnectedSql<'a> {
             reason: settings.safety.reason.clone(),
         }));
         let reviewed = self.review(&pending).await;
-        let (tables, refused) = match reviewed {
-            Ok(tables) => (tables, Vec::new()),
-            Err(refused) => (PlanTables::unknown("the plan is refused"), refused),
+        let (ReviewResult { tables, scripts, places: places_of_statements }, refused) = match reviewed {
+            Ok(reviewed) => (reviewed, Vec::new()),
+            Err(refused) => {
+                let tables = PlanTables::unknown("the plan is refused");
+                (ReviewResult::without_scripts(tables), refused)
+            }
         };
         let tenants = tenants_of(&pending);
         let backup_subject = BackupSubject { digest: digest.clone(), tables, tenants };
-        let plan = SqlPlan { chosen, before, all_migrations, digest, pending, backup_subject };
+        let plan =
+            SqlPlan { chosen, before, all_migrations, digest, pending, backup_subject, scripts, places_of_statements };
         let faults: Vec<Fault> = self.check_plan(&plan).err().into_iter().flatten().chain(refused).collect();
         if faults.is_empty() { Ok(plan) } else { Err(faults) }
     }
@@ -282,7 +295,8 @@ impl<'a> ConnectedSql<'a> {
     /// Continues with this plan.
     pub(super) fn into_planned(self, plan: SqlPlan) -> PlannedSql<'a> {
         let lock = self.lock_requirement();
-        let SqlPlan { chosen, before, all_migrations, digest, pending, backup_subject } = plan;
+        let SqlPlan { chosen, before, all_migrations, digest, pending, backup_subject, scripts, places_of_statements } =
+            plan;
         let ChosenPlaces { layout, places, other_ledgers, .. } = chosen;
         let Self { setup, session, new_session, held_locks, .. } = self;
         // Only those that are held: the text is sent with each file.
@@ -296,6 +310,8 @@ impl<'a> ConnectedSql<'a> {
             others: Vec::new(),
             queue: TenantQueue::new(pending, on_failure),
             backup_subject,
+            scripts,
+            places_of_statements,
             early_proof: None,
         }
     }

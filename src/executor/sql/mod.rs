@@ -8,6 +8,7 @@ mod fresh_session;
 mod lane;
 mod planned;
 mod recovery;
+mod rehearsed;
 mod root_cause;
 mod scripts;
 mod setup;

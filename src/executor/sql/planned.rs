@@ -10,7 +10,10 @@ use super::{
     tenant_schemas::read_schemas,
 };
 use crate::{
-    executor::backup::BackupSubject,
+    executor::{
+        backup::BackupSubject,
+        review::{ReadScripts, StatementPlaces},
+    },
     fault::{Code, Fault, Stage},
     ledger::DatabaseState,
     migrate::Migration,
@@ -39,6 +42,10 @@ pub struct PlannedSql<'a> {
     pub(super) others: Vec<Lane>,
     pub(super) queue: TenantQueue,
     pub(super) backup_subject: BackupSubject,
+    /// The scripts of the pending migrations, if they are to be rehearsed.
+    pub(super) scripts: ReadScripts,
+    /// The positions of their statements.
+    pub(super) places_of_statements: StatementPlaces,
     /// The ledger, read directly behind the last file.
     pub(super) early_proof: Option<DatabaseState>,
 }

@@ -3,11 +3,11 @@
 
 use super::connected::ConnectedSql;
 use crate::{
-    executor::review::{ReviewSubject, review_plan},
+    executor::review::{ReviewResult, ReviewSubject, review_plan},
     fault::{Fault, FilePosition},
     migrate::PlannedMigration,
     postgres::{RowTag, own_query::OwnQuery, query_rows, quote_literal, wait::answer_within},
-    review::{HiddenPart, MigrationScript, PlanPath, PlanTables, ScriptTransaction},
+    review::{HiddenPart, MigrationScript, PlanPath, ScriptTransaction},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -15,11 +15,11 @@ use std::collections::{HashMap, HashSet};
 const MAX_REVIEWED_BYTES: usize = 16 << 20;
 
 impl ConnectedSql<'_> {
-    /// Reviews the plan, and returns the tables that it changes.
+    /// Reviews the plan.
     ///
     /// # Errors
     /// What the settings do not accept.
-    pub(super) async fn review(&self, pending: &[Vec<PlannedMigration>]) -> Result<PlanTables, Vec<Fault>> {
+    pub(super) async fn review(&self, pending: &[Vec<PlannedMigration>]) -> Result<ReviewResult, Vec<Fault>> {
         let distinct = distinct_files(pending);
         let by_index: HashMap<usize, &PlannedMigration> =
             distinct.iter().map(|migration| (migration.id.index, *migration)).collect();

@@ -40,7 +40,7 @@ pub(super) async fn review(tool: &ToolExecutor<'_>, digest: &str) -> Result<Back
     };
     let session = tool.lock_holder.as_ref().map(super::LockHolder::session);
     let subject = ReviewSubject { scripts: tool.scripts.clone(), session, path, place_of: &|_, _| None };
-    let tables = review_plan(tool.settings, &tool.events, subject).await?;
+    let tables = review_plan(tool.settings, &tool.events, subject).await?.tables;
     let schemas: BTreeSet<&str> = tool.pending.iter().map(|id| id.schema.as_str()).collect();
     let tenants = schemas.into_iter().filter(|schema| !schema.is_empty()).map(str::to_owned).collect();
     Ok(BackupSubject { digest: digest.to_owned(), tables, tenants })

@@ -1,6 +1,9 @@
 //! Parsers for single values.
 
-use crate::{layout, settings::ApprovedPlan};
+use crate::{
+    layout,
+    settings::{ApprovedPlan, ApprovedRehearsal},
+};
 use std::time::Duration;
 
 /// The reason why a text is not a valid value. Reads after the input's name: "it `cause`"; "set the input to `fix`".
@@ -129,6 +132,16 @@ const MAX_IDENTIFIER_LENGTH: usize = 63;
 pub(crate) fn parse_approved_plan(text: &str) -> Result<ApprovedPlan, InvalidValue> {
     ApprovedPlan::from_text(text).ok_or_else(|| {
         InvalidValue::new("is not a plan's digest", "the output `plan-digest` of a run with `command: plan`")
+    })
+}
+
+/// Parses the digest of a rehearsal.
+pub(crate) fn parse_approved_rehearsal(text: &str) -> Result<ApprovedRehearsal, InvalidValue> {
+    ApprovedRehearsal::from_text(text).ok_or_else(|| {
+        InvalidValue::new(
+            "is not a rehearsal's digest",
+            "the output `rehearsal-digest` of a run with `command: rehearse`, as it is",
+        )
     })
 }
 

@@ -11,9 +11,10 @@ use crate::{
 };
 
 /// Every command; the decision of `resolve` is an input of its own.
-const COMMANDS: [Command; 10] = [
+const COMMANDS: [Command; 11] = [
     Command::Migrate,
     Command::Plan,
+    Command::Rehearse,
     Command::Status,
     Command::Verify,
     Command::Rollback,

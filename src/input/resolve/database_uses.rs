@@ -13,6 +13,7 @@ pub(super) struct DatabaseUses<'a> {
     /// The first step that is SQL.
     pub(super) sql_step: Option<&'a Step>,
     pub(super) start_when: Option<&'a StartConditions>,
+    pub(super) expects_rehearsal: bool,
     pub(super) has_aftercare: bool,
     pub(super) backup: Option<&'a BackupSettings>,
     pub(super) schema_file: Option<&'a SchemaFileSettings>,
@@ -26,6 +27,7 @@ impl DatabaseUses<'_> {
         let causes = [
             self.sql_step.map(|step| format!("the step `{}` is SQL", step.name)),
             self.start_when.map(|_| "`start-when` asks the database".to_owned()),
+            self.expects_rehearsal.then(|| "`expect-rehearsal` is compared with the schema of the database".to_owned()),
             (self.command == Some(Command::History))
                 .then(|| "`command: history` reads the runs from the database".to_owned()),
             self.has_aftercare.then(|| format!("{} looks after the database", label(InputName::Aftercare))),

@@ -10,6 +10,7 @@ mod database_uses;
 pub(crate) mod environment;
 pub(crate) mod health;
 pub(crate) mod placeholders;
+mod rehearse;
 mod report;
 mod safety;
 mod sql;
@@ -80,6 +81,8 @@ pub(super) fn resolve_settings(
     let default_key = environment.or(context.target().map(|target| target.name.as_str())).map(ToOwned::to_owned);
     let mut report = resolve_report_settings(inputs, default_key, findings);
     let aftercare = findings.ok_or_record(inputs.optional(InputName::Aftercare, parse_aftercare));
+    let known_database = database.as_ref().and_then(Option::as_ref);
+    let rehearsal = rehearse::resolve_rehearsal(inputs, (command, executor), known_database, findings);
     let assemble = || {
         let (resolved_commands, database) = (resolved_commands?, database?);
         let schema_file = resolve_schema_file(inputs, runner);
@@ -88,6 +91,7 @@ pub(super) fn resolve_settings(
                 command,
                 sql_step: resolved_commands.steps.sql(),
                 start_when: safety.as_ref().and_then(|safety| safety.start_when.as_ref()),
+                expects_rehearsal: safety.as_ref().is_some_and(|safety| safety.expect_rehearsal.is_some()),
                 has_aftercare: aftercare.as_ref().is_some_and(Option::is_some),
                 backup: resolved_commands.backup.as_ref(),
                 schema_file: schema_file.as_ref(),
@@ -112,6 +116,7 @@ pub(super) fn resolve_settings(
             safety: safety?,
             aftercare: aftercare?.unwrap_or_default(),
             backup: resolved_commands.backup,
+            rehearsal,
         })
     };
     let settings = assemble().filter(|_| findings.faults.is_empty());

@@ -27,6 +27,8 @@ pub(super) fn resolve_safety_settings(
     let statement_timeout = findings.ok_or_record(inputs.required(InputName::StatementTimeout, value::parse_duration));
     let retries = findings.ok_or_record(inputs.required(InputName::Retries, value::parse_retries));
     let expect_plan = findings.ok_or_record(inputs.optional(InputName::ExpectPlan, value::parse_approved_plan));
+    let expect_rehearsal =
+        findings.ok_or_record(inputs.optional(InputName::ExpectRehearsal, value::parse_approved_rehearsal));
     let start_when = findings.ok_or_record(inputs.optional(InputName::StartWhen, parse_start_when));
     let reason = resolve_reason(inputs, command).map_err(|faults| findings.faults.extend(faults)).ok();
     let allowances = match inputs.text(InputName::Command) {
@@ -45,6 +47,7 @@ pub(super) fn resolve_safety_settings(
         statement_timeout: statement_timeout?,
         retries: retries?,
         expect_plan: expect_plan?,
+        expect_rehearsal: expect_rehearsal?,
         start_when: start_when?,
         allowances: allowances?.unwrap_or_default(),
         risk: RiskSettings { small_table: lint.small_table, ..risk },

@@ -96,7 +96,10 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
         (Command::Baseline, _) => Verb::Baseline,
         // The executor knows the ledger.
         (Command::Resolve(_), _) => return Ok(()),
-        (Command::Migrate | Command::Plan | Command::Status | Command::Verify | Command::Doctor, Some(_)) => {
+        (
+            Command::Migrate | Command::Plan | Command::Rehearse | Command::Status | Command::Verify | Command::Doctor,
+            Some(_),
+        ) => {
             let cause = format!(
                 "{} has a value, and `command: {name}` with a tool covers all migrations",
                 inputs.label(InputName::Target)
@@ -107,6 +110,7 @@ fn check_supported(inputs: &Inputs, recipe: &Recipe, command: Command) -> Result
         (
             Command::Migrate
             | Command::Plan
+            | Command::Rehearse
             | Command::Status
             | Command::Verify
             | Command::Doctor

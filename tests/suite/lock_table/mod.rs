@@ -3,6 +3,8 @@
 
 mod forms;
 mod measure;
+#[cfg(test)]
+mod rehearsed;
 mod resolve;
 
 use crate::lab::{self, postgres::Database};

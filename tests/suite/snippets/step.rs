@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, sync::LazyLock};
 use tempfile::TempDir;
 
 /// Values of the contexts, each for all names that end in this word. The first one that fits is taken.
-const SAMPLES: [(&str, &str); 21] = [
+const SAMPLES: [(&str, &str); 23] = [
     (
         "KNOWN_HOSTS",
         "bastion.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFe2nNtckQBptFHQiYGjq+syV4QkHfWwj2u3FxU60WhN",
@@ -29,6 +29,7 @@ const SAMPLES: [(&str, &str); 21] = [
     ("HOST", "db.private.internal"),
     ("PORT", "5432"),
     ("DATABASE_URL", "postgres://app:wholly-secret@db.private.internal:5432/shop"),
+    ("REHEARSAL_URL", "postgres://postgres:wholly-secret@copies.internal:5432/postgres"),
     ("WEBHOOK", "https://hooks.slack.com/services/T0/B0/wholly-secret"),
     ("USER", "deploy"),
     ("PASSWORD", "wholly-secret"),
@@ -37,6 +38,10 @@ const SAMPLES: [(&str, &str); 21] = [
     ("tunnel-port", "49153"),
     ("tunnel-alias", "bastion-migrate-tunnel-4f2c9a1b0d3e"),
     ("plan-digest", "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+    (
+        "rehearsal-digest",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08/00112233445566778899aabbccddeeff-132/2026-11-30T20:00:00Z",
+    ),
     ("workspace", "/github/workspace"),
     ("github.sha", "0123456789abcdef0123456789abcdef01234567"),
     ("IMAGE", "ghcr.io/acme/shop:1.4"),

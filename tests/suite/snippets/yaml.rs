@@ -203,6 +203,7 @@ pub(super) fn bases() -> Vec<Step> {
         database.to_owned(),
         format!("{database}command: baseline\n"),
         format!("{database}command: resolve\ntarget: 42\nresolve: applied\nallow: ticket 4711\n"),
+        format!("{database}command: rehearse\nrehearse: ${{{{ secrets.REHEARSAL_URL }}}}\n"),
         format!("{database}{image}tool: django\n"),
         format!("{database}executor: server\ntool: django\n"),
         format!("{image}{database}tool: django\ncommand: rollback\ntarget: shop 0016\n"),

@@ -1,0 +1,25 @@
+//! The rehearsal of migrations: a copy of the schema in another server, the observation of each statement there, its
+//! comparison with the plan's forecast, and the mark of the schema on which the result depends. It knows neither the
+//! executors nor the sites.
+
+mod copied_rows;
+mod copy_server;
+mod copy_settings;
+mod filled_copy;
+mod forecast_check;
+mod observation;
+mod observed_effect;
+mod observer;
+mod original;
+mod relation_catalog;
+mod schema_binding;
+
+pub use copied_rows::{CopiedRows, read_rows};
+pub use copy_server::CopyServer;
+pub use copy_settings::{CopyRound, settings_for_copy};
+pub use filled_copy::fill_copy;
+pub use forecast_check::{RehearsedScript, hold_against_forecast, observed_effects};
+pub use observation::{ObservedScript, ObservedStatement};
+pub use observer::observe_scripts;
+pub use original::{Original, read_original};
+pub use schema_binding::{check_rehearsal, schema_mark};

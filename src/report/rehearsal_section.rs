@@ -1,0 +1,62 @@
+//! The rehearsal in the summary: the rounds, the worst statements, and what was not as forecast.
+
+use super::{
+    markdown::{code_html, escape_markdown},
+    rehearsal_lines::{differences, measured, rehearsal_result, shown_statements},
+    run_report::RunReport,
+    summary_page::{REHEARSAL, SummaryPage},
+    verdict::{statement_details, statement_effect},
+    visible_text::clip_text,
+};
+
+/// Maximum length of a text, in characters.
+const MAX_TEXT_LENGTH: usize = 600;
+
+/// Adds the rehearsal to the summary.
+pub(super) fn add_rehearsal(report: &RunReport, page: &mut SummaryPage) {
+    let Some(facts) = &report.rehearsal else { return };
+    let text = |text: &str| escape_markdown(&clip_text(text, MAX_TEXT_LENGTH));
+    page.add_piece(REHEARSAL, &format!("### Rehearsal\n\nRehearsal {}.\n\n", text(&rehearsal_result(facts))));
+    let rounds = facts.rounds.iter().map(|round| format!("- {}\n", text(round)));
+    page.add_piece(REHEARSAL, &rounds.chain(["\n".to_owned()]).collect::<String>());
+    for statement in shown_statements(facts) {
+        let effect = text(&statement_effect(&statement.seen));
+        let (label, verdict) = (code_html(&statement.seen.migration.label()), statement.verdict.name());
+        let details = [differences(statement), statement_details(&statement.seen), vec![measured(statement)]].concat();
+        let details: String = details.iter().map(|line| format!("  - {}\n", text(line))).collect();
+        page.add_piece(
+            REHEARSAL,
+            &format!("- **{}**, {verdict}: {label}: {effect}\n{details}", statement.seen.risk.name()),
+        );
+    }
+    let unobserved = facts.unobserved.iter().map(|what| format!("- not observed: {}\n", text(what)));
+    let lacks = facts.lacks.iter().map(|what| format!("- the copy: {}\n", text(what)));
+    page.add_piece(REHEARSAL, &unobserved.chain(lacks).collect::<String>());
+    let digest =
+        (!facts.digest.is_empty()).then(|| format!("\nFor `expect-rehearsal`: {}\n", code_html(&facts.digest)));
+    page.add_piece(REHEARSAL, &format!("{}\n", digest.unwrap_or_default()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::rehearsal_lines::tests::sample, *};
+    use std::sync::Arc;
+
+    #[test]
+    fn the_section_has_the_worst_statements_and_the_digest() {
+        let mut page = SummaryPage { text: String::new(), room: 10_000, left_out: Vec::new() };
+        let report = RunReport { rehearsal: Some(Arc::new(sample())), ..RunReport::default() };
+        add_rehearsal(&report, &mut page);
+        for part in [
+            "### Rehearsal\n\nRehearsal of 2 statements on a copy at copies:5432: 1 contradicted, 1 confirmed.\n",
+            "\n- a second run had nothing to do\n",
+            "- **high**, contradicted: ",
+            "  - it builds an index on public.orders\n",
+            "- the copy: it has none of the 2 casts of the database\n",
+            "\nFor `expect-rehearsal`: <code>sha256:1/2-3/2026-11-30T20:00:00Z</code>\n",
+        ] {
+            assert!(page.text.contains(part), "{part}: {}", page.text);
+        }
+        assert!(!page.text.contains("COMMENT ON TABLE") && page.left_out.is_empty(), "{}", page.text);
+    }
+}

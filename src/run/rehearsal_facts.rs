@@ -1,0 +1,75 @@
+//! The result of a rehearsal as data: what the migrations did on the copy, held against the plan's forecast.
+
+use super::plan_review::StatementReview;
+
+/// The result of a rehearsal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RehearsalFacts {
+    /// The digest for `expect-rehearsal`; empty if the rehearsal failed.
+    pub digest: String,
+    /// The server of the copy.
+    pub copy: String,
+    /// What the copy lacks, as sentences without their full stops.
+    pub lacks: Vec<String>,
+    /// The rounds of the real program, as sentences without their full stops.
+    pub rounds: Vec<String>,
+    /// The statements, the worst first.
+    pub statements: Vec<RehearsedStatement>,
+    /// The statements that were not observed, and the reasons.
+    pub unobserved: Vec<String>,
+}
+
+/// A statement as it was observed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RehearsedStatement {
+    /// Its locks and its work as observed, weighed by the tables of the database itself.
+    #[serde(flatten)]
+    pub seen: StatementReview,
+    /// Duration on the copy, in milliseconds.
+    pub took_ms: u64,
+    /// Number of rows that it returned or changed on the copy.
+    pub rows: Option<u64>,
+    /// Bytes of WAL that were written meanwhile.
+    pub wal_bytes: Option<u64>,
+    /// The messages of the server. Untrusted text.
+    pub notices: Vec<String>,
+    /// The server's error, if it failed. Untrusted text.
+    pub error: Option<String>,
+    /// The comparison with the forecast.
+    pub verdict: ForecastVerdict,
+    /// The differences from the forecast, as phrases.
+    pub differences: Vec<String>,
+}
+
+/// The comparison of an observation with the plan's forecast.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForecastVerdict {
+    /// It is as forecast.
+    #[default]
+    Confirmed,
+    /// It does less.
+    Milder,
+    /// It does more, or it fails.
+    Contradicted,
+}
+
+impl ForecastVerdict {
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Milder => "milder",
+            Self::Contradicted => "contradicted",
+        }
+    }
+}
+
+impl RehearsalFacts {
+    /// Returns the number of statements with this verdict.
+    #[must_use]
+    pub fn count_of(&self, verdict: ForecastVerdict) -> usize {
+        self.statements.iter().filter(|statement| statement.verdict == verdict).count()
+    }
+}

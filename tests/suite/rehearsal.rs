@@ -1,0 +1,321 @@
+//! `command: rehearse`: the migrations run on a copy of the schema in another server, are watched there, and `migrate` can be
+//! bound to what was seen.
+
+use crate::{
+    action::Action,
+    judge::Finished,
+    lab::{
+        Lab,
+        postgres::{Database, Options, Postgres},
+    },
+    layout_forms::{FORMS, ONE, TWO, UNDO_ONE, UNDO_TWO, WITH_WAY_BACK},
+};
+use rustix::process::Signal;
+use serde_json::Value;
+const MAKER_PASSWORD: &str = "copies-pa55word-canary";
+
+/// A row that is in production alone.
+const CANARY: &str = "canary-row-of-production-4711";
+
+/// Starts a server for copies, with a role of these options that makes them. Returns a database there, and the server's URL.
+fn copies(options: &str) -> (Database, String) {
+    let database = Postgres::start(&Options::default()).database();
+    database.sql(&format!("create role maker login {options} password '{MAKER_PASSWORD}'"));
+    let url = format!("postgres://maker:{MAKER_PASSWORD}@127.0.0.1:{}/{}", database.server().port(), database.name());
+    (database, url)
+}
+
+/// A step that rehearses on the server of the copies.
+fn rehearse<'a>(lab: &'a Lab, url: &str) -> Action<'a> {
+    Action::new(lab).input("command", "rehearse").secret("rehearse", url)
+}
+
+/// Returns the rehearsal in the output `report`.
+fn rehearsal(finished: &Finished) -> Value {
+    let report: Value = serde_json::from_str(&finished.outputs["report"]).expect("the report is JSON");
+    report["rehearsal"].clone()
+}
+
+/// Returns a statement of the rehearsal that begins with these words.
+fn statement<'r>(rehearsal: &'r Value, words: &str) -> &'r Value {
+    let statements = rehearsal["statements"].as_array().expect("there are statements");
+    let found = statements.iter().find(|found| found["summary"].as_str().is_some_and(|text| text.starts_with(words)));
+    found.unwrap_or_else(|| panic!("{words}: {statements:#?}"))
+}
+
+/// Returns what rehearsals have left in the server: databases, and roles of their own.
+fn left_in(database: &Database) -> String {
+    database.sql(
+        "select string_agg(name, ' ') from (select datname::text as name from pg_database where datname like 'bastion%' \
+         union all select rolname::text from pg_roles r join pg_shdescription d on d.objoid = r.oid) x",
+    )
+}
+
+/// Creates tables with many rows, as the role that migrates.
+fn shop(lab: &Lab) {
+    lab.database.sql(&format!(
+        "set role app; create table customers (id int primary key); insert into customers select generate_series(1, 50000); \
+         create table orders (id serial primary key, customer int not null, note varchar(20), total numeric); \
+         insert into orders (customer, note) select n, 'note' from generate_series(1, 50000) n; \
+         create table secrets (line text); insert into secrets values ('{CANARY}'); \
+         create function double(x int) returns int language sql as 'select 2 * x'; \
+         create view listed as select id from customers"
+    ));
+    lab.database.sql("set client_min_messages = error; analyze");
+}
+
+const CHANGES: &str = "alter table orders alter column customer type bigint;\n\
+    create index orders_note on orders (note);\n\
+    do $$ begin execute 'alter table customers add column vip bool default random() > 0.5'; raise notice 'told'; end $$;\n\
+    alter table orders add foreign key (customer) references customers;\n\
+    update orders set note = 'x' where id < 10;";
+
+#[test]
+fn each_statement_is_watched_on_a_copy_and_weighed_by_the_tables_of_the_database() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    shop(&lab);
+    let step = rehearse(&lab, &url)
+        .hides(CANARY)
+        .input("lint", "off")
+        .file("migrations/0001_first.sql", "create table first (id int)")
+        .file("migrations/0002_orders.sql", CHANGES)
+        .file("migrations/0003_index.sql", "create index concurrently orders_total on orders (total);");
+    let before = lab.database.sql("select count(*) from pg_class");
+    let finished = step.run();
+    let seen = rehearsal(&finished);
+    let type_change = statement(&seen, "alter table orders alter column customer");
+    assert_eq!(
+        (type_change["verdict"].as_str(), type_change["blocks"].as_str()),
+        (Some("confirmed"), Some("reads-and-writes"))
+    );
+    assert!(type_change["work"].to_string().contains("rewrites orders (50,000 rows"), "{type_change:#}");
+    let index = statement(&seen, "create index orders_note");
+    assert_eq!((index["verdict"].as_str(), index["blocks"].as_str()), (Some("confirmed"), Some("writes")), "{index:#}");
+    let block = statement(&seen, "do ");
+    assert_eq!((block["verdict"].as_str(), block["blocks"].as_str()), (Some("contradicted"), Some("reads-and-writes")));
+    assert!(block["differences"].to_string().contains("all rows of public.customers anew"), "{block:#}");
+    assert!(block["locks"].to_string().contains("customers (50,000 rows"), "{block:#}");
+    assert_eq!(block["notices"].as_array().map(Vec::len), Some(1), "{block:#}");
+    let update = statement(&seen, "update orders");
+    assert_eq!(
+        (update["verdict"].as_str(), update["blocks"].as_str()),
+        (Some("confirmed"), Some("writes")),
+        "{update:#}"
+    );
+    let key = statement(&seen, "alter table orders add foreign key");
+    assert_eq!((key["verdict"].as_str(), key["blocks"].as_str()), (Some("confirmed"), Some("writes")), "{key:#}");
+    assert_eq!(seen["lacks"], Value::Array(Vec::new()));
+    assert!(seen["rounds"].to_string().contains("a second run had nothing to do"), "{seen:#}");
+    finished
+        .has_pending()
+        .pending(["0001_first", "0002_orders", "0003_index"])
+        .warning("anew, which was not forecast")
+        .logs("1 contradicted")
+        .summary("### Rehearsal")
+        .summary("contradicted")
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from pg_class"), before);
+    assert_eq!(left_in(&server), "");
+}
+
+#[test]
+fn a_migration_goes_forward_back_and_forward_again_in_every_layout_that_can() {
+    let (server, url) = copies("superuser");
+    for form in FORMS {
+        let lab = Lab::new();
+        let labels = [form.label(1, "one"), form.label(2, "two")];
+        let can_go_back = WITH_WAY_BACK.contains(&form.layout);
+        let step = form.step(rehearse(&lab, &url));
+        let step = match can_go_back {
+            true => form.reversible(form.reversible(step, 1, "one", ONE, UNDO_ONE), 2, "two", TWO, UNDO_TWO),
+            false => form.golden_files(step),
+        };
+        let finished = step.run();
+        let rounds = rehearsal(&finished)["rounds"].clone();
+        let rounds: Vec<&str> = rounds.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert_eq!(rounds.get(1), Some(&"a second run had nothing to do"), "{}: {rounds:?}", form.layout);
+        let back = rounds.get(2).unwrap_or_else(|| panic!("{}: {rounds:?}", form.layout));
+        if can_go_back {
+            assert!(back.ends_with("and the schema is as before"), "{}: {rounds:?}", form.layout);
+            let again = rounds.get(3).is_some_and(|again| again.ends_with("and the schema is as before"));
+            assert!(again, "{}: {rounds:?}", form.layout);
+        } else {
+            assert!(back.starts_with("they can't be rolled back: "), "{}: {rounds:?}", form.layout);
+        }
+        finished.has_pending().pending(labels.each_ref().map(String::as_str)).done();
+        assert_eq!(left_in(&server), "", "{}", form.layout);
+    }
+}
+
+#[test]
+fn a_migration_is_bound_to_the_schema_and_the_plan_of_its_rehearsal() {
+    let (lab, (_server, url)) = (Lab::new(), copies("superuser"));
+    shop(&lab);
+    let with_file = |step: Action<'_>, sql: &str| -> String {
+        let finished = step.file("migrations/0001_note.sql", sql).run();
+        let digest = finished.outputs["rehearsal-digest"].clone();
+        finished.has_pending().pending(["0001_note"]).done();
+        digest
+    };
+    let sql = "alter table orders add column memo text";
+    let digest = with_file(rehearse(&lab, &url), sql);
+    let migrate =
+        |sql: &str| Action::new(&lab).file("migrations/0001_note.sql", sql).input("expect-rehearsal", &digest);
+    let other = migrate("alter table orders add column memo int").run();
+    other.fails("rehearsal-outdated", 5).error("the plan is sha256:").pending(["0001_note"]).done();
+    lab.database.sql("set role app; alter table customers add column surprise text");
+    let changed = migrate(sql).run();
+    changed
+        .fails("rehearsal-outdated", 5)
+        .error("`public.customers: surprise text` is new")
+        .pending(["0001_note"])
+        .done();
+    lab.database.sql("alter table customers drop column surprise");
+    migrate(sql).run().succeeds().applied(["0001_note"]).done();
+    migrate(sql).run().nothing_to_do().done();
+
+    let short = format!("{{ url: '{url}', max-age: 1s }}");
+    let second = |command: &str| {
+        let step = Action::new(&lab).input("command", command);
+        step.file("migrations/0001_note.sql", sql).file("migrations/0002_more.sql", "select 1")
+    };
+    let finished = second("rehearse").input("rehearse", short).hides(&url).run();
+    let old = finished.outputs["rehearsal-digest"].clone();
+    finished.has_pending().pending(["0002_more"]).done();
+    let until = old.rsplit('/').next().expect("it has a time").to_owned();
+    lab.database.wait_for(&format!("select now() > '{until}'::timestamptz + interval '1 s'"), "t");
+    let late = second("migrate").input("expect-rehearsal", old).run();
+    late.fails("rehearsal-outdated", 5).error("the rehearsal was valid until").pending(["0002_more"]).done();
+}
+
+#[test]
+fn a_migration_that_fails_on_the_copy_fails_the_rehearsal_and_leaves_nothing() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    shop(&lab);
+    let step = rehearse(&lab, &url).file("migrations/0001_bad.sql", "select 1;\nalter table nothing_like_it add a int");
+    let finished = step.run();
+    assert_eq!(finished.outputs["rehearsal-digest"], "");
+    assert!(
+        statement(&rehearsal(&finished), "alter table nothing_like_it")["error"].to_string().contains("does not exist")
+    );
+    finished
+        .fails("rehearsal-failed", 5)
+        .annotation("migrations/0001_bad.sql", 2, "on the copy, relation \"nothing_like_it\" does not exist")
+        .pending(["0001_bad"])
+        .done();
+    assert_eq!(
+        (left_in(&server).as_str(), lab.database.sql("select to_regclass('bastion_migrate.ledger')").as_str()),
+        ("", "")
+    );
+}
+
+#[test]
+fn owners_rights_and_settings_of_the_original_hold_on_the_copy() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    let database = lab.database.name();
+    lab.database.sql(&format!(
+        "create role keeper_{database}; create schema mine authorization app; create table theirs (id int); \
+         create table kept (id int); alter table kept owner to keeper_{database}; \
+         alter database {database} set search_path = mine, public; grant select on theirs to app"
+    ));
+    let step = |sql: &str| rehearse(&lab, &url).file("migrations/0001_try.sql", sql);
+    let finished = step("create table here (id int)").run();
+    assert_eq!(rehearsal(&finished)["lacks"], Value::Array(Vec::new()), "{:#}", rehearsal(&finished));
+    finished.has_pending().pending(["0001_try"]).done();
+    let denied = step("alter table theirs add column a int").run();
+    denied
+        .fails("rehearsal-failed", 5)
+        .annotation("migrations/0001_try.sql", 1, "must be owner of table theirs")
+        .pending(["0001_try"])
+        .done();
+    assert_eq!(left_in(&server), "");
+}
+
+#[test]
+fn a_role_that_may_create_databases_and_roles_makes_copies() {
+    let (lab, (server, url)) = (Lab::new(), copies("createdb createrole"));
+    server.sql("grant app to maker");
+    let name = lab.database.name();
+    lab.database.sql(&format!(
+        "create role holder_{name}; grant holder_{name} to app; grant create on schema public to holder_{name}; set role app; create table mine (id serial primary key); \
+         create table held (id int); alter table held owner to holder_{name}"
+    ));
+    let finished = rehearse(&lab, &url).file("migrations/0001_try.sql", "alter table held add column a int").run();
+    assert_eq!(rehearsal(&finished)["lacks"], Value::Array(Vec::new()), "{:#}", rehearsal(&finished));
+    finished.has_pending().pending(["0001_try"]).done();
+    assert_eq!(left_in(&server), "");
+}
+
+#[test]
+fn a_rehearsal_that_is_cancelled_or_killed_leaves_nothing_behind_for_long() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    let slow = |sql: &str| rehearse(&lab, &url).file("migrations/0001_slow.sql", sql);
+    let is_asleep =
+        "select count(*) > 0 from pg_stat_activity where query like 'select pg_sleep(60)%' and state = 'active'";
+    let running = slow("select pg_sleep(60)").start();
+    server.wait_for(is_asleep, "t");
+    running.signal(Signal::TERM);
+    running.finish().fails("cancelled", 130).pending(["0001_slow"]).done();
+    assert_eq!(left_in(&server), "");
+    let running = slow("select pg_sleep(60)").start();
+    server.wait_for(is_asleep, "t");
+    drop(running.kill());
+    let gone = "select count(*) from pg_stat_activity where application_name like 'bastion-migrate-rehearsal-%'";
+    server.wait_for(gone, "0");
+    assert_ne!(left_in(&server), "");
+    slow("select 1").run().has_pending().pending(["0001_slow"]).done();
+    assert_eq!(left_in(&server), "");
+}
+
+#[test]
+fn production_is_only_read_and_its_rows_are_on_no_surface() {
+    // A server of its own, so that no other test takes transaction ids.
+    let lab = Lab::on(&Postgres::start(&Options { settings: &["autovacuum = off"], ..Options::default() }));
+    let (_server, url) = copies("superuser");
+    shop(&lab);
+    let holder = lab.database.session();
+    // Every write, and every lock that blocks anybody, would wait for this.
+    holder.sql("begin; lock table orders, customers, secrets in share row exclusive mode");
+    let state = || lab.database.sql("select pg_snapshot_xmax(pg_current_snapshot())");
+    let (before, contents) = (state(), lab.database.contents());
+    let step = rehearse(&lab, &url).hides(CANARY).input("lint", "off").file("migrations/0001_note.sql", CHANGES);
+    step.run().has_pending().warning("anew, which was not forecast").pending(["0001_note"]).done();
+    assert_eq!((state(), lab.database.contents()), (before, contents));
+    holder.sql("rollback");
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_rehearsal_is_named() {
+    let lab = Lab::new();
+    let step = |url: &str| rehearse(&lab, url).file("migrations/0001_a.sql", "create table a ()");
+    let without = Action::new(&lab).input("command", "rehearse").file("migrations/0001_a.sql", "create table a ()");
+    without.run().fails("input-missing", 2).error("`rehearse` has no value").done();
+    let (_server, weak) = copies("nocreatedb");
+    step(&weak).run().fails("rehearsal-copy", 2).error("permission denied").pending(["0001_a"]).done();
+    let itself = lab.database.url();
+    step(&itself).run().fails("input-invalid", 2).error("the database to migrate itself").done();
+    let tool = Action::new(&lab)
+        .input("command", "rehearse")
+        .input("executor", "image")
+        .input("image", "app")
+        .input("run", "true");
+    let refused = tool.secret("rehearse", &weak).run();
+    assert!(refused.log.contains("`command: rehearse` runs SQL files"), "{}", refused.log);
+    refused.fails("input-invalid", 2).done();
+    let unused = Action::new(&lab).secret("rehearse", &weak).file("migrations/0001_a.sql", "create table a ()").run();
+    unused.fails("input-invalid", 2).error("only a rehearsal needs a server for a copy").done();
+}
+
+#[test]
+fn tenants_are_rehearsed_in_the_largest_of_them() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    lab.database.sql("set role app; create schema t1; create schema t2; create table t1.orders (id int); create table t2.orders (id int)");
+    lab.database.sql("insert into t2.orders select generate_series(1, 30000); analyze t1.orders; analyze t2.orders");
+    let step = rehearse(&lab, &url).input("tenants", "[t1, t2]").input("lint", "off");
+    let finished = step.file("migrations/0001_note.sql", "alter table orders add column note text").run();
+    let seen = rehearsal(&finished);
+    let found = statement(&seen, "alter table orders add");
+    assert_eq!(found["verdict"].as_str(), Some("confirmed"), "{found:#}");
+    finished.has_pending().pending(["t1: 0001_note", "t2: 0001_note"]).done();
+    assert_eq!(left_in(&server), "");
+}
