@@ -6,6 +6,7 @@ use crate::{
         Command, DestructionPolicy, LintLevel, LintSettings, Policy, RiskSettings, SafetySettings, Settings,
         SqlSettings, StepSettings,
     },
+    way::WayIn,
 };
 use std::collections::BTreeSet;
 
@@ -37,6 +38,7 @@ pub fn settings_for_copy(original: &Settings, database: DatabaseTarget, round: &
         command,
         sql,
         route: None,
+        way: WayIn::Direct,
         database: Some(database),
         steps: StepSettings::default(),
         schema_file: None,

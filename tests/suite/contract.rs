@@ -62,7 +62,7 @@ const MODULES: [(&str, &[&str]); 41] = [
     ("backup", &["sql", "postgres", "settings", "run", "fault"]),
     (
         "rehearsal",
-        &["review", "schema", "sql", "layout", "postgres", "transport", "settings", "run", "fault", "random"],
+        &["review", "schema", "sql", "layout", "postgres", "transport", "way", "settings", "run", "fault", "random"],
     ),
     (
         "input",

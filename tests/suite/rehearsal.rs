@@ -7,6 +7,7 @@ use crate::{
     lab::{
         Lab,
         postgres::{Database, Options, Postgres},
+        ways::WayServer,
     },
     layout_forms::{FORMS, ONE, TWO, UNDO_ONE, UNDO_TWO, WITH_WAY_BACK},
 };
@@ -317,5 +318,19 @@ fn tenants_are_rehearsed_in_the_largest_of_them() {
     let found = statement(&seen, "alter table orders add");
     assert_eq!(found["verdict"].as_str(), Some("confirmed"), "{found:#}");
     finished.has_pending().pending(["t1: 0001_note", "t2: 0001_note"]).done();
+    assert_eq!(left_in(&server), "");
+}
+
+#[test]
+fn the_way_in_leads_to_the_database_and_not_to_the_copy() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    let tunnel = WayServer::tunnel_to(lab.database.server().port());
+    let step = Action::direct(&lab).secret("database-url", lab.database.url_at("127.0.0.1", 5432));
+    let step = step.input("via", tunnel.via()).input("command", "rehearse").secret("rehearse", &url);
+    let finished =
+        step.file("migrations/0001_t.sql", "create table t (id int);\n").run().has_pending().pending(["0001_t"]);
+    assert!(rehearsal(&finished)["rounds"].to_string().contains("a second run had nothing to do"), "{}", finished.log);
+    finished.done();
+    assert_eq!(lab.database.contents(), "", "nothing was run in the database itself");
     assert_eq!(left_in(&server), "");
 }
