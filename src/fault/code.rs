@@ -309,7 +309,7 @@ codes! {
     /// A statement that would break the run's own session.
     StatementRefused "statement-refused" Configuration Plan "remove the statement, or run it outside of the migration";
     /// An applied file was changed.
-    FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file; if the schema is as the file is now, record that by `command: resolve` with its version as `target` and `resolve: applied`";
+    FileChanged "file-changed" PlanRefused Plan "restore the file as it was applied, and put the change into a new file; if the schema is as the file is now, record that by `command: resolve` with its version as `target`, `resolve: applied` and the reason in `allow`";
     /// The ledger contains a version that has no file.
     FileMissing "file-missing" PlanRefused Plan "restore the file, or check out the branch that has it; if it was squashed, set `missing: ignore`";
     /// A migration that would be rolled back has no SQL that undoes it.
@@ -319,7 +319,7 @@ codes! {
     /// A new file sorts before one that is already applied.
     OutOfOrder "out-of-order" PlanRefused Plan "give the file a version after the newest applied one, or set `out-of-order: allow`";
     /// According to the ledger, an earlier run stopped inside this file.
-    LedgerDirty "ledger-dirty" PlanRefused Plan "see which statements of the migration took effect; complete them by hand and run `command: resolve` with `resolve: applied`, or undo them and run it with `resolve: not-applied`";
+    LedgerDirty "ledger-dirty" PlanRefused Plan "see which statements of the migration took effect; complete them by hand and run `command: resolve` with its version as `target`, `resolve: applied` and the reason in `allow`; or undo them, and run it with `resolve: not-applied`";
     /// Row security hides rows of the ledger.
     LedgerHidden "ledger-hidden" PlanRefused Plan "let the ledger's owner run `ALTER TABLE … DISABLE ROW LEVEL SECURITY`";
     /// The ledger, its schema, or a trigger or rule on it could run or be changed by another role.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The command that records that nothing of a migration is in the database.
-const FORGET: &str = "`command: resolve` with `resolve: not-applied`";
+const FORGET: &str = "`command: resolve` with `resolve: not-applied`, the reason in `allow`";
 
 /// Refuses files that now ask for a transaction although an earlier run has executed a part of them without one.
 /// Also refuses files whose session objects a resumed run could not restore.
@@ -32,7 +32,7 @@ pub fn refuse_half_done(pending: &[PlannedMigration], content: &DatabaseState) -
             format!("an earlier run executed a part of `{file}` without a transaction, but now the file asks for one");
         Fault::new(Code::FileChanged, cause)
             .fix("put `-- no-transaction` back on the first line, and the run resumes where the earlier one stopped")
-            .detail(format!("or undo that part by hand, and run {FORGET} with `target: {version}`"))
+            .detail(format!("or undo that part by hand, and run {FORGET}, and `target: {version}`"))
             .in_file(migration.whole_file())
     };
     pending.iter().filter(is_half_done).map(fault).chain(pending.iter().flat_map(refuse_unrecoverable)).collect()
@@ -78,7 +78,7 @@ fn refuse_unrecoverable(migration: &PlannedMigration) -> Vec<Fault> {
                  ordinary table instead, and drop it at the end of the file",
             )
             .detail(format!(
-                "if an earlier run has executed a part of this file: undo that by hand, and run {FORGET} with `target: {}`",
+                "if an earlier run has executed a part of this file: undo that by hand, and run {FORGET}, and `target: {}`",
                 migration.id.version
             ))
             .in_file(migration.replaced.restore_place(source.place_at_byte(lost.created.start)))

@@ -139,8 +139,8 @@ pub(super) fn row_conflict(rules: &PlanRules, row: &RecordedMigration, file: Opt
     if !success {
         let cause = format!("according to the ledger, {named} was started and not finished");
         let fault = Fault::new(Code::LedgerDirty, cause).fix(format!(
-            "see which of its statements took effect; complete them by hand and run `command: resolve` with `target: {version}` and \
-             `resolve: applied`, or undo them and run it with `resolve: not-applied`"
+            "see which of its statements took effect; complete them by hand and run `command: resolve` with `target: {version}`, \
+             `resolve: applied` and the reason in `allow`; or undo them, and run it with `resolve: not-applied`"
         ));
         return Some(match file {
             Some(file) => fault.in_file(file.whole_file()),

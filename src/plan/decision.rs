@@ -7,7 +7,7 @@ use crate::{
     ledger::LedgerState,
     migrate::{FormerRecord, Migration},
     run::MigrationId,
-    settings::{Decision, Policy},
+    settings::{Policy, Resolution},
 };
 use std::cmp::Ordering;
 
@@ -18,7 +18,7 @@ use std::cmp::Ordering;
 ///
 /// `target-unknown`, `resolve-refused`.
 pub fn find_decided(
-    decision: Decision,
+    decision: Resolution,
     files: &[Migration],
     ledger: &LedgerState,
     rules: &PlanRules,
@@ -27,8 +27,8 @@ pub fn find_decided(
     let version = rules.layout.canonical_version(given).unwrap_or_else(|| given.to_owned());
     let case = Case { files, ledger, rules, former: FormerRecord::find(&version, ledger), version: &version };
     match decision {
-        Decision::Applied => case.record(),
-        Decision::NotApplied => case.unrecord(),
+        Resolution::Applied => case.record(),
+        Resolution::NotApplied => case.unrecord(),
     }
 }
 

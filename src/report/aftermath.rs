@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fault::{Class, Code, Stage},
     run::event::StepState,
-    settings::{Command, Decision},
+    settings::{Command, Resolution},
 };
 
 /// The aftermath, as three sentences without full stops.
@@ -130,8 +130,8 @@ impl CommandWords {
         match command {
             Command::Rollback => &ROLL_BACK,
             Command::Baseline => &RECORD,
-            Command::Resolve(Decision::Applied) => &RESOLVE,
-            Command::Resolve(Decision::NotApplied) => &RESOLVE_NOT_APPLIED,
+            Command::Resolve(Resolution::Applied) => &RESOLVE,
+            Command::Resolve(Resolution::NotApplied) => &RESOLVE_NOT_APPLIED,
             _ => &MIGRATE,
         }
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     fault::Stage,
     run::event::Proof,
-    settings::{Command, Decision},
+    settings::{Command, Resolution},
 };
 
 /// The last line of the log and the first line of the summary.
@@ -172,10 +172,10 @@ fn describe_progress(report: &RunReport, database: &str) -> String {
                     (MigrationState::RolledBack, "rolled back in", "nothing was left to roll back")
                 }
                 Some(Command::Baseline) => (MigrationState::Applied, "recorded in", "nothing was left to record"),
-                Some(Command::Resolve(Decision::Applied)) => {
+                Some(Command::Resolve(Resolution::Applied)) => {
                     (MigrationState::Applied, "recorded as applied in", "the ledger agreed already")
                 }
-                Some(Command::Resolve(Decision::NotApplied)) => {
+                Some(Command::Resolve(Resolution::NotApplied)) => {
                     (MigrationState::Unrecorded, "recorded as not applied in", "the ledger agreed already")
                 }
                 _ => (MigrationState::Applied, "applied to", "nothing was pending"),
@@ -254,8 +254,8 @@ mod tests {
             (Command::Migrate, "Nothing is pending: ", ": nothing was pending"),
             (Command::Rollback, "Nothing is left to roll back: ", ": nothing was left to roll back"),
             (Command::Baseline, "Nothing is left to record: ", ": nothing was left to record"),
-            (Command::Resolve(Decision::Applied), "The ledger agrees already: ", ": the ledger agreed already"),
-            (Command::Resolve(Decision::NotApplied), "The ledger agrees already: ", ": the ledger agreed already"),
+            (Command::Resolve(Resolution::Applied), "The ledger agrees already: ", ": the ledger agreed already"),
+            (Command::Resolve(Resolution::NotApplied), "The ledger agrees already: ", ": the ledger agreed already"),
         ] {
             let [succeeded, failed] = idle(command, Coverage::Complete);
             assert!(succeeded.starts_with(success), "{succeeded}");

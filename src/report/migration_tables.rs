@@ -20,7 +20,7 @@ const MAX_CELL_LENGTH: usize = 4_000;
 /// Maximum length of the effect of a statement in a table, in characters.
 const MAX_EFFECT_LENGTH: usize = 300;
 
-/// Decision whether a long table is folded.
+/// Resolution whether a long table is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TableFolding {
     Never,

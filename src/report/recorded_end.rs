@@ -7,7 +7,7 @@ use super::{
 use crate::{
     run::RunEnd,
     secret::Redactor,
-    settings::{Command, Decision},
+    settings::{Command, Resolution},
 };
 
 impl RunReport {
@@ -17,7 +17,7 @@ impl RunReport {
         let fault = self.faults.first().map(|fault| format!("{}: {}", fault.code, redactor.redact(&fault.cause)));
         let is_done = |entry: &&MigrationReport| match self.command {
             Some(Command::Rollback) => entry.fate == MigrationState::RolledBack,
-            Some(Command::Resolve(Decision::NotApplied)) => entry.fate == MigrationState::Unrecorded,
+            Some(Command::Resolve(Resolution::NotApplied)) => entry.fate == MigrationState::Unrecorded,
             _ => entry.fate == MigrationState::Applied,
         };
         let (planned, done) = (self.migrations.len(), self.migrations.iter().filter(is_done).count());

@@ -1,6 +1,6 @@
 //! The command of a run.
 
-use super::decision::Decision;
+use super::resolution::Resolution;
 use crate::run::PlanAction;
 
 /// The command of a run.
@@ -21,7 +21,7 @@ pub enum Command {
     /// Record migrations as applied whose changes the schema already has.
     Baseline,
     /// Record what a person has decided about one migration.
-    Resolve(Decision),
+    Resolve(Resolution),
     /// Check everything that a migration needs. Read-only.
     Doctor,
     /// List the runs that have worked on the database. Read-only.
@@ -54,8 +54,8 @@ impl Command {
     pub fn plan_action(self) -> PlanAction {
         match self {
             Self::Rollback => PlanAction::RollBack,
-            Self::Baseline | Self::Resolve(Decision::Applied) => PlanAction::Record,
-            Self::Resolve(Decision::NotApplied) => PlanAction::Unrecord,
+            Self::Baseline | Self::Resolve(Resolution::Applied) => PlanAction::Record,
+            Self::Resolve(Resolution::NotApplied) => PlanAction::Unrecord,
             Self::Migrate
             | Self::Plan
             | Self::Rehearse

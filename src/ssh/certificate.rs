@@ -130,12 +130,12 @@ impl SshCertificate {
     }
 
     /// Returns whether a time, in seconds since 1970, is within the certificate's own.
-    pub(super) fn validity_at(&self, now: u64) -> Validity {
+    pub(super) fn validity_at(&self, now: u64) -> CertificateValidity {
         // PROTOCOL.certkeys: valid after <= current time < valid before.
         if now < self.valid_after {
-            return Validity::NotYet;
+            return CertificateValidity::NotYet;
         }
-        if now >= self.valid_before { Validity::Over } else { Validity::Valid }
+        if now >= self.valid_before { CertificateValidity::Over } else { CertificateValidity::Valid }
     }
 
     /// Returns the name that the CA gave it, printable.
@@ -168,7 +168,7 @@ impl SshCertificate {
 
 /// The relation of a time to the validity of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Validity {
+pub(super) enum CertificateValidity {
     NotYet,
     Valid,
     Over,

@@ -2,7 +2,7 @@
 
 use super::{
     ca_signature::SignatureDefect,
-    certificate::{CertificateKind, SshCertificate, Validity, format_second, printable},
+    certificate::{CertificateKind, CertificateValidity, SshCertificate, format_second, printable},
     public_key::describe_key,
     route::Hop,
 };
@@ -49,9 +49,11 @@ fn find_defect(certificate: &SshCertificate, hop: &Hop, now: u64) -> Option<Stri
         return Some("it is a user's, not a host's".to_owned());
     }
     match certificate.validity_at(now) {
-        Validity::NotYet => return Some(format!("it is valid only from {}", format_second(certificate.valid_after))),
-        Validity::Over => return Some(format!("it ended at {}", format_second(certificate.valid_before))),
-        Validity::Valid => {}
+        CertificateValidity::NotYet => {
+            return Some(format!("it is valid only from {}", format_second(certificate.valid_after)));
+        }
+        CertificateValidity::Over => return Some(format!("it ended at {}", format_second(certificate.valid_before))),
+        CertificateValidity::Valid => {}
     }
     let host = hop.host.to_ascii_lowercase();
     // A wildcard is none in a principal. Without principals it would count for every host: OpenSSH 9 accepts that.

@@ -54,4 +54,4 @@ pub use route::{Hop, Login, Route};
 pub use stream::ChannelStream;
 pub use trial::try_route;
 pub use tunnel::Tunnel;
-pub use user_certificate::{ConnectionUse, UserCertificate};
+pub use user_certificate::{CertificateUse, UserCertificate};

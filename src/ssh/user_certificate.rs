@@ -3,7 +3,7 @@
 
 use super::{
     ca_signature::SignatureDefect,
-    certificate::{CertificateKind, SshCertificate, Validity, describe_end, format_second},
+    certificate::{CertificateKind, CertificateValidity, SshCertificate, describe_end, format_second},
     certificate_text::{invalid_certificate, read_certificate_text},
     public_half::public_half,
     public_key::describe_key,
@@ -30,7 +30,7 @@ pub struct UserCertificate {
 
 /// The use that a run makes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionUse {
+pub enum CertificateUse {
     /// The server connects to the database, or to the next hop.
     Forwarding,
     /// The server runs commands.
@@ -74,16 +74,16 @@ impl UserCertificate {
     ///
     /// # Errors
     /// `certificate-options`.
-    pub fn check_uses(&self, uses: &[ConnectionUse]) -> Result<(), Fault> {
+    pub fn check_uses(&self, uses: &[CertificateUse]) -> Result<(), Fault> {
         let forced = self.certificate.critical_options.iter().find(|(name, _)| name == "force-command");
-        if let (Some((_, command)), true) = (forced, uses.contains(&ConnectionUse::Commands)) {
+        if let (Some((_, command)), true) = (forced, uses.contains(&CertificateUse::Commands)) {
             let cause = format!(
                 "`ssh-certificate` has the option `force-command`: the server runs `{command}` in place of every command of this run"
             );
             let fix = "let the CA sign the key without `force-command` (`ssh-keygen -O`, or `default_critical_options` of a role in Vault)";
             return Err(self.options_fault(cause).fix(fix));
         }
-        if uses.contains(&ConnectionUse::Forwarding)
+        if uses.contains(&CertificateUse::Forwarding)
             && !self.certificate.extensions.iter().any(|name| name == FORWARDING)
         {
             let cause = format!(
@@ -158,13 +158,13 @@ impl UserCertificate {
         let id = certificate.shown_key_id();
         let clock = format_second(now);
         match certificate.validity_at(now) {
-            Validity::Valid => Ok(()),
-            Validity::Over => {
+            CertificateValidity::Valid => Ok(()),
+            CertificateValidity::Over => {
                 let end = format_second(certificate.valid_before);
                 let cause = format!("`ssh-certificate` (`{id}`) ended at {end}, and it is {clock}");
                 Err(Fault::new(Code::CertificateExpired, cause))
             }
-            Validity::NotYet => {
+            CertificateValidity::NotYet => {
                 let begin = format_second(certificate.valid_after);
                 let cause = format!("`ssh-certificate` (`{id}`) is valid only from {begin}, and it is {clock}");
                 Err(Fault::new(Code::CertificateNotYetValid, cause))

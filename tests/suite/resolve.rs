@@ -95,8 +95,10 @@ fn a_migration_that_a_tool_left_unfinished_is_settled_in_each_layout_that_marks_
             let lab = Lab::new();
             apply_two(form, &lab);
             lab.database.sql(leave_unfinished);
-            let advice =
-                format!("`command: resolve` with `target: {}` and `resolve: applied`", form.recorded_version(2, "two"));
+            let advice = format!(
+                "`command: resolve` with `target: {}`, `resolve: applied` and the reason in `allow`",
+                form.recorded_version(2, "two")
+            );
             two(form, &lab).run().fails("ledger-dirty", 5).logs(&advice).done();
             let decided = decide(two(form, &lab), &form.version(2), decision).run().succeeds();
             match decision {

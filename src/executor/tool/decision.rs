@@ -13,7 +13,7 @@ use crate::{
     ledger::known_tools::{self, ToolLedger, ToolMigration},
     postgres::{own_query::OwnQuery, query_rows, wait::answer_within},
     run::MigrationId,
-    settings::{Command, Decision, Settings},
+    settings::{Command, Resolution, Settings},
     tool::{LedgerRows, ListedMigration, Recipe, Verb},
 };
 use std::collections::BTreeSet;
@@ -74,10 +74,10 @@ fn in_ledgers(recipe: &Recipe, snapshot: &LedgerSnapshot, name: &str) -> Vec<Mig
 pub(super) fn check_recordable(settings: &Settings, recipe: &Recipe) -> Result<(), Fault> {
     let Command::Resolve(decision) = settings.command else { return Ok(()) };
     let ledger = recipe.ledger.as_deref();
-    let has_command = decision == Decision::Applied && !recipe.commands_for(Verb::Baseline).is_empty();
+    let has_command = decision == Resolution::Applied && !recipe.commands_for(Verb::Baseline).is_empty();
     let is_known = match decision {
-        Decision::Applied => has_command || ledger.is_some_and(known_tools::can_record_by_name),
-        Decision::NotApplied => ledger.is_some(),
+        Resolution::Applied => has_command || ledger.is_some_and(known_tools::can_record_by_name),
+        Resolution::NotApplied => ledger.is_some(),
     };
     if !is_known || recipe.listing.is_none() {
         let cause = format!("`tool: {}` does not support `resolve: {}`", recipe.name, decision.name());
@@ -103,7 +103,7 @@ impl ToolExecutor<'_> {
     ///
     /// # Errors
     /// `target-unknown`, `resolve-refused`, or the lost connection.
-    pub(super) async fn decided_migrations(&self, decision: Decision) -> Result<Vec<MigrationId>, Fault> {
+    pub(super) async fn decided_migrations(&self, decision: Resolution) -> Result<Vec<MigrationId>, Fault> {
         let (recipe, listed) = (&self.tool.recipe, self.listing.migrations());
         let target = self.tool.target.as_deref().unwrap_or_default();
         let rows = self.all_ledger_rows().await?;
@@ -117,12 +117,12 @@ impl ToolExecutor<'_> {
         let schemas: BTreeSet<&str> = of_name.map(|row| row.schema.as_str()).collect();
         let is_listed = listed.iter().any(|migration| migration.name == name);
         match decision {
-            Decision::Applied if is_listed => to_record(recipe, listed, &self.snapshot_before, target),
-            Decision::Applied => {
+            Resolution::Applied if is_listed => to_record(recipe, listed, &self.snapshot_before, target),
+            Resolution::Applied => {
                 let ids = in_ledgers(recipe, &self.snapshot_before, &name);
                 Ok(with_indexes(ids.into_iter().filter(|id| !self.snapshot_before.has_migration(id))))
             }
-            Decision::NotApplied => to_unrecord(recipe, listed, (&self.initial_snapshot, &schemas), &name),
+            Resolution::NotApplied => to_unrecord(recipe, listed, (&self.initial_snapshot, &schemas), &name),
         }
     }
 
@@ -156,7 +156,7 @@ impl ToolExecutor<'_> {
     /// The fault of the statement.
     pub(super) async fn record_decision(&self) -> Result<(), Fault> {
         let Command::Resolve(decision) = self.settings.command else { return Ok(()) };
-        if decision == Decision::Applied && !self.tool.recipe.commands_for(Verb::Baseline).is_empty() {
+        if decision == Resolution::Applied && !self.tool.recipe.commands_for(Verb::Baseline).is_empty() {
             return Ok(());
         }
         let Some(holder) = &self.lock_holder else { return Ok(()) };
@@ -164,8 +164,8 @@ impl ToolExecutor<'_> {
         let statements = self.pending.iter().flat_map(|id| {
             let of_schema = |ledger: &&ToolLedger| id.schema.is_empty() || ledger.table.schema == id.schema;
             ledgers.iter().filter(of_schema).flat_map(move |ledger| match decision {
-                Decision::Applied => ledger.record_sql(&id.name).into_iter().collect(),
-                Decision::NotApplied => self.unrecord_statements(ledger, &id.name),
+                Resolution::Applied => ledger.record_sql(&id.name).into_iter().collect(),
+                Resolution::NotApplied => self.unrecord_statements(ledger, &id.name),
             })
         });
         let sql = statements.collect::<Vec<String>>().join("; ");

@@ -8,7 +8,7 @@ use crate::{
         Coverage, MigrationId,
         event::{Event, Proof},
     },
-    settings::{Command, Decision, StepWork},
+    settings::{Command, Resolution, StepWork},
     site::{
         CommandPurpose, RunMode, SiteCommand, Sites, Transcript,
         container_spec::{SessionAccess, SessionTerms},
@@ -70,7 +70,7 @@ impl ToolExecutor<'_> {
         let remaining = self.not_done(after);
         let fault = match self.settings.command {
             Command::Rollback => contradictions::not_rolled_back_fault(&self.command_texts(), &remaining),
-            Command::Resolve(Decision::NotApplied) => contradictions::still_recorded_fault(&remaining),
+            Command::Resolve(Resolution::NotApplied) => contradictions::still_recorded_fault(&remaining),
             _ => contradictions::unapplied_fault(&self.command_texts(), &remaining),
         };
         if let Some(missing_ledger) = self.missing_ledger_fault() {

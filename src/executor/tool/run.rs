@@ -9,7 +9,7 @@ use crate::{
         MigrationId,
         event::{Event, StepPhase},
     },
-    settings::{Command, Decision, Site},
+    settings::{Command, Resolution, Site},
     site::Sites,
     tool::LedgerCount,
     transport::Transport,
@@ -111,7 +111,7 @@ impl ToolExecutor<'_> {
     pub(crate) fn is_done(&self, id: &MigrationId, after: &LedgerSnapshot) -> bool {
         match self.settings.command {
             Command::Rollback => after.is_newly_removed(&self.snapshot_before, id),
-            Command::Resolve(Decision::NotApplied) => !after.has_migration(id),
+            Command::Resolve(Resolution::NotApplied) => !after.has_migration(id),
             _ => after.is_newly_recorded(&self.snapshot_before, id),
         }
     }
@@ -149,8 +149,8 @@ impl ToolExecutor<'_> {
         };
         let event = |index, duration| match self.settings.command {
             Command::Rollback => Event::RolledBack { index },
-            Command::Resolve(Decision::NotApplied) => Event::Unrecorded { index },
-            Command::Baseline | Command::Resolve(Decision::Applied) => Event::Baselined { index },
+            Command::Resolve(Resolution::NotApplied) => Event::Unrecorded { index },
+            Command::Baseline | Command::Resolve(Resolution::Applied) => Event::Baselined { index },
             _ => Event::Recorded { index, took: duration },
         };
         // Recording a migration takes no time of its own.

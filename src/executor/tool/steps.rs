@@ -2,7 +2,7 @@
 
 use crate::{
     fault::Fault,
-    settings::{Command, Decision, Need, Settings, Step, StepWork, ToolSettings, When},
+    settings::{Command, Need, Resolution, Settings, Step, StepWork, ToolSettings, When},
     tool::{CommandLine, Verb},
 };
 
@@ -11,11 +11,11 @@ pub(super) fn migration_steps(settings: &Settings, tool: &ToolSettings) -> Resul
     let verb = match settings.command {
         Command::Rollback => Verb::Rollback,
         // No tool has a command for the first; `decision` has the SQL where there is none for the second.
-        Command::Resolve(Decision::NotApplied) => return Ok(Vec::new()),
-        Command::Resolve(Decision::Applied) if tool.recipe.commands_for(Verb::Baseline).is_empty() => {
+        Command::Resolve(Resolution::NotApplied) => return Ok(Vec::new()),
+        Command::Resolve(Resolution::Applied) if tool.recipe.commands_for(Verb::Baseline).is_empty() => {
             return Ok(Vec::new());
         }
-        Command::Baseline | Command::Resolve(Decision::Applied) => Verb::Baseline,
+        Command::Baseline | Command::Resolve(Resolution::Applied) => Verb::Baseline,
         _ if !settings.steps.migrate.is_empty() => return Ok(settings.steps.migrate.clone()),
         _ => Verb::Migrate,
     };

@@ -11,7 +11,7 @@ const KEYS: [&str; 7] = ["method", "role", "region", "provider", "tenant", "clie
 
 /// The ways of logging in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AuthMethod {
+pub(crate) enum DatabaseAuthMethod {
     Password,
     AwsRdsIam,
     GcpIam,
@@ -19,18 +19,18 @@ pub(crate) enum AuthMethod {
     File,
 }
 
-const METHODS: [(&str, AuthMethod); 5] = [
-    ("password", AuthMethod::Password),
-    ("aws-rds-iam", AuthMethod::AwsRdsIam),
-    ("gcp-iam", AuthMethod::GcpIam),
-    ("azure-ad", AuthMethod::AzureAd),
-    ("file", AuthMethod::File),
+const METHODS: [(&str, DatabaseAuthMethod); 5] = [
+    ("password", DatabaseAuthMethod::Password),
+    ("aws-rds-iam", DatabaseAuthMethod::AwsRdsIam),
+    ("gcp-iam", DatabaseAuthMethod::GcpIam),
+    ("azure-ad", DatabaseAuthMethod::AzureAd),
+    ("file", DatabaseAuthMethod::File),
 ];
 
 /// The parsed input `database-auth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParsedAuth {
-    pub(crate) method: AuthMethod,
+    pub(crate) method: DatabaseAuthMethod,
     /// A role of AWS, or a service account of Google.
     pub(crate) role: Option<String>,
     pub(crate) region: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct ParsedAuth {
     pub(crate) file: Option<String>,
 }
 
-impl AuthMethod {
+impl DatabaseAuthMethod {
     /// Returns its name in the input.
     pub(crate) fn name(self) -> &'static str {
         METHODS.iter().find(|(_, method)| *method == self).map_or("", |(name, _)| name)
@@ -58,8 +58,8 @@ impl AuthMethod {
     }
 }
 
-impl From<AuthMethod> for ParsedAuth {
-    fn from(method: AuthMethod) -> Self {
+impl From<DatabaseAuthMethod> for ParsedAuth {
+    fn from(method: DatabaseAuthMethod) -> Self {
         Self { method, role: None, region: None, provider: None, tenant: None, client_id: None, file: None }
     }
 }
@@ -79,7 +79,7 @@ pub(crate) fn parse_database_auth(value: &Value, origin: &YamlOrigin, faults: &m
 /// Parses the short form.
 fn parse_word(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Option<ParsedAuth> {
     let text = scalar_text(value).ok().flatten().unwrap_or_default();
-    let method = value::parse_choice(text.trim(), &METHODS).ok().filter(|method| *method != AuthMethod::File);
+    let method = value::parse_choice(text.trim(), &METHODS).ok().filter(|method| *method != DatabaseAuthMethod::File);
     if method.is_none() {
         let cause = "it is neither `password`, `aws-rds-iam`, `gcp-iam` nor `azure-ad`, nor a mapping";
         let fault = fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), cause);
@@ -105,9 +105,9 @@ fn read_fields(fields: &mut MappingReader<'_>) -> Option<ParsedAuth> {
     let parsed = ParsedAuth {
         method,
         role: match method {
-            AuthMethod::AwsRdsIam => fields.read_value("role", parse_role_arn),
-            AuthMethod::GcpIam => fields.read_value("role", parse_service_account),
-            AuthMethod::Password | AuthMethod::AzureAd | AuthMethod::File => None,
+            DatabaseAuthMethod::AwsRdsIam => fields.read_value("role", parse_role_arn),
+            DatabaseAuthMethod::GcpIam => fields.read_value("role", parse_service_account),
+            DatabaseAuthMethod::Password | DatabaseAuthMethod::AzureAd | DatabaseAuthMethod::File => None,
         },
         region: fields.read_value("region", parse_region),
         provider: fields.read_value("provider", parse_provider),
@@ -115,10 +115,10 @@ fn read_fields(fields: &mut MappingReader<'_>) -> Option<ParsedAuth> {
         client_id: fields.read_value("client-id", parse_id),
         file: fields.read_text("file"),
     };
-    if method == AuthMethod::File && parsed.file.is_none() {
+    if method == DatabaseAuthMethod::File && parsed.file.is_none() {
         fields.add_invalid("`method: file` needs a `file`", "set `file` to the path of the file with the token");
     }
-    if method == AuthMethod::GcpIam && parsed.role.is_some() && !fields.has_key("provider") {
+    if method == DatabaseAuthMethod::GcpIam && parsed.role.is_some() && !fields.has_key("provider") {
         let fix = "set `provider` to the pool's provider; a machine of Google's logs in as its own service account";
         fields.add_invalid("`role` is impersonated by way of a `provider`, and none is given", fix);
     }
@@ -184,12 +184,12 @@ mod tests {
 
     #[test]
     fn reads_a_word_and_a_mapping() {
-        assert_eq!(parsed("gcp-iam"), Ok(AuthMethod::GcpIam.into()));
+        assert_eq!(parsed("gcp-iam"), Ok(DatabaseAuthMethod::GcpIam.into()));
         let role = "arn:aws:iam::123456789012:role/path/migrate";
         let expected = ParsedAuth {
             role: Some(role.to_owned()),
             region: Some("eu-west-1".to_owned()),
-            ..AuthMethod::AwsRdsIam.into()
+            ..DatabaseAuthMethod::AwsRdsIam.into()
         };
         assert_eq!(parsed(&format!("{{ method: aws-rds-iam, role: '{role}', region: eu-west-1 }}")), Ok(expected));
         let name = "projects/1/locations/global/workloadIdentityPools/p/providers/github";

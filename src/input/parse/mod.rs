@@ -27,7 +27,7 @@ pub(crate) use address::Address;
 pub(crate) use aftercare::parse_aftercare;
 pub(crate) use allowance::parse_allowances;
 pub(crate) use backup::{ParsedBackup, ParsedDestination, ParsedDump, ParsedSnapshot};
-pub(crate) use database_auth::{AuthMethod, ParsedAuth};
+pub(crate) use database_auth::{DatabaseAuthMethod, ParsedAuth};
 pub(crate) use health::{ParsedHealth, ParsedHealthCheck};
 pub(crate) use image_reference::parse_image_reference;
 pub(crate) use mapping::{NotScalar, YamlOrigin, fault_about, key_text, parse_error_lines, scalar_text};

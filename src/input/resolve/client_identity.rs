@@ -6,7 +6,7 @@ use crate::{
     input::{
         findings::Findings,
         names::{InputName, list_quoted},
-        parse::{AuthMethod, ParsedAuth},
+        parse::{DatabaseAuthMethod, ParsedAuth},
         source::{Inputs, Variable, Variables},
     },
     postgres::{CertificateTexts, ClientCertificate, ParsedUrl},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Variables of the environment from which tokens are made, with those of the way to the clouds.
-pub(in crate::input) const AUTH_VARIABLES: [&str; 21] = [
+pub(crate) const AUTH_VARIABLES: [&str; 21] = [
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_URL",
     "AWS_ACCESS_KEY_ID",
@@ -64,7 +64,7 @@ pub(super) struct IdentityContext<'a> {
 }
 
 /// Returns the secrets in the environment from which tokens are made.
-pub(in crate::input) fn auth_secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
+pub(crate) fn auth_secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
     match parsed_token_auth(inputs) {
         None => Vec::new(),
         Some(_) => SECRET_VARIABLES.iter().filter_map(|name| text_of(variables, name)).map(Secret::new).collect(),
@@ -73,7 +73,7 @@ pub(in crate::input) fn auth_secrets(inputs: &Inputs, variables: &Variables) -> 
 
 /// Returns the parsed log-in by a token, if the input asks for one.
 pub(super) fn parsed_token_auth(inputs: &Inputs) -> Option<&ParsedAuth> {
-    inputs.parsed_steps().database_auth.as_ref().filter(|auth| auth.method != AuthMethod::Password)
+    inputs.parsed_steps().database_auth.as_ref().filter(|auth| auth.method != DatabaseAuthMethod::Password)
 }
 
 impl IdentityContext<'_> {
@@ -137,11 +137,11 @@ impl IdentityContext<'_> {
     pub(super) fn resolve_token(self, place: LoginPlace<'_>) -> Result<Option<TokenLogin>, Fault> {
         let Some(auth) = parsed_token_auth(self.inputs) else { return Ok(None) };
         let method = match auth.method {
-            AuthMethod::Password => return Ok(None),
-            AuthMethod::AwsRdsIam => TokenMethod::AwsRdsIam(self.rds_login(auth, place)?),
-            AuthMethod::GcpIam => TokenMethod::GcpIam(self.google_login(auth)),
-            AuthMethod::AzureAd => TokenMethod::AzureAd(self.azure_login(auth)?),
-            AuthMethod::File => TokenMethod::File(self.token_file(auth)?),
+            DatabaseAuthMethod::Password => return Ok(None),
+            DatabaseAuthMethod::AwsRdsIam => TokenMethod::AwsRdsIam(self.rds_login(auth, place)?),
+            DatabaseAuthMethod::GcpIam => TokenMethod::GcpIam(self.google_login(auth)),
+            DatabaseAuthMethod::AzureAd => TokenMethod::AzureAd(self.azure_login(auth)?),
+            DatabaseAuthMethod::File => TokenMethod::File(self.token_file(auth)?),
         };
         Ok(Some(TokenLogin::new(method, self.runner.network.clone())))
     }

@@ -7,7 +7,7 @@ use crate::{
         parse::{EXECUTORS, ExecutorChoice, value},
         source::{Inputs, ValueSource},
     },
-    settings::{Command, Decision},
+    settings::{Command, Resolution},
 };
 
 /// Every command; the decision of `resolve` is an input of its own.
@@ -19,7 +19,7 @@ const COMMANDS: [Command; 11] = [
     Command::Verify,
     Command::Rollback,
     Command::Baseline,
-    Command::Resolve(Decision::Applied),
+    Command::Resolve(Resolution::Applied),
     Command::Doctor,
     Command::History,
     Command::Tunnel,
@@ -35,8 +35,8 @@ pub(crate) fn resolve_command(inputs: &Inputs) -> Result<Command, Fault> {
 }
 
 /// Resolves the decision of `command: resolve`.
-fn resolve_decision(inputs: &Inputs) -> Result<Decision, Fault> {
-    let choices = Decision::ALL.map(|decision| (decision.name(), decision));
+fn resolve_decision(inputs: &Inputs) -> Result<Resolution, Fault> {
+    let choices = Resolution::ALL.map(|decision| (decision.name(), decision));
     let decision = inputs.optional(InputName::Resolve, |text| value::parse_choice(text, &choices))?;
     decision.ok_or_else(|| {
         let cause = "`resolve` has no value: `command: resolve` records a decision about one migration";

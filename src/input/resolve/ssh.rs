@@ -13,7 +13,7 @@ use crate::{
         source::Inputs,
     },
     settings::Settings,
-    ssh::{self, ConnectionUse, Hop, Login, Route, UserCertificate},
+    ssh::{self, CertificateUse, Hop, Login, Route, UserCertificate},
 };
 use std::fmt;
 
@@ -134,9 +134,9 @@ fn resolve_certificate(inputs: &Inputs, login: &Login) -> Result<Option<UserCert
 pub(crate) fn certificate_fault(settings: &Settings) -> Option<Fault> {
     let route = settings.route.as_ref()?;
     let forwards = settings.database.is_some() || route.hops.len() > 1;
-    let forwarding = forwards.then_some(ConnectionUse::Forwarding);
-    let commands = settings.server.as_ref().map(|_| ConnectionUse::Commands);
-    let uses: Vec<ConnectionUse> = forwarding.into_iter().chain(commands).collect();
+    let forwarding = forwards.then_some(CertificateUse::Forwarding);
+    let commands = settings.server.as_ref().map(|_| CertificateUse::Commands);
+    let uses: Vec<CertificateUse> = forwarding.into_iter().chain(commands).collect();
     route.login.certificate.as_ref()?.check_uses(&uses).err()
 }
 

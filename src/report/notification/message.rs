@@ -13,7 +13,7 @@ use crate::{
     },
     run::LongWait,
     secret::Redactor,
-    settings::{Command, Decision, Occasion},
+    settings::{Command, Occasion, Resolution},
 };
 
 /// Longest text of one fact, in characters: the message is read on a phone, and the rest is in the run.
@@ -121,7 +121,7 @@ impl NotificationMessage {
         });
         let done_state = match report.command {
             Some(Command::Rollback) => MigrationState::RolledBack,
-            Some(Command::Resolve(Decision::NotApplied)) => MigrationState::Unrecorded,
+            Some(Command::Resolve(Resolution::NotApplied)) => MigrationState::Unrecorded,
             _ => MigrationState::Applied,
         };
         let done = report.in_state(done_state).count();
@@ -160,8 +160,8 @@ impl NotificationMessage {
             let word = match self.command {
                 Some(Command::Rollback) => "rolled back",
                 Some(Command::Baseline) => "recorded",
-                Some(Command::Resolve(Decision::Applied)) => "recorded as applied",
-                Some(Command::Resolve(Decision::NotApplied)) => "recorded as not applied",
+                Some(Command::Resolve(Resolution::Applied)) => "recorded as applied",
+                Some(Command::Resolve(Resolution::NotApplied)) => "recorded as not applied",
                 _ => "applied",
             };
             add("Migrations", format!("{} {word}, {} pending", self.done, self.pending));

@@ -2,14 +2,14 @@
 
 /// The decision that `command: resolve` records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum Resolution {
     /// The changes of the migration are in the database.
     Applied,
     /// They are not.
     NotApplied,
 }
 
-impl Decision {
+impl Resolution {
     /// Both of them.
     pub const ALL: [Self; 2] = [Self::Applied, Self::NotApplied];
 
