@@ -27,7 +27,10 @@ pub(super) struct LedgerShape {
 }
 
 pub(super) const LEDGER_SHAPES: &[LedgerShape] = &[
-    ledger_shape("django", "django_migrations", &["app", "name", "applied"], "app || '.' || name", "true", "id"),
+    ledger_shape("django", "django_migrations", &["app", "name", "applied"], "app || '.' || name", "true", "id")
+        .recorded_by(
+            "(app, name, applied) VALUES (split_part({name}, '.', 1), substr({name}, strpos({name}, '.') + 1), now())",
+        ),
     ledger_shape("alembic", "alembic_version", &["version_num"], "version_num", "true", "version_num")
         .recorded_by("(version_num) VALUES ({name})"),
     ledger_shape(

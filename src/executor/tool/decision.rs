@@ -67,6 +67,16 @@ fn in_ledgers(recipe: &Recipe, snapshot: &LedgerSnapshot, name: &str) -> Vec<Mig
     in_every_schema(recipe, migration.iter(), snapshot).map(|(_, id)| id).collect()
 }
 
+/// Returns whether the tool's own command records the decision. Django refuses to record a migration on which a recorded one
+/// depends, so its command is for runs that have no database.
+pub(super) fn is_recorded_by_command(settings: &Settings, recipe: &Recipe) -> bool {
+    let is_row_of_its_own = recipe.keeps == LedgerRows::All
+        && recipe.ledger.as_deref().is_some_and(known_tools::can_record_by_name)
+        && settings.database.is_some();
+    let is_applied = settings.command == Command::Resolve(Resolution::Applied);
+    is_applied && !is_row_of_its_own && !recipe.commands_for(Verb::Baseline).is_empty()
+}
+
 /// Checks that the decision can be recorded, before anything is run.
 ///
 /// # Errors
@@ -74,7 +84,7 @@ fn in_ledgers(recipe: &Recipe, snapshot: &LedgerSnapshot, name: &str) -> Vec<Mig
 pub(super) fn check_recordable(settings: &Settings, recipe: &Recipe) -> Result<(), Fault> {
     let Command::Resolve(decision) = settings.command else { return Ok(()) };
     let ledger = recipe.ledger.as_deref();
-    let has_command = decision == Resolution::Applied && !recipe.commands_for(Verb::Baseline).is_empty();
+    let has_command = is_recorded_by_command(settings, recipe);
     let is_known = match decision {
         Resolution::Applied => has_command || ledger.is_some_and(known_tools::can_record_by_name),
         Resolution::NotApplied => ledger.is_some(),
@@ -156,7 +166,7 @@ impl ToolExecutor<'_> {
     /// The fault of the statement.
     pub(super) async fn record_decision(&self) -> Result<(), Fault> {
         let Command::Resolve(decision) = self.settings.command else { return Ok(()) };
-        if decision == Resolution::Applied && !self.tool.recipe.commands_for(Verb::Baseline).is_empty() {
+        if is_recorded_by_command(self.settings, &self.tool.recipe) {
             return Ok(());
         }
         let Some(holder) = &self.lock_holder else { return Ok(()) };

@@ -1,8 +1,9 @@
 //! The steps of a tool's migration.
 
+use super::decision::is_recorded_by_command;
 use crate::{
     fault::Fault,
-    settings::{Command, Need, Resolution, Settings, Step, StepWork, ToolSettings, When},
+    settings::{Command, Need, Settings, Step, StepWork, ToolSettings, When},
     tool::{CommandLine, Verb},
 };
 
@@ -10,12 +11,9 @@ use crate::{
 pub(super) fn migration_steps(settings: &Settings, tool: &ToolSettings) -> Result<Vec<Step>, Fault> {
     let verb = match settings.command {
         Command::Rollback => Verb::Rollback,
-        // No tool has a command for the first; `decision` has the SQL where there is none for the second.
-        Command::Resolve(Resolution::NotApplied) => return Ok(Vec::new()),
-        Command::Resolve(Resolution::Applied) if tool.recipe.commands_for(Verb::Baseline).is_empty() => {
-            return Ok(Vec::new());
-        }
-        Command::Baseline | Command::Resolve(Resolution::Applied) => Verb::Baseline,
+        // `decision` has the SQL.
+        Command::Resolve(_) if !is_recorded_by_command(settings, &tool.recipe) => return Ok(Vec::new()),
+        Command::Baseline | Command::Resolve(_) => Verb::Baseline,
         _ if !settings.steps.migrate.is_empty() => return Ok(settings.steps.migrate.clone()),
         _ => Verb::Migrate,
     };
