@@ -175,12 +175,7 @@ impl RunReport {
             Event::StepChanged { id, fate } => self.fold_step(id, *fate, now),
             Event::Verified(proof) => (self.verified, self.proof) = (true, Some(*proof)),
             Event::Warning(fault) => self.warnings.push(fault.clone()),
-            Event::Fault(fault) => {
-                if fault.code.class() == Class::Cancelled {
-                    self.cancel_running();
-                }
-                self.faults.push(fault.clone());
-            }
+            Event::Fault(fault) => self.fold_fault(fault),
             Event::Note(_)
             | Event::Waiting { .. }
             | Event::Blocked { .. }
@@ -190,6 +185,13 @@ impl RunReport {
             | Event::ReadOnlyChecked(_)
             | Event::Output { .. } => {}
         }
+    }
+
+    fn fold_fault(&mut self, fault: &Fault) {
+        if fault.code.class() == Class::Cancelled {
+            self.cancel_running();
+        }
+        self.faults.push(fault.clone());
     }
 
     fn keep_notice(&mut self, notice: NoticeReport) {
