@@ -32,6 +32,8 @@ mod engine;
 #[path = "../suite/expression.rs"]
 mod expression;
 #[cfg(test)]
+mod identities;
+#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod image_cancel;
