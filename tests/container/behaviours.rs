@@ -276,3 +276,26 @@ fn a_tools_false_success_message_is_not_believed() {
         finished.logs("started carriers.0001_initial\n").done();
     }
 }
+
+#[test]
+fn a_decision_about_the_last_migration_is_recorded_and_nothing_is_run() {
+    for site in Site::all() {
+        site.run(Trouble::None).succeeds().applied(site.migrations()).done();
+        let last = site.migrations().pop().expect("there are migrations");
+        let target = match site {
+            Site::Sql(_) => "5",
+            Site::Image(_) | Site::Server(..) => "customers 0003",
+        };
+        let decide = |decision| {
+            let inputs = [("command", "resolve"), ("target", target), ("resolve", decision), ("allow", "ticket 4711")];
+            site.start(Trouble::None, &inputs).finish()
+        };
+        decide("not-applied").succeeds().pending([last]).done();
+        decide("not-applied").nothing_to_do().done();
+        decide("applied").succeeds().applied([last]).done();
+        site.run(Trouble::None).nothing_to_do().done();
+        assert_eq!(site.sql("select name from carriers_carrier"), "Cold Chain");
+        let reasons = "select count(*) from bastion_migrate.runs where reason = 'ticket 4711' and outcome = 'success'";
+        assert_eq!(site.sql(reasons), "2");
+    }
+}
