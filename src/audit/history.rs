@@ -18,8 +18,10 @@ pub fn history_query() -> OwnQuery {
         "EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
          AND l.classid = '{class}' AND l.objid = '{object}' AND l.database = {CURRENT_DATABASE_OID})"
     );
+    // A table of an earlier version has no reasons.
     let columns = "r.role, r.command, r.executor, r.environment, r.image, r.actor, r.triggering_actor, r.approved_by, \
-        r.repository, r.commit, r.ref, r.workflow, r.run, r.attempt, r.plan_digest, r.planned, r.done, r.outcome, r.fault, r.reason";
+        r.repository, r.commit, r.ref, r.workflow, r.run, r.attempt, r.plan_digest, r.planned, r.done, r.outcome, r.fault, \
+        pg_catalog.to_jsonb(r) ->> 'reason'";
     let (started, ended) = (time_sql!("r.started_at"), time_sql!("r.ended_at"));
     OwnQuery::read_only(format!(
         "SELECT {}, {is_working}, {started}, {ended}, {columns} FROM {TABLE} r ORDER BY r.started_at DESC, r.id LIMIT {MAX_RUNS}",

@@ -1,6 +1,6 @@
 //! A run that begins: the row that it writes before it changes anything.
 
-use super::runs_table::{TABLE, prepare_sql};
+use super::runs_table::{TABLE, add_reason_sql, prepare_sql};
 use crate::{
     github::runner::Runner,
     layout::origin::time_sql,
@@ -69,7 +69,9 @@ impl NewRun {
             time_sql!("r.started_at"),
             self.id_sql()
         );
-        OwnQuery::read_write(format!("{}; {insert}; {unended}", prepare_sql()))
+        let reason_column = self.values.iter().any(|(column, _)| *column == "reason").then(add_reason_sql);
+        let reason_column = reason_column.unwrap_or_default();
+        OwnQuery::read_write(format!("{}; {reason_column}{insert}; {unended}", prepare_sql()))
             .preceded_by("SET TRANSACTION READ WRITE")
     }
 }

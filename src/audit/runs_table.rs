@@ -42,6 +42,16 @@ pub(super) fn prepare_sql() -> String {
     )
 }
 
+/// Returns SQL that adds the column for reasons to a table of an earlier version, for a run that has one: it needs the table's
+/// owner. `ADD COLUMN IF NOT EXISTS` would lock the table even if the column exists.
+pub(super) fn add_reason_sql() -> String {
+    format!(
+        "DO $bastion_migrate$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute \
+         WHERE attrelid = pg_catalog.to_regclass('{TABLE}') AND attname = 'reason' AND NOT attisdropped) \
+         THEN ALTER TABLE {TABLE} ADD COLUMN reason text; END IF; END $bastion_migrate$; "
+    )
+}
+
 /// Returns the query for the table and for what speaks against reading it.
 #[must_use]
 pub fn runs_table_query() -> OwnQuery {

@@ -267,6 +267,17 @@ fn history_shows_the_reason() {
     history.logs(&format!("resolve ({hostile})")).done();
 }
 
+#[test]
+fn a_record_of_runs_from_before_there_were_reasons_is_listed_and_gets_the_column() {
+    let lab = Lab::new();
+    let form = Form::of("plain");
+    apply_two(form, &lab);
+    lab.database.sql("alter table bastion_migrate.runs drop column reason");
+    Action::new(&lab).input("command", "history").run().succeeds().logs("migrate").done();
+    decide(two(form, &lab), "2", "not-applied").run().succeeds().pending(["0002_two"]).done();
+    assert_eq!(reasons(&lab.database), format!("resolve|success|1|1|{REASON}"));
+}
+
 /// A step with a stand-in for a tool, whose list comes from the ledger.
 fn stand_in<'a>(lab: &'a Lab, server: &'a Server, tool: &str) -> Action<'a> {
     let step = Action::on_server(lab, server).secret("database-url", lab.database.url()).input("tool", tool);
