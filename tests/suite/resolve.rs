@@ -319,6 +319,13 @@ fn a_tool_without_a_command_for_it_is_recorded_in_its_own_form() {
     step("2", "not-applied").run().succeeds().pending(["2"]).done();
     assert_eq!(versions(), "1");
     step("17", "not-applied").run().fails("target-unknown", 2).done();
+    lab.database.sql(
+        "create schema old authorization app; set role app; create table old.schema_migrations (version varchar primary key); \
+         create table old.ar_internal_metadata (key varchar primary key, value varchar)",
+    );
+    let unclear = step("2", "applied").run().fails("resolve-refused", 5);
+    unclear.error("there are 2 ledgers of rails").done();
+    assert_eq!(versions(), "1");
     assert_eq!(reasons(&lab.database).lines().count(), 2);
 }
 

@@ -14,7 +14,7 @@ use crate::{
     postgres::{own_query::OwnQuery, query_rows, wait::answer_within},
     run::MigrationId,
     settings::{Command, Resolution, Settings},
-    tool::{LedgerRows, ListedMigration, Recipe, Verb},
+    tool::{LedgerCount, LedgerRows, ListedMigration, Recipe, Verb},
 };
 use std::collections::BTreeSet;
 
@@ -126,6 +126,9 @@ impl ToolExecutor<'_> {
         let of_name = rows.iter().filter(|row| row.name == name);
         let schemas: BTreeSet<&str> = of_name.map(|row| row.schema.as_str()).collect();
         let is_listed = listed.iter().any(|migration| migration.name == name);
+        if decision == Resolution::Applied {
+            self.refuse_several_ledgers()?;
+        }
         match decision {
             Resolution::Applied if is_listed => to_record(recipe, listed, &self.snapshot_before, target),
             Resolution::Applied => {
@@ -133,6 +136,26 @@ impl ToolExecutor<'_> {
                 Ok(with_indexes(ids.into_iter().filter(|id| !self.snapshot_before.has_migration(id))))
             }
             Resolution::NotApplied => to_unrecord(recipe, listed, (&self.initial_snapshot, &schemas), &name),
+        }
+    }
+
+    /// Refuses to write a row by SQL where it is unknown which of several ledgers the tool uses.
+    fn refuse_several_ledgers(&self) -> Result<(), Fault> {
+        let (recipe, ledgers) = (&self.tool.recipe, &self.initial_snapshot.ledgers);
+        let is_by_sql = !is_recorded_by_command(self.settings, recipe);
+        match ledgers.as_slice() {
+            [first, second, ..] if recipe.ledgers == LedgerCount::One && is_by_sql => {
+                let cause = format!(
+                    "there are {} ledgers of {}, `{}` and `{}` among them, and it is unknown which of them the tool uses",
+                    ledgers.len(),
+                    recipe.name,
+                    first.table,
+                    second.table
+                );
+                Err(Fault::new(Code::ResolveRefused, cause)
+                    .fix("record it with the tool itself, which knows its ledger"))
+            }
+            _ => Ok(()),
         }
     }
 
