@@ -330,7 +330,7 @@ impl<'a> LockHolder<'a> {
     }
 }
 
-/// Returns the start-up settings of a session that only reads, except where a transaction says otherwise.
+/// Returns the start-up settings of a session that only reads, except where a transaction sets otherwise.
 fn startup_settings(settings: &Settings, runner: &Runner) -> SessionSettings {
     SessionSettings::holding_lock(run_lock::application_name(runner), settings.database.as_ref())
 }

@@ -174,7 +174,7 @@ impl AsyncRead for CommandStream {
     }
 }
 
-/// A command that has ended takes no more bytes; its exit status, which the reading side finds, says more than the error
+/// A command that has ended takes no more bytes; its exit status, which the reading side finds, explains more than the error
 /// of the write.
 fn swallow_broken_pipe<T>(result: io::Result<T>, instead: T) -> io::Result<T> {
     match result {
