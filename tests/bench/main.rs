@@ -33,6 +33,7 @@ mod start;
 mod stopwatch;
 mod table;
 mod tenants;
+mod truth;
 mod usage;
 mod world;
 
@@ -42,7 +43,7 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 12] = [
+const TOPICS: [Topic; 13] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
@@ -51,6 +52,7 @@ const TOPICS: [Topic; 12] = [
     ("tenants", tenants::run),
     ("review", review::run),
     ("estimate", estimate::run),
+    ("truth", truth::run),
     ("notices", notices::run),
     ("start", start::run),
     ("image", image::run),
