@@ -1,6 +1,8 @@
 //! Bulk transfer in both directions: plain bytes and COPY.
 #![expect(clippy::print_stdout, reason = "prints its results")]
 
+#[path = "bulk/ciphers.rs"]
+pub(crate) mod ciphers;
 #[path = "bulk/load.rs"]
 mod load;
 #[path = "bulk/peer.rs"]

@@ -43,10 +43,11 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 13] = [
+const TOPICS: [Topic; 14] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
+    ("ciphers", bulk::ciphers::run),
     ("files", files::run),
     ("growth", growth::run),
     ("tenants", tenants::run),

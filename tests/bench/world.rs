@@ -5,7 +5,7 @@ use crate::{
     lab::{
         Lab,
         postgres::{Database, Login, Options, Postgres, ROLE, Tls},
-        sshd::Sshd,
+        sshd::{Sshd, SshdOptions},
     },
 };
 use bastion_migrate::{
@@ -41,17 +41,22 @@ pub(crate) struct World {
 impl World {
     /// Starts the servers. PostgreSQL does not wait for the disk.
     pub(crate) fn new() -> Self {
-        Self::with(&[])
+        Self::with(&[], Sshd::plain())
+    }
+
+    /// Starts the servers, with these lines in front of the configuration of the bastion. PostgreSQL does not wait for the disk.
+    pub(crate) fn with_bastion(config: &str) -> Self {
+        Self::with(&[], Sshd::start(&SshdOptions { config: config.to_owned(), ..SshdOptions::default() }))
     }
 
     /// Starts the servers. PostgreSQL waits for the disk at each commit, as it does by default.
     pub(crate) fn durable() -> Self {
-        Self::with(&["fsync = on"])
+        Self::with(&["fsync = on"], Sshd::plain())
     }
 
-    fn with(settings: &'static [&'static str]) -> Self {
+    fn with(settings: &'static [&'static str], bastion: Sshd) -> Self {
         let options = Options { tls: Tls::Off, login: Login::Trust, settings };
-        let lab = Lab::on(&Postgres::start(&options)).behind(Sshd::plain());
+        let lab = Lab::on(&Postgres::start(&options)).behind(bastion);
         let home = tempfile::Builder::new().prefix("bastion-migrate-bench-").tempdir().expect("there is room");
         fs::write(home.path().join("key"), lab.bastion.key().expose()).expect("there is room");
         fs::set_permissions(home.path().join("key"), fs::Permissions::from_mode(0o600)).expect("the file is ours");
