@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     postgres::{DatabaseTarget, fault, tls, tls_for_stream},
-    secret::Redactor,
+    run::event::Events,
     transport::{Transport, TransportStream},
 };
 use std::{io, time::Duration};
@@ -80,12 +80,12 @@ impl<'a> Upstream<'a> {
     pub(crate) async fn open_logged_in(
         &self,
         startup: &[u8],
-        redactor: &Redactor,
+        events: &Events,
     ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + use<'a>, UpstreamTls, Vec<u8>), LoginFailure> {
         // A token is for one role: a client that names another one has a password of its own.
         let is_own_role = startup_packet::role_of(startup) == Some(self.target.user.as_bytes());
         let token = match &self.target.identity.token {
-            Some(login) if is_own_role => Some(login.fresh_token(redactor).await.map_err(LoginFailure::of_fault)?),
+            Some(login) if is_own_role => Some(login.fresh_token(events).await.map_err(LoginFailure::of_fault)?),
             Some(_) | None => None,
         };
         let (mut server, tls) = self.open_secured(startup).await.map_err(LoginFailure::of_fault)?;

@@ -32,23 +32,24 @@ const TOP: [&str; 15] = [
 ];
 
 /// Modules that each top-level module may use besides itself; a path narrows it to one file.
-const MODULES: [(&str, &[&str]); 41] = [
+const MODULES: [(&str, &[&str]); 42] = [
     ("fault", &[]),
     ("panic", &[]),
     ("random", &[]),
     ("secret", &[]),
     ("https", &["secret"]),
     ("github", &["https", "fault", "secret", "random"]),
-    ("token_login", &["https", "fault", "secret"]),
     ("run", &["fault", "secret"]),
     ("docker", &["run", "secret", "fault"]),
-    ("way", &["docker", "run", "secret", "fault", "random"]),
+    ("program", &["docker", "run", "secret", "fault", "random"]),
+    ("token_login", &["program", "https", "run", "fault", "secret"]),
+    ("way", &["program", "run", "secret", "fault"]),
     ("ssh", &["way", "run", "secret", "fault"]),
     ("transport", &["ssh", "way", "run", "fault"]),
     ("server", &["ssh", "run", "secret", "fault"]),
     // `github::runner`: the run's own name, by which a waiting run identifies the lock holder.
     ("postgres", &["transport", "token_login", "run", "secret", "fault", "github::runner", "random"]),
-    ("proxy", &["postgres", "transport", "secret", "fault"]),
+    ("proxy", &["postgres", "transport", "run", "secret", "fault"]),
     ("tool", &["fault"]),
     ("sql", &["postgres", "fault"]),
     ("layout", &["postgres"]),
@@ -75,6 +76,7 @@ const MODULES: [(&str, &[&str]); 41] = [
             "tool",
             "ssh",
             "way",
+            "program",
             "token_login",
             "secret",
             "fault",
