@@ -280,7 +280,7 @@ impl ProxyListener {
     /// that. It expects no other response.
     async fn forward_cancel(&self, packet: &[u8], upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
         match upstream.open_secured(packet).await {
-            Ok((mut server, _)) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server, &mut sink())).await),
+            Ok(mut server) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server.stream, &mut sink())).await),
             Err(fault) => self.stats.record_fault(fault),
         }
         Ok(())

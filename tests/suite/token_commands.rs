@@ -1,13 +1,22 @@
-//! Tokens that a command prints.
+//! Tokens that a command prints, against a PostgreSQL that asks for them by each of its methods: as a password in plain
+//! text, as MD5, by SCRAM, or not at all.
 
 use crate::{
     action::Action,
     lab::{
         Lab,
-        postgres::{PASSWORD, ROLE},
+        postgres::{Options, PASSWORD, Postgres, ROLE},
         process::directory,
         server::Server,
     },
+    listener::{RunningListener, psql_at, stderr_of, stdout_of, target, with_query},
+};
+use bastion_migrate::{
+    fault::Code,
+    https::NetworkSettings,
+    postgres::{ClientIdentity, DatabaseTarget, SslMode},
+    proxy::ClientTls,
+    token_login::{TokenFile, TokenLogin, TokenMethod},
 };
 use std::{fs, path::Path};
 
@@ -162,4 +171,65 @@ fn a_command_on_the_server_gets_the_token_that_a_command_here_has_printed() {
         .done();
     assert_eq!(lab.database.sql("select count(*) from by_the_tool"), "0");
     assert_eq!(read(&notes), "ran\n");
+}
+
+/// The methods by which a server may ask for a password, and the one by which it asks for nothing.
+const METHODS: [&str; 4] = ["trust", "password", "md5", "scram-sha-256"];
+
+fn server_that_asks_by(method: &str) -> std::sync::Arc<Postgres> {
+    let postgres = Postgres::start(&Options::default());
+    let database = postgres.database();
+    let encryption = if method == "md5" { "md5" } else { "scram-sha-256" };
+    let password = PASSWORD.replace('\'', "''");
+    database.sql(&format!("set password_encryption = '{encryption}'; alter role {ROLE} password '{password}'"));
+    let hash = database.sql(&format!("select rolpassword from pg_authid where rolname = '{ROLE}'"));
+    assert!(hash.to_lowercase().starts_with(encryption), "{hash}");
+    drop(database);
+    postgres.reconfigure(&format!("hostssl all all 127.0.0.1/32 {method}"), &[], &[]);
+    postgres
+}
+
+fn target_with_token(lab: &Lab, token: &Path) -> DatabaseTarget {
+    let file = TokenFile { shown: "token".to_owned(), path: token.to_owned() };
+    let token = Some(TokenLogin::new(TokenMethod::File(file), NetworkSettings::default()));
+    let identity = ClientIdentity { certificate: None, token };
+    DatabaseTarget { password: None, identity, ..target(lab, SslMode::VerifyFull) }
+}
+
+#[test]
+fn a_token_logs_in_by_every_method_in_our_own_session_and_through_the_proxy() {
+    for method in METHODS {
+        let postgres = server_that_asks_by(method);
+        let lab = Lab::on(&postgres);
+        let finished = step(Action::new(&lab), &lab)
+            .file("token", PASSWORD)
+            .input("database-auth", "{ method: file, file: token }")
+            .run();
+        finished.succeeds().applied(["0001_users"]).done();
+        let home = directory();
+        let token = home.path().join("token");
+        fs::write(&token, PASSWORD).unwrap();
+        let proxy = RunningListener::start(&lab, ClientTls::Terminated, target_with_token(&lab, &token));
+        for mode in ["disable", "prefer"] {
+            let mut psql = psql_at(&lab, proxy.port(), &format!("sslmode={mode}"));
+            psql.env_remove("PGPASSWORD").arg("--no-password");
+            let query = "select concat_ws('|', current_user, ssl) from pg_stat_ssl where pid = pg_backend_pid()";
+            assert_eq!(stdout_of(with_query(psql, query)), format!("{ROLE}|t"), "{method}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_token_is_refused_by_every_method_that_asks_for_one() {
+    for method in METHODS.into_iter().filter(|method| *method != "trust") {
+        let postgres = server_that_asks_by(method);
+        let lab = Lab::on(&postgres);
+        let home = directory();
+        let token = home.path().join("token");
+        fs::write(&token, "another-token").unwrap();
+        let proxy = RunningListener::start(&lab, ClientTls::Terminated, target_with_token(&lab, &token));
+        let shown = stderr_of(with_query(psql_at(&lab, proxy.port(), "sslmode=disable"), "select 1"));
+        assert!(shown.contains(&format!("password authentication failed for user \"{ROLE}\"")), "{method}: {shown}");
+        assert_eq!(proxy.listener.last_fault().map(|fault| fault.code), Some(Code::TokenRefused), "{method}");
+    }
 }
