@@ -134,7 +134,8 @@ fn the_building_blocks_rehearse_and_apply_what_was_rehearsed() {
     let environment = ("inputs.environment", "prod");
     let rehearse = ("secrets.REHEARSE", url.as_str());
     let run = |block, command, more: &[(&str, &str)]| {
-        let inputs = [&[environment, rehearse, ("inputs.command", command), ("inputs.comment", "never")], more].concat();
+        let inputs =
+            [&[environment, rehearse, ("inputs.command", command), ("inputs.comment", "never")], more].concat();
         called_step(&lab, block, if more.is_empty() { "plan" } else { "migrate" }, &inputs).hides(&url).run()
     };
     let planned = run("migrate.yml", "migrate", &[]);
@@ -212,6 +213,19 @@ fn the_page_of_workflows_lists_every_example_and_everything_that_the_building_bl
         let missing: Vec<&str> = outputs.filter(|name| !page.contains(&format!("`{name}`"))).collect();
         assert_eq!(missing, [""; 0]);
     }
+}
+
+#[test]
+fn the_page_of_ways_in_shows_the_workflows_that_people_copy() {
+    let page = read("docs/ways-in.md");
+    for name in ["vault", "ssm", "iap", "cloudflare", "wireguard", "tailscale"] {
+        let file = format!("examples/workflows/{name}.yml");
+        let text = read(&file);
+        let workflow: Vec<&str> = text.lines().skip_while(|line| line.starts_with('#')).collect();
+        assert!(page.contains(&workflow.join("\n")), "{file} is another one than on the page");
+        assert!(page.contains(&format!("(../{file})")), "{file}");
+    }
+    assert!(page.contains("(../examples/workflows/database-token.yml)"));
 }
 
 #[test]
