@@ -97,17 +97,23 @@ pub(crate) fn parse_database_auth(value: &Value, origin: &YamlOrigin, faults: &m
 /// Parses the short form.
 fn parse_word(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Option<ParsedAuth> {
     let text = scalar_text(value).ok().flatten().unwrap_or_default();
-    let method = value::parse_choice(text.trim(), &METHODS).ok();
-    // These need to know more.
-    let method = method.filter(|method| !matches!(method, DatabaseAuthMethod::File | DatabaseAuthMethod::Command));
-    if method.is_none() {
-        let cause = "it is neither `password`, `aws-rds-iam`, `gcp-iam` nor `azure-ad`, nor a mapping";
-        let fault = fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), cause);
-        let fix = "write it as `database-auth: aws-rds-iam`, or as \
-            `database-auth: { method: aws-rds-iam, role: 'arn:aws:iam::123456789012:role/migrate' }`";
-        faults.push(fault.fix(fix));
+    let mut refuse = |cause: &str, fix: &str| {
+        faults.push(fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), cause).fix(fix));
+        None
+    };
+    match value::parse_choice(text.trim(), &METHODS) {
+        Ok(DatabaseAuthMethod::File) => refuse(
+            "`file` alone does not name the file",
+            "write it as `database-auth: { method: file, file: token }`, with the path of the file",
+        ),
+        Ok(DatabaseAuthMethod::Command) => refuse("`command` alone does not name the command", COMMAND_FORM),
+        Ok(method) => Some(method.into()),
+        Err(_) => refuse(
+            "it is neither `password`, `aws-rds-iam`, `gcp-iam` nor `azure-ad`, nor a mapping",
+            "write it as `database-auth: aws-rds-iam`, or as \
+             `database-auth: { method: aws-rds-iam, role: 'arn:aws:iam::123456789012:role/migrate' }`",
+        ),
     }
-    method.map(ParsedAuth::from)
 }
 
 fn read_fields(fields: &mut MappingReader<'_>) -> Option<ParsedAuth> {
@@ -262,7 +268,7 @@ mod tests {
             ("{ method: file }", "`method: file` needs a `file`"),
             ("{ method: azure-ad, client-id: 'a b' }", "it is not an id"),
             ("{ method: azure-ad, mode: x }", "there is no key `mode`"),
-            ("command", "neither `password`"),
+            ("command", "`command` alone does not name the command"),
             ("{ method: command }", "it has no `command`"),
             ("{ command: [] }", "`command` is a list, but not of a program"),
             ("{ command: print-token, region: eu-west-1 }", "`region` has no meaning for `method: command`"),

@@ -33,12 +33,20 @@ pub(super) fn read_program(fields: &mut MappingReader<'_>, form: &str) -> Option
 
 fn read_argv(fields: &mut MappingReader<'_>, form: &str) -> Option<Vec<String>> {
     if !fields.has_key("command") {
-        fields.add_invalid("it has no `command`", form);
+        // A misspelt key is reported once.
+        if fields.faults.is_empty() {
+            fields.add_invalid("it has no `command`", form);
+        }
         return None;
     }
     match fields.read_command_line("command")? {
         CommandLine::Program(argv) => Some(argv),
         CommandLine::Shell(text) => match split_words(&text) {
+            Ok(argv) if argv.iter().any(|word| is_of_a_shell(word)) && !is_shell(&argv) => {
+                let fix = "write it as `command: [sh, -c, '…']`, if it is a line for a shell; a list of words is taken as it is";
+                fields.add_invalid("`command` is no line for a shell, and has what only a shell replaces", fix);
+                None
+            }
             Ok(argv) if !argv.is_empty() => Some(argv),
             _ => {
                 fields.add_invalid("`command` can't be split into a program and its arguments", form);
@@ -47,6 +55,17 @@ fn read_argv(fields: &mut MappingReader<'_>, form: &str) -> Option<Vec<String>> 
         },
         CommandLine::Substitute { .. } => None,
     }
+}
+
+/// Returns whether a word means something to a shell alone: an operator, or a variable.
+fn is_of_a_shell(word: &str) -> bool {
+    matches!(word, "|" | "||" | "&&" | "&" | ";" | ">" | ">>" | "<" | "2>&1")
+        || word.starts_with('$')
+        || word.ends_with(';')
+}
+
+fn is_shell(argv: &[String]) -> bool {
+    argv.first().is_some_and(|program| program.ends_with("sh"))
 }
 
 /// Reads the variables with their values, which no fault repeats.

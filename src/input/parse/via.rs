@@ -50,6 +50,10 @@ fn parse_word(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Op
         faults.push(fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), cause).fix(fix));
         None
     };
+    if let Ok(port) = value::parse_port(text) {
+        let fix = format!("write it as `via: runner:{port}`, which is the loopback of the runner");
+        return refuse("it is a port, without the machine that has it", &fix);
+    }
     let Some((host, port)) = text.rsplit_once(':') else {
         return refuse("it is neither `off`, `runner:PORT`, nor a mapping with a `command`", FORM);
     };
@@ -106,7 +110,9 @@ mod tests {
     fn reports_faults_without_repeating_values() {
         for (text, cause) in [
             ("tunnel", "it is neither `off`, `runner:PORT`, nor a mapping with a `command`"),
-            ("15432", "it is neither `off`"),
+            ("15432", "it is a port, without the machine that has it"),
+            ("{ command: 'gate --token $TOKEN' }", "`command` is no line for a shell"),
+            ("{ command: 'gate | tee log' }", "`command` is no line for a shell"),
             ("runner:x", "what follows its colon is not a port"),
             ("localhost:15432", "it names the loopback of the action's own container"),
             ("db.internal:5432", "it names another machine than the runner"),
@@ -124,6 +130,8 @@ mod tests {
             assert!(faults.iter().any(|fault| fault.cause.contains(cause)), "{text}: {faults:?}");
             assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
         }
+        assert_eq!(parse_text("{ comand: x }").1.len(), 1, "a misspelt key is one mistake");
+        command("{ command: sh -c 'gate $TOKEN' }");
         let loopback = parse_text("127.0.0.1:15432").1;
         assert!(loopback[0].fix.contains("`via: runner:15432`"), "{loopback:?}");
     }

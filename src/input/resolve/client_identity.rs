@@ -136,38 +136,33 @@ impl IdentityContext<'_> {
         Ok(Some((text, label)))
     }
 
-    /// Resolves the source of tokens.
-    ///
-    /// # Errors
-    /// `input-missing`, `input-invalid`.
-    pub(super) fn resolve_token(self, place: LoginPlace<'_>) -> Result<Option<TokenLogin>, Fault> {
-        let Some(auth) = parsed_token_auth(self.inputs) else { return Ok(None) };
+    /// Resolves the source of tokens; the first is `None` if it has faults, which are recorded.
+    pub(super) fn resolve_token(self, place: LoginPlace<'_>, findings: &mut Findings) -> Option<Option<TokenLogin>> {
+        let Some(auth) = parsed_token_auth(self.inputs) else { return Some(None) };
         let method = match auth.method {
-            DatabaseAuthMethod::Password => return Ok(None),
-            DatabaseAuthMethod::AwsRdsIam => TokenMethod::AwsRdsIam(self.rds_login(auth, place)?),
+            DatabaseAuthMethod::Password => return Some(None),
+            DatabaseAuthMethod::AwsRdsIam => TokenMethod::AwsRdsIam(self.rds_login(auth, place, findings)?),
             DatabaseAuthMethod::GcpIam => TokenMethod::GcpIam(self.google_login(auth)),
-            DatabaseAuthMethod::AzureAd => TokenMethod::AzureAd(self.azure_login(auth)?),
-            DatabaseAuthMethod::File => TokenMethod::File(self.token_file(auth)?),
-            DatabaseAuthMethod::Command => match &auth.program {
-                Some(program) => TokenMethod::Command(self.token_command(program)?),
-                // Its faults are recorded.
-                None => return Ok(None),
-            },
+            DatabaseAuthMethod::AzureAd => TokenMethod::AzureAd(findings.ok_or_record(self.azure_login(auth))?),
+            DatabaseAuthMethod::File => TokenMethod::File(findings.ok_or_record(self.token_file(auth))?),
+            DatabaseAuthMethod::Command => {
+                TokenMethod::Command(findings.ok_or_record(self.token_command(auth.program.as_ref()?))?)
+            }
         };
-        Ok(Some(TokenLogin::new(method, self.runner.network.clone())))
+        Some(Some(TokenLogin::new(method, self.runner.network.clone())))
     }
 
-    fn rds_login(self, auth: &ParsedAuth, place: LoginPlace<'_>) -> Result<RdsLogin, Fault> {
+    fn rds_login(self, auth: &ParsedAuth, place: LoginPlace<'_>, findings: &mut Findings) -> Option<RdsLogin> {
         let from_environment = || self.text("AWS_REGION").or_else(|| self.text("AWS_DEFAULT_REGION"));
         let region = auth.region.clone().or_else(|| region_in(place.host)).or_else(from_environment);
-        let region = region.ok_or_else(|| {
+        let region = findings.ok_or_record(region.ok_or_else(|| {
             let cause = format!(
                 "{} signs for a region, and the host `{}` names none",
                 self.inputs.label(InputName::DatabaseAuth),
                 place.host
             );
             Fault::new(Code::InputMissing, cause).fix("add `region` to `database-auth`, as in `region: eu-west-1`")
-        })?;
+        }));
         let credentials = match &auth.role {
             Some(arn) => AwsCredentials::Role(AwsRole {
                 arn: arn.clone(),
@@ -175,9 +170,10 @@ impl IdentityContext<'_> {
                 oidc: self.oidc_endpoint(),
                 endpoint: self.text("AWS_ENDPOINT_URL_STS").or_else(|| self.text("AWS_ENDPOINT_URL")),
             }),
-            None => AwsCredentials::Keys(self.aws_keys()?),
+            None => AwsCredentials::Keys(findings.ok_or_record(self.aws_keys())?),
         };
-        Ok(RdsLogin { host: place.host.to_owned(), port: place.port, user: place.user.to_owned(), region, credentials })
+        let (host, user) = (place.host.to_owned(), place.user.to_owned());
+        Some(RdsLogin { host, port: place.port, user, region: region?, credentials })
     }
 
     fn aws_keys(self) -> Result<AwsKeys, Fault> {
