@@ -27,6 +27,7 @@ mod panic;
 pub mod plan;
 mod post_stage;
 pub mod postgres;
+pub mod program;
 pub mod proxy;
 pub mod random;
 pub mod rehearsal;

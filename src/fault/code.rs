@@ -219,7 +219,7 @@ codes! {
     /// The job has no permission to get a token of its own.
     OidcUnavailable "oidc-unavailable" Configuration Database "give the job `permissions:` with `id-token: write`; a reusable workflow needs it in the calling job, too, and a pull request from a fork never gets it";
     /// No token for the log-in to the database can be had.
-    TokenUnavailable "token-unavailable" Connection Database "see the answer of the cloud, and the role, the service account or the application in `database-auth`";
+    TokenUnavailable "token-unavailable" Connection Database "see the answer of the cloud or the messages of the command, and correct `database-auth` or what it trusts";
     /// The token for the log-in has expired.
     TokenExpired "token-expired" Connection Database "renew the credentials from which it is made right before this step, or let `database-auth` get them by itself";
     /// The server does not accept the token for the log-in.

@@ -3,6 +3,7 @@
 
 use super::{
     names::InputName,
+    parse::ParsedAuth,
     resolve::client_identity::AUTH_VARIABLES,
     scope_table::scope_of,
     source::{Inputs, Variable, Variables},
@@ -11,9 +12,11 @@ use crate::{
     github::runner::Runner,
     secret::Secret,
     settings::{Command, Settings},
+    token_login::{TokenLogin, TokenMethod},
     way::WayIn,
 };
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Inputs that count for a tunnel but matter only to this process: where to find other values, GitHub's API and
@@ -51,10 +54,18 @@ pub(super) fn handover_variables(
         [chain, (input_variable(InputName::DatabaseKey), certificate.key.clone())]
     });
     let token_variables = identity.and_then(|identity| identity.token.as_ref()).map(|_| AUTH_VARIABLES);
-    let token_variables = token_variables.into_iter().flatten().filter_map(|name| match variables.get(name) {
-        Variable::Text(text) => Some((name.to_owned(), Secret::new(text))),
-        Variable::Absent | Variable::NotUtf8 => None,
+    let token_variables = token_variables.map(|names| {
+        names.into_iter().filter_map(|name| match variables.get(name) {
+            Variable::Text(text) => Some((name.to_owned(), Secret::new(text))),
+            Variable::Absent | Variable::NotUtf8 => None,
+        })
     });
+    let auth = inputs.parsed_steps().database_auth.as_ref().filter(|_| token_variables.is_some());
+    let auth = auth.map(|auth| (input_variable(InputName::DatabaseAuth), Secret::new(auth_setting(auth).to_string())));
+    let passed = match identity.and_then(|identity| identity.token.as_ref()).map(TokenLogin::method) {
+        Some(TokenMethod::Command(command)) => command.program.passed.clone(),
+        _ => Vec::new(),
+    };
     let way = settings.map(|settings| way_variables(&settings.way)).unwrap_or_default();
     let facts = [
         ("GITHUB_RUN_ID", &runner.run_id),
@@ -66,7 +77,9 @@ pub(super) fn handover_variables(
     values
         .chain(ca)
         .chain(certificate)
-        .chain(token_variables)
+        .chain(token_variables.into_iter().flatten())
+        .chain(auth)
+        .chain(passed)
         .chain(way)
         .chain(network_variables(runner))
         .chain(facts)
@@ -82,12 +95,43 @@ fn way_variables(way: &WayIn) -> Vec<(String, Secret)> {
         }
         WayIn::Direct | WayIn::DirectOrProxy(_) | WayIn::Proxy(_) => return Vec::new(),
     };
-    let env: BTreeMap<&str, &str> = command.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    let image = command.image.as_ref().map(|image| image.reference.as_str());
+    let env = command.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     let names: Vec<&str> = command.passed.iter().map(|(name, _)| name.as_str()).collect();
-    // JSON is YAML.
-    let text = json!({ "command": command.argv, "image": command.image, "env": env, "pass-env": names }).to_string();
-    let via = (input_variable(InputName::Via), Secret::new(text));
+    let setting = program_setting(&command.argv, image, env, &names);
+    let via = (input_variable(InputName::Via), Secret::new(setting.to_string()));
     std::iter::once(via).chain(command.passed.iter().cloned()).collect()
+}
+
+/// Returns `database-auth`, which may be in the configuration file.
+fn auth_setting(auth: &ParsedAuth) -> Value {
+    let mut setting = match &auth.program {
+        Some(program) => {
+            let env = program.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            program_setting(&program.argv, program.image.as_deref(), env, &program.pass_env)
+        }
+        None => json!({}),
+    };
+    let keys = [
+        ("method", Some(auth.method.name())),
+        ("role", auth.role.as_deref()),
+        ("region", auth.region.as_deref()),
+        ("provider", auth.provider.as_deref()),
+        ("tenant", auth.tenant.as_deref()),
+        ("client-id", auth.client_id.as_deref()),
+        ("file", auth.file.as_deref()),
+    ];
+    for (key, value) in keys {
+        if let (Some(value), Value::Object(setting)) = (value, &mut setting) {
+            setting.insert(key.to_owned(), value.into());
+        }
+    }
+    setting
+}
+
+/// Returns the keys of a program. JSON is YAML.
+fn program_setting(argv: &[String], image: Option<&str>, env: BTreeMap<&str, &str>, names: &[impl Serialize]) -> Value {
+    json!({ "command": argv, "image": image, "env": env, "pass-env": names })
 }
 
 /// Returns the environment's proxy, which stands by for the first hop.

@@ -33,6 +33,7 @@ mod rows;
 pub mod run_lock;
 mod sent_requests;
 mod server_certificate;
+mod server_end_point;
 mod server_health;
 mod server_message;
 mod session;
@@ -69,6 +70,7 @@ pub(crate) use query_summary::summarize_query;
 pub use row_tag::RowTag;
 pub use rows::{Row, Rows};
 pub use server_certificate::{ServerCertificate, read_certificate};
+pub(crate) use server_end_point::server_end_point;
 pub use server_health::{
     ConnectionUse, IdleSlot, RoleRights, SequenceUse, ServerHealth, SessionTimeout, health_sql, sequences_sql,
 };
@@ -84,7 +86,6 @@ pub(crate) use startup_options::decode_options;
 pub(crate) use startup_options::encode_options;
 pub use target::{ClientIdentity, DatabaseTarget, SslMode};
 pub use tls::check_ca;
-pub(crate) use tls::tls_for_stream;
 pub use url::DatabaseUrl;
 pub use url_parameters::RootCert;
 pub use watched_sessions::{WatchedSessions, WorkOwner};

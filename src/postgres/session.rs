@@ -106,7 +106,7 @@ impl Session {
     ) -> Result<Self, Fault> {
         let connector = tls::tls_connector(target)?;
         let password = match &target.identity.token {
-            Some(login) => Some(login.fresh_token(events.redactor()).await?),
+            Some(login) => Some(login.fresh_token(events).await?),
             None => target.password.clone(),
         };
         let mut stream = transport.open_stream(&target.host, target.port).await?;

@@ -27,11 +27,26 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use x509_cert::{Certificate, der::Decode as _};
 
-/// Returns the connector for this target, or none if TLS is off.
+/// Returns the driver's connector for this target, or none if TLS is off.
 ///
 /// # Errors
 /// `ca-invalid` if `database-ca` contains no certificate.
 pub(crate) fn tls_connector(target: &DatabaseTarget) -> Result<Option<MakeRustlsConnect>, Fault> {
+    Ok(verified_config(target)?.map(MakeRustlsConnect::new))
+}
+
+/// Returns the means to connect to this target without the driver, or none if TLS is off.
+///
+/// # Errors
+/// `ca-invalid`; `tls-wrong-name` for a host for which there can be no certificate.
+pub(crate) fn verified_client(
+    target: &DatabaseTarget,
+) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, Fault> {
+    let Some(config) = verified_config(target)? else { return Ok(None) };
+    Ok(Some((Arc::new(config), server_name(target)?)))
+}
+
+fn verified_config(target: &DatabaseTarget) -> Result<Option<ClientConfig>, Fault> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match effective_mode(target) {
         SslMode::Disable => return Ok(None),
@@ -42,7 +57,7 @@ pub(crate) fn tls_connector(target: &DatabaseTarget) -> Result<Option<MakeRustls
         }),
         SslMode::VerifyFull => web_pki_verifier(target, &provider)?,
     };
-    Ok(Some(MakeRustlsConnect::new(client_config(provider, verifier, target.identity.certificate.as_ref())?)))
+    client_config(provider, verifier, target.identity.certificate.as_ref()).map(Some)
 }
 
 /// Returns the means to read the server's certificate without verifying it.
@@ -50,8 +65,11 @@ pub(crate) fn unverified_client(target: &DatabaseTarget) -> Result<(Arc<ClientCo
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(LenientVerifier { chain: None, provider: Arc::clone(&provider) });
     let config = client_config(provider, verifier, None)?;
-    let name = ServerName::try_from(target.host.clone()).map_err(|error| wrong_name_fault(target, &error))?;
-    Ok((Arc::new(config), name))
+    Ok((Arc::new(config), server_name(target)?))
+}
+
+fn server_name(target: &DatabaseTarget) -> Result<ServerName<'static>, Fault> {
+    ServerName::try_from(target.host.clone()).map_err(|error| wrong_name_fault(target, &error))
 }
 
 fn client_config(

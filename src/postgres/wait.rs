@@ -24,6 +24,10 @@ pub async fn wait_for_session(
     wait: Duration,
     events: &Events,
 ) -> Result<Session, Fault> {
+    if let Some(login) = &target.identity.token {
+        // Its sources have time limits of their own, and are not the database. The session gets this one.
+        Box::pin(login.fresh_token(events)).await?;
+    }
     let deadline = Instant::now() + wait;
     let mut pause = FIRST_PAUSE;
     let mut reason = Fault::new(Code::DatabaseTimeout, format!("`{}:{}` does not answer", target.host, target.port));

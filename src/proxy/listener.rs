@@ -16,7 +16,7 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     postgres::{DatabaseTarget, SessionSettings, backend_messages::TLS_ACCEPTED},
-    secret::Redactor,
+    run::event::Events,
     transport::{Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -64,8 +64,8 @@ pub struct ProxyListener {
     client_tls: Mutex<ClientTls>,
     session_settings: Mutex<EncodedSettings>,
     allowed_address: Option<IpAddr>,
-    /// The redactor that is given the tokens of log-ins.
-    redactor: Redactor,
+    /// The receiver of what obtaining a token emits; its redactor is given the tokens.
+    events: Events,
     stats: ProxyStats,
 }
 
@@ -78,14 +78,14 @@ impl ProxyListener {
         let session_settings = Mutex::new(EncodedSettings::encode(injected)?);
         let socket = TcpListener::bind(address).await?;
         let client_tls = Mutex::new(client_tls);
-        let (redactor, stats) = (Redactor::default(), ProxyStats::default());
-        Ok(Self { socket, client_tls, session_settings, allowed_address: None, redactor, stats })
+        let (events, stats) = (Events::channel().0, ProxyStats::default());
+        Ok(Self { socket, client_tls, session_settings, allowed_address: None, events, stats })
     }
 
-    /// Gives the tokens by which it logs clients in to this redactor.
+    /// Emits these events, whose redactor hides the tokens by which it logs clients in.
     #[must_use]
-    pub fn hiding_tokens(self, redactor: &Redactor) -> Self {
-        Self { redactor: redactor.clone(), ..self }
+    pub fn emitting(self, events: &Events) -> Self {
+        Self { events: events.clone(), ..self }
     }
 
     /// Accepts only clients from this address; without one, all clients.
@@ -241,7 +241,7 @@ impl ProxyListener {
         upstream: &Upstream<'_>,
         count: impl FnOnce(&mut Traffic),
     ) -> Result<(), Vec<u8>> {
-        let opened = Box::pin(upstream.open_logged_in(packet, &self.redactor)).await;
+        let opened = Box::pin(upstream.open_logged_in(packet, &self.events)).await;
         let (server, tls, first) = opened.map_err(|LoginFailure { fault, packet }| {
             self.stats.record_fault(fault);
             packet
@@ -280,7 +280,7 @@ impl ProxyListener {
     /// that. It expects no other response.
     async fn forward_cancel(&self, packet: &[u8], upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
         match upstream.open_secured(packet).await {
-            Ok((mut server, _)) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server, &mut sink())).await),
+            Ok(mut server) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server.stream, &mut sink())).await),
             Err(fault) => self.stats.record_fault(fault),
         }
         Ok(())

@@ -13,6 +13,7 @@ mod listener;
 mod lock_timeout;
 mod lock_timeout_sql;
 mod own_login;
+mod password_proof;
 mod relay;
 mod session_recorder;
 pub(crate) mod startup_packet;

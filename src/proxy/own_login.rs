@@ -3,6 +3,7 @@
 use super::{
     backend_event::{BackendEvent, MAX_KEPT},
     error_response,
+    password_proof::{PasswordProof, ProofFailure, ProofStep},
 };
 use crate::{
     fault::{Code, Fault},
@@ -10,20 +11,11 @@ use crate::{
         DatabaseTarget,
         backend_messages::{AUTHENTICATION, ERROR_RESPONSE, FIRST_TYPES},
         fault, identity_refusal, tls,
-        wire_format::{encode_message, push_c_string},
+        wire_format::encode_message,
     },
-    secret::Secret,
 };
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use zeroize::Zeroizing;
-
-/// Requests of the server in an `Authentication…` message (PostgreSQL manual, 55.7).
-const AUTHENTICATION_OK: [u8; 4] = 0_u32.to_be_bytes();
-const CLEARTEXT_PASSWORD: [u8; 4] = 3_u32.to_be_bytes();
-
-/// The type of a `PasswordMessage`.
-const PASSWORD_MESSAGE: u8 = b'p';
 
 /// The failure of a log-in, with the last message to the client.
 #[derive(Debug)]
@@ -39,7 +31,7 @@ impl LoginFailure {
     }
 }
 
-/// Reads the server's messages up to its decision about the log-in, and sends the token if it asks for a password. Returns
+/// Reads the server's messages up to its decision about the log-in, and proves the token if it asks for a password. Returns
 /// the messages that the client has to get: with a certificate alone, the server may ask the client for a password.
 ///
 /// # Errors
@@ -47,7 +39,7 @@ impl LoginFailure {
 pub(crate) async fn log_in(
     server: &mut (impl AsyncRead + AsyncWrite + Unpin),
     target: &DatabaseTarget,
-    token: Option<&Secret>,
+    mut proof: Option<PasswordProof>,
 ) -> Result<Vec<u8>, LoginFailure> {
     let mut passed = Vec::new();
     loop {
@@ -55,19 +47,21 @@ pub(crate) async fn log_in(
         let Some((kind, body)) = read_message(server).await.map_err(broken)? else {
             return Err(LoginFailure::of_fault(tls::not_postgres_fault(target)));
         };
-        match (kind, body.first_chunk(), token) {
-            (ERROR_RESPONSE, ..) => return Err(refusal(&body, target)),
-            (AUTHENTICATION, Some(&CLEARTEXT_PASSWORD), Some(token)) => {
-                let mut password = Zeroizing::new(Vec::new());
-                push_c_string(&mut password, token.expose().as_bytes());
-                let message = Zeroizing::new(encode_message(PASSWORD_MESSAGE, &password));
-                server.write_all(&message).await.map_err(broken)?;
-                server.flush().await.map_err(broken)?;
-            }
-            (AUTHENTICATION, Some(request), Some(_)) if *request != AUTHENTICATION_OK => {
-                return Err(LoginFailure::of_fault(no_token_fault(target)));
-            }
-            (AUTHENTICATION, ..) => {
+        match (kind, &mut proof) {
+            (ERROR_RESPONSE, _) => return Err(refusal(&body, target)),
+            (AUTHENTICATION, Some(proof)) => match proof.next_step(&body) {
+                Ok(ProofStep::Answer(message)) => {
+                    server.write_all(&message).await.map_err(broken)?;
+                    server.flush().await.map_err(broken)?;
+                }
+                Ok(ProofStep::Await) => {}
+                Ok(ProofStep::LoggedIn) => {
+                    passed.extend(encode_message(kind, &body));
+                    return Ok(passed);
+                }
+                Err(failure) => return Err(LoginFailure::of_fault(unproven_fault(failure, target))),
+            },
+            (AUTHENTICATION, None) => {
                 passed.extend(encode_message(kind, &body));
                 return Ok(passed);
             }
@@ -99,13 +93,25 @@ fn refusal(body: &[u8], target: &DatabaseTarget) -> LoginFailure {
     LoginFailure { fault: fault.sqlstate(sqlstate).detail(format!("server: {message}")), packet }
 }
 
-/// Returns the fault for a role that logs in by a password of its own.
-fn no_token_fault(target: &DatabaseTarget) -> Fault {
+/// Returns the fault for a server to which the token can't be proven.
+fn unproven_fault(failure: ProofFailure, target: &DatabaseTarget) -> Fault {
     let role = &target.user;
-    let fault = target.identity.token.as_ref().map(|login| login.refusal_fault(role));
-    fault
-        .unwrap_or_else(|| Fault::new(Code::TokenRefused, format!("the server takes no token from the role `{role}`")))
-        .detail("the server asks for a password of the role's own (SCRAM or MD5), as of a role that has no right to log in by a token")
+    match failure {
+        ProofFailure::OtherMethod => {
+            let fault = target.identity.token.as_ref().map(|login| login.refusal_fault(role));
+            let cause = format!("the server takes no token from the role `{role}`");
+            fault
+                .unwrap_or_else(|| Fault::new(Code::TokenRefused, cause))
+                .detail("the server asks for something else than a password, as pg_hba.conf has it for this role")
+        }
+        ProofFailure::Unproven => {
+            let at = format!("`{}:{}`", target.host, target.port);
+            let cause =
+                format!("the server at {at} does not prove that it knows the password of `{role}`, as SCRAM demands");
+            Fault::new(Code::DatabaseLogin, cause)
+                .fix("find out which server answers there: the one that has this role would prove it; `database-sslmode: verify-full` checks its name")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +120,7 @@ mod tests {
     use crate::{
         https::NetworkSettings,
         postgres::{ClientIdentity, SslMode},
+        secret::Secret,
         token_login::{TokenFile, TokenLogin, TokenMethod},
     };
     use tokio::io::duplex;
@@ -139,7 +146,8 @@ mod tests {
     async fn logged_in(sent: &[u8], token: Option<&Secret>) -> (Result<Vec<u8>, LoginFailure>, Vec<u8>) {
         let (mut proxy, mut server) = duplex(1 << 16);
         server.write_all(sent).await.unwrap();
-        let outcome = log_in(&mut proxy, &target(), token).await;
+        let proof = token.map(|token| PasswordProof::new("app", token.clone(), None));
+        let outcome = log_in(&mut proxy, &target(), proof).await;
         drop(proxy);
         let mut received = Vec::new();
         server.read_to_end(&mut received).await.unwrap();
@@ -166,11 +174,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_role_with_a_password_of_its_own_gets_no_token() {
-        let (outcome, received) = logged_in(SCRAM, Some(&Secret::new("tok"))).await;
+    async fn a_server_that_asks_for_no_password_gets_no_token() {
+        const GSS: &[u8] = b"R\0\0\0\x08\0\0\0\x07";
+        let (outcome, received) = logged_in(GSS, Some(&Secret::new("tok"))).await;
         let fault = outcome.unwrap_err().fault;
         assert_eq!((fault.code, received), (Code::TokenRefused, Vec::new()));
-        assert!(fault.detail.iter().any(|line| line.contains("SCRAM")), "{fault:?}");
+        assert!(fault.detail.iter().any(|line| line.contains("something else than a password")), "{fault:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_lets_everybody_in_is_not_taken_for_one_that_knows_the_password() {
+        let (outcome, received) = logged_in(&[SCRAM, OK].concat(), Some(&Secret::new("a-token"))).await;
+        assert_eq!(outcome.unwrap_err().fault.code, Code::DatabaseLogin);
+        assert!(received.starts_with(b"p") && !received.windows(7).any(|part| part == b"a-token"), "{received:?}");
     }
 
     #[tokio::test]

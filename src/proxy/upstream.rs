@@ -2,21 +2,22 @@
 
 use super::{
     own_login::{self, LoginFailure},
+    password_proof::PasswordProof,
     startup_packet,
 };
 use crate::{
     fault::{Code, Fault},
-    postgres::{DatabaseTarget, fault, tls, tls_for_stream},
-    secret::Redactor,
+    postgres::{DatabaseTarget, fault, server_end_point, tls},
+    run::event::Events,
     transport::{Transport, TransportStream},
 };
-use std::{io, time::Duration};
+use rustls::{ClientConfig, pki_types::ServerName};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
 };
-use tokio_postgres::tls::TlsConnect as _;
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::TlsConnector;
 use tokio_util::either::Either;
 
 /// Time limit for one step of TLS; opening a stream has a limit of its own.
@@ -36,12 +37,20 @@ pub(crate) enum UpstreamTls {
 pub(crate) struct Upstream<'a> {
     transport: &'a Transport,
     target: &'a DatabaseTarget,
-    connector: Result<Option<MakeRustlsConnect>, Fault>,
+    tls_client: Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, Fault>,
+}
+
+/// A stream to the server, with its first packet sent.
+pub(crate) struct SecuredStream<S> {
+    pub(crate) stream: S,
+    pub(crate) tls: UpstreamTls,
+    /// The channel binding `tls-server-end-point`, if there is one.
+    server_end_point: Option<Vec<u8>>,
 }
 
 impl<'a> Upstream<'a> {
     pub(crate) fn new(transport: &'a Transport, target: &'a DatabaseTarget) -> Self {
-        Self { transport, target, connector: tls::tls_connector(target) }
+        Self { transport, target, tls_client: tls::verified_client(target) }
     }
 
     /// Opens a stream and sends the first packet.
@@ -63,16 +72,19 @@ impl<'a> Upstream<'a> {
     pub(crate) async fn open_secured(
         &self,
         first: &[u8],
-    ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + use<'a>, UpstreamTls), Fault> {
-        let Some(connector) = self.connector.clone()? else {
-            return Ok((Either::Left(self.open_with(first).await?), UpstreamTls::Off));
+    ) -> Result<SecuredStream<impl AsyncRead + AsyncWrite + Unpin + use<'a>>, Fault> {
+        let Some((config, name)) = self.tls_client.clone()? else {
+            let stream = Either::Left(self.open_with(first).await?);
+            return Ok(SecuredStream { stream, tls: UpstreamTls::Off, server_end_point: None });
         };
-        let connect = tls_for_stream(&connector, self.target)?;
         let stream = self.open_tls_ready().await?;
-        let connected = self.within_timeout(connect.connect(stream)).await?;
+        let connected = self.within_timeout(TlsConnector::from(config).connect(name, stream)).await?;
         let mut secured = connected.map_err(|error| self.stream_fault(&error))?;
+        let (_, connection) = secured.get_ref();
+        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let server_end_point = certificate.and_then(server_end_point);
         self.write_first(&mut secured, first).await?;
-        Ok((Either::Right(secured), UpstreamTls::Terminated))
+        Ok(SecuredStream { stream: Either::Right(secured), tls: UpstreamTls::Terminated, server_end_point })
     }
 
     /// Opens a stream as [`Self::open_secured`], and logs the client in if that is our part. Returns the first messages
@@ -80,19 +92,21 @@ impl<'a> Upstream<'a> {
     pub(crate) async fn open_logged_in(
         &self,
         startup: &[u8],
-        redactor: &Redactor,
+        events: &Events,
     ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + use<'a>, UpstreamTls, Vec<u8>), LoginFailure> {
         // A token is for one role: a client that names another one has a password of its own.
         let is_own_role = startup_packet::role_of(startup) == Some(self.target.user.as_bytes());
         let token = match &self.target.identity.token {
-            Some(login) if is_own_role => Some(login.fresh_token(redactor).await.map_err(LoginFailure::of_fault)?),
+            Some(login) if is_own_role => Some(login.fresh_token(events).await.map_err(LoginFailure::of_fault)?),
             Some(_) | None => None,
         };
-        let (mut server, tls) = self.open_secured(startup).await.map_err(LoginFailure::of_fault)?;
+        let secured = self.open_secured(startup).await.map_err(LoginFailure::of_fault)?;
+        let SecuredStream { stream: mut server, tls, server_end_point } = secured;
         if !self.target.identity.is_given() {
             return Ok((server, tls, Vec::new()));
         }
-        let logged_in = self.within_timeout(own_login::log_in(&mut server, self.target, token.as_ref())).await;
+        let proof = token.map(|token| PasswordProof::new(&self.target.user, token, server_end_point));
+        let logged_in = self.within_timeout(own_login::log_in(&mut server, self.target, proof)).await;
         let first = logged_in.map_err(LoginFailure::of_fault)?.map_err(|failure| match self.transport_fault() {
             Some(fault) => LoginFailure::of_fault(fault),
             None => failure,

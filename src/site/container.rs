@@ -130,7 +130,7 @@ impl<'a> Containers<'a> {
     /// # Errors
     /// `listener-unavailable`.
     pub(crate) async fn open_endpoint(&mut self) -> Result<(), Fault> {
-        self.endpoint.open_listener(self.events.redactor()).await
+        self.endpoint.open_listener(&self.events).await
     }
 
     /// Runs one command in a container of its own to its exit and removes the container. For the migration, a tool that

@@ -10,7 +10,7 @@ use crate::{
     github::runner::Runner,
     postgres::{SessionSettings, SettingsDelivery},
     proxy::{ClientTls, ProxyListener},
-    secret::Redactor,
+    run::event::Events,
     settings::Settings,
     transport::Transport,
 };
@@ -46,12 +46,11 @@ impl<'a> DatabaseEndpoint<'a> {
         Self { settings, runner, listener: None, delivery: Cell::default() }
     }
 
-    /// Opens the listener, if there is a database that containers can't reach as they are, or that only we can log in to. `redactor` gets the
-    /// tokens of log-ins.
+    /// Opens the listener, if there is a database that containers can't reach as they are, or that only we can log in to.
     ///
     /// # Errors
     /// `listener-unavailable`.
-    pub(crate) async fn open_listener(&mut self, redactor: &Redactor) -> Result<(), Fault> {
+    pub(crate) async fn open_listener(&mut self, events: &Events) -> Result<(), Fault> {
         let Some(database) = &self.settings.database else { return Ok(()) };
         let port = match (self.settings.is_direct(), database.identity.is_given()) {
             (false, _) => database.port,
@@ -70,7 +69,7 @@ impl<'a> DatabaseEndpoint<'a> {
         if container_spec::can_keep_host_name(self.settings, database) {
             add_hosts_entry(&database.host)?;
         }
-        self.listener = Some(Rc::new(listener.hiding_tokens(redactor)));
+        self.listener = Some(Rc::new(listener.emitting(events)));
         Ok(())
     }
 

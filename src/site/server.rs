@@ -168,7 +168,7 @@ impl<'a> ServerSite<'a> {
     async fn fresh_token(&self) -> Result<Option<Secret>, Fault> {
         let login = self.settings.database.as_ref().and_then(|database| database.identity.token.as_ref());
         let Some(login) = login else { return Ok(None) };
-        Box::pin(login.fresh_token(self.events.redactor())).await.map(Some)
+        Box::pin(login.fresh_token(&self.events)).await.map(Some)
     }
 
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms, token: Option<&Secret>) -> ShellScript {

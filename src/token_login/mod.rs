@@ -1,4 +1,5 @@
-//! Log-ins to a database by tokens that last minutes: signed here, or obtained from a cloud. Knows nothing of PostgreSQL.
+//! Log-ins to a database by tokens that last minutes: signed here, obtained from a cloud, or printed by a command. Knows
+//! nothing of PostgreSQL.
 
 mod aws;
 mod aws_keys;
@@ -8,6 +9,7 @@ mod expiry;
 mod github_oidc;
 mod google;
 mod sigv4;
+mod token_command;
 mod token_file;
 
 pub use aws::{AwsCredentials, AwsRole, RdsLogin};
@@ -15,11 +17,13 @@ pub use aws_keys::AwsKeys;
 pub use azure::{AzureApplication, AzureLogin};
 pub use github_oidc::OidcEndpoint;
 pub use google::{GoogleLogin, GoogleProvider};
+pub use token_command::TokenCommand;
 pub use token_file::TokenFile;
 
 use crate::{
     fault::{Code, Fault},
     https::NetworkSettings,
+    run::event::Events,
     secret::{Redactor, Secret},
 };
 use std::{
@@ -51,6 +55,8 @@ pub enum TokenMethod {
     AzureAd(AzureLogin),
     /// A file that something else keeps up to date.
     File(TokenFile),
+    /// A command that prints one.
+    Command(TokenCommand),
 }
 
 /// Something that a cloud has issued.
@@ -70,6 +76,10 @@ enum ObtainedValue {
 /// end of it.
 const TOKEN_RESERVE: Duration = Duration::from_mins(5);
 
+/// Time for which the token of a command is used again: a job opens many connections at once, and a command may take
+/// seconds. As for RDS, whose tokens of one minute are the same.
+const COMMAND_TOKEN_USE: Duration = Duration::from_mins(1);
+
 /// As [`TOKEN_RESERVE`], for keys: a token that is signed with them is valid for 15 minutes, but not longer than they are.
 const KEY_RESERVE: Duration = Duration::from_mins(16);
 
@@ -87,11 +97,13 @@ impl TokenLogin {
     }
 
     /// Returns a token that is valid now, for one connection. It and everything secret that leads to it is given to the
-    /// redactor first.
+    /// redactor of the events first.
     ///
     /// # Errors
-    /// `oidc-unavailable`, `token-unavailable`, `token-expired`.
-    pub async fn fresh_token(&self, redactor: &Redactor) -> Result<Secret, Fault> {
+    /// `oidc-unavailable`, `token-unavailable`, `token-expired`; the fault of the engine or of the image in which a command
+    /// runs.
+    pub async fn fresh_token(&self, events: &Events) -> Result<Secret, Fault> {
+        let redactor = events.redactor();
         let token = match &self.0.method {
             TokenMethod::AwsRdsIam(login) => {
                 let keys = self.aws_keys(login, redactor).await?;
@@ -104,6 +116,7 @@ impl TokenLogin {
                 self.kept_token(redactor, login.request_token(&self.0.network, redactor)).await?
             }
             TokenMethod::File(file) => file.read_token()?,
+            TokenMethod::Command(command) => self.command_token(command, events).await?,
         };
         redactor.hide(&token);
         match expiry::expiry_of(token.expose()).map(|expires| SystemTime::now().duration_since(expires)) {
@@ -144,6 +157,22 @@ impl TokenLogin {
         Ok(token)
     }
 
+    /// Returns the last token of the command, or runs it again.
+    async fn command_token(&self, command: &TokenCommand, events: &Events) -> Result<Secret, Fault> {
+        let mut obtained = self.0.obtained.lock().await;
+        if let Some(Obtained { value: ObtainedValue::Token(token), expires }) = &*obtained
+            && is_far(*expires, Duration::ZERO)
+        {
+            return Ok(token.clone());
+        }
+        let token = Box::pin(command.obtain_token(events)).await?;
+        events.redactor().hide(&token);
+        let use_ends = SystemTime::now() + COMMAND_TOKEN_USE;
+        let expires = expiry::expiry_of(token.expose()).map_or(use_ends, |end| end.min(use_ends));
+        *obtained = Some(Obtained { value: ObtainedValue::Token(token.clone()), expires });
+        Ok(token)
+    }
+
     /// Returns the fault for a server that does not accept the token.
     #[must_use]
     pub fn refusal_fault(&self, role: &str) -> Fault {
@@ -152,6 +181,7 @@ impl TokenLogin {
             TokenMethod::GcpIam(_) => ("an access token of Google", google::refusal_fix(role)),
             TokenMethod::AzureAd(_) => ("an access token of Microsoft Entra ID", azure::refusal_fix(role)),
             TokenMethod::File(file) => return file.refusal_fault(role),
+            TokenMethod::Command(command) => return command.refusal_fault(role),
         };
         Fault::new(Code::TokenRefused, format!("the server does not let the role `{role}` log in by {kind}")).fix(fix)
     }
@@ -160,6 +190,7 @@ impl TokenLogin {
         let minutes = ago.as_secs() / 60;
         match &self.0.method {
             TokenMethod::File(file) => file.expired_fault(minutes),
+            TokenMethod::Command(command) => command.expired_fault(minutes),
             TokenMethod::AwsRdsIam(_) | TokenMethod::GcpIam(_) | TokenMethod::AzureAd(_) => Fault::new(
                 Code::TokenExpired,
                 format!("the token for the log-in expired {minutes} minutes ago, right after it was obtained"),

@@ -84,7 +84,7 @@ impl<'a> Sidecar<'a> {
                 Fault::new(Code::ListenerUnavailable, format!("the tunnel can't listen at port {port}"))
                     .with_causes(&error)
             })?;
-        let listener = listener.only_from(self.handover.from).hiding_tokens(self.events.redactor());
+        let listener = listener.only_from(self.handover.from).emitting(&self.events);
         self.transport = Some(transport);
         self.listener = Some(listener);
         self.events.emit_note(SidecarMessage::Ready.to_line(&self.handover.token));

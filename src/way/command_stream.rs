@@ -3,6 +3,7 @@
 
 use crate::{
     fault::{Code, Fault},
+    program::is_start_failure,
     run::{
         event::{Event, Events},
         process::{ExitStatus, LineBuffer},
@@ -68,10 +69,6 @@ enum StreamPhase {
     Ended,
 }
 
-/// The message that the engine writes into the output of a program that it can't start (moby,
-/// `daemon/exec.go`; the text is runc's).
-const NOT_STARTED: &[u8] = b"OCI runtime exec failed";
-
 impl CommandStream {
     pub(super) fn new(program: StartedProgram, label: CommandLabel, failure: LastFailure, events: Events) -> Self {
         let stderr = LineBuffer::with_redactor(events.redactor().clone());
@@ -96,7 +93,7 @@ impl CommandStream {
                 let lines = self.stderr.push_bytes(&bytes);
                 self.log_lines(lines);
             }
-            ProgramOutput::Stdout(bytes) if !self.has_passed_bytes && bytes.starts_with(NOT_STARTED) => {
+            ProgramOutput::Stdout(bytes) if !self.has_passed_bytes && is_start_failure(&bytes) => {
                 self.failure.set(Some(self.not_started_fault(&String::from_utf8_lossy(&bytes))));
                 self.phase = StreamPhase::Ended;
             }

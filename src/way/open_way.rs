@@ -2,14 +2,14 @@
 
 use super::{
     command_stream::{CommandLabel, CommandStream, LastFailure},
-    companion::{Companion, is_in_own_image},
-    local_program,
     proxy::connect_through,
-    relay::{self, RELAY_PROGRAM},
-    way_in::{ProxyServer, ViaCommand, WayIn, shown_address},
+    proxy_command::fill_in_target,
+    relay,
+    way_in::{ProxyServer, WayIn, shown_address},
 };
 use crate::{
     fault::{Code, Fault},
+    program::{Companion, HOLDING_PROGRAM, UserProgram, is_in_own_image, start_local},
     run::{event::Events, program::StartedProgram},
 };
 use std::time::Duration;
@@ -37,8 +37,8 @@ enum Means {
     Loopback(u16),
     /// A port on the loopback of the runner, beyond our container.
     Relay(u16, Companion),
-    InImage(ViaCommand, Companion),
-    Local(ViaCommand),
+    InImage(UserProgram, Companion),
+    Local(UserProgram),
 }
 
 const NO_PROGRAM_FIX: &str = "name the whole path of the program, or install it in an earlier step";
@@ -88,7 +88,7 @@ impl OpenWay {
             Means::Proxy(proxy) => Either::Left(connect_through(proxy, host, port, limit).await?),
             Means::Loopback(port) => Either::Left(relay::dial_loopback(*port).await?),
             Means::Relay(port, companion) => {
-                let program = companion.start_program(&[RELAY_PROGRAM.to_owned(), port.to_string()], &[]).await?;
+                let program = companion.start_program(&[HOLDING_PROGRAM.to_owned(), port.to_string()], &[]).await?;
                 let label =
                     CommandLabel { shown: "the relay to the runner's loopback".to_owned(), start_fix: String::new() };
                 let mut stream = self.stream_of(program, label);
@@ -99,13 +99,18 @@ impl OpenWay {
                 Either::Right(Box::new(stream))
             }
             Means::InImage(command, companion) => {
-                let program = companion.start_program(&command.argv_for(host, port), &command.environment()).await?;
+                let argv = fill_in_target(&command.argv, host, port);
+                let program = companion.start_program(&argv, &command.environment()).await?;
                 Either::Right(Box::new(self.stream_of(program, label_of(command))))
             }
             Means::Local(command) => {
                 let label = label_of(command);
-                let program = local_program::start_local(command, &command.argv_for(host, port), &label)?;
-                Either::Right(Box::new(self.stream_of(program, label)))
+                let started = start_local(command, &fill_in_target(&command.argv, host, port)).map_err(|error| {
+                    Fault::new(Code::ViaNotStarted, format!("{} can't be started on this machine", label.shown))
+                        .fix(label.start_fix.clone())
+                        .with_causes(&error)
+                })?;
+                Either::Right(Box::new(self.stream_of(started, label)))
             }
         };
         Ok(Some(stream))
@@ -166,13 +171,10 @@ pub fn may_pass(fault: &Fault) -> bool {
     matches!(fault.code, Code::ViaRefused | Code::ProxyFailed | Code::ProxyTarget)
 }
 
-fn label_of(command: &ViaCommand) -> CommandLabel {
+fn label_of(command: &UserProgram) -> CommandLabel {
     let start_fix = match command.image {
         Some(_) => IMAGE_FIX,
         None => NO_PROGRAM_FIX,
     };
-    CommandLabel {
-        shown: format!("the command `{}` of `via`", command.shown_program()),
-        start_fix: start_fix.to_owned(),
-    }
+    CommandLabel { shown: command.shown(), start_fix: start_fix.to_owned() }
 }

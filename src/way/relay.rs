@@ -2,7 +2,10 @@
 //! passes it on over its standard input and output. Without a port it holds the companion open.
 
 use super::command_stream::CommandStream;
-use crate::fault::{Code, Fault};
+use crate::{
+    fault::{Code, Fault},
+    program::HOLDING_PROGRAM,
+};
 use futures_util::future::select;
 use std::{
     ffi::OsString,
@@ -17,9 +20,6 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-
-/// Path of the program in the action's image, and in every other companion.
-pub(super) const RELAY_PROGRAM: &str = "/bastion-migrate-relay";
 
 /// The line that the relay sends when it has connected; the target's bytes follow.
 const CONNECTED: &str = "connected";
@@ -94,7 +94,7 @@ fn unreachable_fault(port: u16, reason: &str) -> Fault {
 #[must_use]
 pub fn is_relay(args: &[OsString]) -> bool {
     let program = args.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
-    program.ends_with(RELAY_PROGRAM)
+    program.ends_with(HOLDING_PROGRAM)
 }
 
 /// Runs the program: with a port as its argument it relays, otherwise it waits for the end of its standard input. It

@@ -44,7 +44,7 @@ impl OpenTunnel {
 
     /// Returns the output of psql on the runner's machine.
     #[expect(clippy::disallowed_methods, reason = "a later step runs psql")]
-    fn psql(&self, database: &Database, options: &str, statement: &str) -> String {
+    pub(crate) fn psql(&self, database: &Database, options: &str, statement: &str) -> String {
         let place = format!("host=127.0.0.1 port={} user={ROLE} dbname={} {options}", self.port, database.name());
         let mut psql = Command::new("psql");
         psql.args([&place, "-XqAt", "-c", statement]).env("PGPASSWORD", PASSWORD);

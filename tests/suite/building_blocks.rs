@@ -7,7 +7,9 @@ use crate::{
     documents::{NAMES, SERVER_MIGRATIONS, applies_both_files, pinned, step, with},
     lab::{
         Lab,
+        postgres::{Options, PASSWORD, Postgres, ROLE},
         server::{BACKEND, Server},
+        ways::WayServer,
     },
     workflow::{Context, evaluate},
 };
@@ -30,7 +32,9 @@ fn called_context(workflow: &Value, values: Context) -> Context {
     let mut context: Context = names("inputs").map(|name| (format!("inputs.{name}"), default(&name))).collect();
     let empty = names("secrets").flat_map(|name| [format!("secrets.{name}"), format!("vars.{name}")]);
     context.extend(empty.map(|name| (name, String::new())));
-    context.insert("steps.tool-env.outputs.names".to_owned(), String::new());
+    for output in ["steps.tool-env.outputs.names", "needs.plan.outputs.rehearsal-digest"] {
+        context.insert(output.to_owned(), String::new());
+    }
     context.extend(values);
     context
 }
@@ -121,6 +125,56 @@ fn the_building_block_migrates_on_a_server() {
     run("migrate", &digest).succeeds().applied(SERVER_MIGRATIONS).done();
 }
 
+#[test]
+fn the_building_blocks_rehearse_and_apply_what_was_rehearsed() {
+    let (lab, copies) = (Lab::new(), Postgres::start(&Options::default()).database());
+    copies.sql("create role maker login superuser password 'copies-pa55word-canary'");
+    let server = copies.server().port();
+    let url = format!("postgres://maker:copies-pa55word-canary@127.0.0.1:{server}/{}", copies.name());
+    let environment = ("inputs.environment", "prod");
+    let rehearse = ("secrets.REHEARSE", url.as_str());
+    let run = |block, command, more: &[(&str, &str)]| {
+        let inputs =
+            [&[environment, rehearse, ("inputs.command", command), ("inputs.comment", "never")], more].concat();
+        called_step(&lab, block, if more.is_empty() { "plan" } else { "migrate" }, &inputs).hides(&url).run()
+    };
+    let planned = run("migrate.yml", "migrate", &[]);
+    let digests = ["plan-digest", "rehearsal-digest"].map(|name| planned.outputs[name].clone());
+    assert!(digests.iter().all(|digest| digest.starts_with("sha256:")), "{digests:?}");
+    planned.has_pending().pending(NAMES).logs("rehearsal of ").done();
+    run("plan.yml", "plan", &[]).has_pending().pending(NAMES).logs("rehearsal of ").done();
+    // Another command is that command.
+    run("plan.yml", "status", &[]).has_pending().pending(NAMES).done();
+    let [plan, rehearsal] = digests.each_ref().map(String::as_str);
+    let approved = [("needs.plan.outputs.plan-digest", plan), ("needs.plan.outputs.rehearsal-digest", rehearsal)];
+    applies_both_files(run("migrate.yml", "migrate", &approved));
+}
+
+#[test]
+fn the_building_blocks_log_in_by_the_token_of_a_command_and_take_a_way_in() {
+    let lab = Lab::new();
+    let url = format!("postgres://{ROLE}@localhost:{}/{}", lab.database.server().port(), lab.database.name());
+    let tunnel = WayServer::tunnel_to(lab.database.server().port());
+    let inputs = [
+        ("inputs.environment", "prod"),
+        ("inputs.command", "plan"),
+        ("inputs.comment", "never"),
+        ("secrets.DATABASE_URL", url.as_str()),
+        ("inputs.database-auth", "{ command: [printenv, ROLE_TOKEN], pass-env: ROLE_TOKEN }"),
+        // An earlier step's tunnel stands in for a command: what is tried is that the input arrives.
+        ("inputs.via", &tunnel.via()),
+    ];
+    let direct = ["secrets.SSH_HOST", "secrets.SSH_PRIVATE_KEY", "vars.SSH_KNOWN_HOSTS", "secrets.SSH_KNOWN_HOSTS"];
+    let inputs: Vec<(&str, &str)> = direct.into_iter().map(|name| (name, "")).chain(inputs).collect();
+    called_step(&lab, "plan.yml", "plan", &inputs)
+        .env("ROLE_TOKEN", PASSWORD)
+        .run()
+        .has_pending()
+        .pending(NAMES)
+        .logs("the way in is `runner:")
+        .done();
+}
+
 /// Runs a script of a step as the runner does; returns its exit status and output, and its command files.
 fn run_script(block: &str, name: &str, env: &[(&str, &str)]) -> (bool, String, [String; 2]) {
     let workflow: Value = serde_yaml::from_str(&read(&format!(".github/workflows/{block}"))).unwrap();
@@ -162,10 +216,23 @@ fn the_page_of_workflows_lists_every_example_and_everything_that_the_building_bl
 }
 
 #[test]
+fn the_page_of_ways_in_shows_the_workflows_that_people_copy() {
+    let page = read("docs/ways-in.md");
+    for name in ["vault", "ssm", "iap", "cloudflare", "wireguard", "tailscale"] {
+        let file = format!("examples/workflows/{name}.yml");
+        let text = read(&file);
+        let workflow: Vec<&str> = text.lines().skip_while(|line| line.starts_with('#')).collect();
+        assert!(page.contains(&workflow.join("\n")), "{file} is another one than on the page");
+        assert!(page.contains(&format!("(../{file})")), "{file}");
+    }
+    assert!(page.contains("(../examples/workflows/database-token.yml)"));
+}
+
+#[test]
 fn variables_for_the_tool_reach_it_masked() {
     for block in ["plan.yml", "migrate.yml"] {
         let lines = "# the app\r\nSECRET_KEY=it's 100% = \"quoted\" $HOME\r\n\nDEBUG=1\nEMPTY=";
-        let (succeeded, log, written) = run_script(block, "Read TOOL_ENV", &[("TOOL_ENV", lines)]);
+        let (succeeded, log, written) = run_script(block, "Read TOOL_ENV and WAY_ENV", &[("TOOL_ENV", lines)]);
         assert!(succeeded, "{log}");
         assert_eq!(
             log, "::add-mask::it's 100%25 = \"quoted\" $HOME\n",
@@ -173,11 +240,19 @@ fn variables_for_the_tool_reach_it_masked() {
         );
         assert_eq!(written[0], "SECRET_KEY=it's 100% = \"quoted\" $HOME\nDEBUG=1\nEMPTY=\n");
         assert_eq!(written[1], "names=SECRET_KEY DEBUG EMPTY\n");
-        let (succeeded, log, written) = run_script(block, "Read TOOL_ENV", &[("TOOL_ENV", "")]);
+        let (succeeded, log, written) = run_script(block, "Read TOOL_ENV and WAY_ENV", &[("TOOL_ENV", "")]);
         assert!(succeeded && log.is_empty() && written == [String::new(), "names=\n".to_owned()], "{log}");
+        let both = [("TOOL_ENV", "SECRET_KEY=one"), ("WAY_ENV", "TOKEN_KEY=two=2\nAWS_REGION=x\n")];
+        let (succeeded, log, written) = run_script(block, "Read TOOL_ENV and WAY_ENV", &both);
+        assert!(succeeded && log == "::add-mask::one\n::add-mask::two=2\n", "{log}");
+        let names = "names=SECRET_KEY\n";
+        assert_eq!(written, ["SECRET_KEY=one\nTOKEN_KEY=two=2\nAWS_REGION=x\n".to_owned(), names.to_owned()]);
         for wrong in ["no value", "1A=x", "A B=x", "=x"] {
-            let (succeeded, log, _) = run_script(block, "Read TOOL_ENV", &[("TOOL_ENV", wrong)]);
-            assert!(!succeeded && log.contains("::error::") && !log.contains(wrong), "{wrong}: {log}");
+            for secret in ["TOOL_ENV", "WAY_ENV"] {
+                let (succeeded, log, _) = run_script(block, "Read TOOL_ENV and WAY_ENV", &[(secret, wrong)]);
+                let names_it = log.contains(&format!("::error::a line of the secret {secret} is not NAME=value"));
+                assert!(!succeeded && names_it && !log.contains(wrong), "{wrong}: {log}");
+            }
         }
     }
 }

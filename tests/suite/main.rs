@@ -166,6 +166,7 @@ mod tenants;
 #[cfg(test)]
 mod together;
 #[cfg(test)]
+mod token_commands;
 mod token_logins;
 #[cfg(test)]
 mod tool_sql;

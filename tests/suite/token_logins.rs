@@ -22,7 +22,8 @@ use bastion_migrate::{
     https::NetworkSettings,
     postgres::{ClientIdentity, DatabaseTarget, SslMode},
     proxy::ClientTls,
-    secret::{Redactor, Secret},
+    run::event::Events,
+    secret::Secret,
     token_login::{AwsCredentials, AwsKeys, AwsRole, OidcEndpoint, RdsLogin, TokenLogin, TokenMethod},
 };
 use std::{net::TcpStream, process::Command, time::Duration};
@@ -406,16 +407,17 @@ fn moto_gives_the_keys_of_a_role() {
         credentials: AwsCredentials::Role(role),
     };
     let login = TokenLogin::new(TokenMethod::AwsRdsIam(login), NetworkSettings::default());
-    let redactor = Redactor::default();
+    let (events, _receiver) = Events::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let token = runtime.block_on(login.fresh_token(&redactor)).unwrap_or_else(|fault| panic!("{fault:?}"));
-    let second = runtime.block_on(login.fresh_token(&redactor)).unwrap();
+    let token = runtime.block_on(login.fresh_token(&events)).unwrap_or_else(|fault| panic!("{fault:?}"));
+    let second = runtime.block_on(login.fresh_token(&events)).unwrap();
     let key_of =
         |token: &Secret| token.expose().split("Credential=").nth(1).unwrap().split("%2F").next().unwrap().to_owned();
     assert!(key_of(&token).starts_with("ASIA") && token.expose().contains("X-Amz-Security-Token="));
     assert_eq!(key_of(&token), key_of(&second), "the keys serve until they end soon");
     assert_eq!(github.calls().len(), 1);
     let shown = format!("{} {}", token.expose(), second.expose());
-    assert!(!redactor.redact(&shown).contains("Amz"), "{}", redactor.redact(&shown));
+    let redacted = events.redactor().redact(&shown);
+    assert!(!redacted.contains("Amz"), "{redacted}");
     drop(process);
 }

@@ -7,7 +7,7 @@ use crate::{
     lab::{
         Lab,
         server::Server,
-        ssh_ca::{SshCa, openssh_logs_in},
+        ssh_ca::{SshCa, openssh_forwards, openssh_logs_in},
         sshd::{Sshd, SshdOptions, fingerprint},
     },
 };
@@ -156,6 +156,41 @@ fn a_certificate_that_can_not_be_used_is_refused_before_any_connection() {
     let without_key = step(&lab, &sign(&[])).secret("ssh-private-key", "").secret("ssh-password", "open barley");
     without_key.run().fails("certificate-key", 2).error("a certificate alone proves nothing").done();
     assert!(!sshd.log().contains("Connection from"), "{}", sshd.log());
+}
+
+/// What we refuse without asking the server, the server refuses OpenSSH's client; and what lacks a right only, it lets in
+/// without that right.
+#[test]
+fn what_is_refused_before_any_connection_is_of_no_use_to_openssh_either() {
+    let ca = SshCa::ed25519();
+    let (sshd, other) = (Sshd::start(&trusting(&ca, "")), Sshd::plain());
+    let user = sshd.user();
+    let sign = |public: &str, arguments: &[&str]| ca.sign(public, &[&["-I", "x", "-n", &user], arguments].concat());
+    let own = sshd.public_key();
+    for (what, code, certificate) in [
+        ("expired", Code::CertificateExpired, sign(&own, &["-V", "20200101000000Z:20200102000000Z"])),
+        ("not yet valid", Code::CertificateNotYetValid, sign(&own, &["-V", "20900101000000Z:20900102000000Z"])),
+        ("another key", Code::CertificateKey, sign(&other.public_key(), &[])),
+        ("a host's", Code::CertificateInvalid, sign(&own, &["-h"])),
+        ("cut off", Code::CertificateInvalid, sign(&own, &[]).chars().take(300).collect()),
+    ] {
+        assert_eq!(read(&certificate, &sshd.key()).unwrap_err().code, code, "{what}");
+        let (logs_in, messages) = openssh_logs_in(&sshd, "127.0.0.1", &sshd.known_hosts_line(), Some(&certificate));
+        assert!(!logs_in, "{what}: {messages}");
+    }
+    let lab = Lab::new().behind(sshd);
+    let sshd = &lab.bastion;
+    let (critical, without_forwarding, good) =
+        (sign(&own, &["-O", "critical:no-such@example.com"]), sign(&own, &["-O", "clear"]), sign(&own, &[]));
+    for certificate in [&critical, &without_forwarding] {
+        step(&lab, certificate).run().fails("certificate-options", 2).done();
+        let (forwards, messages) = openssh_forwards(sshd, certificate);
+        assert!(!forwards, "{messages}");
+    }
+    assert!(!openssh_logs_in(sshd, "127.0.0.1", &sshd.known_hosts_line(), Some(&critical)).0);
+    assert!(openssh_logs_in(sshd, "127.0.0.1", &sshd.known_hosts_line(), Some(&without_forwarding)).0);
+    let (forwards, messages) = openssh_forwards(sshd, &good);
+    assert!(forwards, "{messages}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ mutant "a job without a time limit" jactionlint $examples/image-prod.yml 's/    
 mutant "a long queue that is cancelled" jactionlint $blocks/migrate.yml 's/cancel-in-progress: false/cancel-in-progress: true/'
 mutant "an input that the building block does not have" jactionlint $examples/promote.yml 's/approval-environment:/approvers:/'
 mutant "a secret that the building block does not have" jactionlint $examples/reusable.yml 's/DATABASE_URL:/DB_URL:/'
-mutant "a call with too few permissions" jactionlint $examples/plan-comment.yml 's/      pull-requests: write[^\n]*\n//'
+mutant "a job with too few permissions" jactionlint $examples/image-ecr.yml 's/      id-token: write[^\n]*\n//'
 mutant "an output that does not exist" jactionlint $examples/approve.yml 's/needs.plan.outputs.plan-digest/needs.plan.outputs.digest/'
 mutant "an input that the action does not have" jactionlint $examples/image-ecr.yml 's/pass-env:/pass-environment:/'
 mutant "a job that nobody defines" jactionlint $examples/image-prod.yml 's/needs: \[plan, approve\]/needs: [plan, approval]/'

@@ -2,12 +2,17 @@
 
 use super::{
     mapping::{MappingReader, YamlOrigin, fault_about, scalar_text},
+    program::{PROGRAM_KEYS, ParsedProgram, read_program},
     value::{self, InvalidValue},
 };
 use crate::fault::{Code, Fault};
 use serde_yaml::Value;
 
-const KEYS: [&str; 7] = ["method", "role", "region", "provider", "tenant", "client-id", "file"];
+const KEYS: [&str; 11] =
+    ["method", "role", "region", "provider", "tenant", "client-id", "file", "command", "image", "env", "pass-env"];
+
+const COMMAND_FORM: &str =
+    "write it as `database-auth: { command: [print-token, --role, migrator], image: …, pass-env: [TOKEN_KEY] }`";
 
 /// The ways of logging in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +22,16 @@ pub(crate) enum DatabaseAuthMethod {
     GcpIam,
     AzureAd,
     File,
+    Command,
 }
 
-const METHODS: [(&str, DatabaseAuthMethod); 5] = [
+const METHODS: [(&str, DatabaseAuthMethod); 6] = [
     ("password", DatabaseAuthMethod::Password),
     ("aws-rds-iam", DatabaseAuthMethod::AwsRdsIam),
     ("gcp-iam", DatabaseAuthMethod::GcpIam),
     ("azure-ad", DatabaseAuthMethod::AzureAd),
     ("file", DatabaseAuthMethod::File),
+    ("command", DatabaseAuthMethod::Command),
 ];
 
 /// The parsed input `database-auth`.
@@ -38,6 +45,7 @@ pub(crate) struct ParsedAuth {
     pub(crate) tenant: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) file: Option<String>,
+    pub(crate) program: Option<ParsedProgram>,
 }
 
 impl DatabaseAuthMethod {
@@ -54,13 +62,23 @@ impl DatabaseAuthMethod {
             Self::GcpIam => &["provider", "role"],
             Self::AzureAd => &["tenant", "client-id"],
             Self::File => &["file"],
+            Self::Command => &PROGRAM_KEYS,
         }
     }
 }
 
 impl From<DatabaseAuthMethod> for ParsedAuth {
     fn from(method: DatabaseAuthMethod) -> Self {
-        Self { method, role: None, region: None, provider: None, tenant: None, client_id: None, file: None }
+        Self {
+            method,
+            role: None,
+            region: None,
+            provider: None,
+            tenant: None,
+            client_id: None,
+            file: None,
+            program: None,
+        }
     }
 }
 
@@ -79,23 +97,35 @@ pub(crate) fn parse_database_auth(value: &Value, origin: &YamlOrigin, faults: &m
 /// Parses the short form.
 fn parse_word(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Option<ParsedAuth> {
     let text = scalar_text(value).ok().flatten().unwrap_or_default();
-    let method = value::parse_choice(text.trim(), &METHODS).ok().filter(|method| *method != DatabaseAuthMethod::File);
-    if method.is_none() {
-        let cause = "it is neither `password`, `aws-rds-iam`, `gcp-iam` nor `azure-ad`, nor a mapping";
-        let fault = fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), cause);
-        let fix = "write it as `database-auth: aws-rds-iam`, or as \
-            `database-auth: { method: aws-rds-iam, role: 'arn:aws:iam::123456789012:role/migrate' }`";
-        faults.push(fault.fix(fix));
+    let mut refuse = |cause: &str, fix: &str| {
+        faults.push(fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), cause).fix(fix));
+        None
+    };
+    match value::parse_choice(text.trim(), &METHODS) {
+        Ok(DatabaseAuthMethod::File) => refuse(
+            "`file` alone does not name the file",
+            "write it as `database-auth: { method: file, file: token }`, with the path of the file",
+        ),
+        Ok(DatabaseAuthMethod::Command) => refuse("`command` alone does not name the command", COMMAND_FORM),
+        Ok(method) => Some(method.into()),
+        Err(_) => refuse(
+            "it is neither `password`, `aws-rds-iam`, `gcp-iam` nor `azure-ad`, nor a mapping",
+            "write it as `database-auth: aws-rds-iam`, or as \
+             `database-auth: { method: aws-rds-iam, role: 'arn:aws:iam::123456789012:role/migrate' }`",
+        ),
     }
-    method.map(ParsedAuth::from)
 }
 
 fn read_fields(fields: &mut MappingReader<'_>) -> Option<ParsedAuth> {
-    let method = fields.read_value("method", |text| value::parse_choice(text, &METHODS));
-    if !fields.has_key("method") {
-        fields.add_invalid("there is no `method`", "set `method` to `aws-rds-iam`, `gcp-iam`, `azure-ad` or `file`");
-    }
-    let method = method?;
+    let method = match fields.has_key("method") {
+        true => fields.read_value("method", |text| value::parse_choice(text, &METHODS))?,
+        false if fields.has_key("command") => DatabaseAuthMethod::Command,
+        false => {
+            let fix = "set `method` to `aws-rds-iam`, `gcp-iam`, `azure-ad` or `file`, or give a `command`";
+            fields.add_invalid("there is no `method`", fix);
+            return None;
+        }
+    };
     for key in KEYS.into_iter().filter(|key| *key != "method" && !method.own_keys().contains(key)) {
         if fields.has_key(key) {
             let cause = format!("`{key}` has no meaning for `method: {}`", method.name());
@@ -107,13 +137,20 @@ fn read_fields(fields: &mut MappingReader<'_>) -> Option<ParsedAuth> {
         role: match method {
             DatabaseAuthMethod::AwsRdsIam => fields.read_value("role", parse_role_arn),
             DatabaseAuthMethod::GcpIam => fields.read_value("role", parse_service_account),
-            DatabaseAuthMethod::Password | DatabaseAuthMethod::AzureAd | DatabaseAuthMethod::File => None,
+            DatabaseAuthMethod::Password
+            | DatabaseAuthMethod::AzureAd
+            | DatabaseAuthMethod::File
+            | DatabaseAuthMethod::Command => None,
         },
         region: fields.read_value("region", parse_region),
         provider: fields.read_value("provider", parse_provider),
         tenant: fields.read_value("tenant", parse_id),
         client_id: fields.read_value("client-id", parse_id),
         file: fields.read_text("file"),
+        program: match method {
+            DatabaseAuthMethod::Command => read_program(fields, COMMAND_FORM),
+            _ => None,
+        },
     };
     if method == DatabaseAuthMethod::File && parsed.file.is_none() {
         fields.add_invalid("`method: file` needs a `file`", "set `file` to the path of the file with the token");
@@ -202,6 +239,22 @@ mod tests {
     }
 
     #[test]
+    fn a_command_needs_no_method() {
+        let program =
+            parsed("{ command: \"print-token --for 'the role'\", image: 'alpine:3', pass-env: KEY }").unwrap();
+        assert_eq!(program.method, DatabaseAuthMethod::Command);
+        assert_eq!(
+            parsed("{ method: command, command: [print-token, --for, the role], image: 'alpine:3', pass-env: KEY }"),
+            Ok(program.clone())
+        );
+        let program = program.program.unwrap();
+        assert_eq!(
+            (program.argv, program.pass_env),
+            (vec!["print-token".to_owned(), "--for".to_owned(), "the role".to_owned()], vec!["KEY".to_owned()])
+        );
+    }
+
+    #[test]
     fn refuses_each_mistake_by_its_name() {
         for (yaml, cause) in [
             ("iam", "neither `password`"),
@@ -215,9 +268,15 @@ mod tests {
             ("{ method: file }", "`method: file` needs a `file`"),
             ("{ method: azure-ad, client-id: 'a b' }", "it is not an id"),
             ("{ method: azure-ad, mode: x }", "there is no key `mode`"),
+            ("command", "`command` alone does not name the command"),
+            ("{ method: command }", "it has no `command`"),
+            ("{ command: [] }", "`command` is a list, but not of a program"),
+            ("{ command: print-token, region: eu-west-1 }", "`region` has no meaning for `method: command`"),
+            ("{ method: file, file: x, image: y }", "`image` has no meaning for `method: file`"),
+            ("{ command: x, pass-env: [KEY=hunter2] }", "`pass-env` has a word that is not the name of a variable"),
         ] {
             let fault = parsed(yaml).unwrap_err();
-            assert!(fault.contains(cause), "{yaml}: {fault}");
+            assert!(fault.contains(cause) && !fault.contains("hunter2"), "{yaml}: {fault}");
         }
     }
 }

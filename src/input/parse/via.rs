@@ -1,19 +1,15 @@
 //! Parses the way in: a port of the runner, or a mapping with a command.
 
 use super::{
-    image_reference::parse_image_reference,
     mapping::{MappingReader, YamlOrigin, fault_about, scalar_text},
+    program::{PROGRAM_KEYS, ParsedProgram, read_program},
     value,
-    words::split_words,
 };
 use crate::{
-    fault::{Code, Fault, FilePosition},
-    tool::CommandLine,
-    way::ViaCommand,
+    fault::{Code, Fault},
+    way::unknown_token,
 };
 use serde_yaml::Value;
-
-const KEYS: [&str; 4] = ["command", "image", "env", "pass-env"];
 
 const FORM: &str =
     "write it as `via: runner:15432`, or as `via: { command: [ssh, -W, '%h:%p', jump@gate.example.com], image: … }`";
@@ -25,33 +21,22 @@ pub(crate) enum ParsedVia {
     Off,
     /// A port on the runner's loopback.
     Runner(u16),
-    Command(Box<ParsedViaCommand>),
-}
-
-/// A command, and the names of its variables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ParsedViaCommand {
-    pub(crate) title: String,
-    pub(crate) position: Option<FilePosition>,
-    pub(crate) argv: Vec<String>,
-    pub(crate) image: Option<String>,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) pass_env: Vec<String>,
+    Command(Box<ParsedProgram>),
 }
 
 /// Parses the input: `off`, `runner:PORT`, or a mapping.
 pub(crate) fn parse_via(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Option<ParsedVia> {
     let Value::Mapping(mapping) = value else { return parse_word(value, origin, faults) };
     let mut fields = MappingReader::new(mapping, origin.title.clone(), origin.positions.first().cloned());
-    fields.reject_unknown_keys(&KEYS);
-    let argv = read_argv(&mut fields);
-    let image = fields.read_value("image", parse_image_reference);
-    let (env, pass_env) = (read_env(&mut fields), read_pass_env(&mut fields));
-    let MappingReader { title, position, faults: found, .. } = fields;
-    let is_valid = found.is_empty();
-    faults.extend(found);
-    let command = ParsedViaCommand { title, position, argv: argv?, image, env, pass_env };
-    is_valid.then(|| ParsedVia::Command(Box::new(command)))
+    fields.reject_unknown_keys(&PROGRAM_KEYS);
+    let program = read_program(&mut fields, FORM);
+    if let Some(token) = program.as_ref().and_then(|program| unknown_token(&program.argv)) {
+        let fix = "write `%h` for the host, `%p` for the port and `%%` for a percent sign";
+        fields.add_invalid(&format!("`command` has `{token}`, which stands for nothing"), fix);
+    }
+    let is_valid = fields.faults.is_empty();
+    faults.append(&mut fields.faults);
+    program.filter(|_| is_valid).map(|program| ParsedVia::Command(Box::new(program)))
 }
 
 /// Parses the short form.
@@ -65,6 +50,10 @@ fn parse_word(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Op
         faults.push(fault_about(Code::InputInvalid, &origin.title, origin.positions.first(), cause).fix(fix));
         None
     };
+    if let Ok(port) = value::parse_port(text) {
+        let fix = format!("write it as `via: runner:{port}`, which is the loopback of the runner");
+        return refuse("it is a port, without the machine that has it", &fix);
+    }
     let Some((host, port)) = text.rsplit_once(':') else {
         return refuse("it is neither `off`, `runner:PORT`, nor a mapping with a `command`", FORM);
     };
@@ -85,75 +74,6 @@ fn parse_word(value: &Value, origin: &YamlOrigin, faults: &mut Vec<Fault>) -> Op
     }
 }
 
-fn read_argv(fields: &mut MappingReader<'_>) -> Option<Vec<String>> {
-    if !fields.has_key("command") {
-        fields.add_invalid("it has no `command`", FORM);
-        return None;
-    }
-    let argv = match fields.read_command_line("command")? {
-        CommandLine::Program(argv) => argv,
-        CommandLine::Shell(text) => match split_words(&text) {
-            Ok(argv) if !argv.is_empty() => argv,
-            _ => {
-                fields.add_invalid("`command` can't be split into a program and its arguments", FORM);
-                return None;
-            }
-        },
-        CommandLine::Substitute { .. } => return None,
-    };
-    if let Some(token) = ViaCommand::unknown_token(&argv) {
-        let fix = "write `%h` for the host, `%p` for the port and `%%` for a percent sign";
-        fields.add_invalid(&format!("`command` has `{token}`, which stands for nothing"), fix);
-    }
-    Some(argv)
-}
-
-/// Reads the variables with their values, which no fault repeats.
-fn read_env(fields: &mut MappingReader<'_>) -> Vec<(String, String)> {
-    const ENV_FIX: &str = "write it as `env: { AWS_REGION: eu-central-1 }`; a secret goes into the step's `env:`, and its name into `pass-env`";
-    let mapping = match fields.value("env") {
-        None | Some(Value::Null) => return Vec::new(),
-        Some(Value::Mapping(mapping)) => mapping,
-        Some(_) => {
-            fields.add_invalid("`env` is not a mapping of names to values", ENV_FIX);
-            return Vec::new();
-        }
-    };
-    let mut env = Vec::new();
-    for (name, value) in mapping {
-        let name = scalar_text(name).ok().flatten().filter(|name| is_variable_name(name));
-        match (name, scalar_text(value)) {
-            (Some(name), Ok(value)) => env.push((name, value.unwrap_or_default())),
-            _ => fields.add_invalid("`env` has an entry that is not a name and a single value", ENV_FIX),
-        }
-    }
-    env
-}
-
-fn read_pass_env(fields: &mut MappingReader<'_>) -> Vec<String> {
-    let names: Vec<String> = match fields.value("pass-env") {
-        Some(Value::Sequence(list)) => {
-            list.iter().map(|name| scalar_text(name).ok().flatten().unwrap_or_default().trim().to_owned()).collect()
-        }
-        _ => {
-            let text = fields.read_text("pass-env").unwrap_or_default();
-            let names = text.split(|letter: char| letter == ',' || letter.is_whitespace());
-            names.filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
-        }
-    };
-    if !names.iter().all(|name| is_variable_name(name)) {
-        // The word may be a pasted value.
-        let fix = "write only names, as in `pass-env: [AWS_ACCESS_KEY_ID]`, and set their values in the step's `env:`";
-        fields.add_invalid("`pass-env` has a word that is not the name of a variable", fix);
-    }
-    names
-}
-
-fn is_variable_name(name: &str) -> bool {
-    let is_name_character = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    !name.is_empty() && name.chars().all(is_name_character) && !name.starts_with(|first: char| first.is_ascii_digit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +84,7 @@ mod tests {
         (parse_via(&serde_yaml::from_str(text).unwrap(), &origin, &mut faults), faults)
     }
 
-    fn command(text: &str) -> ParsedViaCommand {
+    fn command(text: &str) -> ParsedProgram {
         match parse_text(text) {
             (Some(ParsedVia::Command(command)), faults) if faults.is_empty() => *command,
             other => panic!("{text}: {other:?}"),
@@ -190,7 +110,9 @@ mod tests {
     fn reports_faults_without_repeating_values() {
         for (text, cause) in [
             ("tunnel", "it is neither `off`, `runner:PORT`, nor a mapping with a `command`"),
-            ("15432", "it is neither `off`"),
+            ("15432", "it is a port, without the machine that has it"),
+            ("{ command: 'gate --token $TOKEN' }", "`command` is no line for a shell"),
+            ("{ command: 'gate | tee log' }", "`command` is no line for a shell"),
             ("runner:x", "what follows its colon is not a port"),
             ("localhost:15432", "it names the loopback of the action's own container"),
             ("db.internal:5432", "it names another machine than the runner"),
@@ -208,6 +130,8 @@ mod tests {
             assert!(faults.iter().any(|fault| fault.cause.contains(cause)), "{text}: {faults:?}");
             assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
         }
+        assert_eq!(parse_text("{ comand: x }").1.len(), 1, "a misspelt key is one mistake");
+        command("{ command: sh -c 'gate $TOKEN' }");
         let loopback = parse_text("127.0.0.1:15432").1;
         assert!(loopback[0].fix.contains("`via: runner:15432`"), "{loopback:?}");
     }

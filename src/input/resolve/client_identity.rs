@@ -1,20 +1,25 @@
 //! Resolves the log-in to the database by a certificate, or by tokens.
 
+use super::{
+    program::{program_secrets, resolve_program},
+    registry::resolve_credentials,
+};
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     input::{
         findings::Findings,
         names::{InputName, list_quoted},
-        parse::{DatabaseAuthMethod, ParsedAuth},
+        parse::{DatabaseAuthMethod, ExecutorChoice, ParsedAuth, ParsedProgram, parse_image_reference},
         source::{Inputs, Variable, Variables},
     },
     postgres::{CertificateTexts, ClientCertificate, ParsedUrl},
+    program::ProgramImage,
     secret::Secret,
     settings::Command,
     token_login::{
         AwsCredentials, AwsKeys, AwsRole, AzureApplication, AzureLogin, GoogleLogin, GoogleProvider, OidcEndpoint,
-        RdsLogin, TokenFile, TokenLogin, TokenMethod,
+        RdsLogin, TokenCommand, TokenFile, TokenLogin, TokenMethod,
     },
 };
 
@@ -61,14 +66,15 @@ pub(super) struct IdentityContext<'a> {
     pub(super) runner: &'a Runner,
     pub(super) variables: &'a Variables,
     pub(super) command: Option<Command>,
+    pub(super) executor: Option<ExecutorChoice>,
 }
 
-/// Returns the secrets in the environment from which tokens are made.
+/// Returns the secrets in the environment from which tokens are made, and those of a command.
 pub(crate) fn auth_secrets(inputs: &Inputs, variables: &Variables) -> Vec<Secret> {
-    match parsed_token_auth(inputs) {
-        None => Vec::new(),
-        Some(_) => SECRET_VARIABLES.iter().filter_map(|name| text_of(variables, name)).map(Secret::new).collect(),
-    }
+    let Some(auth) = parsed_token_auth(inputs) else { return Vec::new() };
+    let of_environment = SECRET_VARIABLES.iter().filter_map(|name| text_of(variables, name)).map(Secret::new);
+    let of_command = auth.program.iter().flat_map(|program| program_secrets(inputs, program, variables));
+    of_environment.chain(of_command).collect()
 }
 
 /// Returns the parsed log-in by a token, if the input asks for one.
@@ -130,33 +136,33 @@ impl IdentityContext<'_> {
         Ok(Some((text, label)))
     }
 
-    /// Resolves the source of tokens.
-    ///
-    /// # Errors
-    /// `input-missing`, `input-invalid`.
-    pub(super) fn resolve_token(self, place: LoginPlace<'_>) -> Result<Option<TokenLogin>, Fault> {
-        let Some(auth) = parsed_token_auth(self.inputs) else { return Ok(None) };
+    /// Resolves the source of tokens; the first is `None` if it has faults, which are recorded.
+    pub(super) fn resolve_token(self, place: LoginPlace<'_>, findings: &mut Findings) -> Option<Option<TokenLogin>> {
+        let Some(auth) = parsed_token_auth(self.inputs) else { return Some(None) };
         let method = match auth.method {
-            DatabaseAuthMethod::Password => return Ok(None),
-            DatabaseAuthMethod::AwsRdsIam => TokenMethod::AwsRdsIam(self.rds_login(auth, place)?),
+            DatabaseAuthMethod::Password => return Some(None),
+            DatabaseAuthMethod::AwsRdsIam => TokenMethod::AwsRdsIam(self.rds_login(auth, place, findings)?),
             DatabaseAuthMethod::GcpIam => TokenMethod::GcpIam(self.google_login(auth)),
-            DatabaseAuthMethod::AzureAd => TokenMethod::AzureAd(self.azure_login(auth)?),
-            DatabaseAuthMethod::File => TokenMethod::File(self.token_file(auth)?),
+            DatabaseAuthMethod::AzureAd => TokenMethod::AzureAd(findings.ok_or_record(self.azure_login(auth))?),
+            DatabaseAuthMethod::File => TokenMethod::File(findings.ok_or_record(self.token_file(auth))?),
+            DatabaseAuthMethod::Command => {
+                TokenMethod::Command(findings.ok_or_record(self.token_command(auth.program.as_ref()?))?)
+            }
         };
-        Ok(Some(TokenLogin::new(method, self.runner.network.clone())))
+        Some(Some(TokenLogin::new(method, self.runner.network.clone())))
     }
 
-    fn rds_login(self, auth: &ParsedAuth, place: LoginPlace<'_>) -> Result<RdsLogin, Fault> {
+    fn rds_login(self, auth: &ParsedAuth, place: LoginPlace<'_>, findings: &mut Findings) -> Option<RdsLogin> {
         let from_environment = || self.text("AWS_REGION").or_else(|| self.text("AWS_DEFAULT_REGION"));
         let region = auth.region.clone().or_else(|| region_in(place.host)).or_else(from_environment);
-        let region = region.ok_or_else(|| {
+        let region = findings.ok_or_record(region.ok_or_else(|| {
             let cause = format!(
                 "{} signs for a region, and the host `{}` names none",
                 self.inputs.label(InputName::DatabaseAuth),
                 place.host
             );
             Fault::new(Code::InputMissing, cause).fix("add `region` to `database-auth`, as in `region: eu-west-1`")
-        })?;
+        }));
         let credentials = match &auth.role {
             Some(arn) => AwsCredentials::Role(AwsRole {
                 arn: arn.clone(),
@@ -164,9 +170,10 @@ impl IdentityContext<'_> {
                 oidc: self.oidc_endpoint(),
                 endpoint: self.text("AWS_ENDPOINT_URL_STS").or_else(|| self.text("AWS_ENDPOINT_URL")),
             }),
-            None => AwsCredentials::Keys(self.aws_keys()?),
+            None => AwsCredentials::Keys(findings.ok_or_record(self.aws_keys())?),
         };
-        Ok(RdsLogin { host: place.host.to_owned(), port: place.port, user: place.user.to_owned(), region, credentials })
+        let (host, user) = (place.host.to_owned(), place.user.to_owned());
+        Some(RdsLogin { host, port: place.port, user, region: region?, credentials })
     }
 
     fn aws_keys(self) -> Result<AwsKeys, Fault> {
@@ -239,6 +246,24 @@ impl IdentityContext<'_> {
                 .fix("let the tunnel obtain tokens itself, with another `method` in `database-auth`"));
         }
         Ok(TokenFile { path: self.runner.resolve_path(&shown), shown })
+    }
+
+    /// Returns the command. Where the app's own image is in use, it runs there unless it names another one.
+    fn token_command(self, parsed: &ParsedProgram) -> Result<TokenCommand, Fault> {
+        let is_in_app = self.executor == Some(ExecutorChoice::Image) && self.command != Some(Command::Tunnel);
+        let image = match &parsed.image {
+            Some(reference) => Some(ProgramImage { reference: reference.clone(), credentials: None }),
+            None if is_in_app => self.app_image(),
+            None => None,
+        };
+        let program = resolve_program(self.inputs, parsed, "database-auth", image, self.variables)?;
+        Ok(TokenCommand { program })
+    }
+
+    /// Returns the app's image; none if its input has faults, which are recorded elsewhere.
+    fn app_image(self) -> Option<ProgramImage> {
+        let reference = parse_image_reference(self.inputs.text(InputName::Image)?).ok()?;
+        Some(ProgramImage { reference, credentials: resolve_credentials(self.inputs).ok()? })
     }
 
     fn oidc_endpoint(self) -> Option<OidcEndpoint> {

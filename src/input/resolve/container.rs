@@ -1,9 +1,8 @@
 //! Resolves the inputs for containers.
 
-use super::database::ResolvedDatabase;
+use super::{database::ResolvedDatabase, registry::resolve_credentials};
 use crate::{
-    docker::{PullPolicy, RegistryCredentials},
-    fault::{Code, Fault},
+    docker::PullPolicy,
     input::{
         findings::Findings,
         names::InputName,
@@ -45,21 +44,6 @@ pub(crate) fn resolve_image_settings(
         memory: memory?,
         database_url: database.map(|database| database.url.clone()),
     })
-}
-
-fn resolve_credentials(inputs: &Inputs) -> Result<Option<RegistryCredentials>, Fault> {
-    let (username, password) = (inputs.text(InputName::RegistryUsername), inputs.secret(InputName::RegistryPassword));
-    match (username, password) {
-        (None, None) => Ok(None),
-        (Some(username), Some(password)) => Ok(Some(RegistryCredentials { username: username.to_owned(), password })),
-        (Some(_), None) => {
-            Err(Fault::new(Code::InputMissing, "`registry-username` has a value, but `registry-password` has none"))
-        }
-        (None, Some(_)) => {
-            Err(Fault::new(Code::InputMissing, "`registry-password` has a value, but `registry-username` has none")
-                .fix("set `registry-username`; if the registry needs only a token, any name will do"))
-        }
-    }
 }
 
 /// Word for "no entrypoint": an empty input counts as not given.

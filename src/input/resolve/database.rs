@@ -150,7 +150,7 @@ fn resolve_target(
     }
     let port = port?.unwrap_or(DEFAULT_PORT);
     let place = LoginPlace { host: &host, port, user: &user };
-    let token = findings.ok_or_record(context.resolve_token(place))?;
+    let token = context.resolve_token(place, findings)?;
     let identity = ClientIdentity { certificate: certificate?, token };
     Some(DatabaseTarget {
         host,

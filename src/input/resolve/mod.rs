@@ -10,6 +10,8 @@ mod database_uses;
 pub(crate) mod environment;
 pub(crate) mod health;
 pub(crate) mod placeholders;
+mod program;
+mod registry;
 mod rehearse;
 mod report;
 mod safety;
@@ -56,7 +58,8 @@ pub(super) fn resolve_settings(
     let command = findings.ok_or_record(resolve_command(inputs));
     let executor = check_scope(inputs, command, findings.ok_or_record(resolve_executor(inputs)), findings);
     let (route, way) = resolve_connection(inputs, (runner, variables), findings);
-    let database = resolve_database(IdentityContext { inputs, runner, variables, command }, executor, findings);
+    let identity = IdentityContext { inputs, runner, variables, command, executor };
+    let database = resolve_database(identity, findings);
     let safety = resolve_safety_settings(inputs, command, findings);
     if matches!(database, Some(None)) {
         findings.faults.extend(risk_without_database(inputs, command));
@@ -169,13 +172,9 @@ fn check_scope(
 
 /// Resolves the database. It is optional with a deployment server, which may be the only one that knows it, but not for
 /// a tunnel.
-fn resolve_database(
-    context: IdentityContext<'_>,
-    executor: Option<ExecutorChoice>,
-    findings: &mut Findings,
-) -> Option<Option<ResolvedDatabase>> {
+fn resolve_database(context: IdentityContext<'_>, findings: &mut Findings) -> Option<Option<ResolvedDatabase>> {
     let is_tunnel = context.command == Some(Command::Tunnel);
-    let needless = !is_tunnel && matches!(executor, None | Some(ExecutorChoice::Server));
+    let needless = !is_tunnel && matches!(context.executor, None | Some(ExecutorChoice::Server));
     if needless && !database::is_database_given(context.inputs) {
         return Some(None);
     }

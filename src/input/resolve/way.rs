@@ -1,25 +1,21 @@
 //! Resolves the way to the first machine.
 
-use super::environment::{find_variable, is_likely_variable_name};
+use super::program::{program_secrets, resolve_program};
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
     input::{
         findings::Findings,
-        inline_secrets::{may_be_secret, names_a_secret, secrets_in_urls},
-        names::{InputName, list_quoted},
-        parse::{ParsedVia, ParsedViaCommand, fault_about, parse_proxy},
-        source::{Inputs, ValueSource, Variable, Variables},
+        inline_secrets::secrets_in_urls,
+        names::InputName,
+        parse::{ParsedVia, parse_proxy},
+        source::{Inputs, ValueSource, Variables},
     },
+    program::ProgramImage,
     secret::Secret,
     ssh::Route,
-    way::{ProxyServer, ViaCommand, WayIn},
+    way::{ProxyServer, WayIn},
 };
-
-/// Variables that every process on a machine has and that no secret is in; the rest of a job's environment is not the
-/// command's business.
-const INHERITED: [&str; 9] =
-    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"];
 
 /// Resolves the way; `None` if it has faults, which are recorded.
 pub(super) fn resolve_way(
@@ -39,7 +35,9 @@ pub(super) fn resolve_way(
     match (via, proxy) {
         (Some(ParsedVia::Runner(port)), _) => Some(WayIn::Runner { port: *port }),
         (Some(ParsedVia::Command(command)), _) => {
-            findings.ok_or_record(resolve_command(inputs, command, variables)).map(WayIn::Command)
+            let image = command.image.clone().map(|reference| ProgramImage { reference, credentials: None });
+            let program = resolve_program(inputs, command, "via", image, variables);
+            findings.ok_or_record(program).map(WayIn::Command)
         }
         (Some(ParsedVia::Off) | None, Some(proxy)) => Some(WayIn::Proxy(proxy)),
         (Some(ParsedVia::Off) | None, None) => Some(usual_way(route, runner)),
@@ -67,57 +65,12 @@ fn usual_way(route: Option<&Route>, runner: &Runner) -> WayIn {
     proxy.map_or(WayIn::Direct, WayIn::DirectOrProxy)
 }
 
-fn resolve_command(inputs: &Inputs, parsed: &ParsedViaCommand, variables: &Variables) -> Result<ViaCommand, Fault> {
-    let unset: Vec<&String> = parsed
-        .pass_env
-        .iter()
-        .filter(|name| !matches!(find_variable(inputs, variables, name).1, Variable::Text(_)))
-        .collect();
-    if !unset.is_empty() {
-        let verb = if unset.len() == 1 { "has no value" } else { "have no value" };
-        let cause = match unset.iter().all(|name| is_likely_variable_name(name)) {
-            true => format!("`pass-env` names {}, which {verb} in the environment", list_quoted(&unset)),
-            false => "`pass-env` names variables without a value in the environment".to_owned(),
-        };
-        let fix = "set each of them in the step's `env:`, or take it out of `pass-env` of `via`";
-        let fault = fault_about(Code::InputMissing, &parsed.title, parsed.position.as_ref(), &cause);
-        return Err(fault.fix(fix));
-    }
-    let inherited = INHERITED.into_iter().filter(|_| parsed.image.is_none());
-    Ok(ViaCommand {
-        argv: parsed.argv.clone(),
-        image: parsed.image.clone(),
-        inherited: inherited.filter_map(|name| Some((name.to_owned(), text_of(&variables.get(name))?))).collect(),
-        env: parsed.env.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect(),
-        passed: passed_variables(inputs, parsed, variables),
-    })
-}
-
-fn passed_variables(inputs: &Inputs, parsed: &ParsedViaCommand, variables: &Variables) -> Vec<(String, Secret)> {
-    let values = parsed
-        .pass_env
-        .iter()
-        .filter_map(|name| Some((name.clone(), text_of(&find_variable(inputs, variables, name).1)?)));
-    values.collect()
-}
-
-fn text_of(variable: &Variable<'_>) -> Option<Secret> {
-    match variable {
-        Variable::Text(text) => Some(Secret::new(*text)),
-        Variable::Absent | Variable::NotUtf8 => None,
-    }
-}
-
-/// Returns the secrets of the way: the values that are passed to its command, those in its `env` whose names suggest a
-/// secret, and the password of the environment's proxy.
+/// Returns the secrets of the way: those of its command, and the password of the environment's proxy.
 pub(crate) fn way_secrets(inputs: &Inputs, runner: &Runner, variables: &Variables) -> Vec<Secret> {
-    let mut secrets: Vec<Secret> =
-        runner.network.https_proxy.iter().flat_map(|proxy| secrets_in_urls(proxy.expose())).collect();
+    let proxy = runner.network.https_proxy.iter().flat_map(|proxy| secrets_in_urls(proxy.expose()));
+    let mut secrets: Vec<Secret> = proxy.filter(Secret::can_be_hidden).collect();
     if let Some(ParsedVia::Command(parsed)) = &inputs.parsed_steps().via {
-        secrets.extend(passed_variables(inputs, parsed, variables).into_iter().map(|(_, value)| value));
-        let named = parsed.env.iter().filter(|(name, value)| names_a_secret(name) && may_be_secret(value));
-        secrets.extend(named.map(|(_, value)| Secret::new(value.clone())));
-        secrets.extend(parsed.env.iter().flat_map(|(_, value)| secrets_in_urls(value)));
+        secrets.extend(program_secrets(inputs, parsed, variables));
     }
-    secrets.into_iter().filter(Secret::can_be_hidden).collect()
+    secrets
 }

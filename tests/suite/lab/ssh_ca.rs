@@ -63,6 +63,22 @@ impl SshCa {
 
 /// Returns whether OpenSSH's own client accepts the server and logs in, and its messages.
 pub(crate) fn openssh_logs_in(sshd: &Sshd, host: &str, known_hosts: &str, certificate: Option<&str>) -> (bool, String) {
+    openssh_does(sshd, host, (known_hosts, certificate), &["true"])
+}
+
+/// Returns whether OpenSSH's own client opens a connection from the server to itself with this certificate, and its messages.
+pub(crate) fn openssh_forwards(sshd: &Sshd, certificate: &str) -> (bool, String) {
+    let target = format!("127.0.0.1:{}", sshd.port);
+    openssh_does(sshd, "127.0.0.1", (&sshd.known_hosts_line(), Some(certificate)), &["-W", &target])
+}
+
+/// Runs OpenSSH's own client; the last arguments are a command, or options in place of one.
+fn openssh_does(
+    sshd: &Sshd,
+    host: &str,
+    (known_hosts, certificate): (&str, Option<&str>),
+    last: &[&str],
+) -> (bool, String) {
     let dir = tempfile::tempdir().expect("the lab works");
     let path = |name: &str| dir.path().join(name);
     fs::write(path("known_hosts"), known_hosts).expect("the lab works");
@@ -81,7 +97,11 @@ pub(crate) fn openssh_logs_in(sshd: &Sshd, host: &str, known_hosts: &str, certif
         fs::write(path("certificate"), certificate).expect("the lab works");
         ssh.arg("-o").arg(format!("CertificateFile={}", path("certificate").display()));
     }
-    ssh.args(["-p", &sshd.port.to_string(), "-l", &sshd.user(), host, "true"]).stdin(Stdio::null());
+    ssh.args(["-p", &sshd.port.to_string(), "-l", &sshd.user()]).stdin(Stdio::null());
+    match last {
+        ["-W", ..] => ssh.args(last).arg(host),
+        command => ssh.arg(host).args(command),
+    };
     let output = ssh.output().expect("ssh is installed");
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -205,7 +205,7 @@ fn effect(job: &Value, environment: Option<&str>, scope: &Scope) -> CommandEffec
     });
     let commands = ours.map(|step| scope.text(step["with"]["command"].as_str().unwrap_or("migrate")));
     let effects = commands.map(|command| match command.as_str() {
-        "plan" | "status" | "verify" | "doctor" | "history" => CommandEffect::Reads,
+        "plan" | "rehearse" | "status" | "verify" | "doctor" | "history" => CommandEffect::Reads,
         "tunnel" if may_only_read => CommandEffect::Reads,
         _ => CommandEffect::Writes,
     });

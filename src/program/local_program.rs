@@ -1,12 +1,9 @@
 //! A command as a process on this machine, for a run that is not in the action's own container.
 
-use super::{command_stream::CommandLabel, way_in::ViaCommand};
-use crate::{
-    fault::{Code, Fault},
-    run::{
-        process::ExitStatus,
-        program::{ProgramOutput, StartedProgram},
-    },
+use super::user_program::UserProgram;
+use crate::run::{
+    process::ExitStatus,
+    program::{ProgramOutput, StartedProgram},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
@@ -19,38 +16,27 @@ use tokio::{
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
 
-/// Starts the command. It has the environment of the setting and no other. Dropping its streams kills it.
+/// Starts the program with these words in place of its own. It has the environment of the input and no other. Dropping its
+/// streams kills it.
 ///
 /// # Errors
-/// `via-not-started`.
-pub(super) fn start_local(
-    command: &ViaCommand,
-    argv: &[String],
-    label: &CommandLabel,
-) -> Result<StartedProgram, Fault> {
-    let not_started = |error: &io::Error| {
-        Fault::new(Code::ViaNotStarted, format!("{} can't be started on this machine", label.shown))
-            .fix(label.start_fix.clone())
-            .with_causes(error)
-    };
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err(Fault::new(Code::Bug, "the command of `via` is empty"));
-    };
-    let mut child = Command::new(program)
+/// The error of the operating system.
+pub fn start_local(program: &UserProgram, argv: &[String]) -> io::Result<StartedProgram> {
+    let (name, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut child = Command::new(name)
         .args(arguments)
         .env_clear()
-        .envs(command.environment().iter().map(|(name, value)| (name, value.expose())))
+        .envs(program.environment().iter().map(|(name, value)| (name, value.expose())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // A signal from the terminal is for us: the connection has to last until the work is stopped in order.
         .process_group(0)
         .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| not_started(&error))?;
+        .spawn()?;
     let (Some(input), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return Err(Fault::new(Code::Bug, "a process has no streams"));
+        return Err(io::ErrorKind::BrokenPipe.into());
     };
     let output = stream::select(chunks(stdout, ProgramOutput::Stdout), chunks(stderr, ProgramOutput::Stderr));
     let exit = async move {
