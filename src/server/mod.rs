@@ -13,6 +13,7 @@
 
 mod examination;
 mod fault;
+mod followed_command;
 mod follower;
 mod login_output;
 mod orphan;
@@ -25,9 +26,9 @@ mod stream;
 mod waiting_command;
 
 pub use examination::{FreeSpace, ServerState, examine_server};
+pub use followed_command::{FollowedCommand, WaitingCommand};
 pub use orphan::{OrphanOutcome, OrphanedRun};
 pub use script::{CommandInput, PrivateFile, ShellScript, quote_words};
-pub use waiting_command::{FollowedCommand, WaitingCommand};
 
 use crate::{
     fault::{Code, Fault},

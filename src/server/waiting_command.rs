@@ -1,28 +1,18 @@
 //! A command on the server that reads lines from its standard input. They reach it only over the connection that started
 //! it; without that connection its input ends, and with it the command.
 
-use super::{Server, request, script::ShellScript};
+use super::{
+    Server,
+    followed_command::{FollowedCommand, WaitingCommand},
+    request,
+    script::ShellScript,
+};
 use crate::{
     fault::Fault,
-    run::process::{ExitStatus, FollowOutput, Output},
+    run::process::{FollowOutput, Output},
     ssh::{RemoteProcess, Tunnel},
 };
 use std::cell::Cell;
-
-/// A command that was followed up to a prompt. Dropping it ends its input.
-#[derive(Debug)]
-pub struct WaitingCommand {
-    process: RemoteProcess,
-}
-
-/// The state of a command that was followed.
-#[derive(Debug)]
-pub enum FollowedCommand {
-    /// It waits for a line.
-    Waiting(WaitingCommand),
-    /// It has ended.
-    Exited(ExitStatus),
-}
 
 impl Server {
     /// Starts a script whose command reads lines, and passes on its output until `on_output` stops or the command ends.

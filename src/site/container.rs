@@ -5,7 +5,7 @@ use super::{
     current_container::CurrentContainer,
     database_endpoint::DatabaseEndpoint,
     engine::{connect_engine, unique_run_name},
-    paused_container::PausedTool,
+    paused_tool::PausedTool,
     site_command::SiteCommand,
 };
 use crate::{

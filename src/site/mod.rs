@@ -14,6 +14,7 @@ mod migration_times;
 mod observation;
 mod paused_container;
 mod paused_on_server;
+mod paused_tool;
 mod reconnect;
 mod run_mode;
 mod running_command;

@@ -3,7 +3,7 @@
 use super::{
     container::Containers,
     container_spec::{self, SessionTerms},
-    database_endpoint::AcceptLoop,
+    paused_tool::{PausedTool, is_prompt},
     run_mode::STOP_GRACE,
     site_command::{CommandPurpose, SiteCommand},
 };
@@ -15,23 +15,11 @@ use crate::{
         process::{ExitStatus, FollowOutput, Output},
     },
     settings::SiteImage,
-    tool::{CONFIRM, FileCommand, ListThenMigrate, is_prompt},
+    tool::{CONFIRM, FileCommand, ListThenMigrate},
     transport::Transport,
 };
 use futures_util::future::Either;
 use std::rc::Rc;
-
-/// A tool that has listed its migrations and is paused at its confirmation prompt.
-#[derive(Debug)]
-pub(super) struct PausedTool {
-    /// The list command as displayed.
-    list_command: String,
-    running: RunningContainer,
-    /// The loop that keeps its connections to the database open.
-    accept_loop: AcceptLoop,
-    /// Number of commands that it has yet to run, each after a confirmation.
-    commands_left: usize,
-}
 
 impl Containers<'_> {
     /// Returns the paused tool if the command resumes it, and ends it otherwise.

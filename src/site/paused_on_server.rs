@@ -3,6 +3,7 @@
 
 use super::{
     container_spec::SessionTerms,
+    paused_tool::{PausedOnServer, is_prompt},
     run_mode::STOP_GRACE,
     server::{ServerSite, command_title, tunnel_of},
 };
@@ -12,20 +13,12 @@ use crate::{
         event::Event,
         process::{ExitStatus, FollowOutput, Output},
     },
-    server::{CommandInput, FollowedCommand, ShellScript, WaitingCommand},
+    server::{CommandInput, FollowedCommand, ShellScript},
     ssh::Tunnel,
-    tool::{CONFIRM, CommandLine, ListThenMigrate, is_prompt},
+    tool::{CONFIRM, CommandLine, ListThenMigrate},
     transport::Transport,
 };
 use tokio::time::timeout;
-
-/// A tool that has listed its migrations and is paused at its confirmation prompt.
-#[derive(Debug)]
-pub(super) struct PausedOnServer {
-    command: WaitingCommand,
-    /// Number of commands that it has yet to run, each after a confirmation.
-    commands_left: usize,
-}
 
 impl ServerSite<'_> {
     /// Runs a tool that lists its migrations, and leaves it paused if it asks for confirmation. Returns its exit status

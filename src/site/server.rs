@@ -2,7 +2,7 @@
 
 use super::{
     container_spec::{self, SessionTerms},
-    paused_on_server::PausedOnServer,
+    paused_tool::PausedOnServer,
     run_mode::RunMode,
     site_command::{CommandPurpose, SiteCommand},
 };

@@ -3,20 +3,10 @@
 //! that is [`CONFIRM`]. If the migration is several commands, it does so before each of them.
 
 use super::{command_line::CommandLine, sql_listing::embedded_program};
-use crate::run::process::Output;
 use serde::Deserialize;
 
 /// The prompt that the program prints after the complete list.
-const CONFIRM_PROMPT: &str = "bastion-migrate: go on?";
-
-/// Returns whether this line is the prompt; an unfinished line of the app may stand before it.
-#[must_use]
-pub fn is_prompt(output: Output<'_>) -> bool {
-    match output {
-        Output::Stdout(line) | Output::Stderr(line) => line.trim_end().ends_with(CONFIRM_PROMPT),
-        Output::PartialLine(_) => false,
-    }
-}
+pub const CONFIRM_PROMPT: &str = "bastion-migrate: go on?";
 
 /// The line that confirms the migration; everything else, and the end of the input, declines it.
 pub const CONFIRM: &str = "yes\n";

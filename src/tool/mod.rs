@@ -17,7 +17,7 @@ pub use command_line::{CommandLine, NamedCommand};
 pub use commands::Verb;
 pub use explain::explain_failure;
 pub use known_failure::KnownFailure;
-pub use list_then_migrate::{CONFIRM, FileCommand, ListThenMigrate, is_prompt};
+pub use list_then_migrate::{CONFIRM, CONFIRM_PROMPT, FileCommand, ListThenMigrate};
 pub use listing::{LedgerRows, ListBounds, ListOrder, ListedMigration, ListingFormat, ListingOutcome};
 pub use pattern::Pattern;
 pub use printed_sql::{OutputMark, PrintedScript, PrintedSql};
