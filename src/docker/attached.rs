@@ -8,7 +8,7 @@ use crate::{
     fault::{Code, Fault},
     run::{
         ResourceUsage,
-        process::{ExitStatus, LineBuffer, Output, OutputChunk},
+        process::{ExitStatus, FollowOutput, LineBuffer, Output, OutputChunk},
     },
     secret::Redactor,
 };
@@ -32,15 +32,6 @@ pub struct RunningContainer {
     out: LineBuffer,
     err: LineBuffer,
     usage: Cell<ResourceUsage>,
-}
-
-/// The decision after a piece of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FollowOutput {
-    /// Continue reading.
-    Continue,
-    /// Stop reading.
-    Stop,
 }
 
 /// The exit of a container.
@@ -97,7 +88,7 @@ impl RunningContainer {
         }
     }
 
-    /// Writes to the container's standard input and closes it.
+    /// Writes to the container's standard input, which stays open.
     ///
     /// # Errors
     /// `engine-failed`.
@@ -105,10 +96,17 @@ impl RunningContainer {
         let stdin = &mut self.streams.input;
         let written = async {
             stdin.write_all(input).await?;
-            stdin.shutdown().await
+            stdin.flush().await
         };
-        let failed = |error| engine_fault("the container's input could not be written", &Error::from(error));
-        written.await.map_err(failed)
+        written.await.map_err(input_fault)
+    }
+
+    /// Closes the container's standard input.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub async fn close_stdin(&mut self) -> Result<(), Fault> {
+        self.streams.input.shutdown().await.map_err(input_fault)
     }
 
     /// Returns the usage measured so far.
@@ -201,6 +199,10 @@ fn removed_fault() -> Fault {
     Fault::new(Code::ToolKilled, "the container was removed while it ran, and not by this run").fix(
         "find out what removes containers on this machine (`docker events`, a clean-up of another job), and run again",
     )
+}
+
+fn input_fault(error: std::io::Error) -> Fault {
+    engine_fault("the container's input could not be written", &Error::from(error))
 }
 
 fn start_fault(error: &Error) -> Fault {

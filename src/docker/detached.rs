@@ -1,11 +1,14 @@
 //! A container that outlives this process: its standard input at the start, and its output until it is ready.
 
 use super::{
-    attached::FollowOutput,
     client::{engine_fault, engine_message},
     container::Container,
 };
-use crate::{fault::Fault, run::process::Output, secret::Redactor};
+use crate::{
+    fault::Fault,
+    run::process::{FollowOutput, Output},
+    secret::Redactor,
+};
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt as _;
 use std::pin::pin;

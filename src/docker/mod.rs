@@ -15,7 +15,7 @@ mod image;
 mod labels;
 mod self_container;
 
-pub use attached::{ContainerExit, FollowOutput, OtherProcesses, RunningContainer};
+pub use attached::{ContainerExit, OtherProcesses, RunningContainer};
 pub use available_image::{AvailableImage, ImageSource};
 pub use cleanup::{CleanupScope, RemovedContainer};
 pub use client::{DockerEngine, ENGINE_SOCKET};

@@ -22,6 +22,15 @@ pub enum OutputChunk<'a> {
     Stderr(&'a [u8]),
 }
 
+/// The decision after a piece of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowOutput {
+    /// Continue reading.
+    Continue,
+    /// Stop reading.
+    Stop,
+}
+
 /// Exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {

@@ -57,6 +57,11 @@ pub(super) fn home_not_writable(path: &str) -> Fault {
     Fault::new(Code::ServerHome, format!("the login can't write into `{path}` on the server"))
 }
 
+/// Returns the fault of a command that was sent and never started: only a full disk is known to cause this.
+pub(super) fn never_started() -> Fault {
+    home_not_writable("~/.bastion-migrate").detail("the command was sent and never started")
+}
+
 /// Returns the fault of a failed line of `setup`.
 pub(super) fn setup_failed(message: &str, environment: Option<&str>, last: Option<&str>) -> Fault {
     let (code, rest) = message.split_once(' ').unwrap_or((message, ""));

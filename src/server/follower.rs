@@ -41,6 +41,8 @@ pub(super) struct Follower {
     login_output: Vec<u8>,
     /// The command's last line on standard error.
     last_stderr_line: Option<String>,
+    /// Number of lines that were sent to its standard input.
+    lines_sent: u32,
     /// Set when the exit was reported.
     exit_state: ExitState,
 }
@@ -57,6 +59,8 @@ pub(super) enum FollowOutcome {
     Exited(ExitStatus),
     /// The command did not start, and never will.
     NeverStarted,
+    /// The last line of its input never came, and never will.
+    Unconfirmed,
     /// The command did not start, for this reason.
     Refused(Fault),
     /// The command may still run; unless the connection has a fault of its own, this is why it is not followed any
@@ -76,6 +80,7 @@ impl Follower {
             last_control: None,
             login_output: Vec::new(),
             last_stderr_line: None,
+            lines_sent: 0,
             exit_state: ExitState::Unknown,
         }
     }
@@ -93,6 +98,16 @@ impl Follower {
     /// Records that the exit was reported.
     pub(super) fn mark_exited(&mut self) {
         self.exit_state = ExitState::Known;
+    }
+
+    /// Counts a line that is sent to its standard input.
+    pub(super) fn count_line(&mut self) {
+        self.lines_sent += 1;
+    }
+
+    /// Returns the number of lines that were sent to its standard input.
+    pub(super) fn lines_sent(&self) -> u32 {
+        self.lines_sent
     }
 
     /// Returns the number of bytes received on standard output and error.
@@ -175,6 +190,7 @@ impl Follower {
                 ))
             }
             "never" => FollowOutcome::NeverStarted,
+            "unconfirmed" => FollowOutcome::Unconfirmed,
             "taken" => FollowOutcome::Refused(fault::slot_taken()),
             "following" => {
                 let cause = format!("the process that follows `{}` on the server was ended there", self.script.title);

@@ -13,6 +13,7 @@
 
 mod examination;
 mod fault;
+mod followed_command;
 mod follower;
 mod login_output;
 mod orphan;
@@ -22,10 +23,12 @@ mod request;
 mod script;
 mod slot;
 mod stream;
+mod waiting_command;
 
 pub use examination::{FreeSpace, ServerState, examine_server};
+pub use followed_command::{FollowedCommand, WaitingCommand};
 pub use orphan::{OrphanOutcome, OrphanedRun};
-pub use script::{PrivateFile, ShellScript, quote_words};
+pub use script::{CommandInput, PrivateFile, ShellScript, quote_words};
 
 use crate::{
     fault::{Code, Fault},
@@ -33,7 +36,7 @@ use crate::{
         event::Events,
         process::{ExitStatus, Output},
     },
-    ssh::{RemoteProcess, Tunnel},
+    ssh::{ProcessExit, RemoteProcess, Tunnel},
 };
 use follower::{FollowOutcome, Follower};
 use reply::request_reply;
@@ -43,6 +46,13 @@ use std::{cell::RefCell, fmt::Write as _, time::Duration};
 
 /// Number of further attempts to release the slot: the server frees a session a moment after its program has ended.
 const RELEASE_TRIES: usize = 3;
+
+/// The scripts that start a command and follow it.
+const START_PARTS: [&str; 3] =
+    [include_str!("script/directory.sh"), include_str!("script/start.sh"), include_str!("script/follow.sh")];
+
+/// Time to end by itself for a command whose input has ended.
+const UNCONFIRMED_GRACE: Duration = Duration::from_secs(1);
 
 /// A login on the deployment server, and the command that runs there. This state outlives a dropped future: dropping a
 /// future does not stop the command, `end` does.
@@ -110,6 +120,13 @@ impl Server {
         script: &ShellScript,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
+        let request = self.start_request(script)?;
+        let ended = self.follow_command(tunnel, &request, &START_PARTS, on_output).await?;
+        ended.ok_or_else(fault::never_started)
+    }
+
+    /// Returns the request that starts this script, and begins to follow it.
+    fn start_request(&self, script: &ShellScript) -> Result<ScriptRequest, Fault> {
         let mut request = self.new_request()?;
         let run = format!("r.{}", request::random_token()?);
         request
@@ -118,19 +135,12 @@ impl Server {
             .set_variable("title", &script::one_line(&script.title));
         request.assign_word("directory", &script.directory_word()).set_variable("work", script.shell_text().expose());
         request
+            .set_variable("asks", if script.input == CommandInput::Lines { "yes" } else { "no" })
             .set_variable("wrapper", include_str!("script/wrapper.sh"))
             .set_variable("out", "0")
             .set_variable("err", "0");
         self.follower.replace(Some(Follower::new(run, script.clone(), self.events.redactor())));
-        let parts =
-            [include_str!("script/directory.sh"), include_str!("script/start.sh"), include_str!("script/follow.sh")];
-        match self.follow_command(tunnel, &request, &parts, on_output).await? {
-            Some(status) => Ok(status),
-            // Only a full disk is known to cause this.
-            None => {
-                Err(fault::home_not_writable("~/.bastion-migrate").detail("the command was sent and never started"))
-            }
-        }
+        Ok(request)
     }
 
     /// Takes the slot again over another connection.
@@ -146,7 +156,8 @@ impl Server {
     }
 
     /// Continues to follow the command of [`Self::run_script`] exactly where its output stopped; to be called after
-    /// [`Self::retake_slot`]. Returns `None` if the command never started and now never will; it may be run again.
+    /// [`Self::retake_slot`]. Returns `None` if the command never started and now never will, or if the last line of its
+    /// input never came and now never will; it may be run again.
     ///
     /// # Errors
     /// As [`Self::run_script`].
@@ -162,11 +173,16 @@ impl Server {
             let (out, err) = follower.bytes_received();
             request
                 .set_variable("run", follower.run_id())
+                .set_variable("lines", &follower.lines_sent().to_string())
                 .set_variable("out", &out.to_string())
                 .set_variable("err", &err.to_string());
         }
         let parts = [include_str!("script/attach.sh"), include_str!("script/follow.sh")];
-        self.follow_command(tunnel, &request, &parts, on_output).await
+        let ended = self.follow_command(tunnel, &request, &parts, on_output).await?;
+        if ended.is_none() {
+            self.terminate_command(tunnel, UNCONFIRMED_GRACE).await?;
+        }
+        Ok(ended)
     }
 
     /// Returns whether a command of ours may be running.
@@ -236,7 +252,7 @@ impl Server {
         Ok(request)
     }
 
-    /// Follows the command until it ends. Returns `None` if it never started.
+    /// Follows the command until it ends. Returns `None` as [`Self::settle`] does.
     async fn follow_command(
         &self,
         tunnel: &Tunnel,
@@ -255,6 +271,17 @@ impl Server {
             }
         });
         let exit = exit.await;
+        self.settle(tunnel, exit, on_output)
+    }
+
+    /// Returns the outcome of following the command, after its channel has ended: `None` if it never started, or if the
+    /// last line of its input never came.
+    fn settle(
+        &self,
+        tunnel: &Tunnel,
+        exit: Result<ProcessExit, Fault>,
+        mut on_output: impl FnMut(Output<'_>),
+    ) -> Result<Option<ExitStatus>, Fault> {
         let outcome = self.follower.borrow_mut().as_mut().map(|follower| follower.channel_outcome(&mut on_output));
         match outcome {
             Some(FollowOutcome::Exited(status)) => {
@@ -265,6 +292,7 @@ impl Server {
                 self.follower.replace(None);
                 Ok(None)
             }
+            Some(FollowOutcome::Unconfirmed) => Ok(None),
             Some(FollowOutcome::Refused(fault)) => {
                 self.follower.replace(None);
                 Err(fault)

@@ -41,10 +41,10 @@ impl ScriptRequest {
     }
 
     /// Returns the complete script. Its body is a function that the last line calls: a script that did not arrive
-    /// completely does nothing.
+    /// completely does nothing. What follows on the standard input is for its commands, never for the shell.
     pub(super) fn script_text(&self, parts: &[&str]) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(self.values.len() + PRELUDE.len() + (8 << 10)));
-        for part in ["main() {\n", &self.values, PRELUDE].iter().chain(parts).chain(&["}\nmain\n"]) {
+        for part in ["main() {\n", &self.values, PRELUDE].iter().chain(parts).chain(&["}\nmain; exit\n"]) {
             text.push_str(part);
         }
         text

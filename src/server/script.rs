@@ -17,6 +17,18 @@ pub struct ShellScript {
     pub setup: String,
     /// The command, in shell syntax.
     pub command: String,
+    /// Its standard input.
+    pub input: CommandInput,
+}
+
+/// The standard input of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CommandInput {
+    /// It ends at once.
+    #[default]
+    Empty,
+    /// Lines that come later, over the connection that started the command.
+    Lines,
 }
 
 /// A file that only the login can read.
@@ -45,7 +57,11 @@ impl ShellScript {
         lines.push("if [ -n \"${BASH_VERSION-}\" ]; then set -euo pipefail; else set -eu; fi".to_owned());
         lines.push(self.setup.clone());
         lines.push(": >|\"$bastion_migrate/prepared\"; unset bastion_migrate".to_owned());
-        lines.push(self.command.clone());
+        lines.push(match self.input {
+            CommandInput::Empty => self.command.clone(),
+            // The set-up must not read them. `start.sh` opens this descriptor.
+            CommandInput::Lines => format!("{{ {}\n}} <&4 4<&-", self.command),
+        });
         Secret::new(lines.join("\n"))
     }
 

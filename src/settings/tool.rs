@@ -5,8 +5,9 @@ use crate::docker::RegistryCredentials;
 use crate::postgres::DatabaseUrl;
 use crate::tool::CommandLine;
 use crate::tool::ListThenMigrate;
+use crate::tool::ListingRequest;
 use crate::tool::Recipe;
-use crate::tool::SqlRequest;
+use crate::tool::Verb;
 /// The executor of the migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutorSettings {
@@ -65,12 +66,11 @@ impl ToolSettings {
         line.behind(&self.prefix)
     }
 
-    /// Returns the recipe's command that lists and migrates in one start, with the prefix in front. `None` if the
-    /// recipe has none or its prompt can't be answered: on a server there is no standard input.
+    /// Returns the recipe's command that lists and does the work of `verb` in one start, with the prefix in front. `None`
+    /// if the recipe has none.
     #[must_use]
-    pub fn list_then_migrate(&self, request: &SqlRequest) -> Option<ListThenMigrate> {
-        let combined = self.recipe.list_then_migrate(request).filter(|_| matches!(self.site, Site::Image(_)))?;
-        Some(combined.with_prefix(&self.prefix))
+    pub fn list_then_migrate(&self, request: &ListingRequest, verb: Verb) -> Option<ListThenMigrate> {
+        Some(self.recipe.list_then_migrate(request, verb)?.with_prefix(&self.prefix))
     }
 }
 

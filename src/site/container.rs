@@ -1,31 +1,29 @@
 //! Commands in containers: the engine, the images, and the endpoint at which containers find the database.
 
 use super::{
-    container_spec::{self, SessionAccess, SessionTerms},
+    container_spec::{self, SessionTerms},
     current_container::CurrentContainer,
-    database_endpoint::{AcceptLoop, DatabaseEndpoint},
+    database_endpoint::DatabaseEndpoint,
     engine::{connect_engine, unique_run_name},
-    run_mode::STOP_GRACE,
-    site_command::{CommandPurpose, SiteCommand},
+    paused_tool::PausedTool,
+    site_command::SiteCommand,
 };
 use crate::{
     docker::{
-        AvailableImage, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin, DockerEngine,
-        FollowOutput, Image, Labels, OtherProcesses, RunningContainer, SelfContainer,
+        AvailableImage, Container, ContainerExit, ContainerKind, ContainerSpec, ContainerStdin, DockerEngine, Image,
+        Labels, OtherProcesses, SelfContainer,
     },
     fault::{Code, Fault},
     github::runner::Runner,
     run::{
         ImageFacts, ResourceUsage,
         event::{Event, Events},
-        lock_retries::LockRetries,
         process::{ExitStatus, Output},
     },
     settings::{ImageOwner, ImageSettings, Settings, SiteImage},
-    tool::{CONFIRM, CONFIRM_PROMPT, CommandLine, FileCommand, ListThenMigrate},
+    tool::CommandLine,
     transport::Transport,
 };
-use futures_util::future::Either;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -36,7 +34,7 @@ use std::{
 /// The connection to the engine, and the images and containers that it provides.
 #[derive(Debug)]
 pub(crate) struct Containers<'a> {
-    settings: &'a Settings,
+    pub(super) settings: &'a Settings,
     pub(super) image_settings: &'a ImageSettings,
     runner: &'a Runner,
     pub(super) events: Events,
@@ -47,17 +45,7 @@ pub(crate) struct Containers<'a> {
     pub(crate) endpoint: DatabaseEndpoint<'a>,
     /// The running container; it outlives the future that runs it.
     pub(super) current: CurrentContainer,
-    paused: RefCell<Option<PausedTool>>,
-}
-
-/// A tool that has listed its migrations and is paused at its confirmation prompt.
-#[derive(Debug)]
-struct PausedTool {
-    /// The list command as displayed.
-    list_command: String,
-    running: RunningContainer,
-    /// The loop that keeps its connections to the database open.
-    accept_loop: AcceptLoop,
+    pub(super) paused: RefCell<Option<PausedTool>>,
 }
 
 impl<'a> Containers<'a> {
@@ -145,132 +133,21 @@ impl<'a> Containers<'a> {
         task: SiteCommand<'_>,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
+        if let Some(paused) = self.take_paused(task.purpose) {
+            return self.resume(paused, task, on_output).await;
+        }
         let SiteCommand { command: line, terms, .. } = task;
-        let paused = self.take_paused(task.purpose);
-        // One start is one container: its usage before the confirmation can't be separated from its usage after it.
-        let command = match &paused {
-            Some(paused) => format!("{}, then {}", paused.list_command, line.display_text()),
-            None => line.display_text(),
-        };
-        let (mut serving, work) = match paused {
-            Some(PausedTool { mut running, accept_loop, .. }) => {
-                self.endpoint.set_session_terms(terms)?;
-                let resumed = async move {
-                    running.write_stdin(CONFIRM.as_bytes()).await?;
-                    running.follow_to_exit(on_output).await
-                };
-                (accept_loop, Either::Left(resumed))
-            }
-            None => {
-                let container = self.create_container(image, line, terms, ContainerStdin::None).await?;
-                let redactor = self.events.redactor();
-                let run = async move { container.start(redactor).await?.follow_to_exit(on_output).await };
-                (self.endpoint.accept_loop(transport), Either::Right(run))
-            }
-        };
+        let container = self.create_container(image, line, terms, ContainerStdin::None).await?;
+        let redactor = self.events.redactor();
         self.events.emit(Event::CommandStarted { command: line.display_text() });
-        let ended = serving.run_during(work).await;
-        self.finish_container(ended, command).await
-    }
-
-    /// Returns the paused tool if the command resumes it, and ends it otherwise.
-    fn take_paused(&self, purpose: CommandPurpose) -> Option<PausedTool> {
-        let paused = self.paused.take();
-        match purpose {
-            CommandPurpose::Migrate => paused,
-            CommandPurpose::Assist => None,
-        }
-    }
-
-    /// Runs a tool that lists its migrations, in a container of its own that stays paused if the tool asks for
-    /// confirmation. Returns its exit status if it did not ask.
-    ///
-    /// # Errors
-    /// The engine's own faults.
-    pub(crate) async fn list_then_pause(
-        &self,
-        transport: &Rc<Transport>,
-        image: &SiteImage,
-        commands: &ListThenMigrate,
-        mut on_output: impl FnMut(Output<'_>),
-    ) -> Result<Option<ExitStatus>, Fault> {
-        let safety = &self.settings.safety;
-        // The session that lists may also be the one that migrates.
-        let lock_timeout = LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries }.timeout_for(0);
-        let terms = SessionTerms { access: SessionAccess::UntilConfirmed, lock_timeout };
-        let container = self.create_for_list_then_migrate(image, commands, terms).await?;
-        self.events.emit(Event::CommandStarted { command: commands.list_command.display_text() });
-        let work = async {
-            let mut running = container.start(self.events.redactor()).await?;
-            let following = running.follow_output(|output| match output {
-                Output::Stdout(line) | Output::Stderr(line) if line.trim_end().ends_with(CONFIRM_PROMPT) => {
-                    FollowOutput::Stop
-                }
-                output => {
-                    on_output(output);
-                    FollowOutput::Continue
-                }
-            });
-            match following.await {
-                FollowOutput::Stop => Ok(Either::Left(running)),
-                FollowOutput::Continue => running.follow_to_exit(|_| ()).await.map(Either::Right),
-            }
-        };
-        let mut serving = self.endpoint.accept_loop(transport);
-        let ended = match serving.run_during(work).await {
-            Ok(Either::Left(running)) => {
-                let list_command = commands.list_command.display_text();
-                self.paused.replace(Some(PausedTool { list_command, running, accept_loop: serving }));
-                return Ok(None);
-            }
-            Ok(Either::Right(ended)) => Ok(ended),
-            Err(fault) => Err(fault),
-        };
-        self.finish_container(ended, commands.list_command.display_text()).await.map(Some)
-    }
-
-    /// Ends a tool that is paused at its confirmation prompt.
-    ///
-    /// # Errors
-    /// The reason why it may still be there.
-    pub(crate) async fn abort_paused(&self) -> Result<(), Fault> {
-        let Some(PausedTool { running, list_command, .. }) = self.paused.take() else { return Ok(()) };
-        let usage = running.usage();
-        // At the end of its input it exits by itself.
-        drop(running);
-        self.current.stop_and_remove(STOP_GRACE).await?;
-        self.report_usage(list_command, usage);
-        Ok(())
-    }
-
-    /// Returns whether a tool is paused at its confirmation prompt.
-    pub(crate) fn has_paused_tool(&self) -> bool {
-        self.paused.borrow().is_some()
-    }
-
-    /// Creates the container with the program in a file, so that an entrypoint that prints its arguments prints a few
-    /// words; or with the program in the command itself, if the engine can't put a file into the container.
-    async fn create_for_list_then_migrate(
-        &self,
-        image: &SiteImage,
-        commands: &ListThenMigrate,
-        terms: SessionTerms,
-    ) -> Result<Container, Fault> {
-        if let Some(FileCommand { command, path, text }) = commands.file_command(container_spec::OWN_DIRECTORY) {
-            let container = self.create_container(image, &command, terms, ContainerStdin::Once).await?;
-            match container.upload_files(&[(path, text.into_bytes())]).await {
-                Ok(()) => return Ok(container),
-                Err(refused) => {
-                    self.events.emit_note(format!("{}: the program is passed in the command instead", refused.cause));
-                }
-            }
-        }
-        self.create_container(image, &commands.inline_command(), terms, ContainerStdin::Once).await
+        let run = async move { container.start(redactor).await?.follow_to_exit(on_output).await };
+        let ended = self.endpoint.accept_loop(transport).run_during(run).await;
+        self.finish_container(ended, line.display_text()).await
     }
 
     /// Creates a container for the command. Only the list-then-migrate command gets a standard input; every other one
     /// reads the end of it at once.
-    async fn create_container(
+    pub(super) async fn create_container(
         &self,
         image: &SiteImage,
         line: &CommandLine,
@@ -308,7 +185,7 @@ impl<'a> Containers<'a> {
         Ok(container_spec::build_spec(self.settings, self.image_settings, &context, line, &session_settings))
     }
 
-    async fn finish_container(
+    pub(super) async fn finish_container(
         &self,
         ended: Result<ContainerExit, Fault>,
         command: String,
@@ -327,7 +204,7 @@ impl<'a> Containers<'a> {
     }
 
     /// Reports the usage of this one command: a sum over several would belong to none of them.
-    fn report_usage(&self, command: String, usage: ResourceUsage) {
+    pub(super) fn report_usage(&self, command: String, usage: ResourceUsage) {
         if usage != ResourceUsage::default() {
             self.events.emit(Event::ResourceUsage { command, usage });
         }

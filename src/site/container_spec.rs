@@ -5,6 +5,7 @@ use crate::{
     github::runner::Runner,
     postgres::{DatabasePlaceholder, DatabaseTarget, DatabaseUrl, SessionSettings, StatementTimeouts, run_lock},
     proxy::ClientTls,
+    run::lock_retries::LockRetries,
     settings::{Command, ImageSettings, Settings, Workspace},
     tool::CommandLine,
 };
@@ -51,6 +52,13 @@ impl SessionTerms {
     /// Uses the user's own limit.
     pub(crate) fn with_user_lock_timeout(settings: &Settings, access: SessionAccess) -> Self {
         Self { access, lock_timeout: settings.safety.lock_timeout }
+    }
+
+    /// Returns the terms for a tool that lists, and once confirmed migrates: it may do both in the same session.
+    pub(crate) fn until_confirmed(settings: &Settings) -> Self {
+        let safety = &settings.safety;
+        let lock_timeout = LockRetries { lock_timeout: safety.lock_timeout, retries: safety.retries }.timeout_for(0);
+        Self { access: SessionAccess::UntilConfirmed, lock_timeout }
     }
 }
 

@@ -12,6 +12,9 @@ mod entrypoint;
 mod environment_check;
 mod migration_times;
 mod observation;
+mod paused_container;
+mod paused_on_server;
+mod paused_tool;
 mod reconnect;
 mod run_mode;
 mod running_command;
@@ -184,27 +187,31 @@ impl<'a> Sites<'a> {
     }
 
     /// Runs a tool that lists its migrations and then waits for confirmation; it stays paused until its migrate command
-    /// is run. Returns its exit status if it ended without asking for confirmation.
+    /// is run. `title` is that command for people. Returns its exit status if it ended without asking for confirmation.
     ///
     /// # Errors
     /// The engine's own faults.
     pub(crate) async fn list_then_pause(
         &self,
         site: &Site,
-        commands: &ListThenMigrate,
+        (commands, title): (&ListThenMigrate, &str),
         transcript: &RefCell<Transcript>,
     ) -> Result<Option<ExitStatus>, Fault> {
-        let (Site::Image(image), Some(containers)) = (site, &self.containers) else {
-            return Err(Fault::new(
-                Code::Bug,
-                format!("no site can confirm `{}`", commands.list_command.display_text()),
-            ));
-        };
+        let list_command = commands.list_command.display_text();
         self.last_started.replace(None);
-        self.command_started(commands.list_command.display_text());
-        let listing = Box::pin(containers.list_then_pause(self.shared_transport()?, image, commands, |output| {
-            self.handle_output(site, output, transcript);
-        }));
+        self.command_started(list_command.clone());
+        let on_output = |output: Output<'_>| self.handle_output(site, output, transcript);
+        let listing = Box::pin(async {
+            match (site, &self.containers, &self.server) {
+                (Site::Image(image), Some(containers), _) => {
+                    containers.list_then_pause(self.shared_transport()?, image, commands, on_output).await
+                }
+                (Site::Server, _, Some(server)) => {
+                    server.list_then_pause(self.transport()?, (commands, title), on_output).await
+                }
+                _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{list_command}`"))),
+            }
+        });
         let listed = self.events.run_paced(listing).await;
         self.command_ended();
         self.report_omitted_lines();
@@ -221,7 +228,8 @@ impl<'a> Sites<'a> {
 
     /// Returns whether a tool is paused at its confirmation prompt.
     pub(crate) fn has_paused_tool(&self) -> bool {
-        self.containers.as_ref().is_some_and(Containers::has_paused_tool)
+        let in_container = self.containers.as_ref().is_some_and(Containers::has_paused_tool);
+        in_container || self.server.as_ref().is_some_and(ServerSite::has_paused_tool)
     }
 
     /// Ends a tool that is paused at its confirmation prompt.
@@ -229,10 +237,15 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// The reason why it may still be there.
     pub(crate) async fn abort_paused(&self) -> Result<(), Fault> {
-        match &self.containers {
+        let in_container = match &self.containers {
             Some(containers) => containers.abort_paused().await,
             None => Ok(()),
-        }
+        };
+        let on_server = match (&self.server, &self.transport) {
+            (Some(server), Some(transport)) => server.abort_paused(transport).await,
+            _ => Ok(()),
+        };
+        in_container.and(on_server)
     }
 
     /// Runs a command, or follows one that is already running, and adds its output to `transcript`.
@@ -289,7 +302,7 @@ impl<'a> Sites<'a> {
         mode: RunMode,
         on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let SiteCommand { site, command, terms, .. } = task;
+        let SiteCommand { site, command, .. } = task;
         match (site, &self.containers, &self.server) {
             (Site::Image(image), Some(containers), _) => {
                 containers.run_to_exit(self.shared_transport()?, image, task, on_output).await
@@ -301,9 +314,7 @@ impl<'a> Sites<'a> {
                 );
                 Err(Fault::new(Code::BastionLost, cause))
             }
-            (Site::Server, _, Some(server)) => {
-                server.run_or_resume(self.transport()?, (command, terms), mode, on_output).await
-            }
+            (Site::Server, _, Some(server)) => server.run_or_resume(self.transport()?, task, mode, on_output).await,
             _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", command.display_text()))),
         }
     }

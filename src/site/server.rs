@@ -2,7 +2,9 @@
 
 use super::{
     container_spec::{self, SessionTerms},
+    paused_tool::PausedOnServer,
     run_mode::RunMode,
+    site_command::{CommandPurpose, SiteCommand},
 };
 use crate::{
     fault::{Code, Fault},
@@ -13,26 +15,31 @@ use crate::{
         process::{ExitStatus, Output, OutputChunk},
     },
     secret::Secret,
-    server::{OrphanOutcome, OrphanedRun, PrivateFile, Server, ServerState, ShellScript, examine_server, quote_words},
+    server::{
+        CommandInput, OrphanOutcome, OrphanedRun, PrivateFile, Server, ServerState, ShellScript, examine_server,
+        quote_words,
+    },
     settings::{ServerSettings, Settings},
     ssh::Tunnel,
     tool::CommandLine,
     transport::Transport,
 };
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     time::{Duration, Instant},
 };
 
 /// The deployment server, and our slot on it.
 #[derive(Debug)]
 pub(crate) struct ServerSite<'a> {
-    settings: &'a Settings,
+    pub(super) settings: &'a Settings,
     server_settings: &'a ServerSettings,
     runner: &'a Runner,
-    events: Events,
-    server: Server,
+    pub(super) events: Events,
+    pub(super) server: Server,
     slot: Cell<SlotState>,
+    /// The tool that has listed its migrations and waits for the confirmation.
+    pub(super) paused: RefCell<Option<PausedOnServer>>,
     /// The way in which settings reach sessions with the database.
     delivery: Cell<SettingsDelivery>,
 }
@@ -70,6 +77,7 @@ impl<'a> ServerSite<'a> {
             events,
             server,
             slot: Cell::new(SlotState::NotHeld),
+            paused: RefCell::default(),
             delivery: Cell::default(),
         })
     }
@@ -127,22 +135,36 @@ impl<'a> ServerSite<'a> {
     pub(crate) async fn run_or_resume(
         &self,
         transport: &Transport,
-        (line, terms): (&CommandLine, SessionTerms),
+        task: SiteCommand<'_>,
         mode: RunMode,
         mut on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        let tunnel = tunnel_of(transport)?;
+        let (tunnel, SiteCommand { command: line, terms, .. }) = (tunnel_of(transport)?, task);
+        match (mode, task.purpose) {
+            (RunMode::Start, CommandPurpose::Migrate) => {
+                if let Some(paused) = self.paused.take() {
+                    return self.resume(tunnel, paused, line, on_output).await;
+                }
+            }
+            (RunMode::Start, CommandPurpose::Assist) => self.abort_paused(transport).await?,
+            (RunMode::Resume, _) => {}
+        }
         if mode == RunMode::Resume
             && let Some(status) = self.server.resume_following(tunnel, &mut on_output).await?
         {
             return Ok(status);
         }
-        let token = self.fresh_token().await?;
+        let script = self.command_script(line, terms).await?;
         self.events.emit(Event::CommandStarted { command: line.display_text() });
-        let script = self.shell_script(line, terms, token.as_ref());
-        let certificate = self.settings.database.as_ref().and_then(|database| database.identity.certificate.as_ref());
-        let script = ShellScript { files: certificate.map(certificate_files).unwrap_or_default(), ..script };
         self.server.run_script(tunnel, &script, on_output).await
+    }
+
+    /// Returns the script of a command, with all that it needs to log in to the database.
+    pub(super) async fn command_script(&self, line: &CommandLine, terms: SessionTerms) -> Result<ShellScript, Fault> {
+        let token = self.fresh_token().await?;
+        let certificate = self.settings.database.as_ref().and_then(|database| database.identity.certificate.as_ref());
+        let files = certificate.map(certificate_files).unwrap_or_default();
+        Ok(ShellScript { files, ..self.shell_script(line, terms, token.as_ref()) })
     }
 
     /// Runs a script that reads the database itself, whose output is a stream of bytes.
@@ -190,6 +212,7 @@ impl<'a> ServerSite<'a> {
                 CommandLine::Program(words) | CommandLine::Substitute { words, .. } => quote_words(words),
                 CommandLine::Shell(lines) => lines.clone(),
             },
+            input: CommandInput::Empty,
         }
     }
 
@@ -211,6 +234,7 @@ impl<'a> ServerSite<'a> {
     /// # Errors
     /// The reason why it may still be running.
     pub(crate) async fn stop_command(&self, transport: &Transport, grace: Duration) -> Result<(), Fault> {
+        drop(self.paused.take());
         match self.server.may_be_running() {
             true => self.server.terminate_command(tunnel_of(transport)?, grace).await,
             false => Ok(()),
@@ -225,6 +249,7 @@ impl<'a> ServerSite<'a> {
         if self.slot.get() == SlotState::NotHeld || transport.loss_fault().is_some() {
             return Ok(());
         }
+        self.abort_paused(transport).await?;
         let tunnel = tunnel_of(transport)?;
         match self.server.release_slot(tunnel).await {
             // A read-only command was interrupted and still runs.
@@ -240,13 +265,13 @@ impl<'a> ServerSite<'a> {
 /// Number of words of a command that are kept on the server as its title: later arguments may be secret.
 const TITLE_WORDS: usize = 4;
 
-fn command_title(command_text: &str) -> String {
+pub(super) fn command_title(command_text: &str) -> String {
     let words: Vec<&str> =
         command_text.lines().next().unwrap_or_default().split_whitespace().take(TITLE_WORDS).collect();
     words.join(" ")
 }
 
-fn tunnel_of(transport: &Transport) -> Result<&Tunnel, Fault> {
+pub(super) fn tunnel_of(transport: &Transport) -> Result<&Tunnel, Fault> {
     transport.tunnel().ok_or_else(|| Fault::new(Code::Bug, "there is no server without `ssh-host`"))
 }
 

@@ -3,7 +3,7 @@
 use super::stream::{self, ChannelStream, LocalEnd, PIPE_CAPACITY};
 use crate::{
     fault::{Code, Fault},
-    run::process::OutputChunk,
+    run::process::{FollowOutput, OutputChunk},
 };
 use futures_util::future::{Either, select};
 use std::pin::pin;
@@ -93,6 +93,36 @@ impl RemoteProcess {
         };
         all.await;
         exit_or_loss(exit, loss_watches).await
+    }
+
+    /// Writes a part of the input, which stays open. A program that stops reading explains itself by its output or exit.
+    pub async fn write_input(&mut self, input: &[u8]) {
+        drop(self.stdio.write_all(input).await);
+        drop(self.stdio.flush().await);
+    }
+
+    /// Ends the input.
+    pub async fn end_input(&mut self) {
+        drop(self.stdio.shutdown().await);
+    }
+
+    /// Passes output to `on_output` until it stops, or until both outputs have ended.
+    pub async fn follow_output(&mut self, mut on_output: impl FnMut(OutputChunk<'_>) -> FollowOutput) -> FollowOutput {
+        let mut output = ProcessOutput::new(&mut self.stdio, &mut self.stderr);
+        while let Some(chunk) = output.next().await {
+            if on_output(chunk) == FollowOutput::Stop {
+                return FollowOutput::Stop;
+            }
+        }
+        FollowOutput::Continue
+    }
+
+    /// Waits for the exit, after both outputs have ended.
+    ///
+    /// # Errors
+    /// The connection's own fault, if it is lost before the exit is known.
+    pub async fn wait_for_exit(self) -> Result<ProcessExit, Fault> {
+        exit_or_loss(self.exit, self.loss_watches).await
     }
 
     /// Writes the input and keeps it open until the program ends, so that the program meets its end only if the

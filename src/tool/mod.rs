@@ -22,5 +22,5 @@ pub use listing::{LedgerRows, ListBounds, ListOrder, ListedMigration, ListingFor
 pub use pattern::Pattern;
 pub use printed_sql::{OutputMark, PrintedScript, PrintedSql};
 pub use recipe::{Done, LedgerCount, MigrationStarted, Recipe};
-pub use sql_listing::SqlRequest;
+pub use sql_listing::{ListingRequest, WantedScripts};
 pub use target::{Itself, TargetMeaning, TargetSyntax};

@@ -1,6 +1,7 @@
 //! The SQL of pending migrations in the output of a tool. The output also contains lines of the app, of an entrypoint and
 //! of the migrations themselves, so every line of ours begins with a random mark: behind it are pieces of a JSON object,
-//! and a mark alone ends the object. Each object is a script, or the last one, which has their number.
+//! and a mark alone ends the object. Each object is a script, or the last one of these, which has their number, or the end of
+//! another command in the same start.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
@@ -67,6 +68,16 @@ struct End {
     scripts: usize,
 }
 
+/// The end of another command in the same start.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommandEnd {
+    /// Its index among these commands.
+    command: usize,
+    /// Its exit code.
+    code: i64,
+}
+
 /// An object of a command that could print no SQL at all.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +91,7 @@ struct Failure {
 enum Printed {
     Script(PrintedScript),
     End(End),
+    Command(CommandEnd),
     Failure(Failure),
 }
 
@@ -119,6 +131,16 @@ impl PrintedSql {
         true
     }
 
+    /// Returns the indexes of the other commands that have succeeded.
+    #[must_use]
+    pub fn succeeded_commands(&self) -> BTreeSet<usize> {
+        let succeeded = |object: &String| match serde_json::from_str(object) {
+            Ok(Printed::Command(CommandEnd { command, code: 0 })) => Some(command),
+            _ => None,
+        };
+        self.objects.iter().filter_map(succeeded).collect()
+    }
+
     /// Returns the scripts.
     ///
     /// # Errors
@@ -138,6 +160,7 @@ impl PrintedSql {
                 Ok(Printed::Script(script)) if announced.is_none() => scripts.push(script),
                 Ok(Printed::End(End { scripts })) if announced.is_none() => announced = Some(scripts),
                 Ok(Printed::Failure(Failure { everything })) => return Err(everything),
+                Ok(Printed::Command(_)) => {}
                 Ok(Printed::Script(_) | Printed::End(_)) | Err(_) => return Err(incomplete()),
             }
         }
@@ -233,6 +256,17 @@ mod tests {
         let twice = [one, "#", one, "#", r##"# {"scripts":2}"##, "#"];
         assert_eq!(names(&twice), Err("the tool printed the SQL of `a.1` twice".to_owned()));
         assert_eq!(names(&[one, "#", r##"# {"everything":"no such app"}"##, "#"]), Err("no such app".to_owned()));
+    }
+
+    #[test]
+    fn the_ends_of_other_commands_may_stand_anywhere() {
+        let mut printed = PrintedSql::new(OutputMark::new(MARK));
+        let objects =
+            [r#"{"command":0,"code":0}"#, r#"{"name":"a.1"}"#, r#"{"command":1,"code":1}"#, r#"{"scripts":1}"#];
+        for object in objects.into_iter().chain([r#"{"command":2,"code":0}"#]) {
+            assert!(printed.take_line(&format!("{MARK} {object}")) && printed.take_line(MARK));
+        }
+        assert_eq!((printed.succeeded_commands(), printed.scripts().unwrap().len()), (BTreeSet::from([0, 2]), 1));
     }
 
     #[test]

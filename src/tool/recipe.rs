@@ -4,10 +4,10 @@ use super::{
     command_line::{CommandLine, NamedCommand},
     commands::{Verb, VerbCommands},
     known_failure::KnownFailure,
-    list_then_migrate::{CombinedStart, ListThenMigrate},
+    list_then_migrate::{CombinedCommands, CombinedStart, ListThenMigrate},
     listing::{LedgerRows, ListingFormat},
     pattern::Pattern,
-    sql_listing::{ScriptSource, SqlRequest},
+    sql_listing::{ListingRequest, ScriptSource},
     target::{TargetSyntax, has_target_slot, requires_target},
 };
 use crate::fault::{Code, Fault};
@@ -57,7 +57,7 @@ pub struct Recipe {
     pub manage: Vec<String>,
     /// The command lines of each verb.
     verbs: BTreeMap<Verb, VerbCommands>,
-    /// A command that runs `status` and, once confirmed, `migrate` in one start of the tool; see
+    /// A command that runs `status` and, once confirmed, `migrate` or a rollback in one start of the tool; see
     /// [`ListThenMigrate`].
     together: Option<CombinedStart>,
     /// Its way to get the SQL of the pending migrations. Absent: it has none.
@@ -172,7 +172,7 @@ impl Recipe {
         if self.together.as_ref().is_some_and(|starts| !starts.is_complete()) {
             return Some("`together` has no command to start, or no place for its program: `{program}`".to_owned());
         }
-        if self.together.is_some() && self.commands_to_combine().is_none() {
+        if self.together.is_some() && !self.combines_list_and_migrate() {
             return Some(
                 "`together` replaces `verbs.status` and `verbs.migrate`, which must have one command line each"
                     .to_owned(),
@@ -193,8 +193,8 @@ impl Recipe {
         unknown.map(|code| format!("`{code}` is not the code of a failure"))
     }
 
-    /// Replaces the words `manage` of all command lines by others. The command of `together` is dropped: it works only
-    /// with the words of the recipe.
+    /// Replaces the words `manage` of all command lines by others. The command of `together` is dropped unless its program
+    /// can start the tool by them.
     #[must_use]
     pub fn with_program(mut self, words: &[String]) -> Self {
         let default_program = std::mem::take(&mut self.manage);
@@ -206,7 +206,7 @@ impl Recipe {
         self.verbs.values_mut().flat_map(VerbCommands::lines_mut).for_each(instead);
         self.squashed.iter_mut().map(|squashed| &mut squashed.line).for_each(instead);
         self.sql.iter_mut().filter_map(ScriptSource::line_mut).for_each(instead);
-        self.together = None;
+        self.together = self.together.and_then(|together| together.with_program_words(words));
         Self { manage: words.to_vec(), ..self }
     }
 
@@ -265,32 +265,75 @@ impl Recipe {
         self.verbs.get(&verb).map(|lines| lines.to_commands(target_text.as_deref())).unwrap_or_default()
     }
 
-    /// Returns the command that lists and migrates in one start, if the tool has one. It replaces a single command for
-    /// each of the two, and also prints the SQL if the recipe says so.
+    /// Returns the command that does the work of the request and then, once confirmed, that of `verb` in one start, if the
+    /// tool has one.
     #[must_use]
-    pub fn list_then_migrate(&self, request: &SqlRequest) -> Option<ListThenMigrate> {
-        let (together, list_command) = self.commands_to_combine()?;
-        let listing_program = self.sql.as_ref().and_then(|sql| sql.program_text(request));
-        Some(together.with_list_command(list_command, listing_program.as_deref()))
-    }
-
-    /// Returns the way to list and migrate in one start, and the list command that it replaces.
-    fn commands_to_combine(&self) -> Option<(&CombinedStart, CommandLine)> {
-        let (list_command, _) = (self.single_command(Verb::Status)?, self.single_command(Verb::Migrate)?);
-        Some((self.together.as_ref()?, list_command))
+    pub fn list_then_migrate(&self, request: &ListingRequest, verb: Verb) -> Option<ListThenMigrate> {
+        let (together, list_command) = (self.together.as_ref()?, self.single_command(Verb::Status)?);
+        let commands = self.commands_with_target(verb, request.target.as_deref()).ok()?;
+        if !together.runs_any_command() && (verb != Verb::Migrate || commands.len() != 1) {
+            return None;
+        }
+        let also = self.words_of(&self.also_commands(request));
+        Some(together.for_commands(&CombinedCommands {
+            list_command: CommandLine::Program(list_command.to_argv()),
+            shown_list: self.shown_listing(request)?,
+            manage: self.manage.clone(),
+            commands: commands.iter().map(|command| self.words_behind_program(&command.line)).collect(),
+            listing_program: self.sql.as_ref().and_then(|sql| sql.program_text(request, &also)),
+            applied: request.applied.clone(),
+        }))
     }
 
     /// Returns whether one start can list and migrate.
     #[must_use]
     pub fn combines_list_and_migrate(&self) -> bool {
-        self.commands_to_combine().is_some()
+        let lists = self.single_command(Verb::Status).is_some();
+        let is_single = || self.single_command(Verb::Migrate).is_some();
+        self.together.as_ref().is_some_and(|together| lists && (together.runs_any_command() || is_single()))
     }
 
-    /// Returns the command that replaces the one for `status` and prints the SQL of the pending migrations as well, if
-    /// the tool has one.
+    /// Returns the command that replaces the one for `status` and does the other work of the request as well, if the tool
+    /// has one.
     #[must_use]
-    pub fn list_with_sql(&self, request: &SqlRequest) -> Option<CommandLine> {
-        self.sql.as_ref()?.command(request, &self.single_command(Verb::Status)?)
+    pub fn list_with_sql(&self, request: &ListingRequest) -> Option<CommandLine> {
+        let also = self.words_of(&self.also_commands(request));
+        self.sql.as_ref()?.command(request, &also, self.shown_listing(request)?)
+    }
+
+    /// Returns whether the start for the list can run the commands of other verbs as well.
+    #[must_use]
+    pub fn lists_with_others(&self) -> bool {
+        self.sql.as_ref().is_some_and(ScriptSource::runs_more)
+    }
+
+    /// Returns the commands that run after the list in the same start, each with its verb; none if the tool can't run any.
+    #[must_use]
+    pub fn also_commands(&self, request: &ListingRequest) -> Vec<(Verb, CommandLine)> {
+        let commands = |verb: &Verb| {
+            let commands = self.commands_with_target(*verb, request.target.as_deref()).unwrap_or_default();
+            let verb = *verb;
+            commands.into_iter().map(move |command| (verb, command.line))
+        };
+        if self.lists_with_others() { request.also.iter().flat_map(commands).collect() } else { Vec::new() }
+    }
+
+    /// Returns the commands of such a start as a person would type them.
+    fn shown_listing(&self, request: &ListingRequest) -> Option<String> {
+        let others = self.also_commands(request).into_iter().map(|(_, line)| line.display_text());
+        let list = self.single_command(Verb::Status)?.display_text();
+        Some([list].into_iter().chain(others).collect::<Vec<_>>().join("; "))
+    }
+
+    fn words_of(&self, commands: &[(Verb, CommandLine)]) -> Vec<Vec<String>> {
+        commands.iter().map(|(_, line)| self.words_behind_program(line)).collect()
+    }
+
+    /// Returns the words of a command line behind those that start the tool.
+    fn words_behind_program(&self, line: &CommandLine) -> Vec<String> {
+        let argv = line.to_argv();
+        let count = if argv.starts_with(&self.manage) { self.manage.len().max(1) } else { 1 };
+        argv.into_iter().skip(count).collect()
     }
 
     /// Returns the reason why the tool shows no SQL, as a sentence without its full stop.
@@ -424,8 +467,11 @@ mod tests {
                     .all(|command| command.line.display_text().starts_with("python -m pretix "))
             );
             assert!(recipe.squash_command().unwrap().display_text().starts_with("python -m pretix shell -c "));
-            assert!(!recipe.combines_list_and_migrate());
-            let request = SqlRequest { mark: OutputMark::new("abcd"), applied: Vec::new() };
+            let request = ListingRequest::for_scripts(OutputMark::new("abcd"), Vec::new());
+            let combined = recipe.list_then_migrate(&request, Verb::Migrate).unwrap();
+            assert!(combined.inline_command().to_argv()[2].contains(r#"manage = ["python","-m","pretix"]"#));
+            let other = Recipe::by_name(name).unwrap().with_program(&["bin/manage".to_owned()]);
+            assert!(!other.combines_list_and_migrate() && recipe.combines_list_and_migrate());
             let line = recipe.list_with_sql(&request).unwrap();
             assert_eq!(line.to_argv()[..6], ["python", "-m", "pretix", "shell", "-v", "0"]);
             assert_eq!(line.display_text(), "python -m pretix showmigrations --plan");

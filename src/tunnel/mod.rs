@@ -10,15 +10,14 @@ pub use sidecar_message::SidecarMessage;
 pub use sidecar_process::{Handover, Sidecar};
 
 use crate::{
-    docker::{
-        Container, ContainerKind, ContainerSpec, ContainerStdin, ENGINE_SOCKET, FollowOutput, Labels, SelfContainer,
-    },
+    docker::{Container, ContainerKind, ContainerSpec, ContainerStdin, ENGINE_SOCKET, Labels, SelfContainer},
     fault::{Code, Fault, Stage},
     github::runner::Runner,
     random,
     run::{
         TunnelFacts,
         event::{Event, Events},
+        process::FollowOutput,
     },
     secret::Secret,
     settings::Settings,

@@ -1,4 +1,5 @@
-//! A tool that supports it lists and migrates in one start, unless an approval or a step comes in between.
+//! A tool that supports it lists and migrates in one start in an image, unless a step comes in between. The same on a server:
+//! `tests/suite/starts.rs`.
 
 use crate::{
     app::{DJANGO_4_2, DJANGO_5_2, MIGRATIONS, with_trouble},
@@ -7,7 +8,8 @@ use crate::{
 };
 
 /// The first line of the command that lists the migrations and prints their SQL.
-const LIST: &str = "manage.py shell -v 0 -c # showmigrations --plan, and the SQL of the pending migrations.";
+const LIST: &str =
+    "manage.py shell -v 0 -c # showmigrations --plan, the SQL of the pending migrations, and other commands.";
 const MIGRATE: &str = "manage.py migrate --noinput";
 
 /// A step whose app prints the arguments of each start.
@@ -36,16 +38,31 @@ fn one_start_of_the_app_lists_and_migrates() {
 }
 
 #[test]
-fn an_approval_or_a_step_in_between_takes_a_start_for_the_list_first() {
+fn an_approved_plan_is_compared_before_the_confirmation() {
     let database = shared().database();
     let plan = printing_starts(&database, DJANGO_5_2).input("command", "plan").run().has_pending().pending(MIGRATIONS);
-    assert_eq!(started_commands(&plan.log), [LIST, "manage.py migrate --plan"]);
+    assert_eq!(started_commands(&plan.log), [LIST]);
     let digest = plan.outputs["plan-digest"].clone();
     plan.done();
     let approved =
         printing_starts(&database, DJANGO_5_2).input("expect-plan", digest).run().succeeds().applied(MIGRATIONS);
-    assert_eq!(started_commands(&approved.log), [LIST, MIGRATE]);
+    assert_eq!(started_commands(&approved.log), [MIGRATE]);
     approved.done();
+    let verified = printing_starts(&database, DJANGO_5_2).input("command", "verify").run().succeeds();
+    assert_eq!(started_commands(&verified.log), [LIST]);
+    verified.done();
+    let back = printing_starts(&database, DJANGO_5_2).input("command", "rollback").input("target", "customers 0002");
+    let back = back.run().succeeds().pending(["customers.0003_first_customer"]);
+    assert_eq!(started_commands(&back.log), ["manage.py migrate customers 0002 --noinput"]);
+    back.done();
+    let refused = printing_starts(&database, DJANGO_5_2).input("expect-plan", format!("sha256:{}", "0".repeat(64)));
+    let refused = refused.run().fails("plan-changed", 5).pending(["customers.0003_first_customer"]);
+    assert_eq!(started_commands(&refused.log), [MIGRATE]);
+    refused.done();
+}
+
+#[test]
+fn a_step_in_between_takes_a_start_for_the_list_first() {
     let database = shared().database();
     let step =
         printing_starts(&database, DJANGO_5_2).input("before", "[{ name: Snapshot, run: echo taken, when: pending }]");

@@ -150,6 +150,7 @@ mod snippets;
 mod sqlx;
 #[cfg(test)]
 mod start_when;
+mod starts;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]

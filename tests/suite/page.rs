@@ -42,7 +42,7 @@ fn about(recipe: &Recipe) -> String {
     };
     let target = recipe.target.as_ref().map(|target| format!(" A `target` is {}.", target.is)).unwrap_or_default();
     let together = match recipe.combines_list_and_migrate() {
-        true => " In an image, `status` and `migrate` share [one start](#one-start).",
+        true => " A run takes [one start](#one-start).",
         false => "",
     };
     format!("{}. {ledger}{together}{target}", recipe.about)

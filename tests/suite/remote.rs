@@ -12,10 +12,10 @@ use bastion_migrate::{
     fault::{Code, Fault},
     run::{
         event::{Event, Events},
-        process::{ExitStatus, Output},
+        process::{ExitStatus, FollowOutput, Output},
     },
     secret::Secret,
-    server::{OrphanOutcome, OrphanedRun, Server, ShellScript},
+    server::{CommandInput, FollowedCommand, OrphanOutcome, OrphanedRun, Server, ShellScript, WaitingCommand},
     ssh::Tunnel,
     way::WayIn,
 };
@@ -369,6 +369,121 @@ fn a_command_outlives_its_connection_and_no_line_is_lost_or_repeated() {
         let status = reattach(&server, &tunnel, |output| output_lines.push(output)).await;
         assert_eq!(status.unwrap(), Some(ExitStatus::Exited(6)), "an ended command keeps its status");
         assert_eq!((output_lines.of("out"), output_lines.of("err")), expected_count(200));
+        server.release_slot(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        assert_nothing_left(&sshd);
+    });
+}
+
+/// Runs a command that reads a line after it has printed `ready`, up to that.
+async fn run_until_ready(server: &Server, tunnel: &Tunnel, text: &str, output_lines: &OutputLines) -> WaitingCommand {
+    let script = ShellScript { input: CommandInput::Lines, ..command(text) };
+    let followed = server.run_until_prompt(tunnel, &script, |output| until_ready(output, output_lines)).await.unwrap();
+    let FollowedCommand::Waiting(waiting) = followed else { panic!("{followed:?}: {output_lines:?}") };
+    waiting
+}
+
+fn until_ready(output: Output<'_>, output_lines: &OutputLines) -> FollowOutput {
+    output_lines.push(output);
+    if output == Output::Stdout("ready") { FollowOutput::Stop } else { FollowOutput::Continue }
+}
+
+#[test]
+fn a_command_gets_each_line_after_its_prompt_and_its_set_up_gets_none() {
+    block_on(async {
+        for shell in ["/bin/bash", "/bin/dash"] {
+            let sshd = start_sshd(shell);
+            let (server, _receiver) = server("this run");
+            let (output_lines, tunnel) = (OutputLines::default(), connect(&sshd).await);
+            server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+            let text = "for turn in 1 2; do echo ready; read -r line; echo \"got $line\"; done; cat; exit 6";
+            let script =
+                ShellScript { input: CommandInput::Lines, setup: "cat; echo \"set up\"".to_owned(), ..command(text) };
+            let on_output = |output: Output<'_>| until_ready(output, &output_lines);
+            let first = server.run_until_prompt(&tunnel, &script, on_output).await.unwrap();
+            let FollowedCommand::Waiting(waiting) = first else { panic!("{first:?}") };
+            let second = server.continue_with_line(&tunnel, waiting, "one\n", on_output).await.unwrap();
+            let FollowedCommand::Waiting(waiting) = second else { panic!("{second:?}") };
+            let last = server.continue_with_last_line(&tunnel, waiting, "two $x\n", on_output).await.unwrap();
+            assert!(matches!(last, FollowedCommand::Exited(ExitStatus::Exited(6))), "{last:?}");
+            assert_eq!(output_lines.of("out"), ["set up", "ready", "got one", "ready", "got two $x"]);
+            server.release_slot(&tunnel).await.unwrap();
+            tunnel.close().await.unwrap();
+            assert_nothing_left(&sshd);
+        }
+    });
+}
+
+/// A command that waits for a line, reads it and is done a second later.
+const READING: &str = "echo ready; read -r line; echo \"got $line\"; touch ~/got; sleep 1; exit 6";
+
+#[test]
+fn a_line_that_is_lost_with_the_connection_never_arrives() {
+    block_on(async {
+        let (sshd, (server, _receiver)) = (start_sshd("/bin/bash"), server("this run"));
+        let (network, output_lines) = (Flights::to(sshd.port), OutputLines::default());
+        let tunnel = connect_to_port(&sshd, network.port()).await;
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+        let waiting = run_until_ready(&server, &tunnel, READING, &output_lines).await;
+        network.freeze();
+        let on_output = |output: Output<'_>| until_ready(output, &output_lines);
+        let cut = async {
+            sleep(Duration::from_millis(300)).await;
+            network.cut();
+            network.thaw();
+        };
+        let (lost, ()) = tokio::join!(server.continue_with_last_line(&tunnel, waiting, "go\n", on_output), cut);
+        assert_eq!(lost.unwrap_err().code, Code::BastionLost);
+        tunnel.close().await.unwrap_or_default();
+        let tunnel = connect(&sshd).await;
+        let ended = reattach(&server, &tunnel, |output| output_lines.push(output)).await;
+        assert_eq!(ended.unwrap(), None, "it can be run again");
+        let again = server.run_script(&tunnel, &command("echo again"), |output| output_lines.push(output)).await;
+        assert_eq!(again.unwrap(), ExitStatus::Exited(0));
+        assert_eq!(output_lines.of("out"), ["ready", "again"]);
+        assert!(!sshd.home().join("got").exists());
+        server.release_slot(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        assert_nothing_left(&sshd);
+    });
+}
+
+#[test]
+fn a_command_that_got_its_line_outlives_the_connection() {
+    block_on(async {
+        let (sshd, (server, _receiver)) = (start_sshd("/bin/bash"), server("this run"));
+        let (output_lines, tunnel) = (OutputLines::default(), connect(&sshd).await);
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+        let waiting = run_until_ready(&server, &tunnel, READING, &output_lines).await;
+        let on_output = |output: Output<'_>| until_ready(output, &output_lines);
+        let cut = async {
+            while !sshd.home().join("got").exists() {
+                sleep(Duration::from_millis(20)).await;
+            }
+            sshd.kill_sessions();
+        };
+        let (lost, ()) = tokio::join!(server.continue_with_last_line(&tunnel, waiting, "go\n", on_output), cut);
+        assert_eq!(lost.unwrap_err().code, Code::BastionLost);
+        tunnel.close().await.unwrap_or_default();
+        let tunnel = connect(&sshd).await;
+        let ended = reattach(&server, &tunnel, |output| output_lines.push(output)).await;
+        assert_eq!(ended.unwrap(), Some(ExitStatus::Exited(6)));
+        assert_eq!(output_lines.of("out"), ["ready", "got go"]);
+        server.release_slot(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        assert_nothing_left(&sshd);
+    });
+}
+
+#[test]
+fn a_command_whose_input_ends_is_waited_for() {
+    block_on(async {
+        let (sshd, (server, _receiver)) = (start_sshd("/bin/bash"), server("this run"));
+        let (output_lines, tunnel) = (OutputLines::default(), connect(&sshd).await);
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+        let waiting = run_until_ready(&server, &tunnel, READING, &output_lines).await;
+        server.end_input(&tunnel, waiting).await.unwrap();
+        assert!(!server.may_be_running() && output_lines.of("out") == ["ready"], "{output_lines:?}");
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         assert_nothing_left(&sshd);

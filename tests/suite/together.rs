@@ -7,7 +7,7 @@ use crate::lab::{
     server::Server,
     venv::{DJANGO_4_2, DJANGO_5_2},
 };
-use bastion_migrate::tool::{CommandLine, FileCommand, OutputMark, PrintedSql, Recipe, SqlRequest};
+use bastion_migrate::tool::{CommandLine, FileCommand, ListingRequest, OutputMark, PrintedSql, Recipe, Verb};
 
 /// The mark in front of the SQL.
 const MARK: &str = "0123456789abcdef";
@@ -29,8 +29,8 @@ fn quoted(line: &CommandLine) -> String {
 #[test]
 fn a_program_works_the_same_as_a_file_and_inline() {
     for python in [DJANGO_4_2, DJANGO_5_2] {
-        let request = SqlRequest { mark: OutputMark::new(MARK), applied: Vec::new() };
-        let list_then_migrate = Recipe::by_name("django").unwrap().list_then_migrate(&request).unwrap();
+        let request = ListingRequest::for_scripts(OutputMark::new(MARK), Vec::new());
+        let list_then_migrate = Recipe::by_name("django").unwrap().list_then_migrate(&request, Verb::Migrate).unwrap();
         for form in ["file", "inline"] {
             let lab = Lab::new();
             let server = Server::start().project(Project::Plain, &lab.database, python);

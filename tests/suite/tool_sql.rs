@@ -13,10 +13,13 @@ use crate::{
     },
     scenarios::MIGRATIONS,
 };
-use bastion_migrate::tool::{CommandLine, OutputMark, PrintedScript, PrintedSql, Recipe, SqlRequest};
+use bastion_migrate::tool::{CommandLine, ListingRequest, OutputMark, PrintedScript, PrintedSql, Recipe};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 const MARK: &str = "0123456789abcdef0123456789abcdef";
+
+/// The first line of the program that lists and migrates.
+const TOGETHER: &str = "# The list, and then the commands of the migration, each of them once it is confirmed.";
 
 /// The migrations of an app, some of which have no SQL that can be shown.
 const ORDERS: [(&str, &str); 5] = [
@@ -82,8 +85,8 @@ fn django_server(lab: &Lab, project: Project, python: &str) -> Server {
 
 /// Runs the recipe's command as a person on the server would, and returns its scripts.
 fn scripts_on(server: &Server, prelude: &str, recipe: &str, applied: &[&str]) -> Vec<PrintedScript> {
-    let request =
-        SqlRequest { mark: OutputMark::new(MARK), applied: applied.iter().map(|name| (*name).to_owned()).collect() };
+    let applied = applied.iter().map(|name| (*name).to_owned()).collect();
+    let request = ListingRequest::for_scripts(OutputMark::new(MARK), applied);
     let line = Recipe::by_name(recipe).unwrap().list_with_sql(&request).unwrap();
     let output = server.shell(&format!("{prelude}\n{}\n", quoted(&line))).unwrap();
     let mut printed = PrintedSql::new(OutputMark::new(MARK));
@@ -171,8 +174,11 @@ fn django_step<'a>(lab: &'a Lab, server: &'a Server) -> Action<'a> {
     let step = Action::on_server(lab, server).secret("database-url", lab.database.url());
     let step = step.input("tool", "django").input("working-directory", BACKEND);
     // Each start adds a line.
-    step.input("setup", "source ../venv/bin/activate; python() { echo \"$2\" >>~/starts; command python \"$@\"; }")
-        .leaves_on_server("starts")
+    step.input(
+        "setup",
+        "source ../venv/bin/activate; python() { echo \"$2\" | head -1 >>~/starts; command python \"$@\"; }",
+    )
+    .leaves_on_server("starts")
 }
 
 fn starts_on(server: &Server) -> Vec<String> {
@@ -192,10 +198,11 @@ fn the_digest_covers_the_sql_and_needs_no_further_start_of_the_app() {
         let lab = Lab::new();
         let server = django_server(&lab, Project::Plain, python);
         let plan = || django_step(&lab, &server).input("command", "plan").run().has_pending().pending(MIGRATIONS);
-        let finished = plan().logs("$ python manage.py showmigrations --plan\n").never_logs("run again");
+        let finished = plan().logs("$ python manage.py showmigrations --plan; python manage.py migrate --plan\n");
+        let finished = finished.never_logs("run again");
         assert!(!finished.log.contains("CREATE TABLE"), "{}", finished.log);
         let first = digest(finished);
-        assert_eq!(starts_on(&server), ["shell", "migrate"], "{python}: the second one is the tool's own plan");
+        assert_eq!(starts_on(&server), ["shell"], "{python}: the tool's own plan is in the same start");
         assert_eq!(digest(plan()), first, "{python}: it is the same in the next run");
         let path = server.path(&format!("{BACKEND}/customers/migrations/0002_region.py"));
         let text = fs::read_to_string(&path).unwrap();
@@ -204,11 +211,11 @@ fn the_digest_covers_the_sql_and_needs_no_further_start_of_the_app() {
         assert_ne!(changed, first, "{python}");
         let refused = django_step(&lab, &server).input("expect-plan", &first).run().fails("plan-changed", 5);
         refused.pending(MIGRATIONS).done();
-        assert_eq!(starts_on(&server), ["shell"]);
+        assert_eq!(starts_on(&server), [TOGETHER]);
         django_step(&lab, &server).input("expect-plan", &changed).run().succeeds().applied(MIGRATIONS).done();
-        assert_eq!(starts_on(&server), ["shell", "migrate"], "{python}");
+        assert_eq!(starts_on(&server), [TOGETHER], "{python}");
         django_step(&lab, &server).run().nothing_to_do().done();
-        assert_eq!(starts_on(&server), ["shell"], "{python}");
+        assert_eq!(starts_on(&server), [TOGETHER], "{python}");
     }
 }
 

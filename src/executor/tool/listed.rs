@@ -1,6 +1,7 @@
 //! The migrations that a tool lists, as far as it lists them.
 
-use crate::tool::{ListedMigration, PrintedScript};
+use crate::tool::{ListedMigration, PrintedScript, Verb};
+use std::collections::BTreeSet;
 
 /// The result of a tool's listing.
 #[derive(Debug)]
@@ -18,6 +19,15 @@ pub(crate) enum ToolListing {
 pub(super) struct ListingWithSql {
     pub(super) listing: ToolListing,
     pub(super) scripts: Result<Vec<PrintedScript>, String>,
+    pub(super) others: CompletedVerbs,
+}
+
+/// The verbs whose commands have succeeded in the start of the tool for its list.
+#[derive(Debug, Default)]
+pub(super) struct CompletedVerbs {
+    pub(super) verbs: BTreeSet<Verb>,
+    /// The output of that start.
+    pub(super) output: Vec<String>,
 }
 
 impl ToolListing {

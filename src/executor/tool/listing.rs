@@ -2,7 +2,7 @@
 
 use super::{
     ToolExecutor,
-    listed::{ListingWithSql, ToolListing},
+    listed::{CompletedVerbs, ListingWithSql, ToolListing},
 };
 use crate::{
     fault::Fault,
@@ -14,11 +14,11 @@ use crate::{
         container_spec::{SessionAccess, SessionTerms},
     },
     tool::{
-        CommandLine, LedgerCount, ListThenMigrate, ListingFormat, ListingOutcome, OutputMark, PrintedScript,
-        SqlRequest, Verb,
+        CommandLine, LedgerCount, ListThenMigrate, ListingFormat, ListingOutcome, ListingRequest, OutputMark, Verb,
+        WantedScripts,
     },
 };
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeSet};
 
 /// The run of a listing command.
 struct ListingRun {
@@ -28,26 +28,28 @@ struct ListingRun {
 }
 
 impl ToolExecutor<'_> {
-    /// Runs the tool to list its migrations and, for a command that applies them or shows the plan for that, to print
-    /// their SQL: in one start, if it can.
+    /// Runs the tool to list its migrations and, in the same start if it can, to print their SQL for a command that applies
+    /// them or shows the plan for that, and to do what else the command takes.
     ///
     /// # Errors
     /// The fault of a command that printed no listing.
     pub(super) async fn list_with_sql(&self, sites: &Sites<'_>) -> Result<ListingWithSql, Fault> {
-        if !self.needs_sql() {
-            let listing = self.list_migrations(sites).await?;
-            return Ok(ListingWithSql { listing, scripts: Ok(Vec::new()) });
-        }
-        let request = self.sql_request();
+        let request = self.listing_request();
         if let Some(listed) = self.list_then_pause(sites, &request).await? {
             return Ok(listed);
         }
         if let Some(listed) = self.list_with_sql_in_one_start(sites, &request).await? {
             return Ok(listed);
         }
-        let reason = self.tool.recipe.hidden_sql_reason();
-        let reason = reason.unwrap_or_else(|| "the tool could not be run to show it".to_owned());
-        Ok(ListingWithSql { listing: self.list_migrations(sites).await?, scripts: Err(reason) })
+        let scripts = match request.scripts {
+            WantedScripts::None => Ok(Vec::new()),
+            WantedScripts::All => {
+                let reason = self.tool.recipe.hidden_sql_reason();
+                Err(reason.unwrap_or_else(|| "the tool could not be run to show it".to_owned()))
+            }
+        };
+        let listing = self.list_migrations(sites).await?;
+        Ok(ListingWithSql { listing, scripts, others: CompletedVerbs::default() })
     }
 
     /// Returns whether the plan is one to apply migrations, for which their SQL is shown and approved.
@@ -60,10 +62,12 @@ impl ToolExecutor<'_> {
     async fn list_with_sql_in_one_start(
         &self,
         sites: &Sites<'_>,
-        request: &SqlRequest,
+        request: &ListingRequest,
     ) -> Result<Option<ListingWithSql>, Fault> {
         let (recipe, listing_command) = (&self.tool.recipe, self.listing_command());
-        let (Some((listing, _)), Some(line)) = (listing_command, recipe.list_with_sql(request)) else {
+        let wants_more = request.scripts == WantedScripts::All || !recipe.also_commands(request).is_empty();
+        let (true, Some((listing, _)), Some(line)) = (wants_more, listing_command, recipe.list_with_sql(request))
+        else {
             return Ok(None);
         };
         let line = self.tool.with_prefix(line);
@@ -79,21 +83,47 @@ impl ToolExecutor<'_> {
                 ListingOutcome::Failed if sites.pass_tls_if_demanded() => continue,
                 ListingOutcome::Listed(_) | ListingOutcome::Failed => break,
             };
-            return Ok(Some(ListingWithSql { listing, scripts: printed_scripts(run.transcript) }));
+            return Ok(Some(self.read_start(listing, request, run.transcript)));
         }
-        self.events
-            .emit_note("the tool did not list its migrations with their SQL: it is run again for the list alone");
+        self.events.emit_note(match request.scripts {
+            WantedScripts::All => {
+                "the tool did not list its migrations with their SQL: it is run again for the list alone"
+            }
+            WantedScripts::None => "the tool did not list its migrations: it is run again for the list alone",
+        });
         Ok(None)
     }
 
-    /// Returns a request with a new mark.
-    fn sql_request(&self) -> SqlRequest {
+    /// Returns the request for the start that lists, with a new mark.
+    fn listing_request(&self) -> ListingRequest {
         let snapshot = &self.initial_snapshot;
         let applied = match self.tool.recipe.ledgers {
             LedgerCount::One => snapshot.recorded_names(),
             LedgerCount::EachSchema => snapshot.names_in_every_tenant(),
         };
-        SqlRequest { mark: OutputMark::new(&random_token()), applied }
+        let also = match self.settings.command {
+            Command::Plan => vec![Verb::Plan],
+            Command::Verify => vec![Verb::Verify, Verb::Check],
+            Command::Rollback => vec![Verb::RollbackPlan],
+            _ => Vec::new(),
+        };
+        let scripts = if self.needs_sql() { WantedScripts::All } else { WantedScripts::None };
+        let (mark, target) = (OutputMark::new(&random_token()), self.tool.target.clone());
+        ListingRequest { mark, applied, scripts, also, target }
+    }
+
+    /// Reads the output of a start that lists.
+    fn read_start(&self, listing: ToolListing, request: &ListingRequest, mut transcript: Transcript) -> ListingWithSql {
+        let output = std::mem::take(&mut transcript.stdout);
+        let Some(printed) = transcript.into_printed_sql() else {
+            return ListingWithSql { listing, scripts: Ok(Vec::new()), others: CompletedVerbs::default() };
+        };
+        let verbs = completed_verbs(&self.tool.recipe.also_commands(request), &printed.succeeded_commands());
+        let scripts = match request.scripts {
+            WantedScripts::All => printed.scripts(),
+            WantedScripts::None => Ok(Vec::new()),
+        };
+        ListingWithSql { listing, scripts, others: CompletedVerbs { verbs, output } }
     }
 
     async fn run_listing(
@@ -139,17 +169,22 @@ impl ToolExecutor<'_> {
 
     /// Runs the tool to list its migrations, print their SQL and then wait for confirmation to migrate; nothing if one
     /// start can't do both.
-    async fn list_then_pause(&self, sites: &Sites<'_>, request: &SqlRequest) -> Result<Option<ListingWithSql>, Fault> {
+    async fn list_then_pause(
+        &self,
+        sites: &Sites<'_>,
+        request: &ListingRequest,
+    ) -> Result<Option<ListingWithSql>, Fault> {
         let combined = self.list_then_migrate(request);
         let (Some((listing, _)), Some(list_then_migrate)) = (self.listing_command(), combined) else {
             return Ok(None);
         };
+        let title = self.command_texts();
         loop {
             let transcript = RefCell::new(Transcript::for_listing(listing).and_for_sql(&request.mark));
-            if sites.list_then_pause(&self.tool.site, &list_then_migrate, &transcript).await?.is_none() {
+            if sites.list_then_pause(&self.tool.site, (&list_then_migrate, &title), &transcript).await?.is_none() {
                 let transcript = transcript.into_inner();
                 let listing = ToolListing::Listed(listing.read_migrations(transcript.lines()));
-                return Ok(Some(ListingWithSql { listing, scripts: printed_scripts(transcript) }));
+                return Ok(Some(self.read_start(listing, request, transcript)));
             }
             if !sites.pass_tls_if_demanded() {
                 break;
@@ -174,17 +209,23 @@ impl ToolExecutor<'_> {
         (shows_applied || self.settings.database.is_some()).then_some((listing, status))
     }
 
-    /// Returns the command that lists and migrates in one start, if nothing has to come in between.
-    fn list_then_migrate(&self, request: &SqlRequest) -> Option<ListThenMigrate> {
-        let Settings { command, safety, steps, backup, .. } = self.settings;
-        let combined = self.tool.list_then_migrate(request)?;
-        let is_free = safety.expect_plan.is_none() && steps.steps_before_pending().next().is_none() && backup.is_none();
-        let is_ours = self.tool.run.is_none() && steps.migrate.is_empty();
-        (*command == Command::Migrate && is_ours && is_free).then_some(combined)
+    /// Returns the command that lists and does the work in one start, if no other command has to come in between: the tool
+    /// would wait for it, with its sessions open, for as long as that takes. An approved plan is compared while it waits.
+    fn list_then_migrate(&self, request: &ListingRequest) -> Option<ListThenMigrate> {
+        let Settings { command, steps, backup, .. } = self.settings;
+        let is_free = steps.steps_before_pending().next().is_none() && backup.is_none();
+        let verb = match command {
+            Command::Migrate if self.tool.run.is_none() && steps.migrate.is_empty() => Verb::Migrate,
+            Command::Rollback => Verb::Rollback,
+            _ => return None,
+        };
+        if is_free { self.tool.list_then_migrate(request, verb) } else { None }
     }
 }
 
-/// Returns the SQL that a command printed, or the reason why there is none.
-fn printed_scripts(transcript: Transcript) -> Result<Vec<PrintedScript>, String> {
-    transcript.into_printed_sql().map_or_else(|| Ok(Vec::new()), |printed| printed.scripts())
+/// Returns the verbs all of whose commands have succeeded.
+fn completed_verbs(commands: &[(Verb, CommandLine)], succeeded: &BTreeSet<usize>) -> BTreeSet<Verb> {
+    let failed = commands.iter().enumerate().filter(|(index, _)| !succeeded.contains(index)).map(|(_, (verb, _))| verb);
+    let failed: BTreeSet<&Verb> = failed.collect();
+    commands.iter().map(|(verb, _)| verb).filter(|verb| !failed.contains(verb)).copied().collect()
 }

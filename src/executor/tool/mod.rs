@@ -46,7 +46,7 @@ use crate::{
     tool::{PrintedScript, Verb},
 };
 use futures_util::future::join;
-use listed::{ListingWithSql, ToolListing};
+use listed::{CompletedVerbs, ListingWithSql, ToolListing};
 use snapshot::LedgerSnapshot;
 use std::cell::RefCell;
 
@@ -72,6 +72,8 @@ pub struct ToolExecutor<'a> {
     pub(super) listing: ToolListing,
     /// The migrations to apply, to record, or to roll back.
     pub(super) pending: Vec<MigrationId>,
+    /// The verbs that were run together with the listing.
+    completed: CompletedVerbs,
     /// The SQL as the tool printed it, or the reason why it is not shown.
     printed_scripts: Result<Vec<PrintedScript>, String>,
     /// The SQL of the pending migrations.
@@ -122,6 +124,7 @@ impl<'a> ToolExecutor<'a> {
             snapshot_after: None,
             schema: SchemaReadings::default(),
             listing: ToolListing::Unknown,
+            completed: CompletedVerbs::default(),
             pending: Vec::new(),
             printed_scripts: Ok(Vec::new()),
             scripts: Vec::new(),
@@ -263,19 +266,23 @@ impl<'a> ToolExecutor<'a> {
         if self.settings.command != Command::Rollback || !self.has_work() {
             return Ok(std::mem::take(&mut self.pending));
         }
-        let transcript = self.run_read_only(Verb::RollbackPlan, sites).await?;
+        let output = self.run_read_only(Verb::RollbackPlan, sites).await?;
         let recipe = &self.tool.recipe;
         match &recipe.undoing {
             Some(format) if !self.pending.is_empty() => {
-                let listed = format.read_migrations(transcript.lines());
+                let listed = format.read_migrations(output.iter().map(String::as_str));
                 target_selection::to_roll_back_by_tool_plan(recipe, &listed, &self.snapshot_before, &self.pending)
             }
             _ => Ok(std::mem::take(&mut self.pending)),
         }
     }
 
-    /// Runs the recipe's commands for this verb with read-only sessions, and returns their output.
-    async fn run_read_only(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Transcript, Fault> {
+    /// Runs the recipe's commands for this verb with read-only sessions, unless the start for the listing has run them, and
+    /// returns their output.
+    async fn run_read_only(&mut self, verb: Verb, sites: &Sites<'_>) -> Result<Vec<String>, Fault> {
+        if self.completed.verbs.contains(&verb) {
+            return Ok(std::mem::take(&mut self.completed.output));
+        }
         let transcript = RefCell::new(Transcript::default());
         for command in self.tool.recipe.commands_with_target(verb, self.tool.target.as_deref()).unwrap_or_default() {
             self.progress = ToolProgress::ReadOnlyRun;
@@ -288,7 +295,7 @@ impl<'a> ToolExecutor<'a> {
             };
             sites.run_to_success(task, RunMode::Start, &transcript).await?;
         }
-        Ok(transcript.into_inner())
+        Ok(transcript.into_inner().lines().map(ToOwned::to_owned).collect())
     }
 
     async fn read_listing_and_ledger(&mut self, sites: &Sites<'_>) -> Result<(), Fault> {
@@ -297,8 +304,8 @@ impl<'a> ToolExecutor<'a> {
         if self.listing_command().is_some() {
             self.progress = ToolProgress::ReadOnlyRun;
         }
-        let ListingWithSql { listing, scripts } = self.list_with_sql(sites).await?;
-        (self.listing, self.printed_scripts) = (listing, scripts);
+        let ListingWithSql { listing, scripts, others } = self.list_with_sql(sites).await?;
+        (self.listing, self.printed_scripts, self.completed) = (listing, scripts, others);
         let listed = self.listing.migrations();
         self.snapshot_before = match &self.lock_holder {
             Some(_) => self.initial_snapshot.clone().with_implied(recipe.keeps, listed),

@@ -204,8 +204,11 @@ impl ToolExecutor<'_> {
         } else if let Some(fault) = self.unverifiable_fault() {
             faults.push(fault);
         } else {
-            let lines: Vec<CommandLine> =
-                [Verb::Verify, Verb::Check].into_iter().filter_map(|verb| self.command_for(verb)).collect();
+            let lines: Vec<CommandLine> = [Verb::Verify, Verb::Check]
+                .into_iter()
+                .filter(|verb| !self.completed.verbs.contains(verb))
+                .filter_map(|verb| self.command_for(verb))
+                .collect();
             self.progress = ToolProgress::ReadOnlyRun;
             for line in &lines {
                 let task = SiteCommand {

@@ -45,7 +45,10 @@ if [ -n "$taken" ]; then
         [ -d "$each" ] || continue
         code=
         { read -r code <"$each/status"; } 2>/dev/null
-        if [ -n "$code" ]; then
+        if [ -e "$each/asks" ] && ! [ -e "$each/line.1" ]; then
+            # It has listed what there is to do, and nothing else.
+            say left never
+        elif [ -n "$code" ]; then
             say left finished "$code"
         elif forbid "$each" || [ -e "$each/void" ]; then
             say left never

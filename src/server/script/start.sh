@@ -21,4 +21,22 @@ shell=sh
 command -v bash >/dev/null 2>&1 && shell='bash --norc'
 # Sent through a pipe, so that its secrets appear in no process list and on no disk. Started in the background of a
 # subshell, so that it is orphaned at once.
-(printf '%s' "$work" | (detach sh -c "$wrapper" bastion-migrate "$run" "$theirs" "$shell" "$boot") >/dev/null 2>&1 &)
+launch() {
+    (printf '%s' "$work" | (detach sh -c "$wrapper" bastion-migrate "$run" "$theirs" "$shell" "$boot") >/dev/null 2>&1 &)
+}
+# Pass on each line, unless another connection has ruled it out. The input of the command ends with the connection.
+pass_lines() {
+    count=0
+    while read -r input; do
+        count=$((count + 1))
+        mkdir "$run/line.$count" 2>/dev/null || exit
+        printf '%s\n' "$input"
+    done
+}
+if [ "$asks" = yes ]; then
+    : >"$run/asks"
+    exec 3<&0
+    (pass_lines <&3 2>/dev/null | (exec 4<&0 && launch) &)
+else
+    launch
+fi

@@ -1,9 +1,10 @@
-# history, and the SQL of the pending revisions in Alembic's offline mode. The arguments are the revisions in the ledger.
+# history, the SQL of the pending revisions in Alembic's offline mode, and other commands. The arguments are the revisions in
+# the ledger.
 import contextlib
 import json
 import logging
-import os
 import sys
+import traceback
 
 from alembic.config import CommandLine
 from alembic.ddl.impl import DefaultImpl
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 
 mark = '{mark}'.replace('-', '')
 output = sys.stdout
+also = {also}
 CODE = 'Python code'
 # Each failed revision costs another run of env.py.
 MOST_RUNS = 20
@@ -22,6 +24,20 @@ class History(CommandLine):
     def run_cmd(self, config, options):
         self.config = config
         super().run_cmd(config, options)
+
+
+# A stream that is silent for a while. Handlers of logging that env.py opens meanwhile stay bound to it.
+class Switch:
+    is_silent = True
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        return len(text) if self.is_silent else self.stream.write(text)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
 
 
 class Printer:
@@ -59,6 +75,7 @@ class Scripts:
         self.watch()
 
     def watch(self):
+        self.originals = DefaultImpl.static_output, Operations.get_bind
         get_bind = Operations.get_bind
 
         def keep_text(impl, text):
@@ -76,6 +93,9 @@ class Scripts:
 
         DefaultImpl.static_output = keep_text
         Operations.get_bind = note_code
+
+    def unwatch(self):
+        DefaultImpl.static_output, Operations.get_bind = self.originals
 
     def run(self, heads):
         done = list(heads)
@@ -133,12 +153,40 @@ class Scripts:
 history = History(prog='alembic')
 history.main(['history'])
 sys.stdout.flush()
-# Lines of env.py and of the revisions could be read as lines of the list, or as a migration that has started.
-logging.disable()
-try:
-    with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        scripts = Scripts(history.config)
+
+
+def print_scripts():
+    scripts = Scripts(history.config)
+    try:
         scripts.collect(sys.argv[1:])
-        scripts.print_all(Printer())
-except (Exception, SystemExit) as error:
-    Printer().print_record({'everything': ' '.join(('%s: %s' % (type(error).__name__, error)).split())[:500]})
+    finally:
+        scripts.unwatch()
+    scripts.print_all(Printer())
+
+
+def run(words):
+    try:
+        CommandLine(prog='alembic').main(words)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if '{scripts}' == 'yes':
+    # Lines of env.py and of the revisions could be read as lines of the list, or as a migration that has started.
+    logging.disable()
+    out, err = Switch(sys.stdout), Switch(sys.stderr)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            print_scripts()
+    except (Exception, SystemExit) as error:
+        Printer().print_record({'everything': ' '.join(('%s: %s' % (type(error).__name__, error)).split())[:500]})
+    out.is_silent = err.is_silent = False
+    logging.disable(logging.NOTSET)
+for number, words in enumerate(also):
+    code = run(words)
+    sys.stdout.flush()
+    Printer().print_record({'command': number, 'code': code})

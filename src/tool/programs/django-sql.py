@@ -1,10 +1,11 @@
-# showmigrations --plan, and the SQL of the pending migrations.
+# showmigrations --plan, the SQL of the pending migrations, and other commands.
 import contextlib
 import json
 import os
 import sys
+import traceback
 
-from django.core.management import call_command
+from django.core.management import ManagementUtility, call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
@@ -14,6 +15,7 @@ mark = '{mark}'.replace('-', '')
 output = sys.stdout
 # The migrations that every tenant has applied.
 applied_by_tenants = {applied}
+also = {also}
 CODE = 'Python code'
 
 
@@ -169,9 +171,26 @@ def tenant_schema():
     return first or 'bastion_migrate_tenant'
 
 
-try:
-    # Lines of the app's own code could be read as lines of the list.
-    with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        print_scripts()
-except (Exception, SystemExit) as error:
-    Printer().print_record({'everything': ' '.join(('%s: %s' % (type(error).__name__, error)).split())[:500]})
+def run(words):
+    argv = [sys.argv[0], *words]
+    try:
+        ManagementUtility(argv).fetch_command(words[0]).run_from_argv(argv)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if '{scripts}' == 'yes':
+    try:
+        # Lines of the app's own code could be read as lines of the list.
+        with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            print_scripts()
+    except (Exception, SystemExit) as error:
+        Printer().print_record({'everything': ' '.join(('%s: %s' % (type(error).__name__, error)).split())[:500]})
+for number, words in enumerate(also):
+    code = run(words)
+    sys.stdout.flush()
+    Printer().print_record({'command': number, 'code': code})
