@@ -102,13 +102,21 @@ impl RunningContainer {
     /// # Errors
     /// `engine-failed`.
     pub async fn write_stdin(&mut self, input: &[u8]) -> Result<(), Fault> {
+        self.begin_stdin(input).await?;
+        self.streams.input.shutdown().await.map_err(input_fault)
+    }
+
+    /// Writes to the container's standard input, which stays open until this is dropped.
+    ///
+    /// # Errors
+    /// `engine-failed`.
+    pub async fn begin_stdin(&mut self, input: &[u8]) -> Result<(), Fault> {
         let stdin = &mut self.streams.input;
         let written = async {
             stdin.write_all(input).await?;
-            stdin.shutdown().await
+            stdin.flush().await
         };
-        let failed = |error| engine_fault("the container's input could not be written", &Error::from(error));
-        written.await.map_err(failed)
+        written.await.map_err(input_fault)
     }
 
     /// Returns the usage measured so far.
@@ -194,6 +202,10 @@ fn interpret_exit(code: i64, oom_killed: bool) -> (ExitStatus, OtherProcesses) {
         (_, true) => (ExitStatus::OutOfMemory, OtherProcesses::Unharmed),
         (_, false) => (ExitStatus::from_code(code), OtherProcesses::Unharmed),
     }
+}
+
+fn input_fault(error: std::io::Error) -> Fault {
+    engine_fault("the container's input could not be written", &Error::from(error))
 }
 
 /// Returns the fault for a removed container, whose exit status is lost.
