@@ -33,6 +33,12 @@ pub struct ContainerSpec {
     pub working_directory: Option<String>,
     /// Memory limit in bytes.
     pub memory: Option<i64>,
+    /// The user and the privileges of its processes.
+    pub user: ContainerUser,
+    /// A directory in memory that every user in the container may write to, and its size in bytes. It counts as memory.
+    pub memory_directory: Option<(String, i64)>,
+    /// The size of `/dev/shm` in bytes, if not the engine's default of 64 MiB.
+    pub shared_memory: Option<i64>,
     /// Files to upload before the start, as (absolute path, content). Readable by every user in the container.
     pub files: Vec<(String, Vec<u8>)>,
     /// Programs to upload before the start, in the same form. Every user in the container may run them.
@@ -45,6 +51,16 @@ pub struct ContainerSpec {
     pub record: OutputRecord,
     /// The fate of the container when it has ended.
     pub removal: ContainerRemoval,
+}
+
+/// The user of a container's processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContainerUser {
+    /// That of the image.
+    #[default]
+    OfImage,
+    /// `nobody`, which every Linux image has, without any capability.
+    Nobody,
 }
 
 /// The fate of a container that has ended.
@@ -177,6 +193,7 @@ impl DockerEngine {
 fn create_body(spec: &ContainerSpec, labels: &Labels) -> ContainerCreateBody {
     let stdin_once = spec.stdin == ContainerStdin::Once;
     let port = |port: &u16| format!("{port}/tcp");
+    let is_nobody = spec.user == ContainerUser::Nobody;
     let loopback = || PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
     ContainerCreateBody {
         image: Some(spec.image.clone()),
@@ -185,6 +202,7 @@ fn create_body(spec: &ContainerSpec, labels: &Labels) -> ContainerCreateBody {
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels.labels()),
         working_dir: spec.working_directory.clone(),
+        user: is_nobody.then(|| "nobody".to_owned()),
         attach_stdin: Some(stdin_once),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
@@ -198,6 +216,13 @@ fn create_body(spec: &ContainerSpec, labels: &Labels) -> ContainerCreateBody {
             memory: spec.memory,
             // The same limit for memory with swap, so that no swap is used.
             memory_swap: spec.memory,
+            cap_drop: is_nobody.then(|| vec!["ALL".to_owned()]),
+            security_opt: is_nobody.then(|| vec!["no-new-privileges".to_owned()]),
+            tmpfs: spec
+                .memory_directory
+                .as_ref()
+                .map(|(path, bytes)| HashMap::from([(path.clone(), format!("rw,mode=1777,size={bytes}"))])),
+            shm_size: spec.shared_memory,
             port_bindings: (!spec.ports.is_empty()).then(|| {
                 spec.ports.iter().map(|number| (port(number), Some(vec![loopback()]))).collect::<HashMap<_, _>>()
             }),

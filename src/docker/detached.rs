@@ -30,6 +30,7 @@ impl Container {
         // The container redacts its own output.
         let mut running = self.start(&Redactor::default()).await?;
         running.write_stdin(input).await?;
+        running.close_stdin().await?;
         let following = running.follow_output(|output| match output {
             Output::Stdout(line) | Output::Stderr(line) => on_line(line),
             Output::PartialLine(_) => FollowOutput::Continue,

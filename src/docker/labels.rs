@@ -26,6 +26,8 @@ pub enum ContainerKind {
     Tunnel,
     /// The place of the programs that carry a run's connection.
     Companion,
+    /// The server of a rehearsal's copy.
+    Copy,
 }
 
 impl ContainerKind {
@@ -34,6 +36,7 @@ impl ContainerKind {
             Self::Tool => "tool",
             Self::Tunnel => "tunnel",
             Self::Companion => "companion",
+            Self::Copy => "copy",
         }
     }
 }

@@ -19,7 +19,7 @@ pub use attached::{ContainerExit, OtherProcesses, RunningContainer};
 pub use available_image::{AvailableImage, ImageSource};
 pub use cleanup::{CleanupScope, RemovedContainer};
 pub use client::{DockerEngine, ENGINE_SOCKET};
-pub use container::{Container, ContainerRemoval, ContainerSpec, ContainerStdin, OutputRecord};
+pub use container::{Container, ContainerRemoval, ContainerSpec, ContainerStdin, ContainerUser, OutputRecord};
 pub use image::{Image, PullPolicy, RegistryCredentials};
 pub use labels::{ContainerKind, JOB_GONE, Labels};
 pub use self_container::SelfContainer;

@@ -1,6 +1,6 @@
 //! Finds secrets inside other texts: passwords in URLs, values of names that suggest a secret.
 
-use super::names::InputName;
+use super::{names::InputName, parse::is_rehearsal_without_url};
 use crate::{postgres::DatabaseUrl, secret::Secret, ssh::hidden_forms};
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeSet;
@@ -81,6 +81,7 @@ pub(super) fn secrets_of(name: InputName, value: &str) -> Vec<Secret> {
             let key = Secret::new(value);
             hidden_forms(&key).into_iter().chain([key]).collect()
         }
+        InputName::Rehearse if is_rehearsal_without_url(value) => Vec::new(),
         InputName::Rehearse => secrets_in_server_url(value),
         _ => vec![Secret::new(value)],
     }

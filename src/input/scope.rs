@@ -2,7 +2,7 @@
 
 use super::{
     names::{InputName, list_quoted},
-    parse::ExecutorChoice,
+    parse::{ExecutorChoice, is_rehearsal_without_url},
     scope_table::{CommandScope, PlaceScope, scope_of},
     source::{Inputs, ValueSource},
 };
@@ -84,7 +84,11 @@ pub(super) fn unused_by_executor(inputs: &Inputs, executor: ExecutorChoice) -> V
     let is_given = |name: &InputName| {
         matches!(inputs.source(*name), Some(ValueSource::Flag | ValueSource::Input | ValueSource::File(_)))
     };
-    let is_idle = |name: &InputName| !scope_of(*name).1.counts_in(executor, &executors_in_use);
+    let is_pulled = rehearses_in_container(inputs);
+    let is_idle = |name: &InputName| {
+        let scope = scope_of(*name).1;
+        !scope.counts_in(executor, &executors_in_use) && !(is_pulled && scope == PlaceScope::AnyImage)
+    };
     // Steps name their own executors.
     let mut idle: Vec<InputName> = InputName::ALL.iter().copied().filter(is_given).filter(is_idle).collect();
     idle.retain(|name| !name.is_yaml() || *name == InputName::Tenants);
@@ -95,6 +99,7 @@ pub(super) fn unused_by_executor(inputs: &Inputs, executor: ExecutorChoice) -> V
         (PlaceScope::Files, "a tool reads its own migrations", "`executor: sql`"),
         (PlaceScope::ToolInImage, "the tool does not run in an image", "`executor: image`"),
         (PlaceScope::Image, "nothing runs in an image", "`executor: image`, and for steps in an image"),
+        (PlaceScope::AnyImage, "nothing runs in an image", "`executor: image`, and for steps in an image"),
         (PlaceScope::Server, "nothing runs on a server", "`executor: server`, and for steps on the server"),
     ];
     let names_of =
@@ -108,6 +113,12 @@ pub(super) fn unused_by_executor(inputs: &Inputs, executor: ExecutorChoice) -> V
         Fault::new(Code::InputInvalid, cause).fix(format!("remove {listed}: {subject} for {user}{exception}"))
     });
     faults.collect()
+}
+
+/// Returns whether a server is started for a rehearsal.
+fn rehearses_in_container(inputs: &Inputs) -> bool {
+    let is_rehearsal = inputs.text(InputName::Command) == Some(Command::Rehearse.name());
+    is_rehearsal && inputs.secret(InputName::Rehearse).is_none_or(|text| is_rehearsal_without_url(text.expose()))
 }
 
 /// Returns the faults of SSH settings without a bastion.
@@ -136,7 +147,8 @@ pub(super) fn unused_without_bastion(inputs: &Inputs) -> Vec<Fault> {
 
 /// Returns whether an input for a tool, or for its container or server, is given.
 pub(super) fn concerns_a_tool(inputs: &Inputs) -> bool {
-    let scopes = [PlaceScope::Tool, PlaceScope::ToolInImage, PlaceScope::Image, PlaceScope::Server];
+    let scopes =
+        [PlaceScope::Tool, PlaceScope::ToolInImage, PlaceScope::Image, PlaceScope::AnyImage, PlaceScope::Server];
     InputName::ALL.iter().any(|name| scopes.contains(&scope_of(*name).1) && inputs.is_given(*name))
 }
 
@@ -159,13 +171,14 @@ fn unused_without_tool(inputs: &Inputs, idle: &[InputName]) -> Vec<Fault> {
         true => "`executor: server`".to_owned(),
         false => "`executor: server` and `ssh-host` (the server that has the app)".to_owned(),
     };
-    let executor =
-        match (needs_scope(PlaceScope::Image) || needs_scope(PlaceScope::ToolInImage), needs_scope(PlaceScope::Server))
-        {
-            (true, false) => image,
-            (false, true) => server,
-            (false, false) | (true, true) => format!("{image}, or {server}"),
-        };
+    let executor = match (
+        [PlaceScope::Image, PlaceScope::AnyImage, PlaceScope::ToolInImage].into_iter().any(needs_scope),
+        needs_scope(PlaceScope::Server),
+    ) {
+        (true, false) => image,
+        (false, true) => server,
+        (false, false) | (true, true) => format!("{image}, or {server}"),
+    };
     let is_tooled = [InputName::Tool, InputName::Run, InputName::Steps].into_iter().any(|name| inputs.is_given(name));
     let tool = if is_tooled { "" } else { ", with `tool` or `run`" };
     let names = list_quoted(idle);

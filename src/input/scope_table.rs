@@ -45,12 +45,14 @@ pub(super) enum PlaceScope {
     ToolInImage,
     /// In a container: the tool, or a step.
     Image,
+    /// With an image: that of the tool or of a step, or that of the server of a rehearsal.
+    AnyImage,
     /// On the deployment server: the tool, or a step.
     Server,
 }
 
 /// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 21] = [
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 22] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
     (&[InputName::SshHost, InputName::Via], CommandScope::All, PlaceScope::Anywhere),
@@ -142,17 +144,11 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 21] = [
     ),
     (&[InputName::Run, InputName::Steps], CommandScope::Forward, PlaceScope::Tool),
     (&[InputName::Env, InputName::PassEnv], CommandScope::AllButTunnel, PlaceScope::AnyCommand),
+    (&[InputName::Image, InputName::MountWorkspace, InputName::Memory], CommandScope::AllButTunnel, PlaceScope::Image),
     (
-        &[
-            InputName::Image,
-            InputName::Pull,
-            InputName::RegistryUsername,
-            InputName::RegistryPassword,
-            InputName::MountWorkspace,
-            InputName::Memory,
-        ],
+        &[InputName::Pull, InputName::RegistryUsername, InputName::RegistryPassword],
         CommandScope::AllButTunnel,
-        PlaceScope::Image,
+        PlaceScope::AnyImage,
     ),
     (&[InputName::ImageEntrypoint], CommandScope::AllButTunnel, PlaceScope::ToolInImage),
     (&[InputName::Setup], CommandScope::AllButTunnel, PlaceScope::Server),
@@ -198,7 +194,7 @@ impl PlaceScope {
             Self::Tool => own_executor != ExecutorChoice::Sql,
             Self::AnyCommand => executors_in_use.iter().any(|executor| *executor != ExecutorChoice::Sql),
             Self::ToolInImage => own_executor == ExecutorChoice::Image,
-            Self::Image => executors_in_use.contains(&ExecutorChoice::Image),
+            Self::Image | Self::AnyImage => executors_in_use.contains(&ExecutorChoice::Image),
             Self::Server => executors_in_use.contains(&ExecutorChoice::Server),
         }
     }
@@ -238,6 +234,7 @@ mod tests {
                 Self::AnyCommand => "`executor: image` or `server`, or a step that is a command",
                 Self::ToolInImage => "`executor: image`",
                 Self::Image => "`executor: image`, or a step in an image",
+                Self::AnyImage => "`executor: image`, a step in an image, or a rehearsal in a container",
                 Self::Server => "`executor: server`, or a step on the server",
             }
         }

@@ -1,7 +1,7 @@
 //! The server of the copies: databases and roles are made there for one rehearsal, and dropped with it. Those of a rehearsal
 //! that was killed are dropped by the next one.
 
-use super::original::Original;
+use super::original::{Original, SERVER_START};
 use crate::{
     fault::{Code, Fault},
     postgres::{
@@ -10,7 +10,6 @@ use crate::{
     },
     random::random_token,
     run::event::Events,
-    settings::RehearsalSettings,
     transport::Transport,
 };
 use std::{cell::RefCell, time::Duration};
@@ -21,16 +20,14 @@ const DATABASE_PREFIX: &str = "bastion_migrate_rehearsal_";
 /// The beginning of the name of the session that stands for a rehearsal: its databases are in use while it lasts.
 const SESSION_PREFIX: &str = "bastion-migrate-rehearsal-";
 
-/// The comment of the roles that we have made.
-const ROLE_COMMENT: &str = "made by a rehearsal of bastion-migrate";
-
 /// Time limit of a request to cancel a statement.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The server, and what was made in it.
 #[derive(Debug)]
-pub struct CopyServer<'a> {
-    target: &'a DatabaseTarget,
+pub struct CopyServer {
+    target: DatabaseTarget,
+    description: String,
     wait: Duration,
     session: Session,
     token: String,
@@ -38,26 +35,39 @@ pub struct CopyServer<'a> {
     roles: RefCell<Vec<String>>,
 }
 
-impl<'a> CopyServer<'a> {
-    /// Connects, and drops what killed rehearsals have left.
+impl CopyServer {
+    /// Connects, and drops what killed rehearsals have left. `description` names the server in reports.
     ///
     /// # Errors
-    /// `rehearsal-copy` if it can't be reached, or if its version is not that of the original.
+    /// `rehearsal-copy` if it can't be reached, if it is the server of the original, or if its version is another one.
     pub async fn connect(
-        settings: &'a RehearsalSettings,
+        (target, description): (DatabaseTarget, String),
         wait: Duration,
         events: &Events,
         original: &Original,
     ) -> Result<Self, Fault> {
-        let (target, token) = (&settings.server, random_token());
+        let token = random_token();
         let name =
             SessionSettings::named(format!("{SESSION_PREFIX}{token}")).with_default("client_min_messages", "warning");
         let session =
-            wait_for_session(&Transport::Direct, target, &name, wait, events).await.map_err(unreachable_fault)?;
-        let server = Self { target, wait, session, token, databases: RefCell::default(), roles: RefCell::default() };
-        server.check_version(original).await?;
+            wait_for_session(&Transport::Direct, &target, &name, wait, events).await.map_err(unreachable_fault)?;
+        let (databases, roles) = (RefCell::default(), RefCell::default());
+        let server = Self { target, description, wait, session, token, databases, roles };
+        server.check_server(original).await?;
         server.drop_leftovers().await?;
         Ok(server)
+    }
+
+    /// Checks that it is another server than that of the original, in the same version.
+    async fn check_server(&self, original: &Original) -> Result<(), Fault> {
+        let started = self.texts(&format!("SELECT {SERVER_START}")).await?;
+        if started.first() == Some(&original.server_start) {
+            let cause = "the server in `rehearse` is the server of the database itself, by another name";
+            return Err(Fault::new(Code::RehearsalCopy, cause).fix(
+                "name another server, whose databases nobody needs: the copies are made and dropped there, and take its time",
+            ));
+        }
+        self.check_version(original).await
     }
 
     async fn check_version(&self, original: &Original) -> Result<(), Fault> {
@@ -68,50 +78,16 @@ impl<'a> CopyServer<'a> {
             return Ok(());
         }
         let cause = format!(
-            "the server in `rehearse` is PostgreSQL {here} and that of the database is {there}: another version has other locks"
+            "the server for the copy is PostgreSQL {here} and that of the database is {there}: another version has other locks"
         );
         Err(Fault::new(Code::RehearsalCopy, cause)
-            .fix(format!("let `rehearse` name a server of PostgreSQL {there}, as of the image postgres:{there}")))
+            .fix(format!("let `rehearse` name a server of PostgreSQL {there}, or the image postgres:{there}")))
     }
 
     /// Returns the description of the server for reports.
     #[must_use]
     pub fn describe(&self) -> String {
-        format!("{}:{}", self.target.host, self.target.port)
-    }
-
-    /// Makes the roles that the original has and this server lacks. `lacks` gets the memberships that can't be given.
-    ///
-    /// # Errors
-    /// `rehearsal-copy`.
-    pub async fn make_roles(&self, original: &Original, lacks: &mut Vec<String>) -> Result<(), Fault> {
-        let known = self.texts("SELECT rolname FROM pg_catalog.pg_roles").await?;
-        for role in original.roles.iter().filter(|role| !known.contains(&role.name)) {
-            let name = quote_identifier(&role.name);
-            // It is noted first, so that it is dropped whatever happens.
-            self.roles.borrow_mut().push(role.name.clone());
-            let made = self.execute(&format!("CREATE ROLE {name} NOLOGIN {}", role.options)).await;
-            if made.is_err() {
-                // Only a superuser may give some of the options.
-                self.execute(&format!("CREATE ROLE {name} NOLOGIN")).await?;
-            }
-            self.execute(&format!("COMMENT ON ROLE {name} IS {}", quote_literal(ROLE_COMMENT))).await?;
-            // Without it, only a superuser may give an object to the role. A superuser needs none.
-            drop(self.execute(&format!("GRANT {name} TO CURRENT_USER")).await);
-        }
-        let made = self.roles.borrow().clone();
-        // A membership ends with either of its roles, so one between two roles of others is not given.
-        let is_there = |role: &String| known.contains(role) || made.contains(role);
-        let is_ours = |(group, member): &&(String, String)| made.contains(group) || made.contains(member);
-        for (group, member) in original.memberships.iter().filter(is_ours) {
-            if is_there(group) && is_there(member) {
-                let sql = format!("GRANT {} TO {}", quote_identifier(group), quote_identifier(member));
-                if let Err(fault) = self.execute(&sql).await {
-                    lacks.push(format!("`{member}` is no member of `{group}`: {}", fault.cause));
-                }
-            }
-        }
-        Ok(())
+        self.description.clone()
     }
 
     /// Makes an empty database like the original, and returns its name. `lacks` gets what differs.
@@ -120,7 +96,7 @@ impl<'a> CopyServer<'a> {
     /// `rehearsal-copy`.
     pub async fn make_database(&self, original: &Original, lacks: &mut Vec<String>) -> Result<String, Fault> {
         let name = self.new_name();
-        let base = format!("CREATE DATABASE {name} OWNER {} TEMPLATE template0", quote_identifier(&original.owner));
+        let base = format!("CREATE DATABASE {name} TEMPLATE template0");
         let [collation, classification] = original.locale.each_ref().map(|locale| quote_literal(locale));
         let encoding = quote_literal(&original.encoding);
         let alike = format!("{base} ENCODING {encoding} LC_COLLATE {collation} LC_CTYPE {classification}");
@@ -132,6 +108,14 @@ impl<'a> CopyServer<'a> {
             ));
         }
         Ok(name)
+    }
+
+    /// Gives a database to the owner of the original, whose role is there.
+    ///
+    /// # Errors
+    /// `rehearsal-copy`.
+    pub async fn give_to_owner(&self, database: &str, original: &Original) -> Result<(), Fault> {
+        self.execute(&format!("ALTER DATABASE {database} OWNER TO {}", quote_identifier(&original.owner))).await
     }
 
     /// Copies a database of this server to which no session is connected, and returns the name of the copy.
@@ -195,22 +179,30 @@ impl<'a> CopyServer<'a> {
         wait_for_session(&Transport::Direct, target, settings, self.wait, events).await.map_err(unreachable_fault)
     }
 
+    /// Notes a role that is used, so that it is dropped whatever happens.
+    pub(super) fn note_role(&self, name: &str) {
+        self.roles.borrow_mut().push(name.to_owned());
+    }
+
     /// Drops everything that was made.
     ///
     /// # Errors
     /// `rehearsal-copy`, with the names of what is left.
     pub async fn drop_copies(&self) -> Result<(), Fault> {
         let (databases, roles) = (self.databases.borrow().clone(), self.roles.borrow().clone());
+        if databases.is_empty() && roles.is_empty() {
+            return Ok(());
+        }
         let dropped = async {
             drop_databases(&self.session, &databases).await?;
             self.databases.take();
-            drop_roles(&self.session, &roles).await?;
+            self.drop_roles(Some(&roles)).await?;
             self.roles.take();
             Ok::<(), Fault>(())
         };
         dropped.await.map_err(|fault| {
-            let left = [databases.as_slice(), roles.as_slice()].concat().join(", ");
-            Fault::new(Code::RehearsalCopy, format!("the copy could not be removed ({left}): {}", fault.cause))
+            let cause = format!("the copy could not be removed ({}): {}", databases.join(", "), fault.cause);
+            Fault::new(Code::RehearsalCopy, cause)
                 .fix("the next rehearsal with this server removes it; or drop it yourself")
         })
     }
@@ -235,7 +227,12 @@ impl<'a> CopyServer<'a> {
         dropped
     }
 
-    /// Drops the databases of rehearsals whose session is gone, and the roles if no other rehearsal is under way.
+    /// Closes the session, and leaves the rest to the end of the server.
+    pub async fn abandon(self) {
+        self.session.close().await;
+    }
+
+    /// Drops the databases of rehearsals whose session is gone, and the roles that no copy needs.
     async fn drop_leftovers(&self) -> Result<(), Fault> {
         let databases = self
             .texts(&format!(
@@ -246,19 +243,10 @@ impl<'a> CopyServer<'a> {
             ))
             .await?;
         drop_databases(&self.session, &databases).await?;
-        let roles = self
-            .texts(&format!(
-                "SELECT r.rolname FROM pg_catalog.pg_roles r JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid \
-                 AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass WHERE d.description = {} \
-                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.application_name ^@ '{SESSION_PREFIX}' \
-                 AND a.pid <> pg_catalog.pg_backend_pid())",
-                quote_literal(ROLE_COMMENT)
-            ))
-            .await?;
-        drop_roles(&self.session, &roles).await
+        self.drop_roles(None).await
     }
 
-    async fn texts(&self, sql: &str) -> Result<Vec<String>, Fault> {
+    pub(super) async fn texts(&self, sql: &str) -> Result<Vec<String>, Fault> {
         let rows = answer_within(self.wait, async {
             self.session.client.simple_query(sql).await.map_err(|error| as_copy_fault(query_fault(&error)))
         })
@@ -270,7 +258,7 @@ impl<'a> CopyServer<'a> {
         Ok(rows.iter().filter_map(text).collect())
     }
 
-    async fn execute(&self, sql: &str) -> Result<(), Fault> {
+    pub(super) async fn execute(&self, sql: &str) -> Result<(), Fault> {
         self.session.client.batch_execute(sql).await.map_err(|error| as_copy_fault(query_fault(&error)))
     }
 }
@@ -279,18 +267,6 @@ async fn drop_databases(session: &Session, names: &[String]) -> Result<(), Fault
     for name in names {
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_identifier(name));
         session.client.batch_execute(&sql).await.map_err(|error| query_fault(&error))?;
-    }
-    Ok(())
-}
-
-/// Drops roles; one that owns something by now stays, since others use it.
-async fn drop_roles(session: &Session, names: &[String]) -> Result<(), Fault> {
-    for name in names {
-        let sql = format!("DROP ROLE IF EXISTS {}", quote_identifier(name));
-        match session.client.batch_execute(&sql).await {
-            Err(error) if error.is_closed() => return Err(query_fault(&error)),
-            Ok(()) | Err(_) => {}
-        }
     }
     Ok(())
 }

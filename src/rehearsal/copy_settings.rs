@@ -19,41 +19,93 @@ pub enum CopyRound {
     Back(String),
 }
 
-/// Returns the settings of a round. The approvals and refusals belong to the original, whose plan they are about.
+/// Returns the settings of a round. The approvals and refusals belong to the original, whose plan they are about. Each
+/// setting is named, so that a new one has to be decided here.
 #[must_use]
 pub fn settings_for_copy(original: &Settings, database: DatabaseTarget, round: &CopyRound) -> Settings {
+    let Settings {
+        command: _,
+        environment,
+        executor,
+        client_tls,
+        route: _,
+        way: _,
+        database: _,
+        wait_timeout,
+        sql,
+        steps: _,
+        env,
+        image,
+        server,
+        safety,
+        schema_file: _,
+        aftercare: _,
+        backup: _,
+        rehearsal: _,
+    } = original.clone();
     let (command, sql) = match round {
-        CopyRound::Forward => (Command::Migrate, original.sql.clone()),
-        CopyRound::Back(target) => {
-            (Command::Rollback, SqlSettings { target: Some(target.clone()), ..original.sql.clone() })
-        }
-    };
-    let risk = RiskSettings {
-        max: None,
-        destructive: DestructionPolicy::Warn,
-        plan_max_age: None,
-        ..original.safety.risk.clone()
+        CopyRound::Forward => (Command::Migrate, sql),
+        CopyRound::Back(target) => (Command::Rollback, SqlSettings { target: Some(target.clone()), ..sql }),
     };
     Settings {
         command,
-        sql,
+        environment,
+        executor,
+        client_tls,
         route: None,
         way: WayIn::Direct,
         database: Some(database),
+        wait_timeout,
+        sql,
         steps: StepSettings::default(),
+        env,
+        image,
+        server,
+        safety: safety_on_copy(safety),
         schema_file: None,
         aftercare: BTreeSet::new(),
         backup: None,
         rehearsal: None,
-        safety: SafetySettings {
-            expect_plan: None,
-            expect_rehearsal: None,
-            start_when: None,
-            lint: LintSettings { level: LintLevel::Off, ..original.safety.lint.clone() },
-            risk,
-            audit: Policy::Refuse,
-            ..original.safety.clone()
+    }
+}
+
+/// Returns the limits of a round: those of time and of locks are kept, and what was decided about the original is not asked
+/// for again.
+fn safety_on_copy(original: SafetySettings) -> SafetySettings {
+    let SafetySettings {
+        timeout,
+        lock_wait,
+        lock_timeout,
+        statement_timeout,
+        retries,
+        expect_plan: _,
+        expect_rehearsal: _,
+        start_when: _,
+        lint: LintSettings { level: _, also, except, small_table },
+        allowances,
+        risk: RiskSettings { max: _, destructive: _, queries, plan_max_age: _, small_table: of_risk },
+        audit: _,
+        reason,
+    } = original;
+    SafetySettings {
+        timeout,
+        lock_wait,
+        lock_timeout,
+        statement_timeout,
+        retries,
+        expect_plan: None,
+        expect_rehearsal: None,
+        start_when: None,
+        lint: LintSettings { level: LintLevel::Off, also, except, small_table },
+        allowances,
+        risk: RiskSettings {
+            max: None,
+            destructive: DestructionPolicy::Warn,
+            queries,
+            plan_max_age: None,
+            small_table: of_risk,
         },
-        ..original.clone()
+        audit: Policy::Refuse,
+        reason,
     }
 }

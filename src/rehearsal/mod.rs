@@ -3,6 +3,8 @@
 //! executors nor the sites.
 
 mod copied_rows;
+mod copy_container;
+mod copy_roles;
 mod copy_server;
 mod copy_settings;
 mod filled_copy;
@@ -15,6 +17,7 @@ mod relation_catalog;
 mod schema_binding;
 
 pub use copied_rows::{CopiedRows, read_rows};
+pub use copy_container::CopyContainer;
 pub use copy_server::CopyServer;
 pub use copy_settings::{CopyRound, settings_for_copy};
 pub use filled_copy::fill_copy;

@@ -12,6 +12,9 @@ use tokio_postgres::Client;
 pub struct Original {
     /// The server's `server_version_num`, as 150018 for 15.18.
     pub server_version: u32,
+    /// The time at which the server was started: no other server has it to the microsecond. A clone of its files has its
+    /// `system_identifier`, too, and is another server.
+    pub server_start: String,
     /// The encoding of the database.
     pub encoding: String,
     /// Its collation and its character classification.
@@ -45,6 +48,10 @@ pub struct OriginalRole {
 const HERE: &str = "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())";
 const ROLE: &str = "(SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)";
 
+/// The time at which a server was started.
+pub(super) const SERVER_START: &str =
+    "pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text";
+
 /// Reads the original.
 ///
 /// # Errors
@@ -65,7 +72,7 @@ fn original_query() -> OwnQuery {
     ];
     OwnQuery::read_only(format!(
         "SELECT {shape}, pg_catalog.current_setting('server_version_num'), pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, \
-         d.datctype, pg_catalog.pg_get_userbyid(d.datdba), current_user FROM pg_catalog.pg_database d WHERE d.oid = {HERE}"
+         d.datctype, pg_catalog.pg_get_userbyid(d.datdba), current_user, {SERVER_START} FROM pg_catalog.pg_database d WHERE d.oid = {HERE}"
     ))
     .with_appended(&format!(
         "SELECT {role}, r.rolname, pg_catalog.concat_ws(' ', CASE WHEN r.rolsuper THEN 'SUPERUSER' END, \
@@ -104,9 +111,10 @@ fn original_query() -> OwnQuery {
 fn parse_original(rows: &Rows) -> Original {
     let mut original = Original::default();
     if let Some(row) = rows.tagged(RowTag::OriginalShape).next() {
-        let [_, encoding, collation, classification, owner, role] = row.columns().map(Option::unwrap_or_default);
+        let [_, encoding, collation, classification, owner, role, start] = row.columns().map(Option::unwrap_or_default);
         original = Original {
             server_version: row.parse(0).unwrap_or_default(),
+            server_start: start.to_owned(),
             encoding: encoding.to_owned(),
             locale: [collation.to_owned(), classification.to_owned()],
             owner: owner.to_owned(),
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn reads_each_kind_of_row_and_leaves_out_what_it_can_not_read() {
         let rows: Rows = [
-            RowTag::OriginalShape.row(&["160004", "UTF8", "C.UTF-8", "C.UTF-8", "owner", "app"]),
+            RowTag::OriginalShape.row(&["160004", "UTF8", "C.UTF-8", "C.UTF-8", "owner", "app", "1.5"]),
             RowTag::OriginalRole.row(&["app", "INHERIT CREATEROLE"]),
             RowTag::OriginalMembership.row(&["owner", "app"]),
             RowTag::OriginalSetting.row(&["search_path", "app, public"]),

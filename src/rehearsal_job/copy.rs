@@ -1,8 +1,10 @@
 //! Makes the copies: one for the rounds of the program, and one in which each statement is watched.
 
+use super::copy_site::CopySite;
 use crate::{
     executor::RehearsalSubject,
     fault::Fault,
+    github::runner::Runner,
     postgres::{DatabaseTarget, Session, SessionSettings, query_rows, wait::answer_within},
     rehearsal::{CopyServer, fill_copy, read_original, read_rows},
     run::{RehearsalFacts, event::Events},
@@ -25,28 +27,29 @@ pub(super) struct MadeCopies {
     pub(super) schema: SchemaDescription,
 }
 
-/// Makes the copies. Whatever was made stays in `place`, to be dropped.
+/// Makes the copies. Whatever was made stays in `site`, to be dropped.
 ///
 /// # Errors
-/// `rehearsal-copy`, `schema-unknown`, or the lost connection to the database itself.
-pub(super) async fn make_copy<'a, 'p>(
-    (settings, rehearsal): (&Settings, &'a RehearsalSettings),
-    events: &Events,
+/// `rehearsal-copy`, `schema-unknown`, or the lost connection to the database itself; the faults of the engine.
+pub(super) async fn make_copy<'p>(
+    (settings, rehearsal): (&Settings, &RehearsalSettings),
+    (runner, events): (&Runner, &Events),
     subject: &RehearsalSubject<'_>,
-    (schema, place): (&SchemaDescription, &'p mut Option<CopyServer<'a>>),
+    (schema, site): (&SchemaDescription, &'p mut CopySite),
     facts: &mut RehearsalFacts,
-) -> Result<(&'p CopyServer<'a>, MadeCopies), Fault> {
+) -> Result<(&'p CopyServer, MadeCopies), Fault> {
     let wait = settings.wait_timeout;
     let client = &subject.session.client;
     let original = answer_within(wait, read_original(client)).await?;
     let rows = answer_within(wait, read_rows(client, subject.ledger_tables.clone())).await?;
     let with_own = answer_within(wait, query_rows(client, &description_query_with_own_schema())).await?;
     let text = SchemaDescription::from_rows(&with_own)?.to_file();
-    let server: &CopyServer<'a> = place.insert(CopyServer::connect(rehearsal, wait, events, &original).await?);
+    let server = site.open((settings, &rehearsal.place), (runner, events), &original).await?;
     facts.copy = server.describe();
     events.emit_note(format!("copying the schema to {}", facts.copy));
-    server.make_roles(&original, &mut facts.lacks).await?;
     let name = server.make_database(&original, &mut facts.lacks).await?;
+    server.make_roles(&name, &original, &mut facts.lacks).await?;
+    server.give_to_owner(&name, &original).await?;
     server.set_defaults(&name, &original, &mut facts.lacks).await?;
     let filler = server.open_session(&server.target_of(&name, None), &SessionSettings::named(FILLING), events).await?;
     let filled = fill_copy(&filler, &text, &rows, &original, &mut facts.lacks).await;

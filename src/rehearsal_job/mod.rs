@@ -2,6 +2,7 @@
 //! In the database itself only the catalog and the ledgers are read.
 
 mod copy;
+mod copy_site;
 mod rounds;
 mod statements;
 
@@ -9,7 +10,7 @@ use crate::{
     executor::{Approvers, Executor, RehearsalSubject},
     fault::{Code, Fault, Stage},
     github::runner::Runner,
-    rehearsal::{CopyServer, schema_mark},
+    rehearsal::schema_mark,
     run::{
         RehearsalFacts,
         event::{Event, Events},
@@ -20,6 +21,7 @@ use crate::{
     stage::{run_stage, single_fault},
 };
 use copy::make_copy;
+use copy_site::CopySite;
 use rounds::run_rounds;
 use statements::watch_statements;
 use std::{sync::Arc, time::SystemTime};
@@ -32,7 +34,7 @@ pub(crate) struct RehearsalJob<'a> {
     events: &'a Events,
     executor: Executor<'a>,
     sites: Sites<'a>,
-    copy: Option<CopyServer<'a>>,
+    copy: CopySite,
 }
 
 impl<'a> RehearsalJob<'a> {
@@ -49,7 +51,7 @@ impl<'a> RehearsalJob<'a> {
         let rehearsal = settings.rehearsal.as_ref().ok_or_else(no_server).map_err(single_fault)?;
         let executor = Executor::new(settings, runner, events, &Approvers::default()).await?;
         let sites = Sites::new(settings, runner, events).map_err(single_fault)?;
-        Ok(Self { settings, rehearsal, runner, events, executor, sites, copy: None })
+        Ok(Self { settings, rehearsal, runner, events, executor, sites, copy: CopySite::default() })
     }
 
     /// Makes the plan, and rehearses it.
@@ -78,7 +80,7 @@ impl<'a> RehearsalJob<'a> {
         let subject = executor.rehearsal_subject().ok_or_else(no_plan).map_err(single_fault)?;
         let schema = executor.current_schema().await.map_err(single_fault)?;
         let mut facts = RehearsalFacts::default();
-        let (server, made) = make_copy((settings, rehearsal), events, &subject, (&schema, copy), &mut facts)
+        let (server, made) = make_copy((settings, rehearsal), (runner, events), &subject, (&schema, copy), &mut facts)
             .await
             .map_err(single_fault)?;
         watch_statements(settings, events, &subject, (server, &made), &mut facts).await.map_err(single_fault)?;
@@ -88,9 +90,7 @@ impl<'a> RehearsalJob<'a> {
         }
         events.emit(Event::Rehearsed(Arc::new(facts)));
         ended?;
-        if let Some(copy) = copy
-            && let Err(fault) = copy.drop_copies().await
-        {
+        if let Err(fault) = copy.drop_copies().await {
             events.emit(Event::Warning(fault.in_stage(Stage::Rehearse)));
         }
         Ok(())
@@ -101,10 +101,7 @@ impl<'a> RehearsalJob<'a> {
     /// # Errors
     /// The names of what is left.
     pub(crate) async fn stop(&self) -> Result<(), Fault> {
-        match &self.copy {
-            Some(copy) => copy.stop().await,
-            None => Ok(()),
-        }
+        self.copy.stop().await
     }
 
     /// Drops the copies, and closes sessions and connections.
@@ -112,10 +109,7 @@ impl<'a> RehearsalJob<'a> {
     /// # Errors
     /// The fault of the first of them that failed.
     pub(crate) async fn close(self) -> Result<(), Fault> {
-        let dropped = match self.copy {
-            Some(copy) => copy.close().await,
-            None => Ok(()),
-        };
+        let dropped = self.copy.close().await;
         self.executor.close().await;
         dropped.and(self.sites.close().await)
     }

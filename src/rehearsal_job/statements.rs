@@ -25,7 +25,7 @@ pub(super) async fn watch_statements(
     settings: &Settings,
     events: &Events,
     subject: &RehearsalSubject<'_>,
-    (server, copies): (&CopyServer<'_>, &MadeCopies),
+    (server, copies): (&CopyServer, &MadeCopies),
     facts: &mut RehearsalFacts,
 ) -> Result<(), Fault> {
     let (quiet, mut messages) = events.output_only();

@@ -21,11 +21,27 @@ pub(crate) async fn connect_engine(
 ) -> Result<(DockerEngine, SelfContainer), Fault> {
     let engine = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?;
     let self_container = SelfContainer::find(&engine).await?;
+    prepare_engine(&engine, runner, tag, events).await?;
+    Ok((engine, self_container))
+}
+
+/// Connects to the engine, also from outside of its containers; the rest is as above.
+pub(crate) async fn connect_engine_from_anywhere(
+    runner: &Runner,
+    tag: &Labels,
+    events: &Events,
+) -> Result<DockerEngine, Fault> {
+    let engine = DockerEngine::connect(Path::new(ENGINE_SOCKET)).await?;
+    prepare_engine(&engine, runner, tag, events).await?;
+    Ok(engine)
+}
+
+async fn prepare_engine(engine: &DockerEngine, runner: &Runner, tag: &Labels, events: &Events) -> Result<(), Fault> {
     record_run(runner, tag)?;
     if let Err(fault) = engine.remove_leftovers(CleanupScope::Expired).await {
         events.emit(Event::Warning(fault));
     }
-    Ok((engine, self_container))
+    Ok(())
 }
 
 /// Records the run, so that the post stage finds what a killed run left behind; it is written before there is any

@@ -25,7 +25,7 @@ mod transcript;
 
 pub(crate) use container::Containers;
 pub(crate) use current_container::CurrentContainer;
-pub(crate) use engine::{connect_engine, unique_run_name};
+pub(crate) use engine::{connect_engine, connect_engine_from_anywhere, unique_run_name};
 pub(crate) use run_mode::RunMode;
 pub(crate) use server::ServerSite;
 pub(crate) use site_command::{CommandPurpose, SiteCommand};

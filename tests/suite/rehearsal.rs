@@ -289,12 +289,14 @@ fn production_is_only_read_and_its_rows_are_on_no_surface() {
 fn what_stands_in_the_way_of_a_rehearsal_is_named() {
     let lab = Lab::new();
     let step = |url: &str| rehearse(&lab, url).file("migrations/0001_a.sql", "create table a ()");
-    let without = Action::new(&lab).input("command", "rehearse").file("migrations/0001_a.sql", "create table a ()");
-    without.run().fails("input-missing", 2).error("`rehearse` has no value").done();
     let (_server, weak) = copies("nocreatedb");
     step(&weak).run().fails("rehearsal-copy", 2).error("permission denied").pending(["0001_a"]).done();
     let itself = lab.database.url();
     step(&itself).run().fails("input-invalid", 2).error("the database to migrate itself").done();
+    let two = step(&format!("{{ url: '{weak}', image: 'postgres:16' }}")).hides(&weak).run();
+    two.fails("input-invalid", 2).error("two places for one copy").done();
+    let idle = step(&format!("{{ url: '{weak}', rows: 10 }}")).hides(&weak).run();
+    idle.fails("input-invalid", 2).error("`rows` has no effect").done();
     let tool = Action::new(&lab)
         .input("command", "rehearse")
         .input("executor", "image")
@@ -305,6 +307,64 @@ fn what_stands_in_the_way_of_a_rehearsal_is_named() {
     refused.fails("input-invalid", 2).done();
     let unused = Action::new(&lab).secret("rehearse", &weak).file("migrations/0001_a.sql", "create table a ()").run();
     unused.fails("input-invalid", 2).error("only a rehearsal needs a server for a copy").done();
+}
+
+#[test]
+fn the_server_of_the_database_is_recognised_by_another_name() {
+    let lab = Lab::new();
+    let (user, port) = (lab.database.url(), lab.database.server().port());
+    let name = lab.database.name();
+    let other = user.replacen(&format!("/{name}"), "/postgres", 1);
+    assert_ne!(other, user, "{port}");
+    let step = rehearse(&lab, &other).file("migrations/0001_a.sql", "create table a ()");
+    step.run()
+        .fails("rehearsal-copy", 2)
+        .error("is the server of the database itself, by another name")
+        .pending(["0001_a"])
+        .done();
+    assert_eq!(lab.database.sql("select count(*) from pg_database where datname like 'bastion%'"), "0");
+}
+
+#[test]
+fn rehearsals_on_one_server_leave_each_other_their_roles() {
+    let ((server, url), labs) = (copies("superuser"), [Lab::new(), Lab::new(), Lab::new()]);
+    // Roles belong to the whole server, which the three databases may share.
+    let role = format!("shared_by_{}", labs[0].database.name());
+    for lab in &labs {
+        lab.database.sql(&format!(
+            "do $$ begin create role {role}; exception when duplicate_object then null; end $$; \
+             create table theirs (id int); alter table theirs owner to {role}; create table read (id int); grant select on read to {role}"
+        ));
+    }
+    let running: Vec<_> = labs
+        .iter()
+        .map(|lab| rehearse(lab, &url).file("migrations/0001_t.sql", "create table t (id int)").start())
+        .collect();
+    for running in running {
+        let finished = running.finish();
+        assert_eq!(rehearsal(&finished)["lacks"], Value::Array(Vec::new()), "{}", finished.log);
+        finished.has_pending().pending(["0001_t"]).done();
+    }
+    assert_eq!(left_in(&server), "");
+    let roles = format!("select count(*) from pg_roles where rolname = '{role}'");
+    assert_eq!(server.sql(&roles), "0");
+
+    let slow = |lab| rehearse(lab, &url).file("migrations/0001_slow.sql", "select pg_sleep(60)").start();
+    let asleep = |count: u32| {
+        let query =
+            "select count(*) from pg_stat_activity where query like 'select pg_sleep(60)%' and state = 'active'";
+        server.wait_for(query, &count.to_string());
+    };
+    let first = slow(&labs[0]);
+    asleep(1);
+    let second = slow(&labs[1]);
+    asleep(2);
+    first.signal(Signal::TERM);
+    first.finish().fails("cancelled", 130).pending(["0001_slow"]).done();
+    assert_eq!(server.sql(&roles), "1", "the second rehearsal has it");
+    second.signal(Signal::TERM);
+    second.finish().fails("cancelled", 130).pending(["0001_slow"]).done();
+    assert_eq!((server.sql(&roles).as_str(), left_in(&server).as_str()), ("0", ""));
 }
 
 #[test]

@@ -83,6 +83,20 @@ fn the_description_of_every_kind_of_object_makes_the_same_schema_again() {
 }
 
 #[test]
+fn an_option_of_a_column_that_only_the_server_sets_is_no_part_of_the_schema() {
+    let lab = Lab::new();
+    lab.database.sql("create table noted (a text, b text); alter table noted alter column b set (n_distinct = 5)");
+    let before = described(&lab);
+    // As PostgreSQL 15.20 does with each new column.
+    lab.database.sql(
+        "update pg_attribute set attoptions = array_prepend('pg_attver=22161880', attoptions) \
+         where attrelid = 'noted'::regclass and attnum > 0",
+    );
+    assert_eq!(described(&lab), before);
+    assert!(before.contains("ALTER COLUMN b SET (n_distinct=5)"), "{before}");
+}
+
+#[test]
 fn the_schema_of_an_app_makes_the_same_schema_again() {
     let migrate = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate\npython manage.py";
     for (project, python, commands) in [

@@ -35,7 +35,7 @@ pub(crate) use mapping::{NotScalar, YamlOrigin, fault_about, key_text, parse_err
 pub(crate) use notify::parse_notify;
 pub(crate) use program::ParsedProgram;
 pub(crate) use proxy::parse_proxy;
-pub(crate) use rehearse::parse_rehearse;
+pub(crate) use rehearse::{ParsedCopyPlace, ParsedRehearsal, is_rehearsal_without_url, parse_rehearse};
 pub(crate) use site::{EXECUTORS, ExecutorChoice, RunSite};
 pub(crate) use start_when::parse_start_when;
 pub(crate) use steps::ParsedSteps;

@@ -12,7 +12,7 @@ use crate::{
         },
         source::Inputs,
     },
-    settings::{ImageSettings, Workspace},
+    settings::{CopyImage, ImageSettings, Workspace},
 };
 
 const PULLS: [(&str, PullPolicy); 3] =
@@ -44,6 +44,17 @@ pub(crate) fn resolve_image_settings(
         memory: memory?,
         database_url: database.map(|database| database.url.clone()),
     })
+}
+
+/// Resolves the image of the server that is started for a rehearsal.
+pub(crate) fn resolve_copy_image(
+    inputs: &Inputs,
+    reference: Option<String>,
+    findings: &mut Findings,
+) -> Option<CopyImage> {
+    let pull = findings.ok_or_record(inputs.required(InputName::Pull, |text| value::parse_choice(text, &PULLS)));
+    let credentials = findings.ok_or_record(resolve_credentials(inputs));
+    Some(CopyImage { reference, pull: pull?, credentials: credentials? })
 }
 
 /// Word for "no entrypoint": an empty input counts as not given.

@@ -1,15 +1,16 @@
 //! Resolves the rehearsal.
 
-use super::database::ResolvedDatabase;
+use super::{container::resolve_copy_image, database::ResolvedDatabase};
 use crate::{
     fault::{Code, Fault},
     input::{
         findings::Findings,
         names::InputName,
-        parse::{ExecutorChoice, parse_rehearse},
+        parse::{ExecutorChoice, ParsedCopyPlace, ParsedRehearsal, parse_rehearse},
         source::Inputs,
     },
-    settings::{Command, RehearsalSettings},
+    postgres::DatabaseTarget,
+    settings::{Command, CopyPlace, RehearsalSettings},
 };
 
 /// Resolves the rehearsal of `command: rehearse`; `None` for other commands, or if it has faults, which are recorded.
@@ -27,27 +28,41 @@ pub(super) fn resolve_rehearsal(
         findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
         return None;
     }
-    let Some(text) = inputs.secret(InputName::Rehearse) else {
-        let cause = "`rehearse` has no value, and `command: rehearse` needs a server for the copy";
-        findings.faults.push(inputs.missing_fault(cause, &[InputName::Rehearse]));
-        return None;
-    };
-    let settings = match parse_rehearse(text.expose(), &inputs.label(InputName::Rehearse)) {
-        Ok(settings) => settings,
+    let label = inputs.label(InputName::Rehearse);
+    let text = inputs.secret(InputName::Rehearse);
+    let parsed = text.map_or_else(|| Ok(ParsedRehearsal::usual()), |text| parse_rehearse(text.expose(), &label));
+    let ParsedRehearsal { place, content, max_age } = match parsed {
+        Ok(parsed) => parsed,
         Err(faults) => {
             findings.faults.extend(faults);
             return None;
         }
     };
-    let is_same = |database: &ResolvedDatabase| {
-        let (copy, target) = (&settings.server, &database.target);
-        (copy.host.as_str(), copy.port, copy.name.as_str()) == (target.host.as_str(), target.port, target.name.as_str())
+    let place = match place {
+        ParsedCopyPlace::Server(server) => CopyPlace::Server(other_server(&label, server, database, findings)?),
+        ParsedCopyPlace::Container(image) => CopyPlace::Container(resolve_copy_image(inputs, image, findings)?),
     };
-    if database.is_some_and(is_same) {
-        let cause = format!("{} names the database to migrate itself", inputs.label(InputName::Rehearse));
-        let fix = "name another server, whose databases nobody needs: the copies are made and dropped there";
-        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
-        return None;
+    Some(RehearsalSettings { place, content, max_age })
+}
+
+/// Returns the server, unless it is obviously that of the database. A server by another name is recognised when it is
+/// connected.
+fn other_server(
+    label: &str,
+    server: Box<DatabaseTarget>,
+    database: Option<&ResolvedDatabase>,
+    findings: &mut Findings,
+) -> Option<Box<DatabaseTarget>> {
+    let is_same = |database: &ResolvedDatabase| {
+        let target = &database.target;
+        (server.host.as_str(), server.port, server.name.as_str())
+            == (target.host.as_str(), target.port, target.name.as_str())
+    };
+    if !database.is_some_and(is_same) {
+        return Some(server);
     }
-    Some(settings)
+    let cause = format!("{label} names the database to migrate itself");
+    let fix = "name another server, whose databases nobody needs: the copies are made and dropped there";
+    findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
+    None
 }

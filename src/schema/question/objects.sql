@@ -58,7 +58,10 @@ WITH member AS MATERIALIZED (
                 CASE WHEN q.seqincrement > 0 THEN t.top ELSE -1 END AS highest) w
 ), col AS MATERIALIZED (
     SELECT a.attrelid, a.attnum, a.attname, pg_catalog.quote_ident(a.attname) AS name, a.attnotnull, a.attislocal,
-        a.attgenerated, a.attidentity, a.attstorage, a.attcompression, a.attoptions, a.attacl,
+        a.attgenerated, a.attidentity, a.attstorage, a.attcompression, a.attacl,
+        -- Options of the server's own, as pg_attver of 15.20, can't be set, and pg_dump leaves them out.
+        CASE WHEN a.attoptions IS NOT NULL THEN (SELECT pg_catalog.array_agg(o.option)
+            FROM pg_catalog.unnest(a.attoptions) o(option) WHERE o.option !~ '^pg_') END AS attoptions,
         COALESCE(a.attstattarget, -1) AS attstattarget, t.typstorage,
         pg_catalog.format_type(a.atttypid, a.atttypmod) || CASE
             WHEN a.attcollation <> t.typcollation AND a.attcollation <> 0
