@@ -12,6 +12,7 @@ use crate::{
     listener::{RunningListener, psql_at, stderr_of, stdout_of, target, with_query},
     ways_in::is_running,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bastion_migrate::{
     fault::Code,
     https::NetworkSettings,
@@ -136,6 +137,20 @@ fn a_command_that_is_not_there_is_named() {
         .logs("`role` has no meaning for `method: command`")
         .done();
     auth("command").fails("input-invalid", 2).done();
+}
+
+#[test]
+fn an_expired_token_of_a_command_is_told_as_that() {
+    let lab = Lab::new();
+    let payload = URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#);
+    let token = format!("e30.{payload}.sig");
+    step(Action::new(&lab), &lab)
+        .input("database-auth", "{ command: [printenv, ROLE_TOKEN], pass-env: ROLE_TOKEN }")
+        .secret_env("ROLE_TOKEN", &token)
+        .run()
+        .fails("token-expired", 3)
+        .logs("the token of the command `printenv` of `database-auth` expired ")
+        .done();
 }
 
 #[test]
