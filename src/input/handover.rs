@@ -98,7 +98,7 @@ fn way_variables(way: &WayIn) -> Vec<(String, Secret)> {
     let image = command.image.as_ref().map(|image| image.reference.as_str());
     let env = command.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     let names: Vec<&str> = command.passed.iter().map(|(name, _)| name.as_str()).collect();
-    let setting = program_setting(&command.argv, image, env, &names);
+    let setting = program_setting(&command.argv, image, &env, &names);
     let via = (input_variable(InputName::Via), Secret::new(setting.to_string()));
     std::iter::once(via).chain(command.passed.iter().cloned()).collect()
 }
@@ -108,7 +108,7 @@ fn auth_setting(auth: &ParsedAuth) -> Value {
     let mut setting = match &auth.program {
         Some(program) => {
             let env = program.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            program_setting(&program.argv, program.image.as_deref(), env, &program.pass_env)
+            program_setting(&program.argv, program.image.as_deref(), &env, &program.pass_env)
         }
         None => json!({}),
     };
@@ -130,7 +130,12 @@ fn auth_setting(auth: &ParsedAuth) -> Value {
 }
 
 /// Returns the keys of a program. JSON is YAML.
-fn program_setting(argv: &[String], image: Option<&str>, env: BTreeMap<&str, &str>, names: &[impl Serialize]) -> Value {
+fn program_setting(
+    argv: &[String],
+    image: Option<&str>,
+    env: &BTreeMap<&str, &str>,
+    names: &[impl Serialize],
+) -> Value {
     json!({ "command": argv, "image": image, "env": env, "pass-env": names })
 }
 

@@ -634,3 +634,25 @@ fn the_sidecar_gets_no_inputs_for_migrations() {
     }
     assert_eq!(read_handover(&inputs).settings.unwrap().required_database().unwrap().host, "db.internal");
 }
+
+#[test]
+fn the_sidecar_gets_the_log_in_of_the_configuration_file_and_the_variables_of_its_command() {
+    let url = ("DATABASE_URL", "postgres://app@db.internal/shop");
+    let handed_over = |auth: &str, env: &[(&str, &str)]| {
+        let (_workspace, path) = workspace(&format!("defaults: {{ database-auth: {auth} }}"));
+        let invocation = run(&["tunnel"], &[&ENOUGH[..3], env, &[("GITHUB_WORKSPACE", &path), url]]);
+        assert!(invocation.settings.is_ok(), "{:?}", invocation.settings);
+        let inputs: BTreeMap<String, String> =
+            invocation.handover.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        let settings = invocation.settings.unwrap();
+        let read = read_handover(&inputs).settings.unwrap();
+        assert_eq!(read.required_database().unwrap().identity, settings.required_database().unwrap().identity);
+        inputs
+    };
+    let command = "{ command: [print-token, a b], image: 'alpine:3', env: { A: '1' }, pass-env: [TOKEN_KEY] }";
+    let inputs = handed_over(command, &[("TOKEN_KEY", "s3cret-key"), ("OTHER", "of-the-job")]);
+    assert_eq!(inputs.get("TOKEN_KEY").map(String::as_str), Some("s3cret-key"));
+    assert!(!inputs.contains_key("OTHER"));
+    handed_over("{ method: azure-ad, tenant: t-1, client-id: c-1 }", &[]);
+    handed_over("{ method: aws-rds-iam, region: eu-west-1, role: 'arn:aws:iam::123456789012:role/migrate' }", &[]);
+}

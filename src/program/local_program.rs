@@ -7,17 +7,31 @@ use crate::run::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{io, os::unix::process::ExitStatusExt as _, process::Stdio};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::Command,
+    process::{Child, Command},
 };
+
+/// A process with the group that it leads. Dropping it kills the whole group, unless the process has ended.
+struct GroupLeader(Child);
+
+impl Drop for GroupLeader {
+    fn drop(&mut self) {
+        let pid = self.0.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // A group that is gone needs no signal.
+            kill_process_group(pid, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
 
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
 
 /// Starts the program with these words in place of its own. It has the environment of the input and no other. Dropping its
-/// streams kills it.
+/// streams kills it, and what it has started.
 ///
 /// # Errors
 /// The error of the operating system.
@@ -39,8 +53,9 @@ pub fn start_local(program: &UserProgram, argv: &[String]) -> io::Result<Started
         return Err(io::ErrorKind::BrokenPipe.into());
     };
     let output = stream::select(chunks(stdout, ProgramOutput::Stdout), chunks(stderr, ProgramOutput::Stderr));
+    let mut leader = GroupLeader(child);
     let exit = async move {
-        let status = child.wait().await.ok()?;
+        let status = leader.0.wait().await.ok()?;
         let signalled = status.signal().map(|signal| ExitStatus::Signalled(signal.into()));
         signalled.or(status.code().map(|code| ExitStatus::Exited(code.into())))
     };

@@ -96,6 +96,17 @@ impl TokenLogin {
         &self.0.method
     }
 
+    /// Returns whether a run in the action's container needs the Docker engine for it.
+    #[must_use]
+    pub fn needs_engine(&self) -> bool {
+        match &self.0.method {
+            TokenMethod::Command(command) => command.program.image.is_some(),
+            TokenMethod::AwsRdsIam(_) | TokenMethod::GcpIam(_) | TokenMethod::AzureAd(_) | TokenMethod::File(_) => {
+                false
+            }
+        }
+    }
+
     /// Returns a token that is valid now, for one connection. It and everything secret that leads to it is given to the
     /// redactor of the events first.
     ///

@@ -184,3 +184,83 @@ fn append(kept: &mut Vec<u8>, bytes: &[u8], most: usize) {
     let room = most.saturating_sub(kept.len()).min(bytes.len());
     kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use futures_util::stream;
+    use std::future::{pending, ready};
+
+    fn command() -> TokenCommand {
+        let program = UserProgram {
+            input: "database-auth",
+            argv: vec!["print-token".to_owned(), "--secret".to_owned()],
+            image: None,
+            inherited: Vec::new(),
+            env: Vec::new(),
+            passed: Vec::new(),
+        };
+        TokenCommand { program }
+    }
+
+    fn program(output: Vec<ProgramOutput>, status: Option<ExitStatus>) -> StartedProgram {
+        StartedProgram {
+            input: Box::pin(tokio::io::sink()),
+            output: Box::pin(stream::iter(output)),
+            exit: Box::pin(ready(status)),
+        }
+    }
+
+    async fn token_of(output: Vec<ProgramOutput>, status: Option<ExitStatus>) -> Result<Secret, Fault> {
+        let command = command();
+        let output = command.read_output(program(output, status)).await?;
+        command.token_of(&output, &Redactor::default())
+    }
+
+    fn out(text: &str) -> ProgramOutput {
+        ProgramOutput::Stdout(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    const DONE: Option<ExitStatus> = Some(ExitStatus::Exited(0));
+
+    #[tokio::test]
+    async fn the_token_is_the_only_line_on_standard_output() {
+        let noise = ProgramOutput::Stderr(Bytes::from_static(b"a note\n"));
+        let token = token_of(vec![out("to"), noise, out("ken"), out(" \r\n\n")], DONE).await;
+        assert_eq!(token.map(|token| token.expose().to_owned()), Ok("token".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_no_success_is_told_without_the_arguments() {
+        for (status, how) in [
+            (Some(ExitStatus::Exited(2)), "ended with exit status 2"),
+            (Some(ExitStatus::OutOfMemory), "was killed because it used too much memory"),
+            (None, "ended, and its exit status is not known"),
+        ] {
+            let fault = token_of(vec![out("a-token-of-many-letters")], status).await.unwrap_err();
+            assert_eq!(fault.cause, format!("the command `print-token` of `database-auth` {how}"));
+            assert!(!format!("{fault:?}").contains("a-token-of-many-letters"), "{fault:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_engines_report_is_no_token() {
+        let message = "OCI runtime exec failed: exec: \"print-token\": executable file not found in $PATH: unknown\r\n";
+        let fault = token_of(vec![out(message)], Some(ExitStatus::Exited(127))).await.unwrap_err();
+        assert!(fault.cause.ends_with("can't be started in its image"), "{fault:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_waits_for_an_answer_is_given_up_after_a_minute() {
+        let silent = StartedProgram {
+            input: Box::pin(tokio::io::sink()),
+            output: Box::pin(stream::pending()),
+            exit: Box::pin(pending()),
+        };
+        let begin = tokio::time::Instant::now();
+        let fault = command().read_output(silent).await.err().expect("it never ends");
+        assert_eq!((fault.code, begin.elapsed()), (Code::TokenUnavailable, TIME_LIMIT));
+        assert!(fault.cause.ends_with("has not ended within 60 s"), "{fault:?}");
+    }
+}

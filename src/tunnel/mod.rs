@@ -140,11 +140,14 @@ impl<'a> JobTunnel<'a> {
         Ok(())
     }
 
-    /// Returns the mount of the engine's socket, for a way in that needs a container of its own: the sidecar is our own
-    /// program, which starts it as this process would.
+    /// Returns the mount of the engine's socket, for a way in or a log-in that needs a container of its own: the sidecar is
+    /// our own program, which starts it as this process would.
     fn engine_mount(&self, self_container: &SelfContainer) -> Option<String> {
         let source = self_container.mount_source(Path::new(ENGINE_SOCKET)).unwrap_or(ENGINE_SOCKET);
-        self.settings.way.needs_engine().then(|| format!("{source}:{ENGINE_SOCKET}"))
+        let database = self.settings.database.as_ref();
+        let login = database.and_then(|database| database.identity.token.as_ref());
+        let needs_engine = self.settings.way.needs_engine() || login.is_some_and(|login| login.needs_engine());
+        needs_engine.then(|| format!("{source}:{ENGINE_SOCKET}"))
     }
 
     /// Creates a file in the job's own directory, which is removed with the job. Returns the source of the directory's

@@ -57,7 +57,7 @@ impl EngineRecords {
                 [log.stdout, log.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat(),
             ));
         }
-        let until = EngineRecords::begin().begin + 1;
+        let until = Self::begin().begin + 1;
         let (since, until) = (self.begin.to_string(), until.to_string());
         texts.push(("the engine's events".to_owned(), docker(&["events", "--since", &since, "--until", &until])));
         for (place, text) in &texts {

@@ -4,13 +4,15 @@
 use crate::{
     action::Action,
     lab::{
-        Lab,
+        Lab, poll,
         postgres::{Options, PASSWORD, Postgres, ROLE},
         process::directory,
         server::Server,
     },
     listener::{RunningListener, psql_at, stderr_of, stdout_of, target, with_query},
+    ways_in::is_running,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bastion_migrate::{
     fault::Code,
     https::NetworkSettings,
@@ -18,7 +20,8 @@ use bastion_migrate::{
     proxy::ClientTls,
     token_login::{TokenFile, TokenLogin, TokenMethod},
 };
-use std::{fs, path::Path};
+use rustix::process::Signal;
+use std::{fs, path::Path, time::Duration};
 
 const USERS: &str = "create table users (id int);\n";
 
@@ -134,6 +137,32 @@ fn a_command_that_is_not_there_is_named() {
         .logs("`role` has no meaning for `method: command`")
         .done();
     auth("command").fails("input-invalid", 2).done();
+}
+
+#[test]
+fn an_expired_token_of_a_command_is_told_as_that() {
+    let lab = Lab::new();
+    let payload = URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#);
+    let token = format!("e30.{payload}.sig");
+    step(Action::new(&lab), &lab)
+        .input("database-auth", "{ command: [printenv, ROLE_TOKEN], pass-env: ROLE_TOKEN }")
+        .secret_env("ROLE_TOKEN", &token)
+        .run()
+        .fails("token-expired", 3)
+        .logs("the token of the command `printenv` of `database-auth` expired ")
+        .done();
+}
+
+#[test]
+fn a_cancelled_run_ends_the_command_and_what_it_has_started() {
+    let lab = Lab::new();
+    let seconds = format!("{}.25", 4000 + std::process::id() % 4000);
+    let script = format!("sleep {seconds}; echo \"$ROLE_TOKEN\"");
+    let running = with_command(step(Action::new(&lab), &lab), &script, Path::new("/dev/null")).start();
+    poll(Duration::from_secs(20), || is_running(&seconds).then_some(())).expect("the command runs");
+    running.signal(Signal::INT);
+    running.finish().fails("cancelled", 130).within(Duration::from_secs(7)).done();
+    poll(Duration::from_secs(5), || (!is_running(&seconds)).then_some(())).expect("no process is left");
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn socat(port: u16) -> String {
 }
 
 /// Returns whether a process on this machine has this text among its arguments.
-fn is_running(argument: &str) -> bool {
+pub(crate) fn is_running(argument: &str) -> bool {
     let processes = fs::read_dir("/proc").expect("/proc is mounted").flatten();
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     lines.into_iter().any(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))

@@ -269,6 +269,7 @@ mod tests {
             ("{ method: azure-ad, client-id: 'a b' }", "it is not an id"),
             ("{ method: azure-ad, mode: x }", "there is no key `mode`"),
             ("command", "`command` alone does not name the command"),
+            ("file", "`file` alone does not name the file"),
             ("{ method: command }", "it has no `command`"),
             ("{ command: [] }", "`command` is a list, but not of a program"),
             ("{ command: print-token, region: eu-west-1 }", "`region` has no meaning for `method: command`"),
