@@ -82,7 +82,7 @@ pub use start_conditions::{StartConditions, TimeWindow};
 pub(crate) use startup_options::decode_options;
 #[cfg(any(test, fuzzing))]
 pub(crate) use startup_options::encode_options;
-pub use target::{ClientIdentity, DatabaseTarget, SslMode};
+pub use target::{ClientIdentity, DatabaseTarget, SslMode, TlsStart};
 pub use tls::check_ca;
 pub(crate) use tls::tls_for_stream;
 pub use url::DatabaseUrl;

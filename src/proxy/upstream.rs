@@ -54,9 +54,12 @@ impl<'a> Upstream<'a> {
     /// Opens a stream on which the database expects a TLS handshake.
     pub(crate) async fn open_tls_ready(&self) -> Result<TransportStream, Fault> {
         let mut stream = self.open_stream().await?;
-        let outcome = self.within_timeout(tls::request_tls(&mut stream, self.target)).await;
-        outcome.and_then(|result| result).map_err(|fault| self.transport_fault().unwrap_or(fault))?;
+        self.finish_step(self.within_timeout(tls::request_tls(&mut stream, self.target)).await)?;
         Ok(stream)
+    }
+
+    fn finish_step(&self, outcome: Result<Result<(), Fault>, Fault>) -> Result<(), Fault> {
+        outcome.and_then(|result| result).map_err(|fault| self.transport_fault().unwrap_or(fault))
     }
 
     /// Opens a stream, with TLS if the target requires it, and sends the first packet.
@@ -68,7 +71,8 @@ impl<'a> Upstream<'a> {
             return Ok((Either::Left(self.open_with(first).await?), UpstreamTls::Off));
         };
         let connect = tls_for_stream(&connector, self.target)?;
-        let stream = self.open_tls_ready().await?;
+        let mut stream = self.open_stream().await?;
+        self.finish_step(self.within_timeout(tls::begin_tls(&mut stream, self.target)).await)?;
         let connected = self.within_timeout(connect.connect(stream)).await?;
         let mut secured = connected.map_err(|error| self.stream_fault(&error))?;
         self.write_first(&mut secured, first).await?;

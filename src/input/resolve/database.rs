@@ -15,8 +15,8 @@ use crate::{
         source::Inputs,
     },
     postgres::{
-        ClientIdentity, DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, decode_options,
-        tls::check_ca,
+        ClientIdentity, DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, TlsStart,
+        decode_options, tls::check_ca,
     },
     proxy::ClientTls,
 };
@@ -138,7 +138,8 @@ fn resolve_target(
     let role = findings.ok_or_record(resolve_role(inputs, from_url.options.as_deref()));
     client_identity::check_identity(context, password.as_ref().and_then(Option::as_ref), findings);
     let (host, ca, user) = (host??, ca?, user??);
-    let sslmode = match sslmode_input?.or(from_url.sslmode).unwrap_or(SslRequest::Prefer) {
+    let requested_sslmode = sslmode_input?.or(from_url.sslmode);
+    let sslmode = match requested_sslmode.unwrap_or(SslRequest::Prefer) {
         // A certificate is a part of TLS, and a token must not be sent in plain text.
         SslRequest::Prefer if is_identity_given => SslMode::Require,
         request => request.mode_for_host(&host),
@@ -147,6 +148,11 @@ fn resolve_target(
         findings.faults.push(identity_without_tls_fault());
     } else if sslmode == SslMode::Disable && ca.is_some() {
         findings.faults.push(unused_ca_fault());
+    }
+    if from_url.tls_start == TlsStart::Direct
+        && (sslmode == SslMode::Disable || requested_sslmode == Some(SslRequest::Prefer))
+    {
+        findings.faults.push(direct_tls_without_tls_fault());
     }
     let port = port?.unwrap_or(DEFAULT_PORT);
     let place = LoginPlace { host: &host, port, user: &user };
@@ -159,6 +165,7 @@ fn resolve_target(
         password: password?,
         name: name??,
         sslmode,
+        tls_start: from_url.tls_start,
         ca,
         options: from_url.options,
         role: role?,
@@ -283,6 +290,14 @@ fn identity_without_tls_fault() -> Fault {
         "`database-cert` and `database-auth` need TLS, and `database-sslmode` (or `sslmode` in `database-url`) is `disable`",
     )
     .fix("set `database-sslmode: verify-full`, or leave it out")
+}
+
+fn direct_tls_without_tls_fault() -> Fault {
+    Fault::new(
+        Code::InputInvalid,
+        "`database-url` has `direct` as its `sslnegotiation`, which begins with TLS, and `sslmode` does not demand TLS",
+    )
+    .fix("set `database-sslmode: verify-full` or `require`, or remove `sslnegotiation` from `database-url`")
 }
 
 fn unused_ca_fault() -> Fault {
