@@ -149,11 +149,7 @@ fn resolve_target(
     } else if sslmode == SslMode::Disable && ca.is_some() {
         findings.faults.push(unused_ca_fault());
     }
-    if from_url.tls_start == TlsStart::Direct
-        && (sslmode == SslMode::Disable || requested_sslmode == Some(SslRequest::Prefer))
-    {
-        findings.faults.push(direct_tls_without_tls_fault());
-    }
+    findings.faults.extend(direct_tls_fault(from_url.tls_start, requested_sslmode, sslmode));
     let port = port?.unwrap_or(DEFAULT_PORT);
     let place = LoginPlace { host: &host, port, user: &user };
     let token = findings.ok_or_record(context.resolve_token(place))?;
@@ -292,12 +288,15 @@ fn identity_without_tls_fault() -> Fault {
     .fix("set `database-sslmode: verify-full`, or leave it out")
 }
 
-fn direct_tls_without_tls_fault() -> Fault {
-    Fault::new(
+/// Returns the fault of a handshake at the start of a connection that need not have TLS: libpq refuses it as well.
+fn direct_tls_fault(start: TlsStart, requested: Option<SslRequest>, mode: SslMode) -> Option<Fault> {
+    let is_weak = mode == SslMode::Disable || requested == Some(SslRequest::Prefer);
+    let fault = Fault::new(
         Code::InputInvalid,
         "`database-url` has `direct` as its `sslnegotiation`, which begins with TLS, and `sslmode` does not demand TLS",
     )
-    .fix("set `database-sslmode: verify-full` or `require`, or remove `sslnegotiation` from `database-url`")
+    .fix("set `database-sslmode: verify-full` or `require`, or remove `sslnegotiation` from `database-url`");
+    (start == TlsStart::Direct && is_weak).then_some(fault)
 }
 
 fn unused_ca_fault() -> Fault {
