@@ -12,6 +12,7 @@ use crate::{
             value::{self, InvalidValue},
         },
         scope::is_bastion_wanted,
+        scope_table::DATABASE_INPUTS,
         source::Inputs,
     },
     postgres::{
@@ -26,22 +27,6 @@ const DEFAULT_PORT: u16 = 5432;
 
 const NO_BASTION: &str =
     "`ssh-host` and the other SSH inputs have no value either: the run would connect without a bastion";
-
-/// Inputs that describe the database.
-const DATABASE_INPUTS: [InputName; 12] = [
-    InputName::DatabaseUrl,
-    InputName::DatabaseHost,
-    InputName::DatabasePort,
-    InputName::DatabaseUser,
-    InputName::DatabasePassword,
-    InputName::DatabaseName,
-    InputName::DatabaseRole,
-    InputName::DatabaseSslmode,
-    InputName::DatabaseCa,
-    InputName::DatabaseCert,
-    InputName::DatabaseKey,
-    InputName::DatabaseAuth,
-];
 
 /// Returns whether any database input is given. One is enough: the others may be secrets that did not arrive.
 pub(crate) fn is_database_given(inputs: &Inputs) -> bool {
