@@ -224,8 +224,20 @@ mod tests {
             let (host, name) = (host.to_owned(), "shop".to_owned());
             let (user, password, port, ca, options, role) = ("app".to_owned(), None, 5432, None, None, None);
             let identity = crate::postgres::ClientIdentity::default();
-            let target =
-                DatabaseTarget { host, port, user, password, name, sslmode: mode, ca, options, role, identity };
+            let tls_start = crate::postgres::TlsStart::Requested;
+            let target = DatabaseTarget {
+                host,
+                port,
+                user,
+                password,
+                name,
+                sslmode: mode,
+                tls_start,
+                ca,
+                options,
+                role,
+                identity,
+            };
             let facts = DatabaseFacts {
                 host: target.host.clone(),
                 port,

@@ -1,15 +1,13 @@
 //! The holder of the run lock while a tool works: a session of ours that is read-only but for the record of the run. It is
 //! checked, so that a lost lock is noticed, and it reads what the tool has done.
 
-use super::tool::snapshot;
+use super::tool::snapshot::{self, LedgerSnapshot};
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    ledger::{invalid_indexes_sql, parse_invalid_indexes},
     postgres::{
         ActivityMonitor, LockWaits, Rows, Session, SessionMeans, SessionSettings, WatchedSessions, WorkOwner,
-        fault::statement_fault,
-        own_query::{AS_LOGIN_ROLE, OwnQuery, RunLockRequirement},
+        own_query::{OwnQuery, RunLockRequirement},
         pooler,
         preflight::{self, LockAttempt},
         query_rows,
@@ -17,11 +15,12 @@ use crate::{
         wait::{self, answer_within},
     },
     run::event::{Event, Events},
-    settings::Settings,
+    settings::{ExecutorSettings, Settings},
     site::container_spec,
+    tool::Recipe,
     transport::Transport,
 };
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
@@ -34,22 +33,21 @@ use tokio::time::{Instant, sleep, timeout};
 /// The interval of keep-alive queries on the session that holds the lock.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Time limit for terminated backends to end.
-const BACKEND_END_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// The session that holds the run lock.
 #[derive(Debug)]
 pub(super) struct LockHolder<'a> {
-    settings: &'a Settings,
-    runner: &'a Runner,
-    events: Events,
+    pub(super) settings: &'a Settings,
+    pub(super) runner: &'a Runner,
+    pub(super) events: Events,
     session: Session,
-    has_lock: bool,
+    pub(super) has_lock: bool,
     is_alone: bool,
     /// Set when the session did not respond in time.
     is_unresponsive: Cell<bool>,
     /// The activity monitor; it continues from one attempt to the next.
     monitor: RefCell<MonitorState>,
+    /// The state of the tool's ledgers that was read behind the lock, until it is used.
+    early_snapshot: RefCell<Option<LedgerSnapshot>>,
     /// The rows of the last query for ledgers.
     pub(super) ledger_rows: Rows,
 }
@@ -93,6 +91,7 @@ impl<'a> LockHolder<'a> {
             is_alone: preflight_result.no_tool_active,
             is_unresponsive: Cell::new(false),
             monitor: RefCell::default(),
+            early_snapshot: RefCell::default(),
             ledger_rows: preflight_result.rows,
         })
     }
@@ -103,9 +102,13 @@ impl<'a> LockHolder<'a> {
     /// The holder of the lock.
     pub(super) async fn take_run_lock(&mut self) -> Result<(), Fault> {
         let began = Instant::now();
-        let session = &self.session;
         if !self.has_lock || !self.is_alone {
             let mut wait = lock_wait(self.settings, self.runner);
+            if self.take_free_lock(&wait).await? {
+                self.events.emit(Event::Locked { waited: began.elapsed() });
+                return Ok(());
+            }
+            let session = &self.session;
             if !self.has_lock {
                 run_lock::acquire_lock(session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
             }
@@ -119,6 +122,35 @@ impl<'a> LockHolder<'a> {
         Ok(())
     }
 
+    /// Takes the lock if it is free and no tool of an earlier run is active, and reads the tool's ledgers behind it, in one
+    /// round trip. Returns whether it has done so.
+    async fn take_free_lock(&mut self, wait: &LockWait<'_>) -> Result<bool, Fault> {
+        let ExecutorSettings::Tool(tool) = &self.settings.executor else { return Ok(false) };
+        let lock = run_lock::try_lock_alone(&self.session, run_lock::bastion_migrate_lock(), wait);
+        let lock_requirement = self.lock_requirement();
+        let snapshot = LedgerSnapshot::reread(&self.session, lock_requirement, &self.ledger_rows, &tool.recipe);
+        let (is_taken, read) = join(lock, answer_within(self.settings.wait_timeout, snapshot)).await;
+        if is_taken? {
+            let (ledger_rows, snapshot) = read?;
+            (self.ledger_rows, self.has_lock, self.is_alone) = (ledger_rows, true, true);
+            // A wait for the start may be long.
+            self.early_snapshot.replace(self.settings.start_conditions().is_none().then_some(snapshot));
+        }
+        Ok(self.has_lock && self.is_alone)
+    }
+
+    /// Reads the state of the tool's ledgers and of the schema; it may have been read behind the lock.
+    ///
+    /// # Errors
+    /// The fault of reading it.
+    pub(super) async fn read_snapshot(&self, recipe: &Recipe) -> Result<LedgerSnapshot, Fault> {
+        if let Some(early) = self.early_snapshot.take() {
+            return Ok(early);
+        }
+        let read = LedgerSnapshot::read(&self.session, self.lock_requirement(), &self.ledger_rows, recipe);
+        answer_within(self.settings.wait_timeout, read).await
+    }
+
     /// Reads again which ledgers there are.
     ///
     /// # Errors
@@ -129,12 +161,22 @@ impl<'a> LockHolder<'a> {
         Ok(())
     }
 
+    /// Reads the state of the tool's ledgers and of the schema again.
+    ///
+    /// # Errors
+    /// The fault of reading it.
+    pub(super) async fn reread_snapshot(&self, recipe: &Recipe) -> Result<LedgerSnapshot, Fault> {
+        let lock_requirement = self.lock_requirement();
+        let read = LedgerSnapshot::reread(&self.session, lock_requirement, &self.ledger_rows, recipe);
+        Ok(answer_within(self.settings.wait_timeout, read).await?.1)
+    }
+
     /// Returns the lock requirement of our queries.
     pub(super) fn lock_requirement(&self) -> RunLockRequirement {
         if self.has_lock { RunLockRequirement::Held } else { RunLockRequirement::NotNeeded }
     }
 
-    async fn query_rows(&self, query: &OwnQuery) -> Result<Rows, Fault> {
+    pub(super) async fn query_rows(&self, query: &OwnQuery) -> Result<Rows, Fault> {
         answer_within(self.settings.wait_timeout, query_rows(&self.session.client, query)).await
     }
 
@@ -208,7 +250,7 @@ impl<'a> LockHolder<'a> {
         }
     }
 
-    fn watched_sessions(&self, pids: Vec<i32>) -> WatchedSessions {
+    pub(super) fn watched_sessions(&self, pids: Vec<i32>) -> WatchedSessions {
         WatchedSessions {
             application_name: container_spec::application_name(self.settings, self.runner),
             pids,
@@ -216,49 +258,12 @@ impl<'a> LockHolder<'a> {
         }
     }
 
-    /// Returns the INVALID indexes by their SQL names.
-    ///
-    /// # Errors
-    /// The fault of the query.
-    pub(super) async fn invalid_indexes(&self) -> Result<Vec<String>, Fault> {
-        let query = OwnQuery::read_only(invalid_indexes_sql()).requiring_lock(self.lock_requirement());
-        let rows = self.query_rows(&query).await?;
-        Ok(parse_invalid_indexes(&rows))
-    }
-
-    /// Drops the indexes that a tool's attempt left INVALID. That waits for other transactions, too, without a limit.
-    ///
-    /// # Errors
-    /// The reason why one of them remains.
-    pub(super) async fn drop_indexes(
+    /// Opens another session with the same database, as soon as it accepts one.
+    pub(super) async fn connect_beside(
         &self,
         transport: &Transport,
-        indexes: &[String],
-        lock_waits: &LockWaits,
-    ) -> Result<(), Fault> {
-        let target = self.settings.required_database()?;
-        let startup = SessionSettings::dropping_indexes(run_lock::tool_application_name(self.runner), target);
-        let session = self.connect_beside(transport, startup).await?;
-        let work = async {
-            session.client.batch_execute("SET lock_timeout TO 0").await?;
-            for index in indexes {
-                session.client.batch_execute(&format!("DROP INDEX CONCURRENTLY {index}")).await?;
-                self.events.emit_note(format!("dropped the INVALID index {index} that this attempt left behind"));
-            }
-            Ok(())
-        };
-        lock_waits.begin_attempt(Duration::ZERO);
-        let watch = self.monitor_until_lost(transport, || vec![session.pid()], lock_waits);
-        let dropped = match select(pin!(work), pin!(watch)).await {
-            Either::Left((done, _)) => done.map_err(|error: tokio_postgres::Error| statement_fault(&error)),
-            Either::Right((lost, _)) => Err(lost),
-        };
-        session.close().await;
-        dropped
-    }
-
-    /// Opens another session with the same database, as soon as it accepts one.
-    async fn connect_beside(&self, transport: &Transport, startup: SessionSettings) -> Result<Session, Fault> {
+        startup: SessionSettings,
+    ) -> Result<Session, Fault> {
         let (target, wait) = (self.settings.required_database()?, self.settings.wait_timeout);
         let startup = startup.delivered(self.session.delivery());
         let mut session = wait::wait_for_session(transport, target, &startup, wait, &self.events).await?;
@@ -292,31 +297,6 @@ impl<'a> LockHolder<'a> {
         self.session = session.await.unwrap_or(Err(timeout_fault))?;
         self.is_unresponsive.set(false);
         Ok(())
-    }
-
-    /// Terminates the backends of a tool that has no client any more; otherwise they would end only with their
-    /// statement. Without the run lock, sessions with the tool's name may belong to another job, and only the given
-    /// backends are terminated.
-    ///
-    /// # Errors
-    /// The fault of the query.
-    pub(super) async fn end_backends(&self, pids: Vec<i32>) -> Result<(), Fault> {
-        let WatchedSessions { application_name, pids, .. } = self.watched_sessions(pids);
-        let application_literal = crate::postgres::quote_literal(if self.has_lock { &application_name } else { "" });
-        let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
-        let sql = format!(
-            "{AS_LOGIN_ROLE}; SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = ANY ('{{{}}}'::int[]) \
-             OR (datname = pg_catalog.current_database() AND application_name = {application_literal} AND application_name <> '')",
-            pids.join(","),
-        );
-        let deadline = Instant::now() + BACKEND_END_TIMEOUT;
-        loop {
-            let remaining_rows = self.query_rows(&OwnQuery::read_only(&sql)).await?;
-            if remaining_rows.is_empty() || Instant::now() >= deadline {
-                return Ok(());
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
     }
 
     /// Closes the session, which releases the lock.

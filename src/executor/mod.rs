@@ -16,6 +16,7 @@ mod schema_reading;
 mod sql;
 mod step;
 mod tool;
+mod tool_leftovers;
 
 pub(crate) use aftercare::Aftercare;
 pub(crate) use audit_trail::Approvers;

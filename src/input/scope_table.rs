@@ -51,8 +51,25 @@ pub(super) enum PlaceScope {
     Server,
 }
 
-/// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row.
-pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 22] = [
+/// Inputs that describe the database.
+pub(super) const DATABASE_INPUTS: [InputName; 12] = [
+    InputName::DatabaseUrl,
+    InputName::DatabaseHost,
+    InputName::DatabasePort,
+    InputName::DatabaseUser,
+    InputName::DatabasePassword,
+    InputName::DatabaseName,
+    InputName::DatabaseRole,
+    InputName::DatabaseSslmode,
+    InputName::DatabaseCa,
+    InputName::DatabaseCert,
+    InputName::DatabaseKey,
+    InputName::DatabaseAuth,
+];
+
+/// Scopes of all inputs, in the order of `action.yml` except that inputs with the same scope are in one row; those of the
+/// database have a row of their own.
+pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 23] = [
     (&[InputName::Command, InputName::Environment, InputName::Config], CommandScope::All, PlaceScope::Anywhere),
     (&[InputName::Executor], CommandScope::AllButTunnel, PlaceScope::Anywhere),
     (&[InputName::SshHost, InputName::Via], CommandScope::All, PlaceScope::Anywhere),
@@ -74,20 +91,9 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 22] = [
         CommandScope::All,
         PlaceScope::Bastion,
     ),
+    (&DATABASE_INPUTS, CommandScope::All, PlaceScope::Anywhere),
     (
         &[
-            InputName::DatabaseUrl,
-            InputName::DatabaseHost,
-            InputName::DatabasePort,
-            InputName::DatabaseUser,
-            InputName::DatabasePassword,
-            InputName::DatabaseName,
-            InputName::DatabaseRole,
-            InputName::DatabaseSslmode,
-            InputName::DatabaseCa,
-            InputName::DatabaseCert,
-            InputName::DatabaseKey,
-            InputName::DatabaseAuth,
             InputName::Timeout,
             InputName::LockTimeout,
             InputName::StatementTimeout,

@@ -51,7 +51,7 @@ impl Canceller {
                 timeout(HANDLING_TIMEOUT, self.token.cancel_query_raw(stream, NoTls)).await
             }
             Some(connector) => {
-                tls::request_tls(&mut stream, &self.target).await?;
+                tls::begin_tls(&mut stream, &self.target).await?;
                 let connect = CancelTlsConnect(tls_for_stream(connector, &self.target)?);
                 timeout(HANDLING_TIMEOUT, self.token.cancel_query_raw(stream, connect)).await
             }

@@ -19,6 +19,9 @@ pub(super) fn connection_fault(error: &Error, target: &DatabaseTarget) -> Fault 
     if let Some(fault) = find_source(error).map(|error: &rustls::Error| tls::tls_fault(error, target)) {
         return fault;
     }
+    if let Some(fault) = find_source(error).and_then(|error: &io::Error| tls::direct_tls_fault(error, target)) {
+        return fault;
+    }
     let address = format!("`{}:{}`", target.host, target.port);
     if let Some(ProtocolViolation::PlainText(message)) = find_source(error) {
         return Fault::new(Code::DatabaseUnready, format!("{address} can't take a connection now: {message}"));
@@ -42,6 +45,7 @@ pub(super) fn connection_fault(error: &Error, target: &DatabaseTarget) -> Fault 
 pub(crate) fn handshake_fault(error: &io::Error, target: &DatabaseTarget) -> Fault {
     match error.get_ref().and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()) {
         Some(error) => tls::tls_fault(error, target),
+        None if let Some(fault) = tls::direct_tls_fault(error, target) => fault,
         None => {
             let at = format!("`{}:{}`", target.host, target.port);
             Fault::new(Code::DatabaseUnready, format!("{at} closed the connection before it was ready"))

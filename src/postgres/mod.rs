@@ -84,7 +84,7 @@ pub use start_conditions::{StartConditions, TimeWindow};
 pub(crate) use startup_options::decode_options;
 #[cfg(any(test, fuzzing))]
 pub(crate) use startup_options::encode_options;
-pub use target::{ClientIdentity, DatabaseTarget, SslMode};
+pub use target::{ClientIdentity, DatabaseTarget, SslMode, TlsStart};
 pub use tls::check_ca;
 pub use url::DatabaseUrl;
 pub use url_parameters::RootCert;

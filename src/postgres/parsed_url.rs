@@ -7,6 +7,7 @@
 use super::{
     sslmode::SslRequest,
     target::SslMode,
+    target::TlsStart,
     url_parameters::{RootCert, UrlParameters},
     url_parts::{UrlForm, checked_host, invalid_url, parse_port, percent_decoded},
     url_sections::UrlSections,
@@ -29,6 +30,8 @@ pub struct ParsedUrl {
     pub name: Option<String>,
     /// The requested TLS mode.
     pub sslmode: Option<SslRequest>,
+    /// `sslnegotiation`: the beginning of TLS.
+    pub tls_start: TlsStart,
     /// `sslrootcert`.
     pub root_cert: Option<RootCert>,
     /// `sslcert`: the path of a client certificate.
@@ -66,6 +69,7 @@ impl ParsedUrl {
             password: agreed_value("password", password, parameters.password)?.map(Secret::new),
             name: agreed_value("dbname", name, parameters.name)?,
             sslmode: parameters.sslmode,
+            tls_start: parameters.tls_start.unwrap_or_default(),
             root_cert: parameters.root_cert,
             client_cert: parameters.client_cert,
             client_key: parameters.client_key,

@@ -154,6 +154,7 @@ mod tests {
             password: None,
             name: "shop".to_owned(),
             sslmode: SslMode::Require,
+            tls_start: crate::postgres::TlsStart::Requested,
             ca: None,
             options: None,
             role: None,

@@ -152,6 +152,16 @@ pub struct LockWait<'a> {
     pub server_url: Option<&'a str>,
 }
 
+/// Takes the lock if it is free, in one round trip. Returns whether it has the lock and no tool of an earlier run is active.
+///
+/// # Errors
+/// The lost connection.
+pub async fn try_lock_alone(session: &Session, lock: AdvisoryLock, wait: &LockWait<'_>) -> Result<bool, Fault> {
+    let query = OwnQuery::read_only(try_lock_sql(lock.key)).with_appended(&format!("SELECT {ACTIVE_TOOL_COUNT}"));
+    let rows = query_within(session, &query, wait).await?;
+    Ok(rows.first_text() == Some("t") && rows.row(1).is_some_and(|count| count.text(0) == Some("0")))
+}
+
 /// Takes the lock. If this run's previous session holds it, that session is terminated.
 ///
 /// # Errors

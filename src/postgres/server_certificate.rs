@@ -26,12 +26,15 @@ pub async fn read_certificate(
     target: &DatabaseTarget,
 ) -> Result<Option<ServerCertificate>, Fault> {
     let mut stream = transport.open_stream(&target.host, target.port).await?;
-    tls::request_tls(&mut stream, target).await?;
+    tls::begin_tls(&mut stream, target).await?;
     let (config, name) = tls::unverified_client(target)?;
     let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
         let rustls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        rustls_error
-            .map_or_else(|| tls::not_postgres_fault(target).with_causes(&error), |cause| tls::tls_fault(cause, target))
+        match rustls_error {
+            Some(cause) => tls::tls_fault(cause, target),
+            None => tls::direct_tls_fault(&error, target)
+                .unwrap_or_else(|| tls::not_postgres_fault(target).with_causes(&error)),
+        }
     })?;
     let (_, connection) = stream.get_ref();
     let first = connection.peer_certificates().and_then(<[_]>::first);

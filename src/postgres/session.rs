@@ -121,7 +121,7 @@ impl Session {
                 (client, spawn_driver(connection, events.clone()))
             }
             Some(connector) => {
-                tls::request_tls(&mut stream, target).await.map_err(|fault| transport.loss_fault().unwrap_or(fault))?;
+                tls::begin_tls(&mut stream, target).await.map_err(|fault| transport.loss_fault().unwrap_or(fault))?;
                 let connect = FilteredTlsConnect { connect: tls::tls_for_stream(connector, target)?, pid: pid.clone() };
                 let (client, connection) = config.connect_raw(stream, connect).await.map_err(|error| {
                     transport.loss_fault().unwrap_or_else(|| fault::connection_fault(&error, target))
@@ -292,7 +292,7 @@ fn driver_config(
         .host(&target.host)
         .user(&target.user)
         .dbname(&target.name)
-        // `tls::request_tls` has requested TLS already.
+        // `tls::begin_tls` has requested TLS already, if it is to be requested.
         .ssl_negotiation(SslNegotiation::Direct)
         .ssl_mode(match target.sslmode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,

@@ -283,6 +283,7 @@ mod tests {
             password: None,
             name: "shop".to_owned(),
             sslmode: SslMode::Require,
+            tls_start: crate::postgres::TlsStart::Requested,
             ca: None,
             options: Some(USERS.to_owned()),
             role: None,

@@ -30,6 +30,28 @@ impl SslMode {
     }
 }
 
+/// The beginning of TLS, with libpq's names (`sslnegotiation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsStart {
+    /// `postgres`: the server is asked for TLS, and the handshake begins after its reply.
+    #[default]
+    Requested,
+    /// `direct`: the connection begins with the handshake, which saves a round trip; PostgreSQL 17 or newer.
+    Direct,
+}
+
+impl TlsStart {
+    /// Parses libpq's values.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "postgres" => Some(Self::Requested),
+            "direct" => Some(Self::Direct),
+            _ => None,
+        }
+    }
+}
+
 /// The database to migrate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseTarget {
@@ -45,6 +67,8 @@ pub struct DatabaseTarget {
     pub name: String,
     /// The TLS mode.
     pub sslmode: SslMode,
+    /// The beginning of TLS.
+    pub tls_start: TlsStart,
     /// The CA in PEM form; without it the public CAs are trusted.
     pub ca: Option<String>,
     /// `options` of the URL: the user's own start-up settings, which win over ours.

@@ -5,7 +5,7 @@ use super::{
     client_certificate::ClientCertificate,
     frontend_messages::SSL_REQUEST,
     identity_refusal,
-    target::{DatabaseTarget, SslMode},
+    target::{DatabaseTarget, SslMode, TlsStart},
     wire_format::encode_packet,
 };
 use crate::{
@@ -57,14 +57,14 @@ fn verified_config(target: &DatabaseTarget) -> Result<Option<ClientConfig>, Faul
         }),
         SslMode::VerifyFull => web_pki_verifier(target, &provider)?,
     };
-    client_config(provider, verifier, target.identity.certificate.as_ref()).map(Some)
+    client_config(provider, verifier, target, target.identity.certificate.as_ref()).map(Some)
 }
 
 /// Returns the means to read the server's certificate without verifying it.
 pub(crate) fn unverified_client(target: &DatabaseTarget) -> Result<(Arc<ClientConfig>, ServerName<'static>), Fault> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(LenientVerifier { chain: None, provider: Arc::clone(&provider) });
-    let config = client_config(provider, verifier, None)?;
+    let config = client_config(provider, verifier, target, None)?;
     Ok((Arc::new(config), server_name(target)?))
 }
 
@@ -75,6 +75,7 @@ fn server_name(target: &DatabaseTarget) -> Result<ServerName<'static>, Fault> {
 fn client_config(
     provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
+    target: &DatabaseTarget,
     certificate: Option<&ClientCertificate>,
 ) -> Result<ClientConfig, Fault> {
     let builder = ClientConfig::builder_with_provider(provider)
@@ -82,16 +83,51 @@ fn client_config(
         .map_err(|error| Fault::new(Code::Bug, "no TLS version can be used").with_causes(&error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let Some(certificate) = certificate else { return Ok(builder.with_no_client_auth()) };
-    let (chain, key) = certificate.for_tls()?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| {
-        Fault::new(Code::ClientCertInvalid, "`database-cert` can't be used for TLS").with_causes(&error)
-    })
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => {
+            let (chain, key) = certificate.for_tls()?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                Fault::new(Code::ClientCertInvalid, "`database-cert` can't be used for TLS").with_causes(&error)
+            })?
+        }
+    };
+    if target.tls_start == TlsStart::Direct {
+        config.alpn_protocols = vec![POSTGRESQL_PROTOCOL.to_vec()];
+    }
+    Ok(config)
 }
+
+/// The protocol's name in ALPN, without which PostgreSQL refuses a handshake that was not requested (PostgreSQL manual,
+/// 54.2.12).
+const POSTGRESQL_PROTOCOL: &[u8] = b"postgresql";
 
 /// Returns the effective mode: `require` with a CA means `verify-ca`, as in libpq (PostgreSQL manual, 34.19.1).
 pub(crate) fn effective_mode(target: &DatabaseTarget) -> SslMode {
     if target.sslmode == SslMode::Require && target.ca.is_some() { SslMode::VerifyCa } else { target.sslmode }
+}
+
+/// Brings the stream to the point where the handshake begins.
+pub(crate) async fn begin_tls(stream: &mut TransportStream, target: &DatabaseTarget) -> Result<(), Fault> {
+    match target.tls_start {
+        TlsStart::Requested => request_tls(stream, target).await,
+        TlsStart::Direct => Ok(()),
+    }
+}
+
+/// Returns the fault of a server that closes the connection at the handshake, if it was not requested: an older one reads it
+/// as a start-up packet of an invalid length.
+pub(crate) fn direct_tls_fault(error: &io::Error, target: &DatabaseTarget) -> Option<Fault> {
+    let is_closed = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+    (target.tls_start == TlsStart::Direct && is_closed).then(|| {
+        let at = format!("`{}:{}`", target.host, target.port);
+        let cause = format!(
+            "{at} closed the connection at the start of TLS, and `database-url` has `direct` as its `sslnegotiation`, \
+             which needs PostgreSQL 17 or newer with TLS switched on"
+        );
+        let fix = "remove `sslnegotiation` from `database-url`: then the server is asked for TLS first";
+        Fault::new(Code::TlsUnavailable, cause).fix(fix)
+    })
 }
 
 /// Requests TLS from the server and reads its response of one byte. tokio-postgres treats every byte other than `S`

@@ -8,7 +8,7 @@
 use super::{
     parsed_url::ParsedUrl,
     sslmode::SslRequest,
-    target::{DatabaseTarget, SslMode},
+    target::{DatabaseTarget, SslMode, TlsStart},
     url_sections::UrlSections,
 };
 use crate::{fault::Fault, secret::Secret};
@@ -110,7 +110,8 @@ impl DatabaseUrl {
         let sections = UrlSections::cut(self.text.expose());
         let query = query_without(sections, |name| name.starts_with("ssl") || name == "channel_binding");
         let text = UrlSections { query: &query, ..sections }.join();
-        let parsed = ParsedUrl { sslmode: None, root_cert: None, ..self.parsed.clone() };
+        let parsed =
+            ParsedUrl { sslmode: None, tls_start: TlsStart::default(), root_cert: None, ..self.parsed.clone() };
         Self { text: Secret::new(text), parsed }
     }
 
@@ -275,7 +276,7 @@ mod tests {
         ) {
             let password = password.map(Secret::new);
             let (host, sslmode) = (host.to_owned(), SslMode::VerifyFull);
-            let target = DatabaseTarget { host, port, user, password, name, sslmode, ca: None, options: None, role: None, identity: ClientIdentity::default() };
+            let target = DatabaseTarget { host, port, user, password, name, sslmode, tls_start: TlsStart::Requested, ca: None, options: None, role: None, identity: ClientIdentity::default() };
             for sslmode in [None, Some(sslmode)] {
                 let composed = DatabaseUrl::of_target(&target, sslmode);
                 prop_assert_eq!(&url(composed.text().expose()), &composed);
@@ -336,6 +337,7 @@ mod tests {
             password: Some(Secret::new("a_b-c.d~e/f@g")),
             name: "shop_prod-2.x~y".to_owned(),
             sslmode: SslMode::Require,
+            tls_start: TlsStart::Requested,
             ca: None,
             options: None,
             role: None,

@@ -7,7 +7,7 @@
 use super::{
     quote_identifier,
     sslmode::SslRequest,
-    target::SslMode,
+    target::{SslMode, TlsStart},
     url_parts::{UrlForm, checked_host, invalid_url, parse_port, percent_decoded},
 };
 use crate::fault::Fault;
@@ -30,6 +30,7 @@ pub(super) struct UrlParameters {
     pub(super) password: Option<String>,
     pub(super) name: Option<String>,
     pub(super) sslmode: Option<SslRequest>,
+    pub(super) tls_start: Option<TlsStart>,
     pub(super) root_cert: Option<RootCert>,
     pub(super) client_cert: Option<String>,
     pub(super) client_key: Option<String>,
@@ -43,7 +44,7 @@ pub(super) struct UrlParameters {
 }
 
 /// Parameters of the client's own behaviour, such as pooling, retries and its name, which do not apply here.
-const IGNORED: [&str; 32] = [
+const IGNORED: [&str; 31] = [
     "application_name",
     "ApplicationName",
     "channel_binding",
@@ -70,7 +71,6 @@ const IGNORED: [&str; 32] = [
     "socketTimeout",
     "socket_timeout",
     "sslcompression",
-    "sslnegotiation",
     "statement_cache_size",
     "target_session_attrs",
     "targetServerType",
@@ -111,13 +111,14 @@ const STARTUP_SETTINGS: [&str; 12] = [
 ];
 
 /// The parameters that have an effect.
-const SUPPORTED: [&str; 13] = [
+const SUPPORTED: [&str; 14] = [
     "host",
     "port",
     "user",
     "password",
     "dbname",
     "sslmode",
+    "sslnegotiation",
     "ssl",
     "sslrootcert",
     "sslcert",
@@ -157,6 +158,7 @@ impl UrlParameters {
             "dbname" => set_once(&mut self.name, key, value),
             "options" => set_once(&mut self.options, key, value),
             "sslmode" => set_once(&mut self.sslmode, key, parse_sslmode(key, &value)?),
+            "sslnegotiation" => set_once(&mut self.tls_start, key, parse_tls_start(key, &value)?),
             "ssl" => set_once(&mut self.sslmode, key, parse_ssl(&value, form)?),
             "sslrootcert" if value == "system" => set_once(&mut self.root_cert, key, RootCert::System),
             "sslrootcert" => set_once(&mut self.root_cert, key, RootCert::File(value)),
@@ -262,6 +264,13 @@ fn parse_sslmode(key: &str, value: &str) -> Result<SslRequest, Fault> {
 
 /// Parses `ssl`: `true` means a verified name in JDBC and just TLS elsewhere; asyncpg also accepts the values of
 /// `sslmode`.
+fn parse_tls_start(key: &str, value: &str) -> Result<TlsStart, Fault> {
+    TlsStart::parse(value).ok_or_else(|| {
+        invalid_url(&format!("has `{key}={value}`, which PostgreSQL does not know"))
+            .fix(format!("write `{key}` as `postgres` or `direct`, or leave it out"))
+    })
+}
+
 fn parse_ssl(value: &str, form: UrlForm) -> Result<SslRequest, Fault> {
     match (value, form) {
         ("true" | "1", UrlForm::Jdbc) => Ok(SslRequest::Mode(SslMode::VerifyFull)),

@@ -320,6 +320,7 @@ mod tests {
             password: None,
             name: "shop".to_owned(),
             sslmode: SslMode::Require,
+            tls_start: crate::postgres::TlsStart::Requested,
             ca: None,
             options: None,
             role: None,

@@ -63,9 +63,12 @@ impl<'a> Upstream<'a> {
     /// Opens a stream on which the database expects a TLS handshake.
     pub(crate) async fn open_tls_ready(&self) -> Result<TransportStream, Fault> {
         let mut stream = self.open_stream().await?;
-        let outcome = self.within_timeout(tls::request_tls(&mut stream, self.target)).await;
-        outcome.and_then(|result| result).map_err(|fault| self.transport_fault().unwrap_or(fault))?;
+        self.finish_step(self.within_timeout(tls::request_tls(&mut stream, self.target)).await)?;
         Ok(stream)
+    }
+
+    fn finish_step(&self, outcome: Result<Result<(), Fault>, Fault>) -> Result<(), Fault> {
+        outcome.and_then(|result| result).map_err(|fault| self.transport_fault().unwrap_or(fault))
     }
 
     /// Opens a stream, with TLS if the target requires it, and sends the first packet.
@@ -77,7 +80,8 @@ impl<'a> Upstream<'a> {
             let stream = Either::Left(self.open_with(first).await?);
             return Ok(SecuredStream { stream, tls: UpstreamTls::Off, server_end_point: None });
         };
-        let stream = self.open_tls_ready().await?;
+        let mut stream = self.open_stream().await?;
+        self.finish_step(self.within_timeout(tls::begin_tls(&mut stream, self.target)).await)?;
         let connected = self.within_timeout(TlsConnector::from(config).connect(name, stream)).await?;
         let mut secured = connected.map_err(|error| self.stream_fault(&error))?;
         let (_, connection) = secured.get_ref();

@@ -7,7 +7,7 @@ use crate::{
         RunningContainer, SelfContainer,
     },
     fault::{Code, Fault},
-    postgres::{ClientIdentity, DatabaseTarget, SslMode},
+    postgres::{ClientIdentity, DatabaseTarget, SslMode, TlsStart},
     random::random_token,
     run::{
         event::Events,
@@ -234,6 +234,7 @@ fn target_at(port: u16, password: Secret) -> DatabaseTarget {
         password: Some(password),
         name: "postgres".to_owned(),
         sslmode: SslMode::Disable,
+        tls_start: TlsStart::Requested,
         ca: None,
         options: None,
         role: None,

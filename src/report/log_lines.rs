@@ -116,17 +116,17 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         | Event::Cancelled { .. }
         | Event::LostInCrash { .. }
         | Event::InDoubt { .. } => outcome_lines(event, name),
-        // The event that follows reports the result.
-        Event::Unplanned(_) | Event::SchemaAssigned { .. } | Event::Ended { .. } => Vec::new(),
+        // Another event, or the last line, reports the same.
+        Event::Unplanned(_)
+        | Event::SchemaAssigned { .. }
+        | Event::Ended { .. }
+        | Event::ReadOnlyChecked(_)
+        | Event::Steps(_)
+        | Event::Verified(_) => Vec::new(),
         Event::LedgerListed { recorded, half_done } => neutral_lines(ledger_lines(recorded, half_done)),
         Event::History(runs) => neutral_lines(history_lines(runs)),
         Event::Notice { severity, text: message, about } => {
-            let about = match about {
-                None => String::new(),
-                Some(NoticeSubject::Migration(index)) => format!("{}: ", name(index)),
-                Some(NoticeSubject::File(file)) => format!("{}: ", indent_further_lines(file)),
-            };
-            text(Tone::Quiet, format!("  {about}{}: {}", severity.to_lowercase(), indent_further_lines(message)))
+            text(Tone::Quiet, notice_text(severity, message, about.as_ref(), name))
         }
         Event::ToolMigrationStarted { name, schema, .. } => {
             let schema = schema.as_ref().map(|schema| format!("{schema}: ")).unwrap_or_default();
@@ -149,13 +149,7 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
         Event::SchemaChanged { changes } => schema_lines(changes),
         Event::Aftercare(facts) => neutral_lines(aftercare_lines(facts)),
         Event::SettingsDelivered { way } => text(Tone::Quiet, format!("  settings {way}")),
-        // The fault that follows names the changes.
-        Event::ReadOnlyChecked(_) => Vec::new(),
-        // Each step is logged when it starts.
-        Event::Steps(_) => Vec::new(),
         Event::StepChanged { id, fate } => step_line(id, *fate).into_iter().collect(),
-        // The last line names the proof.
-        Event::Verified(_) => Vec::new(),
         Event::Warning(warning) => fault_lines(warning, "warning", Tone::Warning),
         Event::Fault(error) => {
             let mut lines = error_lines(error);
@@ -164,6 +158,21 @@ pub(crate) fn event_lines(event: &Event, names: &MigrationsByIndex, at: Duration
             lines
         }
     }
+}
+
+/// Returns the line of a message of the server.
+fn notice_text(
+    severity: &str,
+    message: &str,
+    about: Option<&NoticeSubject>,
+    name: impl Fn(&usize) -> String,
+) -> String {
+    let about = match about {
+        None => String::new(),
+        Some(NoticeSubject::Migration(index)) => format!("{}: ", name(index)),
+        Some(NoticeSubject::File(file)) => format!("{}: ", indent_further_lines(file)),
+    };
+    format!("  {about}{}: {}", severity.to_lowercase(), indent_further_lines(message))
 }
 
 /// Returns the lines of a fault that decides the outcome.

@@ -3,7 +3,7 @@
 use super::{
     effect::{LockedRelation, StatementEffect},
     effects::nesting::is_too_deep,
-    lint_rules::{self, Concern, Undoing},
+    lint_rules::{self, RuleConcern, Undoing},
     script::{MigrationScript, ScriptTransaction},
 };
 use crate::{
@@ -95,9 +95,9 @@ fn applies(
     let Some(effect) = effects.iter().find(|effect| contains(effect.span, violation.span.start)) else { return true };
     let mut tables = tables_of(effect).into_iter().map(|name| name.map_or(TableState::Large, state_of));
     let matters = |state: TableState| match (concern, state) {
-        (Concern::Statement, _) | (_, TableState::Large) => true,
-        (Concern::Users, TableState::Small) => true,
-        (Concern::Size, TableState::Small) | (Concern::Size | Concern::Users, TableState::New) => false,
+        (RuleConcern::Statement, _) | (_, TableState::Large) => true,
+        (RuleConcern::Users, TableState::Small) => true,
+        (RuleConcern::Size, TableState::Small) | (RuleConcern::Size | RuleConcern::Users, TableState::New) => false,
     };
     effect.locks.is_empty() || tables.any(matters)
 }

@@ -49,7 +49,7 @@ const USER_RULES: [Rule; 11] = [
 
 /// The concern of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Concern {
+pub(super) enum RuleConcern {
     /// A table is large.
     Size,
     /// A table is in use.
@@ -59,11 +59,11 @@ pub(super) enum Concern {
 }
 
 /// Returns the concern of a rule.
-pub(super) fn concern_of(rule: Rule) -> Concern {
+pub(super) fn concern_of(rule: Rule) -> RuleConcern {
     match rule {
-        rule if SIZE_RULES.contains(&rule) => Concern::Size,
-        rule if USER_RULES.contains(&rule) => Concern::Users,
-        _ => Concern::Statement,
+        rule if SIZE_RULES.contains(&rule) => RuleConcern::Size,
+        rule if USER_RULES.contains(&rule) => RuleConcern::Users,
+        _ => RuleConcern::Statement,
     }
 }
 

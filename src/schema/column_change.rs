@@ -66,19 +66,19 @@ impl ColumnWords<'_> {
         changes.extend(self.setting_change(
             (set(&old.generation, "ADD "), set(&new.generation, "ADD ")),
             &self.alter(new, "DROP IDENTITY"),
-            Replacement::AfterRemoval,
+            ColumnReplacement::AfterRemoval,
         ));
         changes.extend(self.setting_change(
             (set(&old.default, "SET DEFAULT "), set(&new.default, "SET DEFAULT ")),
             &self.alter(new, "DROP DEFAULT"),
-            Replacement::InPlace,
+            ColumnReplacement::InPlace,
         ));
         let not_null =
             |column: &Column| (column.constraint == NullConstraint::NotNull).then(|| self.alter(new, "SET NOT NULL"));
         changes.extend(self.setting_change(
             (not_null(old), not_null(new)),
             &self.alter(new, "DROP NOT NULL"),
-            Replacement::InPlace,
+            ColumnReplacement::InPlace,
         ));
         changes
     }
@@ -88,7 +88,7 @@ impl ColumnWords<'_> {
         self,
         (before, after): (Option<String>, Option<String>),
         removal: &str,
-        replacement: Replacement,
+        replacement: ColumnReplacement,
     ) -> Option<SchemaChange> {
         match (before, after) {
             (before, after) if before == after => None,
@@ -96,7 +96,7 @@ impl ColumnWords<'_> {
             (Some(before), None) => Some(SchemaChange::gone(&before, vec![removal.to_owned()])),
             (None, Some(after)) => Some(SchemaChange::new(&after)),
             (Some(before), Some(after)) => {
-                let first = (replacement == Replacement::AfterRemoval).then(|| removal.to_owned());
+                let first = (replacement == ColumnReplacement::AfterRemoval).then(|| removal.to_owned());
                 let mending = first.into_iter().chain([after.clone()]).collect();
                 Some(SchemaChange::replaced(&before, &after, mending))
             }
@@ -106,7 +106,7 @@ impl ColumnWords<'_> {
 
 /// The way in which a setting takes a new value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Replacement {
+enum ColumnReplacement {
     InPlace,
     AfterRemoval,
 }

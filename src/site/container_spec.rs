@@ -284,6 +284,7 @@ mod tests {
             password: Some(crate::secret::Secret::new("p@ss")),
             name: "shop".to_owned(),
             sslmode: crate::postgres::SslMode::Require,
+            tls_start: crate::postgres::TlsStart::Requested,
             ca: None,
             options: None,
             role: None,

@@ -110,6 +110,7 @@ impl World {
             password: None,
             name: self.lab.database.name().to_owned(),
             sslmode: SslMode::Disable,
+            tls_start: bastion_migrate::postgres::TlsStart::Requested,
             ca: None,
             options: None,
             role: None,

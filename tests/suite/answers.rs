@@ -233,6 +233,7 @@ fn with_session(lab: &Lab, test: impl AsyncFnOnce(&Session)) {
         password: Some(Secret::new(PASSWORD)),
         name: lab.database.name().to_owned(),
         sslmode: SslMode::Require,
+        tls_start: bastion_migrate::postgres::TlsStart::Requested,
         ca: None,
         options: None,
         role: None,

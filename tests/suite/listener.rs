@@ -151,6 +151,7 @@ pub(crate) fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
         password: Some(Secret::new(PASSWORD)),
         name: lab.database.name().to_owned(),
         sslmode,
+        tls_start: bastion_migrate::postgres::TlsStart::Requested,
         ca: (sslmode == SslMode::VerifyFull).then(|| server.ca().to_owned()),
         options: None,
         role: None,

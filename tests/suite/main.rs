@@ -43,6 +43,7 @@ mod copy;
 #[cfg(test)]
 mod database;
 mod direct;
+mod direct_tls;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]

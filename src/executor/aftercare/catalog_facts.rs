@@ -36,14 +36,14 @@ const MIN_GROWTH: u64 = 64 << 10;
 /// The facts at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct CatalogFacts {
-    tables: BTreeMap<u32, TableFacts>,
+    tables: BTreeMap<u32, CareTable>,
     unvalidated: BTreeMap<u32, UnvalidatedConstraint>,
     indexes: BTreeSet<u32>,
 }
 
 /// A table or a materialized view, by its object identifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct TableFacts {
+struct CareTable {
     name: String,
     /// The file of its rows: a new one after each rewrite.
     file: u32,
@@ -91,7 +91,7 @@ impl CatalogFacts {
             Some((row.parse(0)?, UnvalidatedConstraint { name, sql }))
         };
         Self {
-            tables: rows.tagged(RowTag::CareTable).filter_map(TableFacts::from_row).collect(),
+            tables: rows.tagged(RowTag::CareTable).filter_map(CareTable::from_row).collect(),
             unvalidated: rows.tagged(RowTag::CareConstraint).filter_map(constraint).collect(),
             indexes: rows.tagged(RowTag::CareIndex).filter_map(|row| row.parse(0)).collect(),
         }
@@ -99,7 +99,7 @@ impl CatalogFacts {
 
     /// Returns the tables that were rewritten or filled since, by their SQL names.
     pub(super) fn outdated_tables(&self, now: &Self) -> Vec<String> {
-        let is_outdated = |(oid, table): &(&u32, &TableFacts)| table.is_outdated(self.tables.get(*oid));
+        let is_outdated = |(oid, table): &(&u32, &CareTable)| table.is_outdated(self.tables.get(*oid));
         let mut names: Vec<String> =
             now.tables.iter().filter(is_outdated).map(|(_, table)| table.name.clone()).collect();
         names.sort_unstable();
@@ -118,7 +118,7 @@ impl CatalogFacts {
     }
 }
 
-impl TableFacts {
+impl CareTable {
     fn from_row(row: Row<'_>) -> Option<(u32, Self)> {
         // Of a table that was dropped meanwhile, the size is NULL.
         let state = Self {

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
-    postgres::{start_conditions::wait_to_start, wait::answer_within},
+    postgres::start_conditions::wait_to_start,
     review::MigrationScript,
     run::{
         Coverage, MigrationId, PlanFacts,
@@ -45,7 +45,6 @@ use crate::{
     },
     tool::{PrintedScript, Verb},
 };
-use futures_util::future::join;
 use listed::{CompletedVerbs, ListingWithSql, ToolListing};
 use snapshot::LedgerSnapshot;
 use std::cell::RefCell;
@@ -180,14 +179,16 @@ impl<'a> ToolExecutor<'a> {
     pub async fn plan(&mut self, sites: &Sites<'_>) -> Result<(), Vec<Fault>> {
         let plan_fault = |fault: Fault| vec![fault.in_stage(Stage::Plan)];
         // Before any program but ours uses the database.
-        let (initial, ()) = join(self.read_initial_snapshot(), self.read_schema_before()).await;
-        self.initial_snapshot = initial.map_err(plan_fault)?;
+        self.initial_snapshot = self.read_initial_snapshot().await.map_err(plan_fault)?;
         let planned = self.make_plan(sites).await;
         let dismissed = match planned.is_ok() && self.may_have_pending() {
             true => Ok(()),
             false => sites.abort_paused().await,
         };
         let unchanged = self.check_unchanged(sites).await;
+        if planned.is_ok() && unchanged.is_ok() && self.has_work() {
+            self.read_schema_before().await;
+        }
         if !sites.has_paused_tool() {
             self.progress = ToolProgress::NotStarted;
         }
@@ -324,8 +325,7 @@ impl<'a> ToolExecutor<'a> {
         let recipe = &self.tool.recipe;
         match &self.lock_holder {
             Some(holder) => {
-                let snapshot = LedgerSnapshot::reread(holder.session(), holder.lock_requirement(), recipe);
-                let snapshot = answer_within(self.settings.wait_timeout, snapshot).await?;
+                let snapshot = holder.reread_snapshot(recipe).await?;
                 Ok(snapshot.with_implied(recipe.keeps, self.listing.migrations()))
             }
             None => Ok(LedgerSnapshot::from_listing(self.list_migrations(sites).await?.migrations())),

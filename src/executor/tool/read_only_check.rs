@@ -3,14 +3,15 @@
 
 use super::{ToolExecutor, ToolProgress, contradictions, snapshot::LedgerSnapshot};
 use crate::{
+    executor::tool_leftovers::ToolBackends,
     fault::Fault,
-    postgres::wait::answer_within,
     run::{
         Coverage,
         event::{Event, ReadOnlyResult},
     },
     site::Sites,
 };
+use futures_util::future::join;
 
 impl ToolExecutor<'_> {
     /// Reads the database before any other program uses it; empty if none is given.
@@ -19,25 +20,14 @@ impl ToolExecutor<'_> {
     /// The fault of reading it.
     pub(crate) async fn read_initial_snapshot(&self) -> Result<LedgerSnapshot, Fault> {
         match &self.lock_holder {
-            Some(holder) => {
-                let read = LedgerSnapshot::read(
-                    holder.session(),
-                    holder.lock_requirement(),
-                    &holder.ledger_rows,
-                    &self.tool.recipe,
-                );
-                answer_within(self.settings.wait_timeout, read).await
-            }
+            Some(holder) => holder.read_snapshot(&self.tool.recipe).await,
             None => Ok(LedgerSnapshot::default()),
         }
     }
 
     async fn reread_snapshot(&self) -> Result<LedgerSnapshot, Fault> {
         match &self.lock_holder {
-            Some(holder) => {
-                let read = LedgerSnapshot::reread(holder.session(), holder.lock_requirement(), &self.tool.recipe);
-                answer_within(self.settings.wait_timeout, read).await
-            }
+            Some(holder) => holder.reread_snapshot(&self.tool.recipe).await,
             None => Ok(LedgerSnapshot::default()),
         }
     }
@@ -72,10 +62,15 @@ impl ToolExecutor<'_> {
     /// Reads the database after the tool's sessions have ended, as they outlive its container for a moment; a paused
     /// tool keeps its sessions.
     async fn read_settled_snapshot(&self, sites: &Sites<'_>) -> Result<LedgerSnapshot, Fault> {
-        if !sites.has_paused_tool() {
-            self.end_backends(sites).await?;
+        if sites.has_paused_tool() {
+            return self.reread_snapshot().await;
         }
-        self.reread_snapshot().await
+        // In one round trip, if none is left.
+        match join(self.end_backends(sites), self.reread_snapshot()).await {
+            (Ok(ToolBackends::Gone), read) => read,
+            (Ok(ToolBackends::Ended), _) => self.reread_snapshot().await,
+            (Err(fault), _) => Err(fault),
+        }
     }
 
     /// Reports whether the database is unchanged since before the tool was run, and if not, its current state.

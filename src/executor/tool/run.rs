@@ -2,7 +2,7 @@
 
 use super::{ToolExecutor, ToolProgress, contradictions, listed::ToolListing, plan, snapshot::LedgerSnapshot, tenants};
 use crate::{
-    executor::{invalid_index_faults, step},
+    executor::{invalid_index_faults, step, tool_leftovers::ToolBackends},
     fault::{Code, Fault, Stage},
     ledger::known_tools::ToolMigration,
     run::{
@@ -193,10 +193,10 @@ impl ToolExecutor<'_> {
     }
 
     /// Terminates the backends of a tool that has no client any more.
-    pub(crate) async fn end_backends(&self, sites: &Sites<'_>) -> Result<(), Fault> {
+    pub(crate) async fn end_backends(&self, sites: &Sites<'_>) -> Result<ToolBackends, Fault> {
         match &self.lock_holder {
             Some(holder) => holder.end_backends(sites.backend_pids()).await,
-            None => Ok(()),
+            None => Ok(ToolBackends::Gone),
         }
     }
 

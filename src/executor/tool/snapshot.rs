@@ -11,7 +11,7 @@ use crate::{
         tenants,
     },
     postgres::{
-        Rows, Session,
+        RowTag, Rows, Session,
         own_query::{OwnQuery, RunLockRequirement},
         query_rows,
     },
@@ -19,6 +19,7 @@ use crate::{
     settings::{ExecutorSettings, Settings},
     tool::{LedgerRows, ListedMigration, Recipe},
 };
+use futures_util::future::join;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -104,11 +105,21 @@ impl LedgerSnapshot {
         Self { source: SnapshotSource::Listing, ..Self::default() }.with_rows(rows)
     }
 
-    /// Reads the state again; the ledger may have been created meanwhile.
-    pub(crate) async fn reread(session: &Session, lock: RunLockRequirement, recipe: &Recipe) -> Result<Self, Fault> {
+    /// Reads the state again, in one round trip if the ledgers are the same as in `former`, an earlier response to
+    /// [`ledgers_query`]; returns the present one as well.
+    pub(crate) async fn reread(
+        session: &Session,
+        lock: RunLockRequirement,
+        former: &Rows,
+        recipe: &Recipe,
+    ) -> Result<(Rows, Self), Fault> {
         let query = ledgers_and_tenants_query(recipe.tenants.as_deref()).requiring_lock(lock);
-        let rows = query_rows(&session.client, &query).await?;
-        Self::read(session, lock, &rows, recipe).await
+        let (rows, read) = join(query_rows(&session.client, &query), Self::read(session, lock, former, recipe)).await;
+        let rows = rows?;
+        let is_same = |tag| rows.tagged(tag).eq(former.tagged(tag));
+        let is_read = is_same(RowTag::ToolLedger) && is_same(RowTag::TenantTable);
+        let snapshot = if is_read { read? } else { Self::read(session, lock, &rows, recipe).await? };
+        Ok((rows, snapshot))
     }
 
     /// Returns the ledger tables for display.

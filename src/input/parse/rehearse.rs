@@ -228,6 +228,7 @@ fn parse_server(text: &str, label: &str) -> Result<DatabaseTarget, Fault> {
         password: url.password.clone(),
         name: url.name.clone().ok_or_else(|| invalid("has no database"))?,
         sslmode,
+        tls_start: url.tls_start,
         ca: None,
         options: url.options.clone(),
         role: None,

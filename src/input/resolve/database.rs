@@ -12,11 +12,12 @@ use crate::{
             value::{self, InvalidValue},
         },
         scope::is_bastion_wanted,
+        scope_table::DATABASE_INPUTS,
         source::Inputs,
     },
     postgres::{
-        ClientIdentity, DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, decode_options,
-        tls::check_ca,
+        ClientIdentity, DatabaseTarget, DatabaseUrl, ParsedUrl, RootCert, SslMode, SslRequest, TlsStart,
+        decode_options, tls::check_ca,
     },
     proxy::ClientTls,
 };
@@ -26,22 +27,6 @@ const DEFAULT_PORT: u16 = 5432;
 
 const NO_BASTION: &str =
     "`ssh-host` and the other SSH inputs have no value either: the run would connect without a bastion";
-
-/// Inputs that describe the database.
-const DATABASE_INPUTS: [InputName; 12] = [
-    InputName::DatabaseUrl,
-    InputName::DatabaseHost,
-    InputName::DatabasePort,
-    InputName::DatabaseUser,
-    InputName::DatabasePassword,
-    InputName::DatabaseName,
-    InputName::DatabaseRole,
-    InputName::DatabaseSslmode,
-    InputName::DatabaseCa,
-    InputName::DatabaseCert,
-    InputName::DatabaseKey,
-    InputName::DatabaseAuth,
-];
 
 /// Returns whether any database input is given. One is enough: the others may be secrets that did not arrive.
 pub(crate) fn is_database_given(inputs: &Inputs) -> bool {
@@ -138,7 +123,8 @@ fn resolve_target(
     let role = findings.ok_or_record(resolve_role(inputs, from_url.options.as_deref()));
     client_identity::check_identity(context, password.as_ref().and_then(Option::as_ref), findings);
     let (host, ca, user) = (host??, ca?, user??);
-    let sslmode = match sslmode_input?.or(from_url.sslmode).unwrap_or(SslRequest::Prefer) {
+    let requested_sslmode = sslmode_input?.or(from_url.sslmode);
+    let sslmode = match requested_sslmode.unwrap_or(SslRequest::Prefer) {
         // A certificate is a part of TLS, and a token must not be sent in plain text.
         SslRequest::Prefer if is_identity_given => SslMode::Require,
         request => request.mode_for_host(&host),
@@ -148,6 +134,7 @@ fn resolve_target(
     } else if sslmode == SslMode::Disable && ca.is_some() {
         findings.faults.push(unused_ca_fault());
     }
+    findings.faults.extend(direct_tls_fault(from_url.tls_start, requested_sslmode, sslmode));
     let port = port?.unwrap_or(DEFAULT_PORT);
     let place = LoginPlace { host: &host, port, user: &user };
     let token = context.resolve_token(place, findings)?;
@@ -159,6 +146,7 @@ fn resolve_target(
         password: password?,
         name: name??,
         sslmode,
+        tls_start: from_url.tls_start,
         ca,
         options: from_url.options,
         role: role?,
@@ -283,6 +271,17 @@ fn identity_without_tls_fault() -> Fault {
         "`database-cert` and `database-auth` need TLS, and `database-sslmode` (or `sslmode` in `database-url`) is `disable`",
     )
     .fix("set `database-sslmode: verify-full`, or leave it out")
+}
+
+/// Returns the fault of a handshake at the start of a connection that need not have TLS: libpq refuses it as well.
+fn direct_tls_fault(start: TlsStart, requested: Option<SslRequest>, mode: SslMode) -> Option<Fault> {
+    let is_weak = mode == SslMode::Disable || requested == Some(SslRequest::Prefer);
+    let fault = Fault::new(
+        Code::InputInvalid,
+        "`database-url` has `direct` as its `sslnegotiation`, which begins with TLS, and `sslmode` does not demand TLS",
+    )
+    .fix("set `database-sslmode: verify-full` or `require`, or remove `sslnegotiation` from `database-url`");
+    (start == TlsStart::Direct && is_weak).then_some(fault)
 }
 
 fn unused_ca_fault() -> Fault {

@@ -18,13 +18,13 @@ use Reach::{Descendants, Itself, Partitions};
 use SyntaxKind as Kind;
 
 /// The effect of a subcommand that is the same for all its forms.
-type Plain = (SyntaxKind, LockMode, Reach, Option<fn(crate::sql::QualifiedName) -> TableWork>);
+type PlainSubcommand = (SyntaxKind, LockMode, Reach, Option<fn(crate::sql::QualifiedName) -> TableWork>);
 
 /// A reader of a subcommand whose effect depends on its text.
-type Reader = fn(&SyntaxNode, &Target, &mut EffectDraft, &mut ScriptState);
+type SubcommandReader = fn(&SyntaxNode, &Target, &mut EffectDraft, &mut ScriptState);
 
 /// Subcommands of ALTER TABLE, ALTER VIEW, ALTER MATERIALIZED VIEW and ALTER FOREIGN TABLE.
-const PLAIN_SUBCOMMANDS: &[Plain] = &[
+const PLAIN_SUBCOMMANDS: &[PlainSubcommand] = &[
     (Kind::ALTER_CONSTRAINT, AccessExclusive, Partitions, None),
     (Kind::ALTER_OPTION_LIST, AccessExclusive, Itself, None),
     (Kind::CLUSTER_ON, ShareUpdateExclusive, Itself, None),
@@ -60,7 +60,7 @@ const PLAIN_SUBCOMMANDS: &[Plain] = &[
 ];
 
 /// Subcommands whose effect depends on their text.
-const READERS: &[(SyntaxKind, Reader)] = &[
+const READERS: &[(SyntaxKind, SubcommandReader)] = &[
     (Kind::ADD_COLUMN, read_add_column),
     (Kind::ADD_CONSTRAINT, read_add_constraint),
     (Kind::ALTER_COLUMN, read_alter_column),
@@ -79,7 +79,7 @@ const READERS: &[(SyntaxKind, Reader)] = &[
 ];
 
 /// Forms of ALTER COLUMN.
-const COLUMN_FORMS: &[Plain] = &[
+const COLUMN_FORMS: &[PlainSubcommand] = &[
     (Kind::ADD_GENERATED, AccessExclusive, Partitions, None),
     (Kind::DROP_DEFAULT, AccessExclusive, Descendants, None),
     (Kind::DROP_EXPRESSION, AccessExclusive, Descendants, None),
@@ -132,7 +132,7 @@ fn read_subcommand(subcommand: &SyntaxNode, target: &Target, draft: &mut EffectD
     }
 }
 
-fn apply_row((kind, mode, reach, work): &Plain, target: &Target, draft: &mut EffectDraft) {
+fn apply_row((kind, mode, reach, work): &PlainSubcommand, target: &Target, draft: &mut EffectDraft) {
     draft.lock_target(*mode, target, *reach);
     if let Some(work) = work {
         draft.add_work(work(target.name.clone()));

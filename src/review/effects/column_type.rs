@@ -4,7 +4,7 @@ use super::tree::{SyntaxKind, SyntaxNode, find_within, plain_text, read_parts};
 
 /// A property of a type for a column that gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fit {
+enum FittingValues {
     /// It holds every value of the types from which columns are usually changed to it.
     Any,
     /// The same without a length or a precision; with one it may lose or refuse values.
@@ -14,15 +14,15 @@ enum Fit {
 }
 
 /// Names of PostgreSQL's types, separated by commas, and of those of common extensions: none of them is a domain.
-const TYPES: &[(Fit, &str)] = &[
-    (Fit::Any, "bigint, bigserial, bytea, citext, double precision, float8, int8, serial8, text"),
+const TYPES: &[(FittingValues, &str)] = &[
+    (FittingValues::Any, "bigint, bigserial, bytea, citext, double precision, float8, int8, serial8, text"),
     (
-        Fit::AnyUnlimited,
+        FittingValues::AnyUnlimited,
         "bit varying, character varying, dec, decimal, interval, numeric, timestamp, timestamp with time zone, \
          timestamp without time zone, timestamptz, varbit, varchar",
     ),
     (
-        Fit::Some,
+        FittingValues::Some,
         "bit, bool, boolean, box, bpchar, char, character, cidr, circle, cube, date, datemultirange, daterange, \
          float, float4, geography, geometry, hstore, inet, int, int2, int4, int4multirange, int4range, \
          int8multirange, int8range, integer, json, jsonb, jsonpath, line, lseg, ltree, macaddr, macaddr8, money, \
@@ -89,13 +89,13 @@ impl ColumnType {
     /// Returns whether a column that is changed to it may lose or refuse values.
     pub(super) fn may_narrow(&self) -> bool {
         match self.find_fit() {
-            Some(Fit::Any) => false,
-            Some(Fit::AnyUnlimited) => self.has_limit,
-            Some(Fit::Some) | None => true,
+            Some(FittingValues::Any) => false,
+            Some(FittingValues::AnyUnlimited) => self.has_limit,
+            Some(FittingValues::Some) | None => true,
         }
     }
 
-    fn find_fit(&self) -> Option<Fit> {
+    fn find_fit(&self) -> Option<FittingValues> {
         TYPES.iter().find(|(_, names)| is_in(names, &self.name)).map(|(fit, _)| *fit)
     }
 }

