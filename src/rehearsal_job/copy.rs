@@ -8,10 +8,10 @@ use crate::{
     postgres::{DatabaseTarget, Session, SessionSettings, query_rows, wait::answer_within},
     rehearsal::{CopyServer, RowGuard, SampledRows, copy_sample, fill_copy, read_original, read_rows},
     run::{RehearsalFacts, event::Events, format_bytes},
-    schema::{SchemaDescription, changes_of_run, description_query, description_query_with_own_schema},
+    schema::{SchemaDescription, differences_of_copy, description_query, description_query_with_own_schema},
     settings::{CopyContent, RehearsalSettings, Settings},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 /// The name of the session that fills a copy.
@@ -51,7 +51,7 @@ pub(super) async fn make_copy<'p>(
     (schema, site): (&SchemaDescription, &'p mut CopySite),
     facts: &mut RehearsalFacts,
 ) -> Result<(&'p CopyServer, MadeCopies), Fault> {
-    let wait = settings.wait_timeout;
+    let (wait, began) = (settings.wait_timeout, Instant::now());
     let client = &subject.session.client;
     let original = answer_within(wait, read_original(client)).await?;
     let rows = answer_within(wait, read_rows(client, subject.ledger_tables.clone())).await?;
@@ -65,7 +65,9 @@ pub(super) async fn make_copy<'p>(
     server.give_to_owner(&name, &original).await?;
     server.set_defaults(&name, &original, &mut facts.lacks).await?;
     // What code of the database raises while rows are added is shown nowhere.
-    let filling = SessionSettings::named(FILLING).with_default("client_min_messages", "error");
+    let filling = SessionSettings::named(FILLING)
+        .with_default("client_min_messages", "error")
+        .with_default("synchronous_commit", "off");
     let filler = server.open_session(&server.target_of(&name, None), &filling, &events.output_only().0).await?;
     let filled = async {
         fill_copy(&filler, &text, &rows, &original, &mut facts.lacks).await?;
@@ -78,6 +80,8 @@ pub(super) async fn make_copy<'p>(
     facts.lacks.extend(describe_differences(schema, &copied));
     let watched = server.copy_database(&name, &original).await?;
     server.set_defaults(&watched, &original, &mut Vec::new()).await?;
+    let took = began.elapsed();
+    events.emit_note(format!("the copy is ready after {}.{} s", took.as_secs(), took.subsec_millis() / 100));
     let role = Some(original.role);
     let copies = MadeCopies {
         for_rounds: server.target_of(&name, role.clone()),
@@ -121,7 +125,7 @@ async fn read_schema(session: &Session, wait: Duration) -> Result<SchemaDescript
 
 /// Returns a sentence about the differences between the original and its copy, if there are any.
 fn describe_differences(original: &SchemaDescription, copy: &SchemaDescription) -> Option<String> {
-    let changes = changes_of_run(original, copy);
+    let changes = differences_of_copy(original, copy);
     let first = changes.first()?.lines.first()?;
     Some(format!("its schema differs from the original in {} places, the first of them `{first}`", changes.len()))
 }

@@ -26,6 +26,7 @@ mod notices;
 mod older;
 mod openssh;
 mod program;
+mod rehearse;
 mod review;
 mod sample;
 mod small_queries;
@@ -42,7 +43,7 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 12] = [
+const TOPICS: [Topic; 13] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
@@ -50,6 +51,7 @@ const TOPICS: [Topic; 12] = [
     ("growth", growth::run),
     ("tenants", tenants::run),
     ("review", review::run),
+    ("rehearse", rehearse::run),
     ("estimate", estimate::run),
     ("notices", notices::run),
     ("start", start::run),
