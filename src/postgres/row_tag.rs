@@ -135,6 +135,12 @@ row_tags! {
     OriginalSequence = "original sequence",
     /// A kind of objects that a copy lacks.
     OriginalLeftOut = "original left out",
+    /// A table whose rows may be copied.
+    SampleTable = "sample table",
+    /// A column of such a table.
+    SampleColumn = "sample column",
+    /// A foreign key between such tables.
+    SampleKey = "sample key",
     /// A relation of a copy.
     CopyRelation = "copy relation",
     /// A lock of the session that rehearses.

@@ -9,11 +9,17 @@ mod copy_server;
 mod copy_settings;
 mod filled_copy;
 mod forecast_check;
+mod masked_value;
 mod observation;
 mod observed_effect;
 mod observer;
 mod original;
 mod relation_catalog;
+mod row_guard;
+mod row_loading;
+mod sample_catalog;
+mod sample_plan;
+mod sampled_rows;
 mod schema_binding;
 
 pub use copied_rows::{CopiedRows, read_rows};
@@ -25,4 +31,6 @@ pub use forecast_check::{RehearsedScript, hold_against_forecast, observed_effect
 pub use observation::{ObservedScript, ObservedStatement};
 pub use observer::observe_scripts;
 pub use original::{Original, read_original};
+pub use row_guard::RowGuard;
+pub use sampled_rows::{SampledRows, copy_sample};
 pub use schema_binding::{check_rehearsal, schema_mark};

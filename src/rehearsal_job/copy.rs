@@ -6,12 +6,13 @@ use crate::{
     fault::Fault,
     github::runner::Runner,
     postgres::{DatabaseTarget, Session, SessionSettings, query_rows, wait::answer_within},
-    rehearsal::{CopyServer, fill_copy, read_original, read_rows},
-    run::{RehearsalFacts, event::Events},
-    schema::{SchemaDescription, changes_of_run, description_query, description_query_with_own_schema},
-    settings::{RehearsalSettings, Settings},
+    rehearsal::{CopyServer, RowGuard, SampledRows, copy_sample, fill_copy, read_original, read_rows},
+    run::{RehearsalFacts, event::Events, format_bytes},
+    schema::{SchemaDescription, differences_of_copy, description_query, description_query_with_own_schema},
+    settings::{CopyContent, RehearsalSettings, Settings},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
 
 /// The name of the session that fills a copy.
 const FILLING: &str = "bastion-migrate-copy";
@@ -25,6 +26,18 @@ pub(super) struct MadeCopies {
     pub(super) watched: DatabaseTarget,
     /// The schema of both, before anything ran there.
     pub(super) schema: SchemaDescription,
+    /// The guard of the rows that they have; none if they have none of the app's.
+    pub(super) guard: Option<RowGuard>,
+}
+
+impl MadeCopies {
+    /// Removes the rows of the copies from faults.
+    pub(super) fn without_rows(&self, faults: Vec<Fault>) -> Vec<Fault> {
+        match &self.guard {
+            Some(guard) => faults.into_iter().map(|fault| guard.guard_fault(fault)).collect(),
+            None => faults,
+        }
+    }
 }
 
 /// Makes the copies. Whatever was made stays in `site`, to be dropped.
@@ -38,7 +51,7 @@ pub(super) async fn make_copy<'p>(
     (schema, site): (&SchemaDescription, &'p mut CopySite),
     facts: &mut RehearsalFacts,
 ) -> Result<(&'p CopyServer, MadeCopies), Fault> {
-    let wait = settings.wait_timeout;
+    let (wait, began) = (settings.wait_timeout, Instant::now());
     let client = &subject.session.client;
     let original = answer_within(wait, read_original(client)).await?;
     let rows = answer_within(wait, read_rows(client, subject.ledger_tables.clone())).await?;
@@ -51,24 +64,59 @@ pub(super) async fn make_copy<'p>(
     server.make_roles(&name, &original, &mut facts.lacks).await?;
     server.give_to_owner(&name, &original).await?;
     server.set_defaults(&name, &original, &mut facts.lacks).await?;
-    let filler = server.open_session(&server.target_of(&name, None), &SessionSettings::named(FILLING), events).await?;
-    let filled = fill_copy(&filler, &text, &rows, &original, &mut facts.lacks).await;
-    let copied = match filled {
-        Ok(()) => read_schema(&filler, wait).await,
-        Err(fault) => Err(fault),
+    // What code of the database raises while rows are added is shown nowhere.
+    let filling = SessionSettings::named(FILLING)
+        .with_default("client_min_messages", "error")
+        .with_default("synchronous_commit", "off");
+    let filler = server.open_session(&server.target_of(&name, None), &filling, &events.output_only().0).await?;
+    let filled = async {
+        fill_copy(&filler, &text, &rows, &original, &mut facts.lacks).await?;
+        copy_content((client, &filler), &rehearsal.content, subject, (events, &mut facts.lacks)).await?;
+        read_schema(&filler, wait).await
     };
+    let copied = filled.await;
     filler.close().await;
     let copied = copied?;
     facts.lacks.extend(describe_differences(schema, &copied));
     let watched = server.copy_database(&name, &original).await?;
     server.set_defaults(&watched, &original, &mut Vec::new()).await?;
+    let took = began.elapsed();
+    events.emit_note(format!("the copy is ready after {}.{} s", took.as_secs(), took.subsec_millis() / 100));
     let role = Some(original.role);
     let copies = MadeCopies {
         for_rounds: server.target_of(&name, role.clone()),
         watched: server.target_of(&watched, role),
         schema: copied,
+        guard: guard_of(&rehearsal.content, &text, subject),
     };
     Ok((server, copies))
+}
+
+/// Copies the rows that are asked for.
+async fn copy_content(
+    (original, filler): (&Client, &Session),
+    content: &CopyContent,
+    subject: &RehearsalSubject<'_>,
+    (events, lacks): (&Events, &mut Vec<String>),
+) -> Result<(), Fault> {
+    let CopyContent::Sample(sample) = content else { return Ok(()) };
+    events.emit_note(format!("copying up to {} rows of each table, and those that they refer to", sample.rows));
+    let copied = copy_sample((original, filler), sample, &subject.ledger_tables, lacks).await?;
+    let SampledRows { tables, rows, referenced, bytes } = copied;
+    events.emit_note(format!(
+        "the copy has {rows} rows of {tables} tables ({}), {referenced} of them because others refer to them",
+        format_bytes(bytes)
+    ));
+    Ok(())
+}
+
+/// Returns the guard of a copy with rows.
+fn guard_of(content: &CopyContent, schema: &str, subject: &RehearsalSubject<'_>) -> Option<RowGuard> {
+    let scripts = subject.scripts.iter().map(|(script, _)| script.sql.as_str());
+    match content {
+        CopyContent::Schema => None,
+        CopyContent::Sample(_) => Some(RowGuard::new(scripts.chain([schema]))),
+    }
 }
 
 async fn read_schema(session: &Session, wait: Duration) -> Result<SchemaDescription, Fault> {
@@ -77,7 +125,7 @@ async fn read_schema(session: &Session, wait: Duration) -> Result<SchemaDescript
 
 /// Returns a sentence about the differences between the original and its copy, if there are any.
 fn describe_differences(original: &SchemaDescription, copy: &SchemaDescription) -> Option<String> {
-    let changes = changes_of_run(original, copy);
+    let changes = differences_of_copy(original, copy);
     let first = changes.first()?.lines.first()?;
     Some(format!("its schema differs from the original in {} places, the first of them `{first}`", changes.len()))
 }

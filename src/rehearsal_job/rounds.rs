@@ -41,7 +41,7 @@ pub(super) async fn run_rounds(
 ) -> Result<(), Vec<Fault>> {
     let round = |round: CopyRound| async move {
         let settings = settings_for_copy(settings, copies.for_rounds.clone(), &round);
-        run_round(&settings, runner, events).await
+        run_round(&settings, runner, events).await.map_err(|faults| copies.without_rows(faults))
     };
     let first = round(CopyRound::Forward).await.map_err(as_failures)?;
     facts.rounds.push(format!("the pending migrations were applied in {}", in_seconds(first.took)));

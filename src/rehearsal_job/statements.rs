@@ -35,7 +35,8 @@ pub(super) async fn watch_statements(
     let session = server.open_session(&copies.watched, &startup, &quiet).await?;
     let observed = observe_scripts(&session.client, &mut messages, subject.scripts, subject.path).await;
     session.close().await;
-    let (observed, unobserved) = observed?;
+    let (mut observed, unobserved) = observed?;
+    copies.guard.iter().for_each(|guard| guard.guard_observed(&mut observed));
     let rehearsed = observed_effects(subject.scripts, &observed);
     let tables = read_facts(settings, subject, &rehearsed).await?;
     let allowed = allowed_losses(&settings.safety.allowances);

@@ -111,7 +111,13 @@ impl SchemaDescription {
         (SchemaStatement::Columns { head: head.clone(), columns: early.collect(), tail: tail.clone() }, defaults)
     }
 
-    /// Returns the statements, without the owners of objects that `other` does not have.
+    /// Returns all statements.
+    pub(super) fn all_statements(&self) -> impl Iterator<Item = &DescribedStatement> {
+        self.statements.iter()
+    }
+
+    /// Returns the statements, without the owners of objects that `other` does not have: both describe one database, at
+    /// different times.
     pub(super) fn statements_beside(&self, other: &Self) -> Vec<&DescribedStatement> {
         let known: BTreeSet<&str> = other.statements.iter().map(|statement| statement.address.as_str()).collect();
         let is_told = |statement: &&DescribedStatement| {

@@ -16,6 +16,14 @@ pub fn changes_of_run(before: &SchemaDescription, after: &SchemaDescription) -> 
     compare_statements(&old, new.iter().map(|described| &described.statement))
 }
 
+/// Returns the changes that lead from a database to a copy of it in another one. The addresses of objects mean nothing
+/// there, so owners are compared like everything else.
+#[must_use]
+pub fn differences_of_copy(original: &SchemaDescription, copy: &SchemaDescription) -> Vec<SchemaChange> {
+    let old: Vec<&DescribedStatement> = original.all_statements().collect();
+    compare_statements(&old, copy.all_statements().map(|described| &described.statement))
+}
+
 /// Returns the changes that lead from the statements of a database to others.
 pub(super) fn compare_statements<'s>(
     before: &[&'s DescribedStatement],

@@ -13,6 +13,6 @@ mod statement;
 
 pub use change::SchemaChange;
 pub use description::SchemaDescription;
-pub use difference::changes_of_run;
+pub use difference::{changes_of_run, differences_of_copy};
 pub use file::{SchemaFile, parse_schema_file};
 pub use question::{description_query, description_query_with_own_schema};

@@ -26,6 +26,7 @@ mod notices;
 mod older;
 mod openssh;
 mod program;
+mod rehearse;
 mod review;
 mod sample;
 mod small_queries;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 14] = [
+const TOPICS: [Topic; 15] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
@@ -52,6 +53,7 @@ const TOPICS: [Topic; 14] = [
     ("growth", growth::run),
     ("tenants", tenants::run),
     ("review", review::run),
+    ("rehearse", rehearse::run),
     ("estimate", estimate::run),
     ("truth", truth::run),
     ("notices", notices::run),

@@ -281,6 +281,12 @@ fn production_is_only_read_and_its_rows_are_on_no_surface() {
     let (before, contents) = (state(), lab.database.contents());
     let step = rehearse(&lab, &url).hides(CANARY).input("lint", "off").file("migrations/0001_note.sql", CHANGES);
     step.run().has_pending().warning("anew, which was not forecast").pending(["0001_note"]).done();
+    assert_eq!((state(), lab.database.contents()), (before.clone(), contents.clone()));
+    let with_rows = format!("{{ url: '{url}', data: sample, rows: 100 }}");
+    let step = rehearse(&lab, &with_rows).hides(&url).hides(CANARY).input("lint", "off");
+    let finished = step.file("migrations/0001_note.sql", CHANGES).run();
+    let noted = "the copy has 201 rows of 3 tables (";
+    finished.has_pending().logs(noted).warning("anew, which was not forecast").pending(["0001_note"]).done();
     assert_eq!((state(), lab.database.contents()), (before, contents));
     holder.sql("rollback");
 }
@@ -307,6 +313,182 @@ fn what_stands_in_the_way_of_a_rehearsal_is_named() {
     refused.fails("input-invalid", 2).done();
     let unused = Action::new(&lab).secret("rehearse", &weak).file("migrations/0001_a.sql", "create table a ()").run();
     unused.fails("input-invalid", 2).error("only a rehearsal needs a server for a copy").done();
+}
+
+/// Returns a rehearsal with rows on the server of the copies.
+fn rehearse_with_rows<'a>(lab: &'a Lab, url: &str, keys: &str) -> Action<'a> {
+    rehearse(lab, &format!("{{ url: '{url}', data: sample{keys} }}")).hides(url).hides(CANARY).input("lint", "off")
+}
+
+/// The observation of a file that looks at the rows.
+const READS: &str = "which was not forecast";
+
+/// Returns a file that fails unless the condition holds.
+fn unless(condition: &str) -> String {
+    format!("do $$ begin if not ({condition}) then raise exception 'not so'; end if; end $$;\n")
+}
+
+#[test]
+fn the_rows_of_a_sample_have_all_that_they_refer_to() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    lab.database.sql(
+        "set role app; create type mood as enum ('sad', 'glad'); create domain short as varchar(10) not null; \
+         create table people (id int generated always as identity primary key, boss int references people, name short default 'x', mood mood, \
+           tags text[], double int generated always as (id * 2) stored); \
+         insert into people (boss) select nullif(n - 1, 0) from generate_series(1, 40) n; \
+         create table pairs (a int, b text, primary key (a, b)); insert into pairs select n, 'b' || n from generate_series(1, 100) n; \
+         create table events (id int, at date, pair_a int, pair_b text, foreign key (pair_a, pair_b) references pairs, primary key (id, at)) \
+           partition by range (at); \
+         create table events_1 partition of events for values from ('2020-01-01') to ('2021-01-01'); \
+         create table events_2 partition of events for values from ('2021-01-01') to ('2022-01-01'); \
+         insert into events select n, '2020-06-01'::date + n * 5, 101 - n, 'b' || (101 - n) from generate_series(1, 100) n; \
+         create table hens (id int primary key, egg int); create table eggs (id int primary key, hen int references hens); \
+         alter table hens add foreign key (egg) references eggs deferrable initially deferred; \
+         begin; insert into hens select n, n from generate_series(1, 20) n; insert into eggs select n, n % 20 + 1 from generate_series(1, 20) n; commit; \
+         create table special (id int primary key, x int unique deferrable, line text); \
+         insert into special select n, n, E'a\\tb\\\\\\n' || n from generate_series(1, 5) n; \
+         create table apart (id int); insert into apart select 1; create table empty ()",
+    );
+    let counts = "(select count(*) from people) = 40 and (select count(*) from pairs) = 20 and (select count(*) from events) = 10 \
+        and (select count(*) from hens) = 20 and (select count(*) from eggs) = 20 and (select count(*) from special) = 5";
+    let content = "(select max(double) from people) = 80 and (select count(*) from people where name = 'x') = 40 \
+        and (select line from special where id = 3) = E'a\\tb\\\\\\n3' and (select nextval('people_id_seq')) = 41";
+    let fresh =
+        "alter table events validate constraint events_pair_a_pair_b_fkey; alter table people add check (id > 0);";
+    let finished = rehearse_with_rows(&lab, &url, ", rows: 10")
+        .file("migrations/0001_counts.sql", unless(counts))
+        .file("migrations/0002_content.sql", unless(content))
+        .file("migrations/0003_work.sql", fresh)
+        .run();
+    let lacks = rehearsal(&finished)["lacks"].clone();
+    let finished = finished.has_pending().pending(["0001_counts", "0002_content", "0003_work"]);
+    finished.warning(READS).warning(READS).done();
+    assert_eq!(lacks, Value::Array(Vec::new()));
+
+    let chosen = unless(
+        "(select count(*) from events) = 3 and (select count(*) from pairs) = 3 and not exists (select from apart)",
+    );
+    let finished =
+        rehearse_with_rows(&lab, &url, ", rows: 3, tables: 'ev*'").file("migrations/0001_counts.sql", chosen).run();
+    finished.has_pending().pending(["0001_counts"]).warning(READS).done();
+    assert_eq!(left_in(&server), "");
+}
+
+#[test]
+fn a_migration_that_depends_on_rows_fails_in_the_rehearsal_without_showing_them() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    lab.database.sql(&format!(
+        "set role app; create table customers (id int primary key, email text, note text); \
+         insert into customers values (1, '{CANARY}', 'x'), (2, '{CANARY}', null), (4711, '9-{CANARY}', '{CANARY}')"
+    ));
+    for (sql, cause) in [
+        (
+            "create unique index customers_email on customers (email)",
+            "could not create unique index \"customers_email\"",
+        ),
+        ("alter table customers add unique (email)", "could not create unique index \"customers_email_key\""),
+        (
+            "alter table customers alter note set not null",
+            "column \"note\" of relation \"customers\" contains null values",
+        ),
+        (
+            "alter table customers add check (id < 3)",
+            "check constraint \"customers_id_check\" of relation \"customers\" is violated by some row",
+        ),
+        (
+            "alter table customers alter email type int using email::int",
+            "invalid input syntax for type integer: \"…-…-…-of-…-…\"",
+        ),
+        (
+            "do $$ declare e text; begin select max(email) from customers where id < 3 into e; raise notice 'first %', e; raise exception 'so % it is', e; end $$",
+            "so …-row-of-…-… it is",
+        ),
+        (
+            "insert into customers values (4711, 'a', 'b')",
+            "duplicate key value violates unique constraint \"customers_pkey\"",
+        ),
+    ] {
+        let step = |keys: &str| rehearse_with_rows(&lab, &url, keys).file("migrations/0001_rows.sql", sql);
+        let finished = step("").run();
+        let error = statement(&rehearsal(&finished), sql.get(..3).expect("it is longer"))["error"].to_string();
+        assert!(error.contains(&cause.replace('"', "\\\"")), "{sql}: {error}");
+        assert!(!finished.log.contains("detail: Key"), "{sql}: {}", finished.log);
+        finished
+            .fails("rehearsal-failed", 5)
+            .annotation("migrations/0001_rows.sql", 1, &format!("on the copy, {cause}"))
+            .pending(["0001_rows"])
+            .done();
+    }
+    let without = rehearse(&lab, &url).file("migrations/0001_rows.sql", "create unique index on customers (email)");
+    without.run().has_pending().pending(["0001_rows"]).done();
+    assert_eq!(left_in(&server), "");
+}
+
+#[test]
+fn masked_columns_have_other_values_of_the_same_form() {
+    let (lab, (_server, url)) = (Lab::new(), copies("superuser"));
+    lab.database.sql(&format!(
+        "set role app; create type mood as enum ('sad', 'glad'); create domain code as varchar(8) check (value ~ '^[A-Z]{{2}}[0-9]{{4}}$'); \
+         create table customers (id int primary key, email text not null unique check (email like '%@%'), phone varchar(20), born date, \
+           paid numeric(6,2) not null, secret uuid, mood mood, tags text[], raw jsonb not null, code code, place point, empty text not null); \
+         insert into customers select n, 'user' || n || '@{CANARY}', '+49 30 ' || n, '1970-01-01', 12.5, gen_random_uuid(), 'glad', \
+           array['{CANARY}'], '{{\"a\": \"{CANARY}\"}}', 'AB' || 1000 + n, point(1, n), '' from generate_series(1, 200) n; \
+         create table orders (id int primary key, customer int references customers, phone text); insert into orders values (1, 7, '{CANARY}')"
+    ));
+    let mask = ", mask: ['customers.email', '*.phone', 'customers.born', 'customers.paid', 'customers.secret', 'customers.mood', \
+        'customers.tags', 'customers.raw', 'customers.code', 'customers.place', 'customers.empty']";
+    let masked = unless(
+        "(select count(*) from customers) = 200 and not exists (select from customers c where c::text like '%canary%' or c.email ~ 'user' \
+         or born = '1970-01-01' or paid = 12.5 or tags <> '{}' or raw <> '{}' or place is not null or empty <> '' or code !~ '^[A-Z]{2}[0-9]{4}$') \
+         and (select count(distinct email) from customers) = 200 and (select count(*) from customers where phone ~ '^[+][0-9]{2} [0-9]{2} [0-9]+$') = 200 \
+         and (select phone from orders) !~ 'canary'",
+    );
+    let finished = rehearse_with_rows(&lab, &url, mask).file("migrations/0001_masked.sql", &masked).run();
+    let lacks = rehearsal(&finished)["lacks"].clone();
+    finished.has_pending().pending(["0001_masked"]).warning(READS).done();
+    assert_eq!(lacks, Value::Array(Vec::new()));
+    for (mask, cause, fix) in [
+        (
+            "[customers.emial]",
+            "`mask` of `rehearse` has `customers.emial`, and there is no such column",
+            "did you mean `customers.email`?",
+        ),
+        (
+            "[orders.customer]",
+            "`mask` names `public.orders.customer`, which is a part of a foreign key",
+            "take it out of `mask`",
+        ),
+    ] {
+        let step = rehearse_with_rows(&lab, &url, &format!(", mask: {mask}"));
+        let refused = step.file("migrations/0001_masked.sql", "select 1").run();
+        assert!(refused.log.contains(fix), "{}", refused.log);
+        refused.fails("rehearsal-copy", 2).error(cause).pending(["0001_masked"]).done();
+    }
+}
+
+#[test]
+fn rows_that_can_not_be_read_or_written_are_named() {
+    let (lab, (server, url)) = (Lab::new(), copies("superuser"));
+    lab.database.sql(&format!(
+        "create table theirs (line text); insert into theirs values ('{CANARY}'); create table guarded (line text); \
+         alter table guarded enable row level security; create policy none on guarded using (false); grant select on guarded to app; \
+         set role app; create table mine (id int); insert into mine values (1)"
+    ));
+    let finished = rehearse_with_rows(&lab, &url, "")
+        .file("migrations/0001_a.sql", unless("(select count(*) from mine) = 1"))
+        .run();
+    let lacks = rehearsal(&finished)["lacks"].to_string();
+    assert!(lacks.contains("it has no rows of `public.theirs`: the role may not read them"), "{lacks}");
+    assert!(lacks.contains("it has no rows of `public.guarded`: row-level security hides rows"), "{lacks}");
+    finished.has_pending().pending(["0001_a"]).warning(READS).done();
+    server.sql("alter role maker nosuperuser createdb createrole; grant app to maker");
+    let refused = rehearse_with_rows(&lab, &url, "").file("migrations/0001_a.sql", "select 1").run();
+    refused
+        .fails("rehearsal-copy", 2)
+        .error("rows can't be copied into the server in `rehearse`")
+        .pending(["0001_a"])
+        .done();
+    assert_eq!(left_in(&server), "");
 }
 
 #[test]
