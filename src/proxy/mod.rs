@@ -2,6 +2,7 @@
 
 mod backend_event;
 mod channel_binding;
+mod client_source;
 mod client_settings;
 mod error_response;
 mod error_scanner;
@@ -13,11 +14,18 @@ mod listener;
 mod lock_timeout;
 mod lock_timeout_sql;
 mod own_login;
+mod password_login;
 mod relay;
+mod sent_statements;
 mod session_recorder;
+mod session_watch;
+mod stand_in;
 pub(crate) mod startup_packet;
 mod stats;
 mod upstream;
+mod watched_relay;
 
 pub use listener::{ClientTls, ProxyListener};
+pub use session_watch::{Exchange, ProbeMoment, SentStatement, SessionWatch, TransactionState};
+pub use stand_in::StandIn;
 pub use stats::ServerError;

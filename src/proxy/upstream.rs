@@ -3,6 +3,7 @@
 use super::{
     own_login::{self, LoginFailure},
     startup_packet,
+    stats::ProxyStats,
 };
 use crate::{
     fault::{Code, Fault},
@@ -12,12 +13,15 @@ use crate::{
 };
 use std::{io, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, sink},
     time::timeout,
 };
 use tokio_postgres::tls::TlsConnect as _;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
+
+/// Time limit for the server to process a cancel request.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time limit for one step of TLS; opening a stream has a limit of its own.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,6 +102,20 @@ impl<'a> Upstream<'a> {
             None => failure,
         })?;
         Ok((server, tls, first))
+    }
+
+    /// Forwards a cancel request. The server closes the stream when it has processed it, and the client may wait for
+    /// that. It expects no other response.
+    pub(crate) async fn forward_cancel(&self, packet: &[u8], stats: &ProxyStats) {
+        match self.open_secured(packet).await {
+            Ok((mut server, _)) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server, &mut sink())).await),
+            Err(fault) => stats.record_fault(fault),
+        }
+    }
+
+    /// Returns the database.
+    pub(crate) fn target(&self) -> &'a DatabaseTarget {
+        self.target
     }
 
     /// Returns the fault of the transport, if it is broken.

@@ -1,10 +1,13 @@
 //! The settings of a run against the copy: those of the original, with another database and without its surroundings.
 
 use crate::{
-    postgres::DatabaseTarget,
+    postgres::{ClientIdentity, DatabaseTarget, SslMode},
+    proxy::ClientTls,
+    random::random_token,
+    secret::Secret,
     settings::{
-        Command, DestructionPolicy, LintLevel, LintSettings, Policy, RiskSettings, SafetySettings, Settings,
-        SqlSettings, StepSettings,
+        Command, DestructionPolicy, ExecutorSettings, ImageSettings, LintLevel, LintSettings, Policy, RiskSettings,
+        SafetySettings, Settings, SqlSettings, StepSettings, ToolSettings,
     },
     way::WayIn,
 };
@@ -36,11 +39,13 @@ pub fn settings_for_copy(original: &Settings, database: DatabaseTarget, round: &
     };
     Settings {
         command,
+        executor: executor_for_round(&original.executor, round),
         sql,
         route: None,
         way: WayIn::Direct,
         database: Some(database),
-        steps: StepSettings::default(),
+        // Those in place of the tool's own command are the migration.
+        steps: StepSettings { migrate: original.steps.migrate.clone(), ..StepSettings::default() },
         schema_file: None,
         aftercare: BTreeSet::new(),
         backup: None,
@@ -54,6 +59,43 @@ pub fn settings_for_copy(original: &Settings, database: DatabaseTarget, round: &
             audit: Policy::Refuse,
             ..original.safety.clone()
         },
+        ..known_as_original(original)
+    }
+}
+
+/// Returns the executor of a round: a tool gets the target of a rollback.
+fn executor_for_round(executor: &ExecutorSettings, round: &CopyRound) -> ExecutorSettings {
+    match (executor, round) {
+        (ExecutorSettings::Tool(tool), CopyRound::Back(target)) => {
+            ExecutorSettings::Tool(Box::new(ToolSettings { target: Some(target.clone()), ..tool.as_ref().clone() }))
+        }
+        (executor, _) => executor.clone(),
+    }
+}
+
+/// Returns the settings of a tool that knows the copy by the names of the original. Its password is another one: if a tool
+/// finds the database itself after all, it gets in by no value of ours.
+fn known_as_original(original: &Settings) -> Settings {
+    let (ExecutorSettings::Tool(_), Some(database)) = (&original.executor, &original.database) else {
+        return original.clone();
+    };
+    let password = Secret::new(random_token());
+    let with_password = |images: &ImageSettings| {
+        let url = images.database_url.as_ref().map(|url| url.with_password(&password).without_tls());
+        ImageSettings { database_url: url, ..images.clone() }
+    };
+    Settings {
+        image: original.image.as_ref().map(with_password),
+        client_tls: ClientTls::Terminated,
+        stands_in_for: Some(DatabaseTarget {
+            password: Some(password.clone()),
+            sslmode: SslMode::Disable,
+            ca: None,
+            options: None,
+            role: None,
+            identity: ClientIdentity::default(),
+            ..database.clone()
+        }),
         ..original.clone()
     }
 }

@@ -80,6 +80,8 @@ fn rehearsed(
 ) -> RehearsedStatement {
     RehearsedStatement {
         seen,
+        times: 1,
+        transaction: None,
         took_ms: u64::try_from(statement.took.as_millis()).unwrap_or(u64::MAX),
         rows: statement.rows,
         wal_bytes: statement.wal_bytes,

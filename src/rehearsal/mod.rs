@@ -13,6 +13,10 @@ mod observer;
 mod original;
 mod relation_catalog;
 mod schema_binding;
+mod session_probe;
+mod statement_kind;
+mod watched_forecast;
+mod watched_run;
 
 pub use copied_rows::{CopiedRows, read_rows};
 pub use copy_server::CopyServer;
@@ -22,4 +26,6 @@ pub use forecast_check::{RehearsedScript, hold_against_forecast, observed_effect
 pub use observation::{ObservedScript, ObservedStatement};
 pub use observer::observe_scripts;
 pub use original::{Original, read_original};
-pub use schema_binding::{check_rehearsal, schema_mark};
+pub use schema_binding::{RehearsedPlan, check_rehearsal, schema_mark};
+pub use watched_forecast::{LOOP, WatchedScripts};
+pub use watched_run::{LedgerMoment, WatchedLedger, WatchedRun};

@@ -131,6 +131,12 @@ impl KnownState {
         self.before.extend(now);
     }
 
+    /// Ends a transaction: its locks are gone.
+    pub(super) fn end_transaction(&mut self) {
+        self.held.clear();
+        self.scans.clear();
+    }
+
     /// Begins a transaction with what the session shows before its first statement.
     pub(super) fn begin_transaction(&mut self, traces: SessionTraces) {
         self.held = traces.locks.into_iter().collect();

@@ -52,7 +52,7 @@ pub(super) async fn watch_statements(
 }
 
 /// Returns the warning about a statement that does more than was forecast. One that fails has a fault of its own.
-fn contradiction(statement: &RehearsedStatement) -> Option<Fault> {
+pub(super) fn contradiction(statement: &RehearsedStatement) -> Option<Fault> {
     let is_news = statement.verdict == ForecastVerdict::Contradicted && statement.error.is_none();
     let cause = format!("on the copy, `{}`: {}", statement.seen.summary, statement.differences.join("; "));
     let fault = Fault::new(Code::ForecastContradicted, cause);
@@ -60,7 +60,7 @@ fn contradiction(statement: &RehearsedStatement) -> Option<Fault> {
 }
 
 /// Reads the facts of all tables that were forecast or observed, in the database itself.
-async fn read_facts(
+pub(super) async fn read_facts(
     settings: &Settings,
     subject: &RehearsalSubject<'_>,
     rehearsed: &[RehearsedScript<'_>],

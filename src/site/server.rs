@@ -1,7 +1,8 @@
 //! Commands on the deployment server, over the connection that also leads to the database.
 
 use super::{
-    container_spec::{self, SessionTerms},
+    container_spec::{self, LOOPBACK, SessionTerms},
+    database_endpoint::DatabaseEndpoint,
     run_mode::RunMode,
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
 };
 use std::{
     cell::Cell,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -31,8 +33,10 @@ pub(crate) struct ServerSite<'a> {
     server_settings: &'a ServerSettings,
     runner: &'a Runner,
     events: Events,
-    server: Server,
+    server: Rc<Server>,
     slot: Cell<SlotState>,
+    /// The endpoint at which commands find the copy that stands in for the database.
+    pub(super) endpoint: Option<DatabaseEndpoint<'a>>,
     /// The way in which settings reach sessions with the database.
     delivery: Cell<SettingsDelivery>,
 }
@@ -62,7 +66,7 @@ impl<'a> ServerSite<'a> {
         // Read-only commands use a slot of their own and wait only for each other.
         let slot = if settings.command.may_write() { directory.to_owned() } else { format!("look {directory}") };
         let label = runner.run_url().unwrap_or_else(|| "a run outside a workflow".to_owned());
-        let server = Server::new(&slot, &label, events.clone())?;
+        let server = Rc::new(Server::new(&slot, &label, events.clone())?);
         Ok(Self {
             settings,
             server_settings: shared,
@@ -70,8 +74,34 @@ impl<'a> ServerSite<'a> {
             events,
             server,
             slot: Cell::new(SlotState::NotHeld),
+            endpoint: None,
             delivery: Cell::default(),
         })
+    }
+
+    /// Prepares commands with a copy of the database, in the slot of the original.
+    pub(crate) fn for_copy<'b>(&self, settings: &'b Settings, shared: &'b ServerSettings, runner: &'b Runner, events: Events) -> ServerSite<'b> {
+        ServerSite {
+            settings,
+            server_settings: shared,
+            runner,
+            events,
+            server: Rc::clone(&self.server),
+            slot: Cell::new(SlotState::NotHeld),
+            endpoint: None,
+            delivery: Cell::default(),
+        }
+    }
+
+    /// Opens the endpoint of a copy. `passwords` are those of the database itself.
+    ///
+    /// # Errors
+    /// `forwarding-forbidden`, or the lost connection.
+    pub(crate) async fn open_endpoint(&mut self, transport: &Transport, passwords: Vec<Secret>) -> Result<(), Fault> {
+        let mut endpoint = DatabaseEndpoint::new(self.settings, self.runner);
+        endpoint.open_at_server(tunnel_of(transport)?, passwords).await?;
+        self.endpoint = Some(endpoint);
+        Ok(())
     }
 
     /// Changes the way in which settings reach the sessions of commands.
@@ -142,7 +172,14 @@ impl<'a> ServerSite<'a> {
         let script = self.shell_script(line, terms, token.as_ref());
         let certificate = self.settings.database.as_ref().and_then(|database| database.identity.certificate.as_ref());
         let script = ShellScript { files: certificate.map(certificate_files).unwrap_or_default(), ..script };
-        self.server.run_script(tunnel, &script, on_output).await
+        let running = self.server.run_script(tunnel, &script, on_output);
+        match &self.endpoint {
+            None => running.await,
+            Some(endpoint) => {
+                endpoint.set_session_terms(terms)?;
+                endpoint.accept_loop(&Rc::new(Transport::Direct)).run_during(running).await
+            }
+        }
     }
 
     /// Runs a script that reads the database itself, whose output is a stream of bytes.
@@ -174,8 +211,8 @@ impl<'a> ServerSite<'a> {
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms, token: Option<&Secret>) -> ShellScript {
         let session_settings =
             container_spec::session_settings(self.settings, self.runner, terms).delivered(self.delivery.get());
-        let own_variables =
-            [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", session_settings.as_options())];
+        let options = container_spec::environment_options(self.settings, &session_settings);
+        let own_variables = [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", options)];
         let own_variables = own_variables.into_iter().filter(|(_, value)| !value.is_empty());
         let own_variables = own_variables.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         let password = token.map(|token| ("PGPASSWORD".to_owned(), token.clone()));
@@ -195,10 +232,21 @@ impl<'a> ServerSite<'a> {
 
     /// Returns the user's variables, with the database's own facts filled in: the server reaches the database directly.
     fn user_environment(&self, token: Option<&Secret>) -> impl Iterator<Item = (String, Secret)> {
-        let database = self.settings.database.as_ref();
-        let fact = move |fact| database.map(|database| server_database_fact(fact, database, token)).unwrap_or_default();
-        let filled = move |value: &Secret| Secret::new(DatabasePlaceholder::fill_in(value.expose(), fact));
+        let database = self.database_for_commands();
+        let fact = move |fact| {
+            database.as_ref().map(|database| server_database_fact(fact, database, token)).unwrap_or_default()
+        };
+        let filled = move |value: &Secret| Secret::new(DatabasePlaceholder::fill_in(value.expose(), &fact));
         self.settings.env.iter().map(move |(name, value)| (name.clone(), filled(value)))
+    }
+
+    /// Returns the database as commands there reach it.
+    fn database_for_commands(&self) -> Option<DatabaseTarget> {
+        let database = self.settings.database_for_tools()?.clone();
+        Some(match self.endpoint.as_ref().and_then(DatabaseEndpoint::local_port) {
+            Some(port) => DatabaseTarget { host: LOOPBACK.to_owned(), port, ..database },
+            None => database,
+        })
     }
 
     /// Returns whether a command of ours may be running there.

@@ -6,7 +6,7 @@ use crate::{
     input::{
         findings::Findings,
         names::InputName,
-        parse::{ExecutorChoice, parse_rehearse},
+        parse::parse_rehearse,
         source::Inputs,
     },
     settings::{Command, RehearsalSettings},
@@ -15,18 +15,11 @@ use crate::{
 /// Resolves the rehearsal of `command: rehearse`; `None` for other commands, or if it has faults, which are recorded.
 pub(super) fn resolve_rehearsal(
     inputs: &Inputs,
-    (command, executor): (Option<Command>, Option<ExecutorChoice>),
+    command: Option<Command>,
     database: Option<&ResolvedDatabase>,
     findings: &mut Findings,
 ) -> Option<RehearsalSettings> {
     command.filter(|command| *command == Command::Rehearse)?;
-    if executor.is_some_and(|executor| executor != ExecutorChoice::Sql) {
-        let cause = "`command: rehearse` runs SQL files, and the migrations are those of a tool (`executor`)";
-        let fix = "set `command: plan`, which shows and weighs the SQL of the tool's migrations; or rehearse them against a copy of your own, \
-                   with `command: migrate` and its URL in `database-url`";
-        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
-        return None;
-    }
     let Some(text) = inputs.secret(InputName::Rehearse) else {
         let cause = "`rehearse` has no value, and `command: rehearse` needs a server for the copy";
         findings.faults.push(inputs.missing_fault(cause, &[InputName::Rehearse]));
