@@ -323,6 +323,7 @@ impl ProxyListener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpStream;
     use crate::postgres::SslMode;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {

@@ -26,6 +26,8 @@ const MAX_FORMS: usize = 10_000;
 struct ProbeState {
     forms: BTreeMap<(i32, String), u32>,
     /// The sessions in whose transaction a query of ours has run.
+    in_transaction: BTreeSet<i32>,
+    /// The sessions with a known position in the WAL.
     known: BTreeSet<i32>,
 }
 
@@ -46,24 +48,21 @@ impl ProbeState {
     /// Returns the query for the state with which the first statement of a transaction is compared. The transaction must not
     /// have a snapshot before a statement that sets its isolation.
     fn before(&mut self, session: i32, text: &str, transaction: TransactionState) -> Option<String> {
-        let is_needed = match StatementKindOnCopy::of(text) {
-            StatementKindOnCopy::Control => false,
-            StatementKindOnCopy::Read | StatementKindOnCopy::Rows | StatementKindOnCopy::Schema => {
-                self.known.insert(session)
-            }
-        };
+        if StatementKindOnCopy::of(text) == StatementKindOnCopy::Control {
+            return None;
+        }
         match transaction {
-            TransactionState::Open if is_needed => Some(traces_sql()),
-            TransactionState::Idle if is_needed => Some(wal_sql()),
+            TransactionState::Open if self.in_transaction.insert(session) => Some(traces_sql()),
+            TransactionState::Idle if self.known.insert(session) => Some(wal_sql()),
             _ => None,
         }
     }
 
     fn after(&mut self, exchange: &Exchange) -> Option<String> {
-        let [before, after] = exchange.transaction;
-        if before != TransactionState::Idle && after == TransactionState::Idle {
-            // The numbers of scans begin anew.
-            self.known.remove(&exchange.session);
+        let [_, after] = exchange.transaction;
+        if after == TransactionState::Idle {
+            // The numbers of scans that the next transaction begins with may be others.
+            self.in_transaction.remove(&exchange.session);
         }
         if after == TransactionState::Failed || (exchange.error.is_some() && after == TransactionState::Open) {
             return None;

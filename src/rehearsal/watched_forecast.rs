@@ -3,7 +3,7 @@
 
 use super::{
     forecast_check::{RehearsedScript, hold_against_forecast, observed_effects},
-    observation::{ObservedScript, ObservedStatement},
+    observation::{LockAge, ObservedScript, ObservedStatement},
     statement_kind::StatementKindOnCopy,
     watched_run::{WatchedMigration, WatchedRun, WatchedStatement},
 };
@@ -159,7 +159,9 @@ impl<'p> Forecast<'p> {
 
 /// Returns the statements of a migration without those that only read and lock nothing, unless they are a loop.
 fn worth_showing(migration: &WatchedMigration) -> Vec<&WatchedStatement> {
-    let locks = |statement: &WatchedStatement| statement.seen.held.iter().any(|lock| lock.mode > LockMode::RowShare);
+    let locks = |statement: &WatchedStatement| {
+        statement.seen.held.iter().any(|lock| lock.age == LockAge::New && lock.mode > LockMode::RowShare)
+    };
     let is_shown = |statement: &&WatchedStatement| {
         statement.kind > StatementKindOnCopy::Read
             || statement.times >= LOOP

@@ -119,6 +119,7 @@ mod recorded_run;
 mod recovery;
 #[cfg(test)]
 mod rehearsal;
+mod rehearsal_tools;
 mod release;
 #[cfg(test)]
 mod release_agreement;
