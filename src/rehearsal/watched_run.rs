@@ -1,7 +1,7 @@
 //! What a tool did on the copy: its statements as they passed, those of one form folded into one, each with its migration.
 
 use super::{
-    observation::{KnownState, LockVisibility, ObservedStatement},
+    observation::{KnownState, LockVisibility, ObservedStatement, TransactionEnd},
     relation_catalog::{RelationCatalog, SessionTraces, parse_relations, parse_traces, read_catalog},
     session_probe::session_watch,
     statement_kind::StatementKindOnCopy,
@@ -11,7 +11,7 @@ use crate::{
     postgres::Rows,
     proxy::{Exchange, SentStatement, SessionWatch, TransactionState},
     run::MigrationId,
-    sql::statement_form,
+    sql::{Phrase, statement_form},
 };
 use std::collections::{BTreeMap, HashMap};
 use tokio::sync::mpsc;
@@ -122,7 +122,9 @@ impl WatchedRun {
         let seen = state.observe(&exchange);
         if after == TransactionState::Idle {
             state.transaction = None;
-            state.known.end_transaction();
+            let is_undone = before == TransactionState::Failed || exchange.statements.iter().any(rolls_back);
+            let end = if is_undone { TransactionEnd::RolledBack } else { TransactionEnd::Committed };
+            state.known.end_transaction(end);
         }
         let text = exchange.statements.iter().map(|sent| sent.text.trim()).collect::<Vec<_>>().join(";\n");
         let kind = exchange.statements.iter().map(|sent| StatementKindOnCopy::of(&sent.text)).max();
@@ -136,6 +138,12 @@ impl WatchedRun {
             let form = statement_form(&text);
             self.current.push(WatchedStatement { text, form, kind, times: 1, transaction, seen });
         }
+    }
+
+    /// Returns the statements and what was seen of them, in their order.
+    pub fn observed(&self) -> impl Iterator<Item = (&str, &ObservedStatement)> {
+        let statements = self.migrations.iter().flat_map(|migration| &migration.statements);
+        statements.map(|statement| (statement.text.as_str(), &statement.seen))
     }
 
     /// Ends the run: what belongs to no migration is the last.
@@ -236,6 +244,11 @@ impl WatchedStatement {
         seen.scanned.extend(more.scanned);
         seen.error = seen.error.take().or(more.error);
     }
+}
+
+/// Returns whether a statement rolls back the transaction that ends with it.
+fn rolls_back(sent: &SentStatement) -> bool {
+    Phrase::new(&sent.text).eat_one_of(&["rollback", "abort"]).is_some()
 }
 
 /// Returns the constants in a statement, and the values of its parameters.

@@ -4,6 +4,7 @@
 mod copy;
 mod rounds;
 mod statements;
+mod temporary_files;
 mod watched_tool;
 
 use crate::{
@@ -99,7 +100,7 @@ impl<'a> RehearsalJob<'a> {
             Some(_) => Box::pin(rehearse_tool(original, &subject, (server, &made), &mut facts)).await,
             None => {
                 watch_statements(settings, events, &subject, (server, &made), &mut facts).await.map_err(single_fault)?;
-                run_rounds(original, &subject, &made, None, &mut facts).await
+                run_rounds(original, &subject, (server, &made), None, &mut facts).await
             }
         };
         if let Err(changed) = executor.check_untouched().await {

@@ -1,11 +1,11 @@
 //! The rounds of the real program against a copy: the pending migrations, then the same again, then back and forward.
 
-use super::copy::MadeCopies;
+use super::{copy::MadeCopies, temporary_files::temporary_bytes};
 use crate::{
     executor::{Approvers, Executor, RehearsalSubject},
     fault::{Code, Fault},
     github::runner::Runner,
-    rehearsal::{CopyRound, WatchedRun, settings_for_copy},
+    rehearsal::{CopyRound, CopyServer, WatchedRun, settings_for_copy},
     run::{RehearsalFacts, event::Events},
     schema::{SchemaDescription, changes_of_run},
     settings::{ExecutorSettings, Settings},
@@ -53,7 +53,7 @@ enum RoundWork {
 pub(super) async fn run_rounds(
     original: OriginalRun<'_>,
     subject: &RehearsalSubject<'_>,
-    copies: &MadeCopies,
+    (server, copies): (&CopyServer<'_>, &MadeCopies),
     watched: Option<&mut WatchedRun>,
     facts: &mut RehearsalFacts,
 ) -> Result<(), Vec<Fault>> {
@@ -65,6 +65,8 @@ pub(super) async fn run_rounds(
     facts.rounds.push(format!("the pending migrations were applied in {}", in_seconds(first.took)));
     let changes = changes_of_run(&copies.schema, &first.schema).into_iter().flat_map(|change| change.lines);
     facts.changes = changes.take(MAX_CHANGES).collect();
+    let temporary = temporary_bytes(server, &copies.for_rounds, original.events).await.map_err(single_fault)?;
+    facts.temp_bytes = temporary;
     let second = round(CopyRound::Forward, None).await.map_err(as_failures)?;
     if second.work == RoundWork::Something {
         let cause = "on the copy, a second run after the first one had something to do again";

@@ -3,15 +3,15 @@
 use super::{
     copy::MadeCopies,
     rounds::{OriginalRun, run_rounds},
-    statements::{contradiction, read_facts},
+    statements::{contradiction, loop_warning, read_facts},
 };
 use crate::{
     executor::RehearsalSubject,
     fault::{Code, Fault},
     postgres::SessionSettings,
-    rehearsal::{CopyServer, LOOP, RehearsedScript, WatchedRun, WatchedScripts},
+    rehearsal::{CopyServer, RehearsedScript, WatchedRun, WatchedScripts},
     review::{Scales, WorkRates, allowed_losses},
-    run::{RehearsalFacts, RehearsedStatement, event::Event},
+    run::{RehearsalFacts, event::Event},
     stage::single_fault,
 };
 
@@ -38,7 +38,7 @@ pub(super) async fn rehearse_tool(
     let begun = WatchedRun::begin(&session.client, ledger, subject.pending.to_vec()).await;
     session.close().await;
     let mut watched = begun.map_err(single_fault)?;
-    let ended = run_rounds(original, subject, copies, Some(&mut watched), facts).await;
+    let ended = run_rounds(original, subject, (server, copies), Some(&mut watched), facts).await;
     hold_against_forecast(original, subject, &watched, facts).await.map_err(single_fault)?;
     ended
 }
@@ -62,14 +62,4 @@ async fn hold_against_forecast(
     let warnings = facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));
     warnings.for_each(|fault| original.events.emit(Event::Warning(fault)));
     Ok(())
-}
-
-/// Returns the warning about many statements of one form in one migration.
-pub(super) fn loop_warning(statement: &RehearsedStatement) -> Option<Fault> {
-    let RehearsedStatement { times, seen, .. } = statement;
-    (*times >= LOOP).then(|| {
-        let cause = format!("{times} statements of one form from `{}`: `{}`", seen.migration.label(), seen.summary);
-        let fault = Fault::new(Code::StatementLoop, cause);
-        seen.place.iter().cloned().fold(fault, Fault::in_file)
-    })
 }

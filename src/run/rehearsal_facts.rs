@@ -50,7 +50,7 @@ pub struct RehearsedStatement {
 }
 
 /// The comparison of an observation with the plan's forecast.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForecastVerdict {
     /// It is as forecast.

@@ -6,6 +6,7 @@ mod measure;
 #[cfg(test)]
 mod rehearsed;
 mod resolve;
+mod through_drivers;
 
 use crate::lab::{self, postgres::Database};
 use bastion_migrate::{
