@@ -209,7 +209,8 @@ impl ProxyListener {
         self.stats.update_traffic(|traffic| traffic.connections += 1);
         let served = match &self.stand_in {
             Some(stand_in) => {
-                let with_ours = |packet: &[u8]| self.current_settings().prepare_session(packet).map(|session| session.packet);
+                let with_ours =
+                    |packet: &[u8]| self.current_settings().prepare_session(packet).map(|session| session.packet);
                 Box::pin(stand_in.serve_client(&mut client, upstream, &self.stats, with_ours)).await
             }
             None => self.handle_first_packets(&mut client, upstream).await,
@@ -323,8 +324,8 @@ impl ProxyListener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpStream;
     use crate::postgres::SslMode;
+    use tokio::net::TcpStream;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {
         ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, SessionSettings::named("we")).await.unwrap()

@@ -2,8 +2,8 @@
 
 mod backend_event;
 mod channel_binding;
-mod client_source;
 mod client_settings;
+mod client_source;
 mod error_response;
 mod error_scanner;
 mod first_packets;
@@ -17,6 +17,7 @@ mod own_login;
 mod password_login;
 mod relay;
 mod sent_statements;
+mod server_answer;
 mod session_recorder;
 mod session_watch;
 mod stand_in;
@@ -24,6 +25,7 @@ pub(crate) mod startup_packet;
 mod stats;
 mod upstream;
 mod watched_relay;
+mod watched_session;
 
 pub use listener::{ClientTls, ProxyListener};
 pub use session_watch::{Exchange, ProbeMoment, SentStatement, SessionWatch, TransactionState};

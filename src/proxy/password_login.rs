@@ -98,7 +98,8 @@ fn first_sasl_message(first: &[u8]) -> Zeroizing<Vec<u8>> {
 
 fn unknown_request(target: &DatabaseTarget) -> LoginFailure {
     let at = format!("{}:{}", target.host, target.port);
-    let fault = Fault::new(Code::DatabaseLogin, format!("the server at {at} asks for a log-in that is not by a password"))
-        .fix("use a role with a password there");
+    let fault =
+        Fault::new(Code::DatabaseLogin, format!("the server at {at} asks for a log-in that is not by a password"))
+            .fix("use a role with a password there");
     LoginFailure { packet: error_response::connection_failure(&fault), fault }
 }

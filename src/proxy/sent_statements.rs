@@ -143,7 +143,11 @@ mod tests {
         let text = "insert into t values ($1)".to_owned();
         assert_eq!(execute(&mut prepared), Some(SentStatement { text: text.clone(), values: vec!["hi".to_owned()] }));
         prepared.take_message(b'B', b"\0one\0\0\x01\0\x01\0\x01\0\0\0\x01\x07\0\0");
-        assert_eq!(execute(&mut prepared), Some(SentStatement { text, values: Vec::new() }), "binary values are left out");
+        assert_eq!(
+            execute(&mut prepared),
+            Some(SentStatement { text, values: Vec::new() }),
+            "binary values are left out"
+        );
         prepared.take_message(b'C', b"Sone\0");
         assert_eq!(prepared.text_bytes, 0);
         assert_eq!(

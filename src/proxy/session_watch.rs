@@ -2,7 +2,11 @@
 //! put into a client's session to look at what it has done.
 
 use crate::postgres::Rows;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// A statement as a client sent it.
@@ -98,6 +102,22 @@ impl SessionWatch {
     pub(super) fn report(&self, exchange: Exchange) {
         // Without a receiver nobody watches any more.
         drop(self.exchanges.send(exchange));
+    }
+}
+
+/// The watch of a listener, if there is one; it may begin and end while sessions go on.
+#[derive(Debug, Default)]
+pub(super) struct WatchSlot(Mutex<Option<SessionWatch>>);
+
+impl WatchSlot {
+    /// Replaces the watch.
+    pub(super) fn set(&self, watch: Option<SessionWatch>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    }
+
+    /// Returns the watch.
+    pub(super) fn get(&self) -> Option<SessionWatch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

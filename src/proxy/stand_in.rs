@@ -7,7 +7,7 @@ use super::{
     first_packets::{decline_encryption, read_first_packet},
     own_login::{LoginFailure, read_message_of},
     password_login::{self, PASSWORD_MESSAGE},
-    session_watch::SessionWatch,
+    session_watch::{SessionWatch, WatchSlot},
     startup_packet::{self, FirstPacket},
     stats::ProxyStats,
     upstream::Upstream,
@@ -27,11 +27,7 @@ use rustls::{
     crypto::ring::default_provider,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
@@ -49,7 +45,7 @@ pub struct StandIn {
     /// The passwords of which a client has to know one; a client of an empty list needs none.
     passwords: Vec<Secret>,
     tls: TlsAcceptor,
-    watch: Mutex<Option<Arc<SessionWatch>>>,
+    watch: WatchSlot,
 }
 
 impl StandIn {
@@ -71,17 +67,12 @@ impl StandIn {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .map_err(|error| failed(&error))?;
-        Ok(Self { passwords, tls: TlsAcceptor::from(Arc::new(config)), watch: Mutex::default() })
+        Ok(Self { passwords, tls: TlsAcceptor::from(Arc::new(config)), watch: WatchSlot::default() })
     }
 
     /// Watches the requests that begin from now on; none ends the watch.
     pub fn set_watch(&self, watch: Option<SessionWatch>) {
-        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch.map(Arc::new);
-    }
-
-    /// Returns the watch, if there is one.
-    pub(super) fn watch(&self) -> Option<Arc<SessionWatch>> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.watch.set(watch);
     }
 
     /// Serves a client up to its end. `settings` adds ours to a start-up packet. The error is the last message to the client.
@@ -148,7 +139,7 @@ impl StandIn {
                 password_login::log_in(&mut server, target).await.map_err(failed)?;
                 stats.update_traffic(|traffic| traffic.settled += 1);
                 drop(client.write_all(&encode_message(AUTHENTICATION, &[0; 4])).await);
-                relay_watched(client, server, self, stats).await;
+                relay_watched(client, server, &self.watch, stats).await;
                 Ok(())
             }
             _ => Err(error_response::protocol_violation()),
@@ -180,7 +171,8 @@ impl fmt::Debug for StandIn {
 }
 
 fn refused_certificate() -> Fault {
-    let cause = "a client ended its TLS with the copy: it checks the server's certificate, and the copy has one of its own";
+    let cause =
+        "a client ended its TLS with the copy: it checks the server's certificate, and the copy has one of its own";
     let fix = "let the app's settings take `sslmode` from the environment (PGSSLMODE, DATABASE_URL), which is `disable` in a rehearsal";
     Fault::new(Code::TlsUntrusted, cause).fix(fix)
 }

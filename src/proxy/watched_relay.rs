@@ -3,21 +3,19 @@
 
 use super::{
     backend_event::{BackendEvent, MAX_KEPT},
-    sent_statements::{MAX_READ, PreparedStatements, opening_text},
-    session_watch::{Exchange, ProbeMoment, SessionWatch, TransactionState},
-    stand_in::StandIn,
+    sent_statements::{MAX_READ, opening_text},
+    server_answer::{MAX_ROWS, ProbeRows, status_byte},
+    session_watch::{Exchange, ProbeMoment, WatchSlot},
     stats::ProxyStats,
+    watched_session::{AnswerStep, Phase, SessionState},
 };
 use crate::postgres::{
-    FramePart, MessageFramer, Rows, backend_messages as backend,
-    client_requests::ClientRequests,
-    error_fields::{ErrorFieldReader, FieldPart, MESSAGE, SEVERITY},
-    frontend_messages as frontend,
-    wire_format::{encode_header, encode_message, split_c_string},
+    FramePart, MessageFramer, backend_messages as backend, frontend_messages as frontend,
+    wire_format::{encode_header, encode_message},
 };
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 use tokio::{
@@ -29,12 +27,8 @@ use tokio::{
 /// Bytes copied at once.
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// The most messages of the server that are kept of one exchange, and the most bytes of the rows of a query of ours.
-const MAX_NOTICES: usize = 3;
-const MAX_ROWS: usize = 64 << 20;
-
 /// Relays until both sides have ended, or one is gone.
-pub(super) async fn relay_watched<C, S>(client: &mut C, server: S, stand_in: &StandIn, stats: &ProxyStats)
+pub(super) async fn relay_watched<C, S>(client: &mut C, server: S, watch: &WatchSlot, stats: &ProxyStats)
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -45,7 +39,7 @@ where
         state: Mutex::default(),
         turn: Notify::new(),
         to_server: AsyncMutex::new(to_server),
-        stand_in,
+        watch,
         stats,
     };
     // The error means that one side is gone: nothing is left to report to, and dropping the streams ends both.
@@ -58,62 +52,8 @@ struct WatchedSession<'a, S> {
     /// Notified when an answer is complete.
     turn: Notify,
     to_server: AsyncMutex<WriteHalf<S>>,
-    stand_in: &'a StandIn,
+    watch: &'a WatchSlot,
     stats: &'a ProxyStats,
-}
-
-#[derive(Debug, Default)]
-struct SessionState {
-    pid: i32,
-    requests: Requests,
-    prepared: PreparedStatements,
-    transaction: TransactionState,
-    phase: Phase,
-    exchange: Exchange,
-    began: Option<Instant>,
-}
-
-/// The requests of the client; a wrapper for the start before the first of them.
-#[derive(Debug)]
-struct Requests(ClientRequests);
-
-impl Default for Requests {
-    fn default() -> Self {
-        Self(ClientRequests::new())
-    }
-}
-
-/// The request that the server works on.
-#[derive(Debug, Default)]
-enum Phase {
-    /// There is none.
-    #[default]
-    Idle,
-    /// One of the client.
-    Request,
-    /// A query of ours before one of the client.
-    ProbeBefore(ProbeRows),
-    /// A query of ours after one of the client, whose `ReadyForQuery` is held back.
-    ProbeAfter(ProbeRows, Arc<SessionWatch>),
-}
-
-/// The rows of a query of ours.
-#[derive(Debug, Default)]
-struct ProbeRows {
-    rows: Vec<Vec<Option<String>>>,
-    bytes: usize,
-}
-
-/// What is to be done after a message of the server.
-enum Next {
-    /// Nothing more.
-    Continue,
-    /// The client's request is answered: its `ReadyForQuery` goes on to it.
-    Ready,
-    /// A query of ours before a request is answered.
-    Turn,
-    /// A query of ours has to be sent.
-    Probe(String),
 }
 
 /// A message of the client that is not sent yet.
@@ -171,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
         let begins = self.state().requests.0.begin_message(held.kind).is_some();
         if begins {
             self.wait_for_turn().await;
-            let watch = self.stand_in.watch();
+            let watch = self.watch.get();
             if let (Some(watch), Some(text)) = (&watch, opening_text(held.kind, &held.body)) {
                 let moment = |state: &SessionState| {
                     let (session, transaction) = (state.pid, state.transaction);
@@ -234,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
                 let (chunk, is_end) = match part {
                     FramePart::Header(found, length) => {
                         (kind, body) = (found, Vec::new());
-                        passes = kind != backend::READY_FOR_QUERY && !self.is_of_probe(kind);
+                        passes = kind != backend::READY_FOR_QUERY && !self.state().is_of_probe(kind);
                         if passes {
                             out.extend(encode_header(kind, length));
                         }
@@ -254,17 +194,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
                 }
                 let event = BackendEvent::from_message(kind, &body).filter(|_| passes);
                 event.into_iter().for_each(|event| self.stats.record_event(event, &mut backend_entry));
-                match self.take_message(kind, &body) {
-                    Next::Continue => {}
-                    Next::Turn => self.turn.notify_waiters(),
-                    Next::Ready => {
+                let step = self.state().take_message(kind, &body, self.watch);
+                match step {
+                    AnswerStep::Continue => {}
+                    AnswerStep::Turn => self.turn.notify_waiters(),
+                    AnswerStep::Ready => {
                         out.extend(encode_message(kind, &[status_byte(self.state().transaction)]));
                         // The client may send its next request as soon as it has this.
                         write_and_flush(&mut to, &out).await?;
                         out.clear();
                         self.turn.notify_waiters();
                     }
-                    Next::Probe(sql) => {
+                    AnswerStep::Probe(sql) => {
                         write_and_flush(&mut to, &out).await?;
                         out.clear();
                         self.send_query(&sql).await?;
@@ -277,137 +218,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
         to.shutdown().await?;
         // The other direction may wait for a turn that never comes.
         Err(io::Error::from(io::ErrorKind::UnexpectedEof))
-    }
-
-    /// Returns whether a message of this type is part of the answer to a query of ours.
-    fn is_of_probe(&self, kind: u8) -> bool {
-        let is_probing = matches!(self.state().phase, Phase::ProbeBefore(_) | Phase::ProbeAfter(..));
-        is_probing && backend::RESPONSE_TYPES.contains(&kind)
-    }
-
-    fn take_message(&self, kind: u8, body: &[u8]) -> Next {
-        let mut state = self.state();
-        let state = &mut *state;
-        match (kind, &mut state.phase) {
-            (backend::READY_FOR_QUERY, phase) => {
-                let phase = std::mem::take(phase);
-                self.end_phase(state, phase, body)
-            }
-            (backend::DATA_ROW, Phase::ProbeBefore(probe) | Phase::ProbeAfter(probe, _)) => {
-                probe.push(body);
-                Next::Continue
-            }
-            (_, Phase::ProbeBefore(_) | Phase::ProbeAfter(..)) => Next::Continue,
-            (_, Phase::Idle | Phase::Request) => {
-                state.take_answer(kind, body);
-                Next::Continue
-            }
-        }
-    }
-
-    /// Ends a phase with the server's `ReadyForQuery`.
-    fn end_phase(&self, state: &mut SessionState, phase: Phase, body: &[u8]) -> Next {
-        let status = backend::transaction_status(body).map(TransactionState::of_status).unwrap_or_default();
-        match phase {
-            Phase::ProbeBefore(probe) => {
-                state.exchange.before = Some(probe.into_rows());
-                Next::Turn
-            }
-            Phase::ProbeAfter(probe, watch) => {
-                state.exchange.after = Some(probe.into_rows());
-                watch.report(std::mem::take(&mut state.exchange));
-                Next::Ready
-            }
-            Phase::Idle | Phase::Request => {
-                state.transaction = status;
-                let [_, after] = &mut state.exchange.transaction;
-                *after = status;
-                state.exchange.took = state.began.take().map(|began| began.elapsed()).unwrap_or_default();
-                let watch = self.stand_in.watch().filter(|_| !state.exchange.statements.is_empty());
-                let Some(watch) = watch else { return Next::Ready };
-                if let Some(sql) = (watch.probe)(ProbeMoment::After(&state.exchange)) {
-                    state.phase = Phase::ProbeAfter(ProbeRows::default(), watch);
-                    return Next::Probe(sql);
-                }
-                watch.report(std::mem::take(&mut state.exchange));
-                Next::Ready
-            }
-        }
-    }
-}
-
-impl SessionState {
-    /// Takes a message of the server that goes on to the client.
-    fn take_answer(&mut self, kind: u8, body: &[u8]) {
-        match kind {
-            backend::BACKEND_KEY_DATA => self.pid = backend::announced_pid(body).unwrap_or_default(),
-            backend::COPY_IN_RESPONSE => self.requests.0.expect_copy_rows(),
-            backend::COMMAND_COMPLETE => {
-                let rows = completed_rows(body);
-                self.exchange.rows = self.exchange.rows.zip(rows).map(|(sum, rows)| sum + rows).or(self.exchange.rows).or(rows);
-            }
-            backend::ERROR_RESPONSE => self.exchange.error = message_text(body).map(|(_, text)| text),
-            backend::NOTICE_RESPONSE if self.exchange.notices.len() < MAX_NOTICES => {
-                let notice = message_text(body).map(|(severity, text)| format!("{severity}: {text}"));
-                self.exchange.notices.extend(notice);
-            }
-            _ => {}
-        }
-    }
-}
-
-impl ProbeRows {
-    /// Adds a `DataRow`.
-    fn push(&mut self, body: &[u8]) {
-        self.bytes += body.len();
-        if self.bytes > MAX_ROWS {
-            return;
-        }
-        let (_, mut rest) = body.split_at(body.len().min(2));
-        let mut values = Vec::new();
-        while let Some((length, after)) = rest.split_first_chunk::<4>() {
-            rest = after;
-            let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-                values.push(None);
-                continue;
-            };
-            let (value, after) = rest.split_at(length.min(rest.len()));
-            values.push(Some(String::from_utf8_lossy(value).into_owned()));
-            rest = after;
-        }
-        self.rows.push(values);
-    }
-
-    fn into_rows(self) -> Rows {
-        self.rows.into_iter().collect()
-    }
-}
-
-/// Returns the number of rows in a command tag, as in `UPDATE 7` and `INSERT 0 1`.
-fn completed_rows(body: &[u8]) -> Option<u64> {
-    let (tag, _) = split_c_string(body)?;
-    std::str::from_utf8(tag).ok()?.rsplit(' ').next()?.parse().ok()
-}
-
-/// Returns severity and text of an error or a notice.
-fn message_text(body: &[u8]) -> Option<(String, String)> {
-    let (mut severity, mut message, mut rest) = (String::new(), None, body);
-    let mut fields = ErrorFieldReader::default();
-    while let Some(FieldPart::Text(kind, text) | FieldPart::TextEnd(kind, text)) = fields.next_part(&mut rest) {
-        match kind {
-            SEVERITY => severity = String::from_utf8_lossy(text).into_owned(),
-            MESSAGE => message = Some(String::from_utf8_lossy(text).into_owned()),
-            _ => {}
-        }
-    }
-    message.map(|message| (severity, message))
-}
-
-fn status_byte(state: TransactionState) -> u8 {
-    match state {
-        TransactionState::Idle => backend::IDLE,
-        TransactionState::Open => b'T',
-        TransactionState::Failed => b'E',
     }
 }
 

@@ -7,11 +7,13 @@ use std::collections::HashMap;
 /// Folds statements about rows that have one form, one migration and one verdict. The order stays: the worst first.
 #[must_use]
 pub fn fold_forms(statements: Vec<RehearsedStatement>, scripts: &[RehearsedScript<'_>]) -> Vec<RehearsedStatement> {
-    let by_index: HashMap<usize, &RehearsedScript<'_>> = scripts.iter().map(|script| (script.index(), script)).collect();
+    let by_index: HashMap<usize, &RehearsedScript<'_>> =
+        scripts.iter().map(|script| (script.index(), script)).collect();
     let (mut folded, mut known): (Vec<RehearsedStatement>, HashMap<_, usize>) = (Vec::new(), HashMap::new());
     for statement in statements {
         let text = by_index.get(&statement.seen.migration.index).map(|script| script.text_of(statement.seen.statement));
-        let rows = text.filter(|text| StatementKindOnCopy::of(text) <= StatementKindOnCopy::Rows && statement.error.is_none());
+        let rows =
+            text.filter(|text| StatementKindOnCopy::of(text) <= StatementKindOnCopy::Rows && statement.error.is_none());
         let Some(text) = rows else {
             folded.push(statement);
             continue;

@@ -59,7 +59,9 @@ fn check_parts(
     // The plan of another image is another one, whatever it does.
     let image = plan.image.map(|image| ApprovedRehearsal::image_mark(&image.id)).unwrap_or_default();
     if image != rehearsal.image {
-        let now = plan.image.map_or_else(|| "there is none".to_owned(), |image| format!("it is `{}` ({})", image.reference, image.id));
+        let now = plan
+            .image
+            .map_or_else(|| "there is none".to_owned(), |image| format!("it is `{}` ({})", image.reference, image.id));
         let then = if rehearsal.image.is_empty() { "no image" } else { rehearsal.image.as_str() };
         return outdated(format!("the rehearsal was with the image {then}, and now {now}"));
     }
@@ -187,6 +189,9 @@ mod tests {
         assert_eq!(check(Some(&image("sha256:0123456789abcdef0123"))), Ok(()));
         let other = check(Some(&image("sha256:fedc"))).unwrap_err();
         assert_eq!(other, "the rehearsal was with the image 0123456789abcdef, and now it is `shop:2` (sha256:fedc)");
-        assert_eq!(check(None).unwrap_err(), "the rehearsal was with the image 0123456789abcdef, and now there is none");
+        assert_eq!(
+            check(None).unwrap_err(),
+            "the rehearsal was with the image 0123456789abcdef, and now there is none"
+        );
     }
 }

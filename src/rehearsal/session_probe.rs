@@ -117,7 +117,9 @@ mod tests {
     fn the_statements_of_a_loop_cost_no_look_at_the_locks() {
         let mut state = ProbeState::default();
         let looks: Vec<Option<String>> = (0..5)
-            .map(|id| state.after(&exchange(&format!("update t set a = 1 where id = {id}"), [TransactionState::Open; 2])))
+            .map(|id| {
+                state.after(&exchange(&format!("update t set a = 1 where id = {id}"), [TransactionState::Open; 2]))
+            })
             .collect();
         assert_eq!(looks, [traces_sql(), traces_sql(), wal_sql(), wal_sql(), wal_sql()].map(Some));
         let failed = [TransactionState::Open, TransactionState::Failed];

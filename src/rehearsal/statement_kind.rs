@@ -9,7 +9,7 @@ const READS: [&str; 7] = ["select", "show", "values", "table", "explain", "fetch
 const ROWS: [&str; 6] = ["insert", "update", "delete", "merge", "copy", "declare"];
 
 /// First words of statements about the session and its transactions.
-const CONTROL: [&str; 18] = [
+const CONTROL: [&str; 17] = [
     "begin",
     "start",
     "commit",
@@ -18,7 +18,6 @@ const CONTROL: [&str; 18] = [
     "abort",
     "savepoint",
     "release",
-    "prepare",
     "deallocate",
     "set",
     "reset",
@@ -51,6 +50,9 @@ impl StatementKindOnCopy {
             Self::Control
         } else if phrase.eat("lock") {
             Self::Schema
+        } else if phrase.eat("prepare") {
+            // To prepare a statement locks what it reads.
+            if phrase.eat("transaction") { Self::Control } else { Self::Read }
         } else if phrase.eat_one_of(&CONTROL).is_some() {
             Self::Control
         } else if phrase.eat("with") {
@@ -82,6 +84,8 @@ mod tests {
     fn a_statement_is_known_by_its_first_words() {
         for (text, kind) in [
             ("BEGIN", StatementKindOnCopy::Control),
+            ("prepare transaction 'a'", StatementKindOnCopy::Control),
+            ("prepare a as select 1", StatementKindOnCopy::Read),
             ("  -- note\n SELECT 1", StatementKindOnCopy::Read),
             ("with x as (select 1) update t set a = 1", StatementKindOnCopy::Rows),
             ("INSERT INTO t VALUES (1)", StatementKindOnCopy::Rows),

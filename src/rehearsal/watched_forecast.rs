@@ -45,14 +45,11 @@ impl WatchedScripts {
     /// Reads the statements of a run. `plan` is the SQL that the plan shows.
     #[must_use]
     pub fn of_run(run: &WatchedRun, plan: &[(MigrationScript, Vec<StatementEffect>)], server_version: u32) -> Self {
-        let mut scripts = Self {
-            scripts: Vec::new(),
-            observed: Vec::new(),
-            origins: HashMap::new(),
-            unobserved: Vec::new(),
-        };
+        let mut scripts =
+            Self { scripts: Vec::new(), observed: Vec::new(), origins: HashMap::new(), unobserved: Vec::new() };
         for migration in &run.migrations {
-            let id = migration.id.clone().unwrap_or_else(|| MigrationId { name: REST.to_owned(), ..MigrationId::default() });
+            let id =
+                migration.id.clone().unwrap_or_else(|| MigrationId { name: REST.to_owned(), ..MigrationId::default() });
             let mut forecast = Forecast::of(&id, plan);
             for statements in worth_showing(migration).chunk_by(|one, other| one.transaction == other.transaction) {
                 scripts.add_script(&id, statements, &mut forecast, server_version);
@@ -115,7 +112,11 @@ impl WatchedScripts {
 
     /// Holds the observation against the forecast. Returns the statements, the worst first.
     #[must_use]
-    pub fn hold_against_forecast(&self, rehearsed: &[RehearsedScript<'_>], scales: &Scales<'_>) -> Vec<RehearsedStatement> {
+    pub fn hold_against_forecast(
+        &self,
+        rehearsed: &[RehearsedScript<'_>],
+        scales: &Scales<'_>,
+    ) -> Vec<RehearsedStatement> {
         let held = hold_against_forecast(rehearsed, scales);
         held.into_iter().filter_map(|statement| self.with_origin(statement)).collect()
     }

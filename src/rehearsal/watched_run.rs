@@ -203,7 +203,9 @@ impl WatchedState {
         let traces = parse_traces(rows);
         match (traces.wal, seen.visibility) {
             (None, _) => self.known.take_relations(seen, parse_relations(rows)),
-            (Some(_), LockVisibility::Seen) if traces != SessionTraces { wal: traces.wal, ..SessionTraces::default() } => {
+            (Some(_), LockVisibility::Seen)
+                if traces != SessionTraces { wal: traces.wal, ..SessionTraces::default() } =>
+            {
                 self.known.take_traces(seen, traces);
             }
             (Some(now), _) => seen.wal_bytes = self.known.wal.replace(now).map(|before| now.saturating_sub(before)),
@@ -232,7 +234,8 @@ impl WatchedStatement {
         let (seen, more) = (&mut self.seen, other.seen);
         seen.took += more.took;
         seen.rows = seen.rows.zip(more.rows).map(|(sum, rows)| sum + rows).or(seen.rows).or(more.rows);
-        seen.wal_bytes = seen.wal_bytes.zip(more.wal_bytes).map(|(sum, wal)| sum + wal).or(seen.wal_bytes).or(more.wal_bytes);
+        seen.wal_bytes =
+            seen.wal_bytes.zip(more.wal_bytes).map(|(sum, wal)| sum + wal).or(seen.wal_bytes).or(more.wal_bytes);
         for lock in more.held {
             if !seen.held.iter().any(|held| held.mode == lock.mode && held.relation == lock.relation) {
                 seen.held.push(lock);

@@ -26,8 +26,8 @@ use crate::{
 use copy::make_copy;
 use rounds::{OriginalRun, run_rounds};
 use statements::watch_statements;
-use watched_tool::rehearse_tool;
 use std::{sync::Arc, time::SystemTime};
+use watched_tool::rehearse_tool;
 
 /// The job.
 pub(crate) struct RehearsalJob<'a> {
@@ -99,7 +99,9 @@ impl<'a> RehearsalJob<'a> {
         let mut ended = match subject.ledger {
             Some(_) => Box::pin(rehearse_tool(original, &subject, (server, &made), &mut facts)).await,
             None => {
-                watch_statements(settings, events, &subject, (server, &made), &mut facts).await.map_err(single_fault)?;
+                watch_statements(settings, events, &subject, (server, &made), &mut facts)
+                    .await
+                    .map_err(single_fault)?;
                 run_rounds(original, &subject, (server, &made), None, &mut facts).await
             }
         };
@@ -163,11 +165,13 @@ fn check_tool(settings: &Settings) -> Result<(), Fault> {
             "`tool: {}` has no list of migrations and no ledger that are known, so nothing proves what it does on a copy",
             recipe.name
         );
-        return Err(Fault::new(Code::InputInvalid, cause).fix("name the tool in `tool`, or write a recipe with `listing` and `ledger`"));
+        return Err(Fault::new(Code::InputInvalid, cause)
+            .fix("name the tool in `tool`, or write a recipe with `listing` and `ledger`"));
     }
     let is_passed = |(_, value): &(String, Secret)| !DatabasePlaceholder::find_all(value.expose()).is_empty();
     if tool.site == Site::Server && !settings.env.iter().any(is_passed) {
-        let cause = "the app on the server finds its database by its own settings alone, so nothing can lead it to the copy";
+        let cause =
+            "the app on the server finds its database by its own settings alone, so nothing can lead it to the copy";
         let fix = "let its settings take the database from the environment before any file, and pass it in `env`, as in \
                    `env: DATABASE_URL=${DATABASE_URL}`";
         return Err(Fault::new(Code::InputInvalid, cause).fix(fix));

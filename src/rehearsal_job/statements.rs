@@ -48,7 +48,8 @@ pub(super) async fn watch_statements(
         let seen = &mut statement.seen;
         seen.place = subject.places.get(&(seen.migration.index, seen.statement)).cloned();
     }
-    let warnings = facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));
+    let warnings =
+        facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));
     warnings.for_each(|fault| events.emit(Event::Warning(fault)));
     facts.unobserved = unobserved;
     Ok(())

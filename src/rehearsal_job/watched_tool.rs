@@ -59,7 +59,8 @@ async fn hold_against_forecast(
         Scales { facts: &tables, settings: &settings.safety.risk, rates: &WorkRates::TYPICAL, allowed: &allowed };
     facts.statements = scripts.hold_against_forecast(&rehearsed, &scales);
     facts.unobserved.clone_from(&scripts.unobserved);
-    let warnings = facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));
+    let warnings =
+        facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));
     warnings.for_each(|fault| original.events.emit(Event::Warning(fault)));
     Ok(())
 }

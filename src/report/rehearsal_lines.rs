@@ -45,9 +45,7 @@ pub(super) fn rehearsal_result(facts: &RehearsalFacts) -> String {
 
 /// Returns the worst statements, and all that are not as forecast.
 pub(super) fn shown_statements(facts: &RehearsalFacts) -> impl Iterator<Item = &RehearsedStatement> {
-    let is_notable = |statement: &RehearsedStatement| {
-        statement.seen.risk > Risk::Low || is_always_shown(statement)
-    };
+    let is_notable = |statement: &RehearsedStatement| statement.seen.risk > Risk::Low || is_always_shown(statement);
     let notable = facts.statements.iter().enumerate().filter(move |(_, statement)| is_notable(statement));
     let shown = notable.filter(|(at, statement)| *at < WORST || is_always_shown(statement));
     shown.map(|(_, statement)| statement)
@@ -62,7 +60,9 @@ pub(super) fn rehearsed_effect(statement: &RehearsedStatement) -> String {
     let effect = statement_effect(&statement.seen);
     match statement.times {
         0 | 1 => effect,
-        times => format!("{} of one form: {effect}", count_of(usize::try_from(times).unwrap_or(usize::MAX), "statement")),
+        times => {
+            format!("{} of one form: {effect}", count_of(usize::try_from(times).unwrap_or(usize::MAX), "statement"))
+        }
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn add_rehearsal(report: &RunReport, page: &mut SummaryPage) {
     page.add_piece(REHEARSAL, &format!("### Rehearsal\n\nRehearsal {}.\n\n", text(&rehearsal_result(facts))));
     let files = temporary_files(facts);
     let rounds = facts.rounds.iter().chain(&files).map(|round| format!("- {}\n", text(round)));
-    let changes = schema_changes(facts).into_iter().map(|line| format!("- {}\n", code_html(&clip_text(&line, MAX_TEXT_LENGTH))));
+    let changes =
+        schema_changes(facts).into_iter().map(|line| format!("- {}\n", code_html(&clip_text(&line, MAX_TEXT_LENGTH))));
     page.add_piece(REHEARSAL, &rounds.chain(changes).chain(["\n".to_owned()]).collect::<String>());
     for statement in shown_statements(facts) {
         let effect = text(&rehearsed_effect(statement));

@@ -80,7 +80,13 @@ impl<'a> Containers<'a> {
 
     /// Prepares containers for a copy of the database: over the same connection to the engine, of the same images, and one
     /// at a time with those of the original.
-    pub(crate) fn for_copy<'b>(&self, settings: &'b Settings, shared: &'b ImageSettings, runner: &'b Runner, events: Events) -> Containers<'b> {
+    pub(crate) fn for_copy<'b>(
+        &self,
+        settings: &'b Settings,
+        shared: &'b ImageSettings,
+        runner: &'b Runner,
+        events: Events,
+    ) -> Containers<'b> {
         Containers {
             labels: self.labels.clone(),
             connected_engine: self.connected_engine.clone(),

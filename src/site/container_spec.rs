@@ -95,9 +95,7 @@ pub(crate) fn can_keep_host_name(settings: &Settings, database: &DatabaseTarget)
         Some(_) => settings.database.as_ref().is_none_or(|copy| !copy.host.eq_ignore_ascii_case(host)),
         None => settings.route.is_some(),
     };
-    is_free
-        && host.parse::<IpAddr>().is_err()
-        && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
+    is_free && host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
 }
 
 /// Returns the specification of the container for one command.

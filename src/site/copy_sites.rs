@@ -2,12 +2,7 @@
 
 use super::{Sites, container::Containers, database_endpoint::DatabaseEndpoint, server::ServerSite};
 use crate::{
-    fault::Fault,
-    github::runner::Runner,
-    proxy::SessionWatch,
-    run::event::Events,
-    secret::Secret,
-    settings::Settings,
+    fault::Fault, github::runner::Runner, proxy::SessionWatch, run::event::Events, secret::Secret, settings::Settings,
     transport::Transport,
 };
 use std::rc::Rc;
@@ -31,6 +26,8 @@ impl<'a> Sites<'a> {
         runner: &'b Runner,
         events: &Events,
     ) -> Result<Sites<'b>, Fault> {
+        let password = settings.stands_in_for.as_ref().and_then(|database| database.password.as_ref());
+        password.into_iter().for_each(|password| events.redactor().hide(password));
         let mut sites = Sites::new(settings, runner, events)?;
         sites.transport = Some(Rc::new(Transport::Direct));
         if let (Some(containers), Some(shared)) = (&self.containers, &settings.image) {

@@ -80,7 +80,13 @@ impl<'a> ServerSite<'a> {
     }
 
     /// Prepares commands with a copy of the database, in the slot of the original.
-    pub(crate) fn for_copy<'b>(&self, settings: &'b Settings, shared: &'b ServerSettings, runner: &'b Runner, events: Events) -> ServerSite<'b> {
+    pub(crate) fn for_copy<'b>(
+        &self,
+        settings: &'b Settings,
+        shared: &'b ServerSettings,
+        runner: &'b Runner,
+        events: Events,
+    ) -> ServerSite<'b> {
         ServerSite {
             settings,
             server_settings: shared,

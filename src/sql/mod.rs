@@ -31,8 +31,8 @@ mod word_search;
 
 pub use execution::{Execution, SqlChunk, Statement, StatementKind, UnrecoverableObject};
 pub use file_check::{CheckMoment, FileCheck};
-pub use form::statement_form;
 pub(crate) use file_parser::{Detail, FileDecision, FileParser, FilePart, FileRules};
+pub use form::statement_form;
 pub use identifier::QualifiedName;
 pub(crate) use identifier::fold_identifier;
 pub(crate) use lexer::{TokenKind, Tokens};

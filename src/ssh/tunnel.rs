@@ -137,7 +137,8 @@ impl Tunnel {
         let fault = match connection.listen(self.connect_timeout).await {
             Ok(port) => return Ok(port),
             Err(OpenError::Refused(_)) => {
-                let cause = format!("`{}` lets no connections come back through SSH (`AllowTcpForwarding`)", self.bastion);
+                let cause =
+                    format!("`{}` lets no connections come back through SSH (`AllowTcpForwarding`)", self.bastion);
                 let fix = "set `AllowTcpForwarding yes` or `remote` in its sshd_config, for this login, and remove `DisableForwarding` and \
                            `restrict` from its line in authorized_keys";
                 Fault::new(Code::ForwardingForbidden, cause).fix(fix)

@@ -56,6 +56,7 @@ mod parts;
 #[cfg(test)]
 mod pull;
 mod registry;
+mod rehearsal;
 #[path = "../suite/runner/mod.rs"]
 mod runner;
 mod running;

@@ -87,15 +87,21 @@ fn left_in(database: &Database) -> String {
 
 /// A server with the project and its app `shop`, whose first migration is applied, and rows in its tables.
 fn shop_server(lab: &Lab, python: &str) -> Server {
-    let server = Server::start().project(Project::Plain, &lab.database, python);
+    shop_on(Server::start(), lab, python)
+}
+
+fn shop_on(server: Server, lab: &Lab, python: &str) -> Server {
+    let server = server.project(Project::Plain, &lab.database, python);
     let path = format!("{BACKEND}/backend/settings/production.py");
     let settings = fs::read_to_string(server.path(&path)).unwrap();
     let server = server.file(&path, format!("{settings}\nINSTALLED_APPS = [*INSTALLED_APPS, 'shop']\n"));
     let server = server.file(&format!("{BACKEND}/shop/__init__.py"), "");
-    let server = SHOP.iter().fold(server.file(&format!("{BACKEND}/shop/migrations/__init__.py"), ""), |server, (name, text)| {
-        server.file(&format!("{BACKEND}/shop/migrations/{name}.py"), text)
-    });
-    let migrated = "for app in carriers suppliers customers 'shop 0001'; do python manage.py migrate $app --noinput; done";
+    let server =
+        SHOP.iter().fold(server.file(&format!("{BACKEND}/shop/migrations/__init__.py"), ""), |server, (name, text)| {
+            server.file(&format!("{BACKEND}/shop/migrations/{name}.py"), text)
+        });
+    let migrated =
+        "for app in carriers suppliers customers 'shop 0001'; do python manage.py migrate $app --noinput; done";
     server.shell(&format!("{IN_PROJECT}\n{migrated}\n")).unwrap();
     lab.database.sql(&format!(
         "set role app; insert into shop_order (note, total) select 'note', n from generate_series(1, 30000) n; \
@@ -195,7 +201,9 @@ fn a_failing_migration_of_a_tool_fails_the_rehearsal_and_shows_no_row() {
     let (lab, (copy, url)) = (Lab::new(), copies());
     let server = shop_server(&lab, DJANGO_5_2).file(
         &format!("{BACKEND}/shop/migrations/0002_index.py"),
-        SHOP[1].1.replace("migrations.AddIndex", "migrations.RunSQL('alter table nowhere add a int'), migrations.AddIndex"),
+        SHOP[1]
+            .1
+            .replace("migrations.AddIndex", "migrations.RunSQL('alter table nowhere add a int'), migrations.AddIndex"),
     );
     let contents = lab.database.contents();
     let finished = rehearse(&lab, &server, &url).run();
@@ -234,17 +242,18 @@ fn what_stands_in_the_way_of_a_rehearsal_of_a_tool_is_named() {
     let (lab, (copy, url)) = (Lab::new(), copies());
     let server = shop_server(&lab, DJANGO_4_2);
     let without = rehearse(&lab, &server, &url).input("env", "DEBUG=False").run();
-    without.fails("input-invalid", 2).error("by its own settings alone").logs("env: DATABASE_URL=${DATABASE_URL}").done();
+    without
+        .fails("input-invalid", 2)
+        .error("by its own settings alone")
+        .logs("env: DATABASE_URL=${DATABASE_URL}")
+        .done();
     let custom = rehearse(&lab, &server, &url).input("tool", "custom").input("run", "true").run();
     custom.fails("input-invalid", 2).error("no list of migrations and no ledger").done();
-    let mut blind = rehearse(&lab, &server, &url);
-    blind = blind.secret("database-url", "");
+    let blind = rehearse(&lab, &server, &url).secret("database-url", "").input("env", "DEBUG=False");
     blind.run().fails("input-missing", 2).error("`command: rehearse` copies the schema").done();
-    drop(server);
-    let server = Server::configured("AllowTcpForwarding local").project(Project::Plain, &lab.database, DJANGO_4_2);
-    let finished = rehearse(&lab, &server, &url).run().fails("forwarding-forbidden", 3);
-    let pending = finished.listed("pending");
-    let finished = finished.pending(pending.iter().map(String::as_str));
+    let lab = Lab::new();
+    let server = shop_on(Server::configured("AllowTcpForwarding local"), &lab, DJANGO_4_2);
+    let finished = rehearse(&lab, &server, &url).run().fails("forwarding-forbidden", 3).pending(PENDING);
     finished.error("lets no connections come back through SSH").logs("`AllowTcpForwarding yes` or `remote`").done();
     assert_eq!(left_in(&copy), "");
 }
@@ -300,7 +309,10 @@ fn tenants_of_django_are_rehearsed_each_in_its_schema() {
     let pending = finished.listed("pending");
     let seen = rehearsal(&finished);
     let rounds = seen["rounds"].to_string();
-    assert!(rounds.contains("a second run had nothing to do") && rounds.contains("the schema is as before"), "{rounds}");
+    assert!(
+        rounds.contains("a second run had nothing to do") && rounds.contains("the schema is as before"),
+        "{rounds}"
+    );
     let statements = seen["statements"].as_array().into_iter().flatten();
     let added = statements.filter(|statement| {
         statement["summary"].as_str().is_some_and(|text| text.to_lowercase().starts_with("alter table rates_rate add"))
@@ -336,9 +348,15 @@ fn alembic_is_rehearsed_and_each_revision_has_its_statements() {
     };
     let finished = step().run();
     let seen = rehearsal(&finished);
-    for (words, revision, blocks) in [("create index", "b2", "writes"), ("alter table users add", "c3", "reads-and-writes")] {
+    for (words, revision, blocks) in
+        [("create index", "b2", "writes"), ("alter table users add", "c3", "reads-and-writes")]
+    {
         let found = statement(&seen, words);
-        assert_eq!((found["verdict"].as_str(), found["blocks"].as_str()), (Some("confirmed"), Some(blocks)), "{found:#}");
+        assert_eq!(
+            (found["verdict"].as_str(), found["blocks"].as_str()),
+            (Some("confirmed"), Some(blocks)),
+            "{found:#}"
+        );
         assert_eq!(found["migration"]["name"].as_str(), Some(revision), "{found:#}");
     }
     assert!(seen["rounds"].to_string().matches("the schema is as before").count() == 2, "{seen:#}");

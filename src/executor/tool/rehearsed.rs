@@ -63,7 +63,8 @@ impl ToolExecutor<'_> {
             names.join(", ")
         ));
         let rows = answer_within(self.settings.wait_timeout, query_rows(&holder.session().client, &query)).await?;
-        let table = |[schema, name]: [Option<&str>; 2]| Some(Table { schema: schema?.to_owned(), name: name?.to_owned() });
+        let table =
+            |[schema, name]: [Option<&str>; 2]| Some(Table { schema: schema?.to_owned(), name: name?.to_owned() });
         self.reference_tables = rows.tagged(RowTag::CopyRelation).filter_map(|row| table(row.columns())).collect();
         Ok(())
     }

@@ -43,7 +43,8 @@ pub(super) async fn review(tool: &ToolExecutor<'_>, digest: &str) -> Result<(Bac
 
 /// Returns the search path in which scripts are weighed: that of the first tenant, if there are tenants.
 pub(super) fn plan_path(scripts: &[MigrationScript]) -> PlanPath {
-    let schema = scripts.iter().map(|script| script.id.schema.as_str()).find(|schema| !matches!(*schema, "" | "public"));
+    let schema =
+        scripts.iter().map(|script| script.id.schema.as_str()).find(|schema| !matches!(*schema, "" | "public"));
     match schema {
         Some(schema) => PlanPath::Schemas(vec![schema.to_owned(), "public".to_owned()]),
         None => PlanPath::Session,

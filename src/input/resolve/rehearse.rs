@@ -3,12 +3,7 @@
 use super::database::ResolvedDatabase;
 use crate::{
     fault::{Code, Fault},
-    input::{
-        findings::Findings,
-        names::InputName,
-        parse::parse_rehearse,
-        source::Inputs,
-    },
+    input::{findings::Findings, names::InputName, parse::parse_rehearse, source::Inputs},
     settings::{Command, RehearsalSettings},
 };
 

@@ -105,8 +105,13 @@ fn watch(database: &Database, driver: &str, forms: &[&str]) -> WatchedRun {
         let mut run = WatchedRun::begin(&client, ledger, Vec::new()).await.unwrap();
         driving.abort();
         let settings = SessionSettings::named("tool").with_role_of(Some(&target));
-        let listener = ProxyListener::bind((Ipv4Addr::LOCALHOST, 0).into(), bastion_migrate::proxy::ClientTls::Terminated, settings);
-        let listener = listener.await.unwrap().standing_in(StandIn::new("shop.internal", vec![Secret::new("any")]).unwrap());
+        let listener = ProxyListener::bind(
+            (Ipv4Addr::LOCALHOST, 0).into(),
+            bastion_migrate::proxy::ClientTls::Terminated,
+            settings,
+        );
+        let listener =
+            listener.await.unwrap().standing_in(StandIn::new("shop.internal", vec![Secret::new("any")]).unwrap());
         let (watch, mut exchanges) = WatchedRun::watch();
         listener.stand_in().unwrap().set_watch(Some(watch));
         let (mut command, _place) = program(driver, forms, listener.local_address().unwrap().port());
