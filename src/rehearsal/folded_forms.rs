@@ -20,7 +20,7 @@ pub fn fold_forms(statements: Vec<RehearsedStatement>, scripts: &[RehearsedScrip
         };
         let key = (statement.seen.migration.index, statement.verdict, statement_form(text));
         match known.get(&key).and_then(|at| folded.get_mut(*at)) {
-            Some(first) => add(first, statement),
+            Some(first) => add(first, &statement),
             None => {
                 known.insert(key, folded.len());
                 folded.push(statement);
@@ -30,7 +30,7 @@ pub fn fold_forms(statements: Vec<RehearsedStatement>, scripts: &[RehearsedScrip
     folded
 }
 
-fn add(first: &mut RehearsedStatement, other: RehearsedStatement) {
+fn add(first: &mut RehearsedStatement, other: &RehearsedStatement) {
     let sum = |one: Option<u64>, other: Option<u64>| one.zip(other).map(|(one, other)| one + other).or(one).or(other);
     first.times += other.times;
     first.took_ms += other.took_ms;

@@ -107,7 +107,7 @@ impl WatchedRun {
     }
 
     /// Takes what has passed up to an answer of the server.
-    pub fn take(&mut self, exchange: Exchange) {
+    pub fn take(&mut self, exchange: &Exchange) {
         let first = &self.first;
         let state = self.sessions.entry(exchange.session).or_insert_with(|| WatchedState {
             known: KnownState { first: first.clone(), before: first.clone(), ..KnownState::default() },
@@ -119,7 +119,7 @@ impl WatchedRun {
             state.transaction = Some(self.transactions);
         }
         let transaction = state.transaction;
-        let seen = state.observe(&exchange);
+        let seen = state.observe(exchange);
         if after == TransactionState::Idle {
             state.transaction = None;
             let is_undone = before == TransactionState::Failed || exchange.statements.iter().any(rolls_back);

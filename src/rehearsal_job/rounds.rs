@@ -168,19 +168,21 @@ async fn migrate_watched(
     watched: &mut WatchedRun,
 ) -> Result<(), Vec<Fault>> {
     let (watch, mut exchanges) = WatchedRun::watch();
-    sites.set_watch(Some(watch));
+    sites.set_watch(Some(&watch));
+    // The sites have it now, as long as it lasts.
+    drop(watch);
     let ended = {
         let mut work = pin!(executor.migrate(sites));
         loop {
             tokio::select! {
                 ended = &mut work => break ended,
-                Some(exchange) = exchanges.recv() => watched.take(exchange),
+                Some(exchange) = exchanges.recv() => watched.take(&exchange),
             }
         }
     };
     sites.set_watch(None);
     while let Ok(exchange) = exchanges.try_recv() {
-        watched.take(exchange);
+        watched.take(&exchange);
     }
     watched.end();
     ended

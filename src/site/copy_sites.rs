@@ -52,8 +52,8 @@ impl<'a> Sites<'a> {
     }
 
     /// Watches the sessions of commands with the copy from now on; none ends the watch.
-    pub(crate) fn set_watch(&self, watch: Option<SessionWatch>) {
-        self.endpoints().for_each(|endpoint| endpoint.set_watch(watch.clone()));
+    pub(crate) fn set_watch(&self, watch: Option<&SessionWatch>) {
+        self.endpoints().for_each(|endpoint| endpoint.set_watch(watch.cloned()));
     }
 
     /// Returns the endpoints at which commands find the database, or its copy.

@@ -56,6 +56,7 @@ mod parts;
 #[cfg(test)]
 mod pull;
 mod registry;
+#[cfg(test)]
 mod rehearsal;
 #[path = "../suite/runner/mod.rs"]
 mod runner;

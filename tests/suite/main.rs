@@ -119,6 +119,7 @@ mod recorded_run;
 mod recovery;
 #[cfg(test)]
 mod rehearsal;
+#[cfg(test)]
 mod rehearsal_tools;
 mod release;
 #[cfg(test)]

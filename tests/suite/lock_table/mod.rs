@@ -6,6 +6,7 @@ mod measure;
 #[cfg(test)]
 mod rehearsed;
 mod resolve;
+#[cfg(test)]
 mod through_drivers;
 
 use crate::lab::{self, postgres::Database};

@@ -16,7 +16,7 @@ use crate::lab::{
 };
 use bastion_migrate::{
     postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SslMode},
-    proxy::{ProxyListener, StandIn},
+    proxy::{ClientTls, ProxyListener, StandIn},
     rehearsal::{LedgerMoment, WatchedLedger, WatchedRun},
     secret::Secret,
     transport::Transport,
@@ -105,11 +105,7 @@ fn watch(database: &Database, driver: &str, forms: &[&str]) -> WatchedRun {
         let mut run = WatchedRun::begin(&client, ledger, Vec::new()).await.unwrap();
         driving.abort();
         let settings = SessionSettings::named("tool").with_role_of(Some(&target));
-        let listener = ProxyListener::bind(
-            (Ipv4Addr::LOCALHOST, 0).into(),
-            bastion_migrate::proxy::ClientTls::Terminated,
-            settings,
-        );
+        let listener = ProxyListener::bind((Ipv4Addr::LOCALHOST, 0).into(), ClientTls::Terminated, settings);
         let listener =
             listener.await.unwrap().standing_in(StandIn::new("shop.internal", vec![Secret::new("any")]).unwrap());
         let (watch, mut exchanges) = WatchedRun::watch();
@@ -121,7 +117,7 @@ fn watch(database: &Database, driver: &str, forms: &[&str]) -> WatchedRun {
         };
         assert!(output.status.success(), "{driver}: {}", String::from_utf8_lossy(&output.stderr));
         while let Ok(exchange) = exchanges.try_recv() {
-            run.take(exchange);
+            run.take(&exchange);
         }
         run.end();
         run
@@ -153,4 +149,37 @@ fn the_watch_sees_what_another_session_sees_of_every_form_through_every_driver()
         }
         assert!(found.is_empty(), "{driver}: {} of {} forms differ:\n{}", found.len(), forms.len(), found.join("\n"));
     }
+}
+
+#[test]
+fn a_client_has_to_know_a_password_where_others_could_connect() {
+    let database = lab::shared().database();
+    let target = DatabaseTarget {
+        host: "localhost".to_owned(),
+        port: database.server().port(),
+        user: "nobody".to_owned(),
+        password: None,
+        name: database.name().to_owned(),
+        sslmode: SslMode::Disable,
+        ca: None,
+        options: None,
+        role: None,
+        identity: ClientIdentity::default(),
+    };
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+    runtime.block_on(async {
+        let listener =
+            ProxyListener::bind((Ipv4Addr::LOCALHOST, 0).into(), ClientTls::Terminated, SessionSettings::named("tool"));
+        let known = vec![Secret::new("any")];
+        let listener = listener.await.unwrap().standing_in(StandIn::new("shop.internal", known).unwrap());
+        let url = format!("postgres://app:other@127.0.0.1:{}/shop", listener.local_address().unwrap().port());
+        let connecting =
+            async { url.parse::<Config>().unwrap().connect(NoTls).await.err().map(|error| error.to_string()) };
+        let refused = tokio::select! {
+            never = listener.serve(&Transport::Direct, &target) => match never {},
+            refused = connecting => refused.expect("it is refused"),
+        };
+        assert!(refused.contains("password authentication failed") || refused.contains("db error"), "{refused}");
+        assert_eq!(listener.traffic().settled, 0, "nothing was opened to the database");
+    });
 }
