@@ -43,6 +43,13 @@ pub(super) struct SessionTraces {
     pub(super) wal: Option<u64>,
 }
 
+impl SessionTraces {
+    /// Returns whether nothing but the position in the WAL is known.
+    pub(super) fn is_wal_alone(&self) -> bool {
+        self.locks.is_empty() && self.relations.is_empty() && self.scans.is_empty()
+    }
+}
+
 /// The columns about a relation.
 const COLUMNS: &str = "c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_relation_filenode(c.oid), \
     (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = c.oid)";

@@ -2,7 +2,7 @@
 
 use super::{
     observation::{KnownState, LockVisibility, ObservedStatement, TransactionEnd},
-    relation_catalog::{RelationCatalog, SessionTraces, parse_relations, parse_traces, read_catalog},
+    relation_catalog::{RelationCatalog, parse_relations, parse_traces, read_catalog},
     session_probe::session_watch,
     statement_kind::StatementKindOnCopy,
 };
@@ -59,7 +59,7 @@ pub(super) struct WatchedMigration {
     /// The migration; none for the rest of the run.
     pub(super) id: Option<MigrationId>,
     pub(super) statements: Vec<WatchedStatement>,
-    forms: HashMap<(String, Option<u64>), usize>,
+    forms: HashMap<StatementKey, usize>,
     pub(super) omitted: u64,
 }
 
@@ -79,7 +79,12 @@ pub struct WatchedRun {
 struct WatchedState {
     known: KnownState,
     transaction: Option<u64>,
+    /// The last statement.
+    last: Option<StatementKey>,
 }
+
+/// The form of a statement, and its transaction.
+type StatementKey = (String, Option<u64>);
 
 impl WatchedRun {
     /// Begins before the run, over a session with the copy.
@@ -112,7 +117,12 @@ impl WatchedRun {
         let state = self.sessions.entry(exchange.session).or_insert_with(|| WatchedState {
             known: KnownState { first: first.clone(), before: first.clone(), ..KnownState::default() },
             transaction: None,
+            last: None,
         });
+        if let Some(rows) = &exchange.before {
+            let written = state.take_before(rows);
+            state.last.iter().for_each(|key| self.current.add_wal(key, written));
+        }
         let [before, after] = exchange.transaction;
         if before == TransactionState::Idle && after != TransactionState::Idle {
             self.transactions += 1;
@@ -136,6 +146,8 @@ impl WatchedRun {
         // A deferred constraint fails at the end of a transaction.
         if kind > StatementKindOnCopy::Control || seen.error.is_some() {
             let form = statement_form(&text);
+            let state = self.sessions.get_mut(&exchange.session);
+            state.into_iter().for_each(|state| state.last = Some((form.clone(), transaction)));
             self.current.push(WatchedStatement { text, form, kind, times: 1, transaction, seen });
         }
     }
@@ -179,11 +191,20 @@ impl WatchedRun {
 }
 
 impl WatchedState {
+    /// Takes the state before a request. Returns what the last one has written since it was looked at.
+    fn take_before(&mut self, rows: &Rows) -> u64 {
+        let traces = parse_traces(rows);
+        let written = traces.wal.zip(self.known.wal).map(|(now, before)| now.saturating_sub(before));
+        if traces.is_wal_alone() {
+            self.known.wal = traces.wal;
+        } else {
+            self.known.begin_transaction(traces);
+        }
+        written.unwrap_or_default()
+    }
+
     /// Returns what was seen of an exchange.
     fn observe(&mut self, exchange: &Exchange) -> ObservedStatement {
-        if let Some(rows) = &exchange.before {
-            self.known.begin_transaction(parse_traces(rows));
-        }
         let is_alone = exchange.transaction[1] == TransactionState::Idle;
         let mut seen = ObservedStatement {
             took: exchange.took,
@@ -203,9 +224,7 @@ impl WatchedState {
         let traces = parse_traces(rows);
         match (traces.wal, seen.visibility) {
             (None, _) => self.known.take_relations(seen, parse_relations(rows)),
-            (Some(_), LockVisibility::Seen)
-                if traces != SessionTraces { wal: traces.wal, ..SessionTraces::default() } =>
-            {
+            (Some(_), LockVisibility::Seen) if !traces.is_wal_alone() => {
                 self.known.take_traces(seen, traces);
             }
             (Some(now), _) => seen.wal_bytes = self.known.wal.replace(now).map(|before| now.saturating_sub(before)),
@@ -214,6 +233,14 @@ impl WatchedState {
 }
 
 impl WatchedMigration {
+    /// Adds bytes of WAL to a statement, if it is one of these.
+    fn add_wal(&mut self, key: &StatementKey, bytes: u64) {
+        let known = self.forms.get(key).and_then(|at| self.statements.get_mut(*at));
+        if let Some(statement) = known.filter(|_| bytes > 0) {
+            *statement.seen.wal_bytes.get_or_insert_default() += bytes;
+        }
+    }
+
     /// Adds a statement, or counts it as one more of its form.
     fn push(&mut self, statement: WatchedStatement) {
         let key = (statement.form.clone(), statement.transaction);
