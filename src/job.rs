@@ -238,7 +238,7 @@ impl<'a> MigrationJob<'a> {
         let verifies = writes || settings.command == Command::Verify;
         let backup = run_stage(events, Stage::Plan, async {
             executor.plan(sites).await?;
-            executor.check_rehearsal(settings.safety.expect_rehearsal.as_ref()).await.map_err(single_fault)?;
+            executor.check_rehearsal(sites, settings.safety.expect_rehearsal.as_ref()).await.map_err(single_fault)?;
             let backup = executor.plan_backup(sites).await.map_err(single_fault)?;
             if !verifies {
                 schema_file.handle_now(executor, settings.command, events).await?;

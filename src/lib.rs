@@ -178,7 +178,7 @@ impl ProcessContext {
                 log.install_tracing();
                 post_stage::run_post_stage(&runner, log, &mut supervisor, &self.flow).await
             }
-            (Some(StartMode::Sidecar), None) => self.serve_tunnel(&mut supervisor).await,
+            (Some(StartMode::Sidecar), None) => Box::pin(self.serve_tunnel(&mut supervisor)).await,
             (Some(StartMode::Sidecar) | None, _) => Code::Cancelled.class().exit_code(),
         }
     }

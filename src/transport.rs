@@ -3,7 +3,7 @@
 use crate::{
     fault::{Code, Fault, Stage},
     run::event::{Event, Events},
-    ssh::{self, Route, Tunnel},
+    ssh::{Route, Tunnel},
     way::{OpenWay, WayIn, WayStream},
 };
 use std::{io::ErrorKind, net::IpAddr, time::Duration};
@@ -13,8 +13,10 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
+pub use crate::ssh::{ChannelStream, RemotePort};
+
 /// A stream to the database.
-pub type TransportStream = Either<WayStream, ssh::ChannelStream>;
+pub type TransportStream = Either<WayStream, ChannelStream>;
 
 /// An open route to the database.
 #[derive(Debug)]

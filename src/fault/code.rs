@@ -357,6 +357,8 @@ codes! {
     RehearsalCopy "rehearsal-copy" Configuration Rehearse "see the cause: `rehearse` needs a server in the version of the database, and there a role that can create databases and roles";
     /// A statement does more on the copy than was forecast.
     ForecastContradicted "forecast-contradicted" PlanRefused Rehearse "decide by what was seen on the copy, not by the plan; write the statement so that it blocks nobody if that is too much";
+    /// A migration of a tool that runs many statements of one form.
+    StatementLoop "statement-loop" PlanRefused Rehearse "change all rows by one statement (in Django `bulk_update`, `update` or RunSQL), or move the work out of the migration";
     /// The migration failed on the copy.
     RehearsalFailed "rehearsal-failed" PlanRefused Rehearse "correct the migration, and rehearse it again: nothing was changed in the database itself";
 

@@ -138,7 +138,7 @@ pub(super) const SCOPES: [(&[InputName], CommandScope, PlaceScope); 23] = [
         PlaceScope::Anywhere,
     ),
     (&[InputName::ExpectPlan, InputName::StartWhen, InputName::Audit], CommandScope::Writes, PlaceScope::Anywhere),
-    (&[InputName::ExpectRehearsal], CommandScope::Migrates, PlaceScope::Files),
+    (&[InputName::ExpectRehearsal], CommandScope::Migrates, PlaceScope::Anywhere),
     (&[InputName::Lint, InputName::Risk], CommandScope::Reviews, PlaceScope::Anywhere),
     (&[InputName::Allow], CommandScope::Reasons, PlaceScope::Anywhere),
     (&[InputName::Backup], CommandScope::Changes, PlaceScope::Anywhere),

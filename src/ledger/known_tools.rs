@@ -20,6 +20,12 @@ pub fn tool_names() -> impl Iterator<Item = &'static str> {
     LEDGER_SHAPES.iter().map(|shape| shape.tool)
 }
 
+/// Returns the table of a tool's ledger.
+#[must_use]
+pub fn table_of(tool: &str) -> Option<&'static str> {
+    LEDGER_SHAPES.iter().find(|shape| shape.tool == tool).map(|shape| shape.table)
+}
+
 /// A tool's ledger in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolLedger {

@@ -151,6 +151,13 @@ impl SessionSettings {
         self
     }
 
+    /// Lets transactions write, whatever the other settings are.
+    #[must_use]
+    pub fn read_write(mut self) -> Self {
+        self.enforced.push(("default_transaction_read_only".to_owned(), "off".to_owned()));
+        self
+    }
+
     /// Changes the way in which they reach the session.
     #[must_use]
     pub fn delivered(self, delivery: SettingsDelivery) -> Self {

@@ -115,6 +115,19 @@ impl DatabaseUrl {
         Self { text: Secret::new(text), parsed }
     }
 
+    /// Returns the URL with another password.
+    #[must_use]
+    pub fn with_password(&self, password: &Secret) -> Self {
+        let sections = UrlSections::cut(self.text.expose());
+        let encoded = utf8_percent_encode(password.expose(), RESERVED);
+        let user = sections.userinfo.split([':', '@']).next().unwrap_or_default();
+        let userinfo = if user.is_empty() { String::new() } else { format!("{user}:{encoded}@") };
+        let query = query_without(sections, |name| name == "password");
+        let text = UrlSections { userinfo: &userinfo, query: &query, ..sections }.join();
+        let parsed = ParsedUrl { password: Some(password.clone()), ..self.parsed.clone() };
+        Self { text: Secret::new(text), parsed }
+    }
+
     /// Returns the text with these start-up settings for a client, unless it has `options` of its own.
     #[must_use]
     pub fn text_with_options(&self, options: &str) -> Secret {

@@ -4,8 +4,7 @@ use super::startup_packet;
 use crate::postgres::backend_messages::ENCRYPTION_DECLINED;
 use std::{io, time::Duration};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink},
     time::timeout,
 };
 
@@ -13,7 +12,7 @@ use tokio::{
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads one packet and no byte more: the next bytes may be the beginning of the client's TLS.
-pub(crate) async fn read_first_packet(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+pub(crate) async fn read_first_packet(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     client.read_exact(&mut length).await?;
     let mut packet = length.to_vec();
@@ -25,13 +24,13 @@ pub(crate) async fn read_first_packet(client: &mut TcpStream) -> io::Result<Vec<
 }
 
 /// Declines encryption. A write error is ignored: reading the next packet then fails.
-pub(crate) async fn decline_encryption(client: &mut TcpStream) {
+pub(crate) async fn decline_encryption(client: &mut (impl AsyncWrite + Unpin)) {
     drop(client.write_all(&[ENCRYPTION_DECLINED]).await);
 }
 
 /// Sends the last message and closes. It reads to the end first, because the system would discard the message if
 /// bytes were left unread.
-pub(crate) async fn send_error_and_close(client: &mut TcpStream, error_packet: &[u8]) {
+pub(crate) async fn send_error_and_close(client: &mut (impl AsyncRead + AsyncWrite + Unpin), error_packet: &[u8]) {
     let drain = async {
         client.write_all(error_packet).await?;
         client.shutdown().await?;

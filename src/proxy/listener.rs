@@ -3,12 +3,14 @@
 
 use super::{
     client_settings::{EncodedSettings, PreparedSession},
+    client_source::{ClientSource, ClientStream},
     error_response,
     first_packets::{decline_encryption, read_first_packet, send_error_and_close},
     lock_timeout::LockTimeoutSwitch,
     own_login::LoginFailure,
     relay::relay_streams,
     session_recorder::SessionRecorder,
+    stand_in::StandIn,
     startup_packet::{self, FirstPacket},
     stats::{ProxyStats, ServerError, Traffic},
     upstream::Upstream,
@@ -17,21 +19,22 @@ use crate::{
     fault::{Code, Fault},
     postgres::{DatabaseTarget, SessionSettings, backend_messages::TLS_ACCEPTED},
     run::event::Events,
-    transport::{Transport, TransportStream},
+    transport::{RemotePort, Transport, TransportStream},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::{
     convert::Infallible,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, join, sink, split},
-    net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, join, split},
+    net::TcpListener,
+    sync::Mutex as AsyncMutex,
+    time::timeout,
 };
 
 /// Time limit for each of a client's first packets.
@@ -39,12 +42,6 @@ const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Number of first packets that a client needs: a GSSAPI request, a TLS request, and the start-up packet.
 const MAX_FIRST_PACKETS: usize = 3;
-
-/// Time limit for the server to process a cancel request.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Pause after a failed accept, such as without a free file descriptor: the next one would fail at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The handling of a client that requests TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +57,9 @@ pub enum ClientTls {
 /// A listening socket; it serves clients while [`ProxyListener::serve`] is polled.
 #[derive(Debug)]
 pub struct ProxyListener {
-    socket: TcpListener,
+    source: ClientSource,
+    /// Set if the database is not the one that clients know.
+    stand_in: Option<StandIn>,
     client_tls: Mutex<ClientTls>,
     session_settings: Mutex<EncodedSettings>,
     allowed_address: Option<IpAddr>,
@@ -76,10 +75,40 @@ impl ProxyListener {
     /// If the address can't be bound, or a setting contains a NUL, which the protocol can't transmit.
     pub async fn bind(address: SocketAddr, client_tls: ClientTls, injected: SessionSettings) -> io::Result<Self> {
         let session_settings = Mutex::new(EncodedSettings::encode(injected)?);
-        let socket = TcpListener::bind(address).await?;
+        let source = ClientSource::Socket(TcpListener::bind(address).await?);
         let client_tls = Mutex::new(client_tls);
         let (events, stats) = (Events::channel().0, ProxyStats::default());
-        Ok(Self { socket, client_tls, session_settings, allowed_address: None, events, stats })
+        let (stand_in, allowed_address) = (None, None);
+        Ok(Self { source, stand_in, client_tls, session_settings, allowed_address, events, stats })
+    }
+
+    /// Serves the clients of a port of the server's loopback.
+    ///
+    /// # Errors
+    /// If a setting contains a NUL, which the protocol can't transmit.
+    pub fn at_remote_port(port: RemotePort, injected: SessionSettings) -> io::Result<Self> {
+        let number = port.number();
+        Ok(Self {
+            source: ClientSource::RemotePort(AsyncMutex::new(port), number),
+            stand_in: None,
+            client_tls: Mutex::new(ClientTls::Terminated),
+            session_settings: Mutex::new(EncodedSettings::encode(injected)?),
+            allowed_address: None,
+            events: Events::channel().0,
+            stats: ProxyStats::default(),
+        })
+    }
+
+    /// Lets the database stand in for the one that clients know.
+    #[must_use]
+    pub fn standing_in(self, stand_in: StandIn) -> Self {
+        Self { stand_in: Some(stand_in), ..self }
+    }
+
+    /// Returns the stand-in, if it is one.
+    #[must_use]
+    pub fn stand_in(&self) -> Option<&StandIn> {
+        self.stand_in.as_ref()
     }
 
     /// Emits these events, whose redactor hides the tokens by which it logs clients in.
@@ -114,12 +143,15 @@ impl ProxyListener {
         Ok(())
     }
 
-    /// Returns the local address of the socket.
+    /// Returns the address at which clients find it, here or on the server.
     ///
     /// # Errors
     /// The error of the operating system.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        match &self.source {
+            ClientSource::Socket(socket) => socket.local_addr(),
+            ClientSource::RemotePort(_, number) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, *number))),
+        }
     }
 
     /// Serves clients while it is polled; never ends by itself. Dropping the future closes every client's connection.
@@ -168,29 +200,28 @@ impl ProxyListener {
         self.stats.last_fault()
     }
 
-    async fn accept_client(&self) -> TcpStream {
-        loop {
-            match self.socket.accept().await {
-                Ok((client, from)) if self.allowed_address.is_none_or(|only| only == from.ip()) => return client,
-                // Dropping the client closes it.
-                Ok(_) => {}
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            }
-        }
+    async fn accept_client(&self) -> ClientStream {
+        self.source.accept(self.allowed_address).await
     }
 
     /// Serves one client from its first packet to its end.
-    async fn serve_client(&self, mut client: TcpStream, upstream: &Upstream<'_>) {
+    async fn serve_client(&self, mut client: ClientStream, upstream: &Upstream<'_>) {
         self.stats.update_traffic(|traffic| traffic.connections += 1);
-        // Small queries must not wait for the previous acknowledgement; without the option the socket still works.
-        drop(client.set_nodelay(true));
-        if let Err(error_packet) = self.handle_first_packets(&mut client, upstream).await {
+        let served = match &self.stand_in {
+            Some(stand_in) => {
+                let with_ours =
+                    |packet: &[u8]| self.current_settings().prepare_session(packet).map(|session| session.packet);
+                Box::pin(stand_in.serve_client(&mut client, upstream, &self.stats, with_ours)).await
+            }
+            None => self.handle_first_packets(&mut client, upstream).await,
+        };
+        if let Err(error_packet) = served {
             send_error_and_close(&mut client, &error_packet).await;
         }
     }
 
     /// Handles the client's first packets and its session. The error is the last message to the client.
-    async fn handle_first_packets(&self, client: &mut TcpStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
+    async fn handle_first_packets(&self, client: &mut ClientStream, upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
         let mut declined = 0;
         for _ in 0..MAX_FIRST_PACKETS {
             let Ok(Ok(packet)) = timeout(FIRST_PACKET_TIMEOUT, read_first_packet(client)).await else { return Ok(()) };
@@ -226,7 +257,10 @@ impl ProxyListener {
                         .relay_session(client, (&packet, LockTimeoutSwitch::inactive()), upstream, |_| {})
                         .await;
                 }
-                (FirstPacket::CancelRequest, _) => return self.forward_cancel(&packet, upstream).await,
+                (FirstPacket::CancelRequest, _) => {
+                    upstream.forward_cancel(&packet, &self.stats).await;
+                    return Ok(());
+                }
                 (FirstPacket::TlsHandshake, ClientTls::Terminated) | (FirstPacket::Invalid, _) => break,
             }
         }
@@ -236,7 +270,7 @@ impl ProxyListener {
     /// Relays a session that the proxy can read.
     async fn relay_session(
         &self,
-        client: &mut TcpStream,
+        client: &mut ClientStream,
         (packet, switch): (&[u8], LockTimeoutSwitch),
         upstream: &Upstream<'_>,
         count: impl FnOnce(&mut Traffic),
@@ -257,7 +291,7 @@ impl ProxyListener {
     /// Relays a session in the client's own TLS; `reply` is the response that the client waits for.
     async fn relay_client_tls(
         &self,
-        client: &mut TcpStream,
+        client: &mut ClientStream,
         server: TransportStream,
         reply: &[u8],
         upstream: &Upstream<'_>,
@@ -276,16 +310,6 @@ impl ProxyListener {
         Ok(())
     }
 
-    /// Forwards a cancel request. The server closes the stream when it has processed it, and the client may wait for
-    /// that. It expects no other response.
-    async fn forward_cancel(&self, packet: &[u8], upstream: &Upstream<'_>) -> Result<(), Vec<u8>> {
-        match upstream.open_secured(packet).await {
-            Ok(mut server) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server.stream, &mut sink())).await),
-            Err(fault) => self.stats.record_fault(fault),
-        }
-        Ok(())
-    }
-
     fn current_settings(&self) -> EncodedSettings {
         self.session_settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -301,6 +325,7 @@ impl ProxyListener {
 mod tests {
     use super::*;
     use crate::postgres::SslMode;
+    use tokio::net::TcpStream;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {
         ProxyListener::bind(([127, 0, 0, 1], 0).into(), client_tls, SessionSettings::named("we")).await.unwrap()

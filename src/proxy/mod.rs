@@ -3,6 +3,7 @@
 mod backend_event;
 mod channel_binding;
 mod client_settings;
+mod client_source;
 mod error_response;
 mod error_scanner;
 mod first_packets;
@@ -15,10 +16,18 @@ mod lock_timeout_sql;
 mod own_login;
 mod password_proof;
 mod relay;
+mod sent_statements;
+mod server_answer;
 mod session_recorder;
+mod session_watch;
+mod stand_in;
 pub(crate) mod startup_packet;
 mod stats;
 mod upstream;
+mod watched_relay;
+mod watched_session;
 
 pub use listener::{ClientTls, ProxyListener};
+pub use session_watch::{Exchange, ProbeMoment, SentStatement, SessionWatch, TransactionState};
+pub use stand_in::StandIn;
 pub use stats::ServerError;

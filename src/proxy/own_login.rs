@@ -72,18 +72,26 @@ pub(crate) async fn log_in(
 }
 
 /// Reads one message; none if it is not one that may come before the log-in, or too long.
-async fn read_message(server: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u8, Vec<u8>)>> {
+pub(super) async fn read_message(server: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u8, Vec<u8>)>> {
+    read_message_of(server, FIRST_TYPES).await
+}
+
+/// Reads one message of these types; none if it is another one, or too long.
+pub(super) async fn read_message_of(
+    server: &mut (impl AsyncRead + Unpin),
+    types: &[u8],
+) -> io::Result<Option<(u8, Vec<u8>)>> {
     let kind = server.read_u8().await?;
     let length = server.read_u32().await?;
     let rest = usize::try_from(length).ok().and_then(|length| length.checked_sub(4));
-    let Some(rest) = rest.filter(|rest| *rest <= MAX_KEPT && FIRST_TYPES.contains(&kind)) else { return Ok(None) };
+    let Some(rest) = rest.filter(|rest| *rest <= MAX_KEPT && types.contains(&kind)) else { return Ok(None) };
     let mut body = vec![0; rest];
     server.read_exact(&mut body).await?;
     Ok(Some((kind, body)))
 }
 
 /// Returns the failure of a log-in that the server refuses. The client gets the server's own message.
-fn refusal(body: &[u8], target: &DatabaseTarget) -> LoginFailure {
+pub(super) fn refusal(body: &[u8], target: &DatabaseTarget) -> LoginFailure {
     let packet = encode_message(ERROR_RESPONSE, body);
     let Some(BackendEvent::Error { sqlstate, message }) = BackendEvent::from_message(ERROR_RESPONSE, body) else {
         return LoginFailure { fault: tls::not_postgres_fault(target), packet };
@@ -93,15 +101,21 @@ fn refusal(body: &[u8], target: &DatabaseTarget) -> LoginFailure {
     LoginFailure { fault: fault.sqlstate(sqlstate).detail(format!("server: {message}")), packet }
 }
 
-/// Returns the fault for a server to which the token can't be proven.
+/// Returns the fault for a server to which the token or the password can't be proven.
 fn unproven_fault(failure: ProofFailure, target: &DatabaseTarget) -> Fault {
     let role = &target.user;
     match failure {
         ProofFailure::OtherMethod => {
+            let no_token = || {
+                let cause = format!(
+                    "the server at `{}:{}` asks for a log-in that is not by a password",
+                    target.host, target.port
+                );
+                Fault::new(Code::DatabaseLogin, cause).fix("use a role with a password there")
+            };
             let fault = target.identity.token.as_ref().map(|login| login.refusal_fault(role));
-            let cause = format!("the server takes no token from the role `{role}`");
             fault
-                .unwrap_or_else(|| Fault::new(Code::TokenRefused, cause))
+                .unwrap_or_else(no_token)
                 .detail("the server asks for something else than a password, as pg_hba.conf has it for this role")
         }
         ProofFailure::Unproven => {

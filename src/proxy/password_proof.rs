@@ -20,7 +20,7 @@ const SASL_CONTINUE: [u8; 4] = 11_u32.to_be_bytes();
 const SASL_FINAL: [u8; 4] = 12_u32.to_be_bytes();
 
 /// The type of a `PasswordMessage`, a `SASLInitialResponse` and a `SASLResponse`.
-const RESPONSE: u8 = b'p';
+pub(super) const PASSWORD_MESSAGE: u8 = b'p';
 
 /// The proof of one log-in.
 pub(super) struct PasswordProof {
@@ -121,7 +121,7 @@ fn password_message(password: &[u8]) -> ProofStep {
 }
 
 fn response(body: &[u8]) -> ProofStep {
-    ProofStep::Answer(Zeroizing::new(encode_message(RESPONSE, body)))
+    ProofStep::Answer(Zeroizing::new(encode_message(PASSWORD_MESSAGE, body)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
-    net::TcpStream,
     try_join,
 };
 
@@ -19,14 +18,14 @@ const BUFFER_SIZE: usize = 64 << 10;
 /// Relays until both sides have ended, or the client is gone. `loss_fault` returns the fault of the broken transport,
 /// if any.
 pub(crate) async fn relay_streams(
-    client: &mut TcpStream,
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     server: impl AsyncRead + AsyncWrite,
     (recorder, switch): (SessionRecorder, LockTimeoutSwitch),
     stats: &ProxyStats,
     loss_fault: impl Fn() -> Option<Fault>,
 ) {
     let switch = Mutex::new(switch);
-    let (from_client, to_client) = client.split();
+    let (from_client, to_client) = split(client);
     let (from_server, to_server) = split(server);
     let up = copy_to_server(from_client, to_server, &switch, stats);
     let down = copy_to_client(from_server, to_client, ServerSide { recorder, switch: &switch, stats, loss_fault });

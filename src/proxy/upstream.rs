@@ -4,6 +4,7 @@ use super::{
     own_login::{self, LoginFailure},
     password_proof::PasswordProof,
     startup_packet,
+    stats::ProxyStats,
 };
 use crate::{
     fault::{Code, Fault},
@@ -14,11 +15,14 @@ use crate::{
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, sink},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
 use tokio_util::either::Either;
+
+/// Time limit for the server to process a cancel request.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time limit for one step of TLS; opening a stream has a limit of its own.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,7 +49,7 @@ pub(crate) struct SecuredStream<S> {
     pub(crate) stream: S,
     pub(crate) tls: UpstreamTls,
     /// The channel binding `tls-server-end-point`, if there is one.
-    server_end_point: Option<Vec<u8>>,
+    pub(super) server_end_point: Option<Vec<u8>>,
 }
 
 impl<'a> Upstream<'a> {
@@ -116,6 +120,20 @@ impl<'a> Upstream<'a> {
             None => failure,
         })?;
         Ok((server, tls, first))
+    }
+
+    /// Forwards a cancel request. The server closes the stream when it has processed it, and the client may wait for
+    /// that. It expects no other response.
+    pub(crate) async fn forward_cancel(&self, packet: &[u8], stats: &ProxyStats) {
+        match self.open_secured(packet).await {
+            Ok(mut server) => drop(timeout(CANCEL_TIMEOUT, copy(&mut server.stream, &mut sink())).await),
+            Err(fault) => stats.record_fault(fault),
+        }
+    }
+
+    /// Returns the database.
+    pub(crate) fn target(&self) -> &'a DatabaseTarget {
+        self.target
     }
 
     /// Returns the fault of the transport, if it is broken.

@@ -1,10 +1,13 @@
 //! The settings of a run against the copy: those of the original, with another database and without its surroundings.
 
 use crate::{
-    postgres::DatabaseTarget,
+    postgres::{ClientIdentity, DatabaseTarget, SslMode},
+    proxy::ClientTls,
+    random::random_token,
+    secret::Secret,
     settings::{
-        Command, DestructionPolicy, LintLevel, LintSettings, Policy, RiskSettings, SafetySettings, Settings,
-        SqlSettings, StepSettings,
+        Command, DestructionPolicy, ExecutorSettings, ImageSettings, LintLevel, LintSettings, Policy, RiskSettings,
+        SafetySettings, Settings, SqlSettings, StepSettings, ToolSettings,
     },
     way::WayIn,
 };
@@ -31,9 +34,10 @@ pub fn settings_for_copy(original: &Settings, database: DatabaseTarget, round: &
         route: _,
         way: _,
         database: _,
+        stands_in_for,
         wait_timeout,
         sql,
-        steps: _,
+        steps,
         env,
         image,
         server,
@@ -42,7 +46,7 @@ pub fn settings_for_copy(original: &Settings, database: DatabaseTarget, round: &
         aftercare: _,
         backup: _,
         rehearsal: _,
-    } = original.clone();
+    } = known_as_original(original);
     let (command, sql) = match round {
         CopyRound::Forward => (Command::Migrate, sql),
         CopyRound::Back(target) => (Command::Rollback, SqlSettings { target: Some(target.clone()), ..sql }),
@@ -50,14 +54,16 @@ pub fn settings_for_copy(original: &Settings, database: DatabaseTarget, round: &
     Settings {
         command,
         environment,
-        executor,
+        executor: executor_for_round(executor, round),
         client_tls,
         route: None,
         way: WayIn::Direct,
         database: Some(database),
+        stands_in_for,
         wait_timeout,
         sql,
-        steps: StepSettings::default(),
+        // Those in place of the tool's own command are the migration.
+        steps: StepSettings { migrate: steps.migrate, ..StepSettings::default() },
         env,
         image,
         server,
@@ -107,5 +113,42 @@ fn safety_on_copy(original: SafetySettings) -> SafetySettings {
         },
         audit: Policy::Refuse,
         reason,
+    }
+}
+
+/// Returns the executor of a round: a tool gets the target of a rollback.
+fn executor_for_round(executor: ExecutorSettings, round: &CopyRound) -> ExecutorSettings {
+    match (executor, round) {
+        (ExecutorSettings::Tool(tool), CopyRound::Back(target)) => {
+            ExecutorSettings::Tool(Box::new(ToolSettings { target: Some(target.clone()), ..*tool }))
+        }
+        (executor, _) => executor,
+    }
+}
+
+/// Returns the settings of a tool that knows the copy by the names of the original. Its password is another one: if a tool
+/// finds the database itself after all, it gets in by no value of ours.
+fn known_as_original(original: &Settings) -> Settings {
+    let (ExecutorSettings::Tool(_), Some(database)) = (&original.executor, &original.database) else {
+        return original.clone();
+    };
+    let password = Secret::new(random_token());
+    let with_password = |images: &ImageSettings| {
+        let url = images.database_url.as_ref().map(|url| url.with_password(&password).without_tls());
+        ImageSettings { database_url: url, ..images.clone() }
+    };
+    Settings {
+        image: original.image.as_ref().map(with_password),
+        client_tls: ClientTls::Terminated,
+        stands_in_for: Some(DatabaseTarget {
+            password: Some(password.clone()),
+            sslmode: SslMode::Disable,
+            ca: None,
+            options: None,
+            role: None,
+            identity: ClientIdentity::default(),
+            ..database.clone()
+        }),
+        ..original.clone()
     }
 }

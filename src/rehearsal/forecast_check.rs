@@ -35,6 +35,16 @@ pub fn observed_effects<'s>(
 }
 
 impl RehearsedScript<'_> {
+    /// Returns the index of the migration.
+    pub(super) fn index(&self) -> usize {
+        self.script.id.index
+    }
+
+    /// Returns the text of a statement.
+    pub(super) fn text_of(&self, statement: usize) -> &str {
+        self.forecast.get(statement).map(|effect| effect.span.slice_of(&self.script.sql)).unwrap_or_default()
+    }
+
     /// Returns all effects, the forecast ones and the observed ones.
     pub fn effects(&self) -> impl Iterator<Item = &StatementEffect> + Clone {
         self.forecast.iter().chain(&self.observed)
@@ -80,6 +90,8 @@ fn rehearsed(
 ) -> RehearsedStatement {
     RehearsedStatement {
         seen,
+        times: 1,
+        transaction: None,
         took_ms: u64::try_from(statement.took.as_millis()).unwrap_or(u64::MAX),
         rows: statement.rows,
         wal_bytes: statement.wal_bytes,

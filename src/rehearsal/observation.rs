@@ -1,6 +1,6 @@
 //! What a statement did on the copy.
 
-use super::relation_catalog::{RelationCatalog, SessionTraces};
+use super::relation_catalog::{CatalogRelation, RelationCatalog, SessionTraces};
 use crate::{review::LockMode, sql::QualifiedName};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,6 +73,15 @@ pub enum LockVisibility {
     Gone,
 }
 
+/// The end of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TransactionEnd {
+    /// Its changes stay.
+    Committed,
+    /// Its changes are gone.
+    RolledBack,
+}
+
 /// The state with which the next statement is compared.
 #[derive(Debug, Default)]
 pub(super) struct KnownState {
@@ -86,6 +95,8 @@ pub(super) struct KnownState {
     pub(super) scans: BTreeMap<u32, u64>,
     /// The position in the WAL.
     pub(super) wal: Option<u64>,
+    /// The relations as they were before the transaction, if it has changed them.
+    pub(super) undo: BTreeMap<u32, Option<CatalogRelation>>,
 }
 
 impl KnownState {
@@ -128,7 +139,27 @@ impl KnownState {
                 None | Some(_) => {}
             }
         }
-        self.before.extend(now);
+        for (oid, relation) in now {
+            let old = self.before.insert(oid, relation.clone());
+            if old.as_ref() != Some(&relation) {
+                self.undo.entry(oid).or_insert(old);
+            }
+        }
+    }
+
+    /// Ends a transaction: its locks are gone, and if it was rolled back, its changes.
+    pub(super) fn end_transaction(&mut self, end: TransactionEnd) {
+        self.held.clear();
+        self.scans.clear();
+        let undo = std::mem::take(&mut self.undo);
+        if end == TransactionEnd::RolledBack {
+            for (oid, old) in undo {
+                match old {
+                    Some(old) => drop(self.before.insert(oid, old)),
+                    None => drop(self.before.remove(&oid)),
+                }
+            }
+        }
     }
 
     /// Begins a transaction with what the session shows before its first statement.

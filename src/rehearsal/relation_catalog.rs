@@ -43,6 +43,13 @@ pub(super) struct SessionTraces {
     pub(super) wal: Option<u64>,
 }
 
+impl SessionTraces {
+    /// Returns whether nothing but the position in the WAL is known.
+    pub(super) fn is_wal_alone(&self) -> bool {
+        self.locks.is_empty() && self.relations.is_empty() && self.scans.is_empty()
+    }
+}
+
 /// The columns about a relation.
 const COLUMNS: &str = "c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_relation_filenode(c.oid), \
     (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = c.oid)";
@@ -50,37 +57,51 @@ const COLUMNS: &str = "c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_rel
 /// The condition that a relation is not the server's own. What lies in TOAST belongs to its table.
 const OWN: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
-/// Reads all relations.
-pub(super) async fn read_catalog(client: &Client) -> Result<RelationCatalog, Fault> {
-    let sql = format!(
+/// Returns the question for all relations.
+pub(super) fn catalog_sql() -> String {
+    format!(
         "SELECT {}, {COLUMNS} FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE {OWN} AND c.relkind IN ('r', 'p', 'm', 'i', 'I', 'v', 'f', 'S')",
         RowTag::CopyRelation
-    );
-    let rows = query_rows_as_written(client, &sql).await.map_err(|error| query_fault(&error))?;
+    )
+}
+
+/// Reads all relations.
+pub(super) async fn read_catalog(client: &Client) -> Result<RelationCatalog, Fault> {
+    let rows = query_rows_as_written(client, &catalog_sql()).await.map_err(|error| query_fault(&error))?;
     Ok(parse_relations(&rows))
 }
 
-/// Reads the traces of the session itself; it has to be in the transaction that they are about.
-pub(super) async fn read_traces(client: &Client) -> Result<SessionTraces, Fault> {
+/// Returns the question for the traces of the session itself; it has to be in the transaction that they are about.
+pub(super) fn traces_sql() -> String {
     const MINE: &str = "l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted \
         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())";
-    let sql = format!(
+    format!(
         "SELECT {}, l.relation, l.mode FROM pg_catalog.pg_locks l WHERE {MINE} AND l.relation >= 16384; \
          SELECT {}, {COLUMNS} FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE {OWN} AND c.oid IN (SELECT l.relation FROM pg_catalog.pg_locks l WHERE {MINE}); \
          SELECT {}, s.relid, s.seq_scan FROM pg_catalog.pg_stat_xact_user_tables s WHERE s.seq_scan > 0; \
-         SELECT {}, pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')",
+         {}",
         RowTag::HeldLock,
         RowTag::CopyRelation,
         RowTag::ScanCount,
-        RowTag::WalPosition
-    );
-    let rows = query_rows_as_written(client, &sql).await.map_err(|error| query_fault(&error))?;
+        wal_sql()
+    )
+}
+
+/// Returns the question for the position in the WAL.
+pub(super) fn wal_sql() -> String {
+    let position = "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')";
+    format!("SELECT {}, {position}", RowTag::WalPosition)
+}
+
+/// Reads the traces of the session itself; it has to be in the transaction that they are about.
+pub(super) async fn read_traces(client: &Client) -> Result<SessionTraces, Fault> {
+    let rows = query_rows_as_written(client, &traces_sql()).await.map_err(|error| query_fault(&error))?;
     Ok(parse_traces(&rows))
 }
 
-fn parse_traces(rows: &Rows) -> SessionTraces {
+pub(super) fn parse_traces(rows: &Rows) -> SessionTraces {
     let locks = rows.tagged(RowTag::HeldLock).filter_map(|row| Some((row.parse(0)?, parse_mode(row.text(1)?)?)));
     let scans = rows.tagged(RowTag::ScanCount).filter_map(|row| Some((row.parse(0)?, row.parse(1)?)));
     SessionTraces {
@@ -91,7 +112,7 @@ fn parse_traces(rows: &Rows) -> SessionTraces {
     }
 }
 
-fn parse_relations(rows: &Rows) -> RelationCatalog {
+pub(super) fn parse_relations(rows: &Rows) -> RelationCatalog {
     rows.tagged(RowTag::CopyRelation).filter_map(parse_relation).collect()
 }
 

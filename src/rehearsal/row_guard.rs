@@ -3,7 +3,7 @@
 //! if the schema, the SQL of the migrations or PostgreSQL's own messages have it.
 
 use super::observation::ObservedScript;
-use crate::fault::Fault;
+use crate::{fault::Fault, run::RehearsedStatement};
 use std::collections::BTreeSet;
 
 /// The words of PostgreSQL's messages about statements, and of ours around them (PostgreSQL, `src/backend/po`; the messages
@@ -27,7 +27,8 @@ const MESSAGE_WORDS: &str = "a aborted access active after aggregate all already
     unrecognized unsafe unterminated update updated use used user using uuid valid value values varying view views violated violates \
     violation was were when which while with within without would write xml you zero zone \
     bigint smallint real bytea char varchar bpchar jsonb inet oid pkey fkey key idx excl seq not skipped noticed notice warning info hint detail \
-    where context pl pgsql raise perform s it fails its migration file failed because undone";
+    where context pl pgsql raise perform s it fails its migration file failed because undone \
+    ended code signal started t killed needed than";
 
 /// The words that the server adds to the names of constraints, indexes and sequences (PostgreSQL, `ChooseConstraintName`).
 const NAME_WORDS: &str = "pkey key idx fkey check excl seq not null";
@@ -67,6 +68,26 @@ impl RowGuard {
         let cause = self.guard_text(&fault.cause);
         let shown = Fault { cause, detail: Vec::new(), ..fault };
         shown.detail("the server's detail is not shown, because the copy has rows of the database")
+    }
+
+    /// Removes the rows from a fault of a tool, whose output may have them: of the cause stay the command in front and what is
+    /// known.
+    #[must_use]
+    pub fn guard_tool_fault(&self, fault: Fault) -> Fault {
+        let command_end = fault.cause.strip_prefix('`').and_then(|rest| rest.find('`')).map_or(0, |at| at + 2);
+        let (command, rest) = fault.cause.split_at(command_end);
+        let cause = format!("{command}{}", self.guard_text(rest));
+        let shown = Fault { cause, detail: Vec::new(), ..fault };
+        shown.detail("the tool's output is not shown, because the copy has rows of the database")
+    }
+
+    /// Removes the rows from what was seen of a tool's statements: it may have made them of rows.
+    pub fn guard_rehearsed(&self, statements: &mut [RehearsedStatement]) {
+        for statement in statements {
+            let RehearsedStatement { seen, notices, error, .. } = statement;
+            let texts = notices.iter_mut().chain(error).chain([&mut seen.summary]);
+            texts.for_each(|text| *text = self.guard_text(text));
+        }
     }
 
     /// Returns the text with its unknown words replaced. Between quotation marks the server has names and values, and no

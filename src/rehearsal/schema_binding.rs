@@ -2,6 +2,7 @@
 
 use crate::{
     fault::{Code, Fault},
+    run::ImageFacts,
     schema::SchemaDescription,
     settings::{ApprovedRehearsal, SchemaMark},
 };
@@ -26,26 +27,45 @@ fn hash_of(part: &str) -> u128 {
     u128::from_be_bytes(first)
 }
 
+/// A plan that a rehearsal was about.
+#[derive(Debug, Clone, Copy)]
+pub struct RehearsedPlan<'p> {
+    /// Its digest.
+    pub digest: &'p str,
+    /// The image of the tool.
+    pub image: Option<&'p ImageFacts>,
+}
+
 /// Compares a plan and the schema of its database with the rehearsal that the run depends on.
 ///
 /// # Errors
 /// `rehearsal-outdated`, with the reason.
 pub fn check_rehearsal(
-    plan_digest: &str,
+    plan: RehearsedPlan<'_>,
     schema: &SchemaDescription,
     rehearsal: &ApprovedRehearsal,
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
-    check_parts(plan_digest, &schema.parts(), rehearsal, now)
+    check_parts(plan, &schema.parts(), rehearsal, now)
 }
 
 fn check_parts(
-    plan_digest: &str,
+    plan: RehearsedPlan<'_>,
     parts: &[String],
     rehearsal: &ApprovedRehearsal,
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
     let outdated = |cause: String| Err(Fault::new(Code::RehearsalOutdated, cause));
+    // The plan of another image is another one, whatever it does.
+    let image = plan.image.map(|image| ApprovedRehearsal::image_mark(&image.id)).unwrap_or_default();
+    if image != rehearsal.image {
+        let now = plan
+            .image
+            .map_or_else(|| "there is none".to_owned(), |image| format!("it is `{}` ({})", image.reference, image.id));
+        let then = if rehearsal.image.is_empty() { "no image" } else { rehearsal.image.as_str() };
+        return outdated(format!("the rehearsal was with the image {then}, and now {now}"));
+    }
+    let plan_digest = plan.digest;
     if plan_digest != rehearsal.plan {
         return outdated(format!("the plan is {plan_digest}, and `expect-rehearsal` is about {}", rehearsal.plan));
     }
@@ -111,9 +131,11 @@ mod tests {
         let rehearsal = ApprovedRehearsal {
             plan: "sha256:1".to_owned(),
             schema: mark_of(&parts(then)),
+            image: String::new(),
             valid_until: time("2026-11-30T20:00:00Z"),
         };
-        check_parts("sha256:1", &parts(now), &rehearsal, time(at)).map_err(|fault| fault.cause)
+        let plan = RehearsedPlan { digest: "sha256:1", image: None };
+        check_parts(plan, &parts(now), &rehearsal, time(at)).map_err(|fault| fault.cause)
     }
 
     const EARLY: &str = "2026-11-30T19:00:00Z";
@@ -143,9 +165,33 @@ mod tests {
         let rehearsal = ApprovedRehearsal {
             plan: "sha256:1".to_owned(),
             schema: SchemaMark::default(),
+            image: String::new(),
             valid_until: time("2020-01-01T00:00:00Z"),
         };
-        let fault = check_parts("sha256:2", &parts(&["a"]), &rehearsal, time(EARLY)).unwrap_err();
+        let plan = RehearsedPlan { digest: "sha256:2", image: None };
+        let fault = check_parts(plan, &parts(&["a"]), &rehearsal, time(EARLY)).unwrap_err();
         assert_eq!(fault.cause, "the plan is sha256:2, and `expect-rehearsal` is about sha256:1");
+    }
+
+    #[test]
+    fn another_image_is_named_even_if_its_plan_is_the_same() {
+        let image = |id: &str| ImageFacts { reference: "shop:2".to_owned(), id: id.to_owned(), digest: None };
+        let rehearsal = ApprovedRehearsal {
+            plan: "sha256:1".to_owned(),
+            schema: mark_of(&parts(&["a"])),
+            image: ApprovedRehearsal::image_mark("sha256:0123456789abcdef0123"),
+            valid_until: time("2026-11-30T20:00:00Z"),
+        };
+        let check = |image: Option<&ImageFacts>| {
+            let plan = RehearsedPlan { digest: "sha256:1", image };
+            check_parts(plan, &parts(&["a"]), &rehearsal, time(EARLY)).map_err(|fault| fault.cause)
+        };
+        assert_eq!(check(Some(&image("sha256:0123456789abcdef0123"))), Ok(()));
+        let other = check(Some(&image("sha256:fedc"))).unwrap_err();
+        assert_eq!(other, "the rehearsal was with the image 0123456789abcdef, and now it is `shop:2` (sha256:fedc)");
+        assert_eq!(
+            check(None).unwrap_err(),
+            "the rehearsal was with the image 0123456789abcdef, and now there is none"
+        );
     }
 }

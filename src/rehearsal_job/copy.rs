@@ -8,7 +8,7 @@ use crate::{
     postgres::{DatabaseTarget, Session, SessionSettings, query_rows, wait::answer_within},
     rehearsal::{CopyServer, RowGuard, SampledRows, copy_sample, fill_copy, read_original, read_rows},
     run::{RehearsalFacts, event::Events, format_bytes},
-    schema::{SchemaDescription, differences_of_copy, description_query, description_query_with_own_schema},
+    schema::{SchemaDescription, description_query, description_query_with_own_schema, differences_of_copy},
     settings::{CopyContent, RehearsalSettings, Settings},
 };
 use std::time::{Duration, Instant};
@@ -35,6 +35,14 @@ impl MadeCopies {
     pub(super) fn without_rows(&self, faults: Vec<Fault>) -> Vec<Fault> {
         match &self.guard {
             Some(guard) => faults.into_iter().map(|fault| guard.guard_fault(fault)).collect(),
+            None => faults,
+        }
+    }
+
+    /// Removes the rows of the copies from faults of a tool, whose output may have them.
+    pub(super) fn without_output(&self, faults: Vec<Fault>) -> Vec<Fault> {
+        match &self.guard {
+            Some(guard) => faults.into_iter().map(|fault| guard.guard_tool_fault(fault)).collect(),
             None => faults,
         }
     }

@@ -1,18 +1,36 @@
 //! The rounds of the real program against a copy: the pending migrations, then the same again, then back and forward.
 
-use super::copy::MadeCopies;
+use super::{copy::MadeCopies, temporary_files::temporary_bytes};
 use crate::{
     executor::{Approvers, Executor, RehearsalSubject},
     fault::{Code, Fault},
     github::runner::Runner,
-    rehearsal::{CopyRound, settings_for_copy},
+    rehearsal::{CopyRound, CopyServer, WatchedRun, settings_for_copy},
     run::{RehearsalFacts, event::Events},
     schema::{SchemaDescription, changes_of_run},
-    settings::Settings,
+    settings::{ExecutorSettings, Settings},
     site::Sites,
     stage::single_fault,
 };
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+/// The most changes of the schema in a report.
+const MAX_CHANGES: usize = 200;
+
+/// The beginning of a line of a tool's output with values of rows, as psycopg prints the server's detail.
+const DETAIL: &str = "DETAIL:";
+
+/// The program in the original.
+#[derive(Clone, Copy)]
+pub(super) struct OriginalRun<'r> {
+    pub(super) settings: &'r Settings,
+    pub(super) runner: &'r Runner,
+    pub(super) events: &'r Events,
+    pub(super) sites: &'r Sites<'r>,
+}
 
 /// The end of a round.
 struct RoundEnd {
@@ -28,41 +46,63 @@ enum RoundWork {
     Nothing,
 }
 
-/// Runs all rounds, and adds a sentence about each to the facts.
+/// Runs all rounds, and adds a sentence about each to the facts. In the first one, the sessions of a tool are watched.
 ///
 /// # Errors
 /// `rehearsal-failed` if the migrations can't be applied, or if the second round had something to do.
 pub(super) async fn run_rounds(
-    (settings, runner): (&Settings, &Runner),
-    events: &Events,
+    original: OriginalRun<'_>,
     subject: &RehearsalSubject<'_>,
-    copies: &MadeCopies,
+    (server, copies): (&CopyServer, &MadeCopies),
+    watched: Option<&mut WatchedRun>,
     facts: &mut RehearsalFacts,
 ) -> Result<(), Vec<Fault>> {
-    let round = |round: CopyRound| async move {
-        let settings = settings_for_copy(settings, copies.for_rounds.clone(), &round);
-        run_round(&settings, runner, events).await.map_err(|faults| copies.without_rows(faults))
+    let without_rows = |faults| match &subject.ledger {
+        Some(_) => copies.without_output(faults),
+        None => copies.without_rows(faults),
     };
-    let first = round(CopyRound::Forward).await.map_err(as_failures)?;
+    let round = |round: CopyRound, watched| async move {
+        let settings = settings_for_copy(original.settings, copies.for_rounds.clone(), &round);
+        run_round(original, &settings, watched).await.map_err(without_rows)
+    };
+    let first = round(CopyRound::Forward, watched).await.map_err(as_failures)?;
     facts.rounds.push(format!("the pending migrations were applied in {}", in_seconds(first.took)));
-    let second = round(CopyRound::Forward).await.map_err(as_failures)?;
+    let changes = changes_of_run(&copies.schema, &first.schema).into_iter().flat_map(|change| change.lines);
+    facts.changes = changes.take(MAX_CHANGES).collect();
+    let temporary = temporary_bytes(server, &copies.for_rounds, original.events).await.map_err(single_fault)?;
+    facts.temp_bytes = temporary;
+    let second = round(CopyRound::Forward, None).await.map_err(as_failures)?;
     if second.work == RoundWork::Something {
         let cause = "on the copy, a second run after the first one had something to do again";
         return Err(vec![Fault::new(Code::RehearsalFailed, cause)]);
     }
     facts.rounds.push("a second run had nothing to do".to_owned());
-    let Some(target) = &subject.last_applied else { return Ok(()) };
-    let back = match round(CopyRound::Back(target.clone())).await {
-        Ok(back) => back,
-        Err(faults) => {
-            let cause = faults.first().map(|fault| fault.cause.clone()).unwrap_or_default();
-            facts.rounds.push(format!("they can't be rolled back: {cause}"));
+    let targets = match &subject.ways_back {
+        Ok(targets) => targets,
+        Err(reason) => {
+            let told = (!reason.is_empty()).then(|| format!("they can't be rolled back: {reason}"));
+            facts.rounds.extend(told);
             return Ok(());
         }
     };
+    let (mut took, mut back) = (Duration::ZERO, None);
+    for target in targets {
+        match round(CopyRound::Back(target.clone()), None).await {
+            Ok(end) => {
+                took += end.took;
+                back = Some(end);
+            }
+            Err(faults) => {
+                let cause = faults.first().map(|fault| fault.cause.clone()).unwrap_or_default();
+                facts.rounds.push(format!("they can't be rolled back: {cause}"));
+                return Ok(());
+            }
+        }
+    }
+    let Some(back) = back else { return Ok(()) };
     let restored = compare(&copies.schema, &back.schema, &subject.ledger_names);
-    facts.rounds.push(format!("they were rolled back in {}, and the schema {restored}", in_seconds(back.took)));
-    match round(CopyRound::Forward).await {
+    facts.rounds.push(format!("they were rolled back in {}, and the schema {restored}", in_seconds(took)));
+    match round(CopyRound::Forward, None).await {
         Ok(again) => {
             let same = compare(&first.schema, &again.schema, &[]);
             facts.rounds.push(format!("they were applied again in {}, and the schema {same}", in_seconds(again.took)));
@@ -76,14 +116,25 @@ pub(super) async fn run_rounds(
 }
 
 /// Runs the program once, as it would run against the database itself. Its events are about a copy, so nobody sees them.
-async fn run_round(settings: &Settings, runner: &Runner, events: &Events) -> Result<RoundEnd, Vec<Fault>> {
+async fn run_round(
+    original: OriginalRun<'_>,
+    settings: &Settings,
+    watched: Option<&mut WatchedRun>,
+) -> Result<RoundEnd, Vec<Fault>> {
+    let OriginalRun { runner, events, sites, .. } = original;
     let (quiet, reported) = events.output_only();
     drop(reported);
     let began = Instant::now();
-    let mut sites = Sites::new(settings, runner, &quiet).map_err(single_fault)?;
-    sites.open_transport().await.map_err(single_fault)?;
+    let mut sites = match settings.executor {
+        ExecutorSettings::Tool(_) => sites.for_copy(settings, runner, &quiet).await.map_err(single_fault)?,
+        ExecutorSettings::Sql => {
+            let mut sites = Sites::new(settings, runner, &quiet).map_err(single_fault)?;
+            sites.open_transport().await.map_err(single_fault)?;
+            sites
+        }
+    };
     let mut executor = Executor::new(settings, runner, &quiet, &Approvers::default()).await?;
-    let ended = run_to_end(&mut executor, &mut sites, began).await;
+    let ended = Box::pin(run_to_end(&mut executor, &mut sites, began, watched)).await;
     executor.close().await;
     let closed = sites.close().await.map_err(single_fault);
     let ended = ended?;
@@ -95,13 +146,18 @@ async fn run_to_end(
     executor: &mut Executor<'_>,
     sites: &mut Sites<'_>,
     began: Instant,
+    watched: Option<&mut WatchedRun>,
 ) -> Result<RoundEnd, Vec<Fault>> {
     executor.connect(sites).await.map_err(single_fault)?;
     executor.take_run_lock().await.map_err(single_fault)?;
     executor.plan(sites).await?;
     let work = if executor.has_work() { RoundWork::Something } else { RoundWork::Nothing };
     if work == RoundWork::Something {
-        executor.migrate(sites).await?;
+        executor.check_led(sites).await.map_err(single_fault)?;
+        match watched {
+            Some(watched) => migrate_watched(executor, sites, watched).await?,
+            None => executor.migrate(sites).await?,
+        }
         executor.verify(sites).await?;
     }
     let took = began.elapsed();
@@ -109,11 +165,43 @@ async fn run_to_end(
     Ok(RoundEnd { work, took, schema })
 }
 
-/// Returns the faults of the first round as those of a rehearsal.
+/// Migrates while what passes is taken.
+async fn migrate_watched(
+    executor: &mut Executor<'_>,
+    sites: &mut Sites<'_>,
+    watched: &mut WatchedRun,
+) -> Result<(), Vec<Fault>> {
+    let (watch, mut exchanges) = WatchedRun::watch();
+    sites.set_watch(Some(&watch));
+    // The sites have it now, as long as it lasts.
+    drop(watch);
+    let ended = {
+        let mut work = pin!(executor.migrate(sites));
+        loop {
+            tokio::select! {
+                ended = &mut work => break ended,
+                Some(exchange) = exchanges.recv() => watched.take(&exchange),
+            }
+        }
+    };
+    sites.set_watch(None);
+    while let Ok(exchange) = exchanges.try_recv() {
+        watched.take(&exchange);
+    }
+    watched.end();
+    ended
+}
+
+/// Returns the faults of the first round as those of a rehearsal, without the values of rows in a server's detail.
 fn as_failures(faults: Vec<Fault>) -> Vec<Fault> {
     let failed = faults.into_iter().map(|fault| {
+        // It is known what to do where the copy is not reached.
+        if matches!(fault.code, Code::ToolElsewhere | Code::ForwardingForbidden | Code::ListenerUnavailable) {
+            return fault;
+        }
         let (cause, fix) = (format!("on the copy, {}", fault.cause), fault.fix.clone());
-        Fault { cause, ..fault }.code(Code::RehearsalFailed).fix(fix)
+        let detail = fault.detail.iter().filter(|line| !line.trim_start().starts_with(DETAIL)).cloned().collect();
+        Fault { cause, detail, ..fault }.code(Code::RehearsalFailed).fix(fix)
     });
     failed.collect()
 }

@@ -5,7 +5,9 @@ use crate::{
     executor::RehearsalSubject,
     fault::{Code, Fault},
     postgres::{SessionSettings, StatementTimeouts, wait::answer_within},
-    rehearsal::{CopyServer, RehearsedScript, hold_against_forecast, observe_scripts, observed_effects},
+    rehearsal::{
+        CopyServer, LOOP, RehearsedScript, fold_forms, hold_against_forecast, observe_scripts, observed_effects,
+    },
     review::{FactsQuestion, PlanNames, Scales, TableFacts, WorkRates, allowed_losses, read_table_facts},
     run::{
         ForecastVerdict, RehearsalFacts, RehearsedStatement,
@@ -42,26 +44,38 @@ pub(super) async fn watch_statements(
     let allowed = allowed_losses(&settings.safety.allowances);
     let scales =
         Scales { facts: &tables, settings: &settings.safety.risk, rates: &WorkRates::TYPICAL, allowed: &allowed };
-    facts.statements = hold_against_forecast(&rehearsed, &scales);
+    facts.statements = fold_forms(hold_against_forecast(&rehearsed, &scales), &rehearsed);
     for statement in &mut facts.statements {
         let seen = &mut statement.seen;
         seen.place = subject.places.get(&(seen.migration.index, seen.statement)).cloned();
     }
-    facts.statements.iter().filter_map(contradiction).for_each(|fault| events.emit(Event::Warning(fault)));
+    let warnings =
+        facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));
+    warnings.for_each(|fault| events.emit(Event::Warning(fault)));
     facts.unobserved = unobserved;
     Ok(())
 }
 
 /// Returns the warning about a statement that does more than was forecast. One that fails has a fault of its own.
-fn contradiction(statement: &RehearsedStatement) -> Option<Fault> {
+pub(super) fn contradiction(statement: &RehearsedStatement) -> Option<Fault> {
     let is_news = statement.verdict == ForecastVerdict::Contradicted && statement.error.is_none();
     let cause = format!("on the copy, `{}`: {}", statement.seen.summary, statement.differences.join("; "));
     let fault = Fault::new(Code::ForecastContradicted, cause);
     is_news.then(|| statement.seen.place.iter().cloned().fold(fault, Fault::in_file))
 }
 
+/// Returns the warning about many statements of one form in one migration.
+pub(super) fn loop_warning(statement: &RehearsedStatement) -> Option<Fault> {
+    let RehearsedStatement { times, seen, .. } = statement;
+    (*times >= LOOP).then(|| {
+        let cause = format!("{times} statements of one form from `{}`: `{}`", seen.migration.label(), seen.summary);
+        let fault = Fault::new(Code::StatementLoop, cause);
+        seen.place.iter().cloned().fold(fault, Fault::in_file)
+    })
+}
+
 /// Reads the facts of all tables that were forecast or observed, in the database itself.
-async fn read_facts(
+pub(super) async fn read_facts(
     settings: &Settings,
     subject: &RehearsalSubject<'_>,
     rehearsed: &[RehearsedScript<'_>],

@@ -79,8 +79,8 @@ redacted! {
     PlanFacts { layout, ledger, pending, digest, reason } { recorded, change, coverage }
     PlanReview { statements, notes } { risk }
     StatementReview { migration, place, summary, locks, work, estimate, destroys, in_the_way, reasons } { statement, blocks, risk }
-    RehearsalFacts { digest, copy, lacks, rounds, statements, unobserved } {}
-    RehearsedStatement { seen, notices, error, differences } { took_ms, rows, wal_bytes, verdict }
+    RehearsalFacts { digest, copy, lacks, rounds, changes, statements, unobserved } { temp_bytes }
+    RehearsedStatement { seen, notices, error, differences } { times, transaction, took_ms, rows, wal_bytes, verdict }
     Estimate { basis } { from_ms, to_ms, confidence }
     DestroyedObject { what, qualified, facts, allowed } { content }
     ReviewedPlan { review, scripts, findings, unused_allowances } {}

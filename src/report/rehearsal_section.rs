@@ -2,10 +2,12 @@
 
 use super::{
     markdown::{code_html, escape_markdown},
-    rehearsal_lines::{differences, measured, rehearsal_result, shown_statements},
+    rehearsal_lines::{
+        differences, measured, rehearsal_result, rehearsed_effect, schema_changes, shown_statements, temporary_files,
+    },
     run_report::RunReport,
     summary_page::{REHEARSAL, SummaryPage},
-    verdict::{statement_details, statement_effect},
+    verdict::statement_details,
     visible_text::clip_text,
 };
 
@@ -17,10 +19,13 @@ pub(super) fn add_rehearsal(report: &RunReport, page: &mut SummaryPage) {
     let Some(facts) = &report.rehearsal else { return };
     let text = |text: &str| escape_markdown(&clip_text(text, MAX_TEXT_LENGTH));
     page.add_piece(REHEARSAL, &format!("### Rehearsal\n\nRehearsal {}.\n\n", text(&rehearsal_result(facts))));
-    let rounds = facts.rounds.iter().map(|round| format!("- {}\n", text(round)));
-    page.add_piece(REHEARSAL, &rounds.chain(["\n".to_owned()]).collect::<String>());
+    let files = temporary_files(facts);
+    let rounds = facts.rounds.iter().chain(&files).map(|round| format!("- {}\n", text(round)));
+    let changes =
+        schema_changes(facts).into_iter().map(|line| format!("- {}\n", code_html(&clip_text(&line, MAX_TEXT_LENGTH))));
+    page.add_piece(REHEARSAL, &rounds.chain(changes).chain(["\n".to_owned()]).collect::<String>());
     for statement in shown_statements(facts) {
-        let effect = text(&statement_effect(&statement.seen));
+        let effect = text(&rehearsed_effect(statement));
         let (label, verdict) = (code_html(&statement.seen.migration.label()), statement.verdict.name());
         let details = [differences(statement), statement_details(&statement.seen), vec![measured(statement)]].concat();
         let details: String = details.iter().map(|line| format!("  - {}\n", text(line))).collect();

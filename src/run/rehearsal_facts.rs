@@ -13,6 +13,10 @@ pub struct RehearsalFacts {
     pub lacks: Vec<String>,
     /// The rounds of the real program, as sentences without their full stops.
     pub rounds: Vec<String>,
+    /// The changes of the schema by the pending migrations, as lines of a diff.
+    pub changes: Vec<String>,
+    /// Bytes of temporary files that the pending migrations wrote, if that is known.
+    pub temp_bytes: Option<u64>,
     /// The statements, the worst first.
     pub statements: Vec<RehearsedStatement>,
     /// The statements that were not observed, and the reasons.
@@ -25,6 +29,10 @@ pub struct RehearsedStatement {
     /// Its locks and its work as observed, weighed by the tables of the database itself.
     #[serde(flatten)]
     pub seen: StatementReview,
+    /// Number of statements of this form, of which all that follows is the sum.
+    pub times: u64,
+    /// The number of its transaction in the run of a tool; none if it had one of its own, and for SQL files.
+    pub transaction: Option<u64>,
     /// Duration on the copy, in milliseconds.
     pub took_ms: u64,
     /// Number of rows that it returned or changed on the copy.
@@ -42,7 +50,7 @@ pub struct RehearsedStatement {
 }
 
 /// The comparison of an observation with the plan's forecast.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForecastVerdict {
     /// It is as forecast.
@@ -50,6 +58,8 @@ pub enum ForecastVerdict {
     Confirmed,
     /// It does less.
     Milder,
+    /// The plan does not show it: it is seen for the first time.
+    Unforeseen,
     /// It does more, or it fails.
     Contradicted,
 }
@@ -61,6 +71,7 @@ impl ForecastVerdict {
         match self {
             Self::Confirmed => "confirmed",
             Self::Milder => "milder",
+            Self::Unforeseen => "unforeseen",
             Self::Contradicted => "contradicted",
         }
     }

@@ -4,13 +4,15 @@ use super::ApprovedPlan;
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::fmt::{self, Display};
 
-/// A rehearsal: the plan, the schema of the database, and the end of the time for which it holds.
+/// A rehearsal: the plan, the schema of the database, the image of the tool, and the end of the time for which it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApprovedRehearsal {
     /// The digest of the plan: `sha256:` and 64 hexadecimal digits in small letters.
     pub plan: String,
     /// The mark of the schema.
     pub schema: SchemaMark,
+    /// The beginning of the identity of the tool's image, in hexadecimal digits; empty without one.
+    pub image: String,
     /// The end of the time for which it holds.
     pub valid_until: DateTime<Utc>,
 }
@@ -45,23 +47,41 @@ impl SchemaMark {
 impl Display for ApprovedRehearsal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let until = self.valid_until.to_rfc3339_opts(SecondsFormat::Secs, true);
-        write!(formatter, "{}/{}/{until}", self.plan, self.schema)
+        write!(formatter, "{}/{}/", self.plan, self.schema)?;
+        if !self.image.is_empty() {
+            write!(formatter, "{}/", self.image)?;
+        }
+        formatter.write_str(&until)
     }
 }
 
 impl ApprovedRehearsal {
+    /// Number of digits by which an image is known.
+    pub const IMAGE_DIGITS: usize = 16;
+
+    /// Returns the beginning of the identity of an image, as `sha256:…`.
+    #[must_use]
+    pub fn image_mark(id: &str) -> String {
+        let digits = id.rsplit(':').next().unwrap_or_default();
+        digits.chars().filter(char::is_ascii_hexdigit).take(Self::IMAGE_DIGITS).collect()
+    }
+
     /// Parses the output `rehearsal-digest`.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let mut parts = text.split(ApprovedPlan::TIME_SIGN);
-        let (plan, schema, until) = (parts.next()?, parts.next()?, parts.next()?);
+        let (plan, schema, third, fourth) = (parts.next()?, parts.next()?, parts.next()?, parts.next());
         if parts.next().is_some() {
+            return None;
+        }
+        let (image, until) = fourth.map_or(("", third), |until| (third, until));
+        if !image.bytes().all(|byte| byte.is_ascii_hexdigit()) || image.len() > Self::IMAGE_DIGITS {
             return None;
         }
         let ApprovedPlan { digest, .. } = ApprovedPlan::from_text(plan)?;
         let schema = SchemaMark::from_text(schema)?;
         let valid_until = DateTime::parse_from_rfc3339(until).ok()?.to_utc();
-        Some(Self { plan: digest, schema, valid_until })
+        Some(Self { plan: digest, schema, image: image.to_owned(), valid_until })
     }
 }
 
@@ -74,11 +94,17 @@ mod tests {
         let rehearsal = ApprovedRehearsal {
             plan: format!("sha256:{}", "a".repeat(64)),
             schema: SchemaMark { sum: 0xab12, parts: 132 },
+            image: String::new(),
             valid_until: "2026-11-30T20:00:00Z".parse().unwrap(),
         };
         let text = rehearsal.to_string();
         assert_eq!(text, format!("sha256:{}/{:0>32}-132/2026-11-30T20:00:00Z", "a".repeat(64), "ab12"));
-        assert_eq!(ApprovedRehearsal::from_text(&text), Some(rehearsal));
+        assert_eq!(ApprovedRehearsal::from_text(&text).as_ref(), Some(&rehearsal));
+        let with_image =
+            ApprovedRehearsal { image: ApprovedRehearsal::image_mark("sha256:0123456789abcdef0123"), ..rehearsal };
+        let with_image_text = with_image.to_string();
+        assert!(with_image_text.contains("-132/0123456789abcdef/2026-"), "{with_image_text}");
+        assert_eq!(ApprovedRehearsal::from_text(&with_image_text), Some(with_image));
         let other =
             [text.replace("-132", ""), text.replace("-132", "-+5"), format!("{text}/x"), text.replace("ab12", "b12")];
         for text in other.iter().map(String::as_str).chain(["", "sha256:", text.split('/').next().unwrap()]) {

@@ -179,6 +179,8 @@ pub struct Settings {
     pub way: WayIn,
     /// The database; `None` if only the deployment server knows it.
     pub database: Option<DatabaseTarget>,
+    /// The database that tools know, if `database` stands in for it: in a rehearsal, a copy does.
+    pub stands_in_for: Option<DatabaseTarget>,
     /// Time limit for waiting until the database accepts queries.
     pub wait_timeout: Duration,
     /// Settings for SQL files.
@@ -229,6 +231,12 @@ impl Settings {
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.route.is_none() && self.way.is_direct()
+    }
+
+    /// Returns the database as tools know it.
+    #[must_use]
+    pub fn database_for_tools(&self) -> Option<&DatabaseTarget> {
+        self.stands_in_for.as_ref().or(self.database.as_ref())
     }
 
     /// Returns the database of a run that requires one.

@@ -44,7 +44,7 @@ pub(crate) struct Containers<'a> {
     /// The endpoint at which containers find the database.
     pub(crate) endpoint: DatabaseEndpoint<'a>,
     /// The running container; it outlives the future that runs it.
-    pub(super) current: CurrentContainer,
+    pub(super) current: Rc<CurrentContainer>,
     pub(super) paused: RefCell<Option<PausedTool>>,
 }
 
@@ -61,8 +61,26 @@ impl<'a> Containers<'a> {
             connected_engine: None,
             images: BTreeMap::new(),
             endpoint: DatabaseEndpoint::new(settings, runner),
-            current: CurrentContainer::default(),
+            current: Rc::default(),
             paused: RefCell::default(),
+        }
+    }
+
+    /// Prepares containers for a copy of the database: over the same connection to the engine, of the same images, and one
+    /// at a time with those of the original.
+    pub(crate) fn for_copy<'b>(
+        &self,
+        settings: &'b Settings,
+        shared: &'b ImageSettings,
+        runner: &'b Runner,
+        events: Events,
+    ) -> Containers<'b> {
+        Containers {
+            labels: self.labels.clone(),
+            connected_engine: self.connected_engine.clone(),
+            images: self.images.clone(),
+            current: Rc::clone(&self.current),
+            ..Containers::new(settings, shared, runner, events)
         }
     }
 

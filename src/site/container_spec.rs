@@ -69,7 +69,18 @@ pub(crate) fn session_settings(settings: &Settings, runner: &Runner, terms: Sess
         .with_role_of(settings.database.as_ref());
     match terms.access {
         SessionAccess::ReadOnly | SessionAccess::UntilConfirmed => for_tool.read_only(),
+        // Only those that the copy gets lift the protection of the database itself.
+        SessionAccess::ReadWrite if settings.stands_in_for.is_some() => for_tool.read_write(),
         SessionAccess::ReadWrite => for_tool,
+    }
+}
+
+/// Returns the settings that the environment of a command has for its sessions. In a rehearsal they are for the case that it
+/// finds the database itself: there it can't write.
+pub(super) fn environment_options(settings: &Settings, session_settings: &SessionSettings) -> String {
+    match settings.stands_in_for {
+        Some(_) => SessionSettings::named("").read_only().as_options(),
+        None => session_settings.as_options(),
     }
 }
 
@@ -87,9 +98,12 @@ pub(crate) fn application_name(settings: &Settings, runner: &Runner) -> String {
 pub(crate) fn can_keep_host_name(settings: &Settings, database: &DatabaseTarget) -> bool {
     let host = &database.host;
     let hops = settings.route.iter().flat_map(|route| &route.hops);
-    settings.route.is_some()
-        && host.parse::<IpAddr>().is_err()
-        && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
+    // In a rehearsal the name leads to the copy, also for a tool that knows it from elsewhere.
+    let is_free = match settings.stands_in_for {
+        Some(_) => settings.database.as_ref().is_none_or(|copy| !copy.host.eq_ignore_ascii_case(host)),
+        None => settings.route.is_some(),
+    };
+    is_free && host.parse::<IpAddr>().is_err() && !hops.into_iter().any(|hop| hop.host.eq_ignore_ascii_case(host))
 }
 
 /// Returns the specification of the container for one command.
@@ -163,12 +177,12 @@ fn container_environment(
     context: &ContainerContext<'_>,
     session_settings: &SessionSettings,
 ) -> Vec<(String, String)> {
-    let database = settings.database.as_ref().zip(containers.database_url.as_ref());
+    let database = settings.database_for_tools().zip(containers.database_url.as_ref());
     let mut env = database.map_or_else(BTreeMap::new, |(database, url)| {
         database_variables(settings, (database, url), context, session_settings)
     });
     let filled = |value: &str| {
-        DatabasePlaceholder::fill_in(value, |fact| container_database_fact(fact, settings.database.as_ref(), &env))
+        DatabasePlaceholder::fill_in(value, |fact| container_database_fact(fact, settings.database_for_tools(), &env))
     };
     let user_variables: Vec<_> =
         settings.env.iter().map(|(name, value)| (name.clone(), filled(value.expose()))).collect();
@@ -209,7 +223,7 @@ fn database_variables(
     let is_renamed = context.endpoint_port.is_some() && !can_keep_host_name(settings, database);
     let host = if is_renamed && context.client_tls == ClientTls::Terminated { LOOPBACK } else { &database.host };
     let port = context.endpoint_port.unwrap_or(database.port);
-    let options = session_settings.as_options();
+    let options = environment_options(settings, session_settings);
     let is_redirected = host != database.host || port != database.port;
     let url = if is_redirected { &url.redirected_to(host, port) } else { url };
     // Where the tool speaks TLS itself we can't make its sessions read-only, or give them a role; more drivers read the

@@ -8,10 +8,12 @@ use super::{
 use crate::{
     fault::{Code, Fault},
     github::runner::Runner,
-    postgres::{SessionSettings, SettingsDelivery},
-    proxy::{ClientTls, ProxyListener},
+    postgres::{DatabaseTarget, SessionSettings, SettingsDelivery},
+    proxy::{ClientTls, ProxyListener, SessionWatch, StandIn},
     run::event::Events,
+    secret::Secret,
     settings::Settings,
+    ssh::Tunnel,
     transport::Transport,
 };
 use futures_util::future::{Either, pending, select};
@@ -20,7 +22,7 @@ use std::{
     convert::Infallible,
     fmt,
     fs::OpenOptions,
-    io::Write as _,
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     pin::{Pin, pin},
     rc::Rc,
@@ -51,7 +53,10 @@ impl<'a> DatabaseEndpoint<'a> {
     /// # Errors
     /// `listener-unavailable`.
     pub(crate) async fn open_listener(&mut self, events: &Events) -> Result<(), Fault> {
-        let Some(database) = &self.settings.database else { return Ok(()) };
+        let Some(database) = self.settings.database_for_tools() else { return Ok(()) };
+        if self.settings.stands_in_for.is_some() {
+            return self.open_stand_in(database).await;
+        }
         let port = match (self.settings.is_direct(), database.identity.is_given()) {
             (false, _) => database.port,
             // The port may be that of the database itself, on this machine.
@@ -71,6 +76,60 @@ impl<'a> DatabaseEndpoint<'a> {
         }
         self.listener = Some(Rc::new(listener.emitting(events)));
         Ok(())
+    }
+
+    /// Opens the listener of a copy that stands in for this database. No other client than a container reaches it.
+    async fn open_stand_in(&mut self, database: &DatabaseTarget) -> Result<(), Fault> {
+        let unavailable = |error: &io::Error| {
+            let cause = format!("the copy can't be reached at {LOOPBACK}:{}", database.port);
+            Fault::new(Code::ListenerUnavailable, cause).with_causes(error)
+        };
+        let session_settings =
+            self.session_settings(SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly));
+        let bind = |port| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            ProxyListener::bind(address, ClientTls::Terminated, session_settings.clone())
+        };
+        let listener = match bind(database.port).await {
+            // The port may be that of the database itself, on this machine.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => bind(0).await,
+            listener => listener,
+        };
+        let listener = listener.map_err(|error| unavailable(&error))?;
+        if container_spec::can_keep_host_name(self.settings, database) {
+            add_hosts_entry(&database.host)?;
+        }
+        self.listener = Some(Rc::new(listener.standing_in(StandIn::new(&database.host, Vec::new())?)));
+        Ok(())
+    }
+
+    /// Opens the listener of a copy that stands in for this database, for commands on the server. Its port is on the
+    /// loopback of a machine that others use, so a client has to know a password of the database.
+    ///
+    /// # Errors
+    /// `forwarding-forbidden`, or the lost connection.
+    pub(crate) async fn open_at_server(&mut self, tunnel: &Tunnel, passwords: Vec<Secret>) -> Result<(), Fault> {
+        let Some(database) = self.settings.database_for_tools() else { return Ok(()) };
+        let session_settings =
+            self.session_settings(SessionTerms::with_user_lock_timeout(self.settings, SessionAccess::ReadOnly));
+        let port = tunnel.listen().await?;
+        let listener = ProxyListener::at_remote_port(port, session_settings).map_err(|error| {
+            Fault::new(Code::ListenerUnavailable, "the copy can't be reached from the server").with_causes(&error)
+        })?;
+        self.listener = Some(Rc::new(listener.standing_in(StandIn::new(&database.host, passwords)?)));
+        Ok(())
+    }
+
+    /// Closes the listener: from now on nothing leads to the database.
+    pub(crate) fn close_listener(&mut self) {
+        self.listener = None;
+    }
+
+    /// Watches the sessions with the copy from now on; none ends the watch.
+    pub(crate) fn set_watch(&self, watch: Option<SessionWatch>) {
+        if let Some(stand_in) = self.listener.as_deref().and_then(ProxyListener::stand_in) {
+            stand_in.set_watch(watch);
+        }
     }
 
     /// Returns the settings for the sessions of containers.
@@ -111,7 +170,7 @@ impl<'a> DatabaseEndpoint<'a> {
                 let transport = Rc::clone(transport);
                 AcceptLoop(Box::pin(async move { listener.serve(&transport, &database).await }))
             }
-            _ => AcceptLoop(Box::pin(pending())),
+            _ => AcceptLoop::without_connections(),
         }
     }
 
@@ -186,6 +245,11 @@ impl<'a> DatabaseEndpoint<'a> {
 pub(crate) struct AcceptLoop(Pin<Box<dyn Future<Output = Infallible>>>);
 
 impl AcceptLoop {
+    /// Returns the loop of a command that needs none.
+    pub(super) fn without_connections() -> Self {
+        Self(Box::pin(pending()))
+    }
+
     /// Polls the loop while the work runs.
     pub(crate) async fn run_during<T>(&mut self, work: impl Future<Output = T>) -> T {
         match select(pin!(work), &mut self.0).await {

@@ -25,7 +25,9 @@ impl Sites<'_> {
     /// # Errors
     /// `database-role`.
     pub(crate) fn check_role_delivery(&self, site: &Site, commands: &str) -> Result<(), Fault> {
-        if self.settings.database.as_ref().is_none_or(|database| database.role.is_none()) {
+        // The listener of a copy gives its sessions the role.
+        let is_given = self.settings.stands_in_for.is_some();
+        if is_given || self.settings.database.as_ref().is_none_or(|database| database.role.is_none()) {
             return Ok(());
         }
         let is_read_by_proxy = |containers: &Containers<'_>| containers.endpoint.reads_sessions();

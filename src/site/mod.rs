@@ -4,6 +4,7 @@
 mod container;
 pub(crate) mod container_spec;
 mod container_stream;
+mod copy_sites;
 mod current_container;
 mod database_endpoint;
 mod delivery;
@@ -44,6 +45,7 @@ use crate::{
     tool::{CommandLine, ListThenMigrate, MigrationStarted, Recipe},
     transport::Transport,
 };
+use database_endpoint::DatabaseEndpoint;
 use migration_times::RunningMigrations;
 use run_mode::STOP_GRACE;
 use running_command::RunningCommand;
@@ -63,7 +65,9 @@ pub struct Sites<'a> {
     recipe: Recipe,
     /// Shared with the connections of containers, until these are removed.
     pub(crate) transport: Option<Rc<Transport>>,
-    containers: Option<Containers<'a>>,
+    /// The connection to the deployment server, if the database is not reached through it.
+    pub(super) server_transport: Option<Rc<Transport>>,
+    pub(super) containers: Option<Containers<'a>>,
     pub(crate) server: Option<ServerSite<'a>>,
     /// The way in which settings reach the sessions of our own and of tools.
     delivery: Cell<SettingsDelivery>,
@@ -104,6 +108,7 @@ impl<'a> Sites<'a> {
             events: events.clone(),
             recipe,
             transport: None,
+            server_transport: None,
             containers: containers.map(|shared| Containers::new(settings, shared, runner, events.clone())),
             last_started: RefCell::default(),
             running_migrations: RefCell::default(),
@@ -155,6 +160,14 @@ impl<'a> Sites<'a> {
         self.transport.as_deref().ok_or_else(not_connected)
     }
 
+    /// Returns the connection to the deployment server.
+    ///
+    /// # Errors
+    /// It is not open yet.
+    pub(super) fn server_transport(&self) -> Result<&Transport, Fault> {
+        self.server_transport.as_deref().or(self.transport.as_deref()).ok_or_else(not_connected)
+    }
+
     fn shared_transport(&self) -> Result<&Rc<Transport>, Fault> {
         self.transport.as_ref().ok_or_else(not_connected)
     }
@@ -173,7 +186,7 @@ impl<'a> Sites<'a> {
     /// The holder of the slot, or the fault of the server.
     pub async fn take_server_slot(&self) -> Result<(), Fault> {
         match &self.server {
-            Some(server) => server.take_slot(self.transport()?).await,
+            Some(server) => server.take_slot(self.server_transport()?).await,
             None => Ok(()),
         }
     }
@@ -207,7 +220,7 @@ impl<'a> Sites<'a> {
                     containers.list_then_pause(self.shared_transport()?, image, commands, on_output).await
                 }
                 (Site::Server, _, Some(server)) => {
-                    server.list_then_pause(self.transport()?, (commands, title), on_output).await
+                    server.list_then_pause(self.server_transport()?, (commands, title), on_output).await
                 }
                 _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{list_command}`"))),
             }
@@ -241,8 +254,8 @@ impl<'a> Sites<'a> {
             Some(containers) => containers.abort_paused().await,
             None => Ok(()),
         };
-        let on_server = match (&self.server, &self.transport) {
-            (Some(server), Some(transport)) => server.abort_paused(transport).await,
+        let on_server = match (&self.server, self.server_transport()) {
+            (Some(server), Ok(transport)) => server.abort_paused(transport).await,
             _ => Ok(()),
         };
         in_container.and(on_server)
@@ -314,7 +327,9 @@ impl<'a> Sites<'a> {
                 );
                 Err(Fault::new(Code::BastionLost, cause))
             }
-            (Site::Server, _, Some(server)) => server.run_or_resume(self.transport()?, task, mode, on_output).await,
+            (Site::Server, _, Some(server)) => {
+                server.run_or_resume(self.server_transport()?, task, mode, on_output).await
+            }
             _ => Err(Fault::new(Code::Bug, format!("no site is prepared for `{}`", command.display_text()))),
         }
     }
@@ -330,8 +345,8 @@ impl<'a> Sites<'a> {
     /// Returns the known backends of the running command.
     pub(crate) fn backend_pids(&self) -> Vec<i32> {
         // A pooler announces numbers of its own.
-        let containers = self.containers.as_ref().filter(|_| self.delivery() == SettingsDelivery::StartupPacket);
-        containers.map(|containers| containers.endpoint.backend_pids()).unwrap_or_default()
+        let is_known = self.delivery() == SettingsDelivery::StartupPacket;
+        self.endpoints().filter(|_| is_known).flat_map(DatabaseEndpoint::backend_pids).collect()
     }
 
     /// Stops the running commands.
@@ -344,8 +359,8 @@ impl<'a> Sites<'a> {
             Some(containers) => containers.stop_and_remove(STOP_GRACE).await,
             None => Ok(()),
         };
-        let ended = match (&self.server, &self.transport) {
-            (Some(server), Some(transport)) => server.stop_command(transport, STOP_GRACE).await,
+        let ended = match (&self.server, self.server_transport()) {
+            (Some(server), Ok(transport)) => server.stop_command(transport, STOP_GRACE).await,
             _ => Ok(()),
         };
         removed.and(ended)

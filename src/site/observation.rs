@@ -2,6 +2,7 @@
 
 use super::{
     Sites,
+    database_endpoint::DatabaseEndpoint,
     migration_times::EndedMigration,
     running_command::RunningCommand,
     transcript::{LineVisibility, ProxyFindings, Transcript},
@@ -65,12 +66,12 @@ impl Sites<'_> {
     }
 
     pub(super) fn proxy_findings(&self) -> ProxyFindings {
-        self.containers.as_ref().map(|containers| containers.endpoint.proxy_findings()).unwrap_or_default()
+        self.endpoints().next().map(DatabaseEndpoint::proxy_findings).unwrap_or_default()
     }
 
     /// Returns the number of connections that the endpoint for containers has accepted, if there is one.
     pub(crate) fn connection_count(&self) -> Option<u64> {
-        self.containers.as_ref().and_then(|containers| containers.endpoint.connection_count())
+        self.endpoints().filter_map(DatabaseEndpoint::connection_count).reduce(|sum, count| sum + count)
     }
 
     /// Returns the migration that the tool reported as started last.

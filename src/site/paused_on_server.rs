@@ -3,9 +3,11 @@
 
 use super::{
     container_spec::SessionTerms,
+    database_endpoint::AcceptLoop,
     paused_tool::{PausedOnServer, is_prompt},
     run_mode::STOP_GRACE,
     server::{ServerSite, command_title, tunnel_of},
+    site_command::SiteCommand,
 };
 use crate::{
     fault::Fault,
@@ -15,7 +17,7 @@ use crate::{
     },
     server::{CommandInput, FollowedCommand, ShellScript},
     ssh::Tunnel,
-    tool::{CONFIRM, CommandLine, ListThenMigrate},
+    tool::{CONFIRM, ListThenMigrate},
     transport::Transport,
 };
 use tokio::time::timeout;
@@ -33,13 +35,15 @@ impl ServerSite<'_> {
         on_output: impl FnMut(Output<'_>),
     ) -> Result<Option<ExitStatus>, Fault> {
         let tunnel = tunnel_of(transport)?;
-        let script =
-            self.command_script(&commands.inline_command(), SessionTerms::until_confirmed(self.settings)).await?;
+        let terms = SessionTerms::until_confirmed(self.settings);
+        let script = self.command_script(&commands.inline_command(), terms).await?;
         let title = command_title(&self.events.redactor().redact(title));
         let script = ShellScript { title, input: CommandInput::Lines, ..script };
         self.events.emit(Event::CommandStarted { command: commands.list_command.display_text() });
-        let followed = self.server.run_until_prompt(tunnel, &script, until_prompt(on_output)).await?;
-        Ok(self.keep_paused(followed, commands.commands))
+        let mut connections = self.connections(terms)?;
+        let running = self.server.run_until_prompt(tunnel, &script, until_prompt(on_output));
+        let followed = connections.run_during(running).await?;
+        Ok(self.keep_paused(followed, connections, commands.commands))
     }
 
     /// Confirms the next command of a paused tool, and follows it to its exit or to its next prompt, which counts as a
@@ -47,28 +51,39 @@ impl ServerSite<'_> {
     pub(super) async fn resume(
         &self,
         tunnel: &Tunnel,
-        PausedOnServer { command, commands_left }: PausedOnServer,
-        line: &CommandLine,
+        PausedOnServer { command, mut connections, commands_left }: PausedOnServer,
+        task: SiteCommand<'_>,
         mut on_output: impl FnMut(Output<'_>),
     ) -> Result<ExitStatus, Fault> {
-        self.events.emit(Event::CommandStarted { command: line.display_text() });
-        let followed = if commands_left > 1 {
-            self.server.continue_with_line(tunnel, command, CONFIRM, until_prompt(on_output)).await?
-        } else {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.set_session_terms(task.terms)?;
+        }
+        self.events.emit(Event::CommandStarted { command: task.command.display_text() });
+        let work = async {
+            if commands_left > 1 {
+                return self.server.continue_with_line(tunnel, command, CONFIRM, until_prompt(on_output)).await;
+            }
             let on_output = |output: Output<'_>| {
                 on_output(output);
                 FollowOutput::Continue
             };
-            self.server.continue_with_last_line(tunnel, command, CONFIRM, on_output).await?
+            self.server.continue_with_last_line(tunnel, command, CONFIRM, on_output).await
         };
-        Ok(self.keep_paused(followed, commands_left.saturating_sub(1)).unwrap_or(ExitStatus::Exited(0)))
+        let followed = connections.run_during(work).await?;
+        let kept = self.keep_paused(followed, connections, commands_left.saturating_sub(1));
+        Ok(kept.unwrap_or(ExitStatus::Exited(0)))
     }
 
     /// Keeps a tool that is paused, or returns the exit status of one that has ended.
-    fn keep_paused(&self, followed: FollowedCommand, commands_left: usize) -> Option<ExitStatus> {
+    fn keep_paused(
+        &self,
+        followed: FollowedCommand,
+        connections: AcceptLoop,
+        commands_left: usize,
+    ) -> Option<ExitStatus> {
         match followed {
             FollowedCommand::Waiting(command) => {
-                self.paused.replace(Some(PausedOnServer { command, commands_left }));
+                self.paused.replace(Some(PausedOnServer { command, connections, commands_left }));
                 None
             }
             FollowedCommand::Exited(status) => Some(status),
@@ -80,9 +95,10 @@ impl ServerSite<'_> {
     /// # Errors
     /// The reason why it may still be there.
     pub(crate) async fn abort_paused(&self, transport: &Transport) -> Result<(), Fault> {
-        let Some(PausedOnServer { command, .. }) = self.paused.take() else { return Ok(()) };
+        let Some(PausedOnServer { command, mut connections, .. }) = self.paused.take() else { return Ok(()) };
         let tunnel = tunnel_of(transport)?;
-        if timeout(STOP_GRACE, self.server.end_input(tunnel, command)).await.is_err() {
+        let ended = timeout(STOP_GRACE, self.server.end_input(tunnel, command));
+        if connections.run_during(ended).await.is_err() {
             self.server.terminate_command(tunnel, STOP_GRACE).await?;
         }
         Ok(())

@@ -19,6 +19,8 @@ pub(super) struct PausedTool {
 #[derive(Debug)]
 pub(super) struct PausedOnServer {
     pub(super) command: WaitingCommand,
+    /// The loop that keeps its connections to a copy open.
+    pub(super) connections: AcceptLoop,
     /// Number of commands that it has yet to run, each after a confirmation.
     pub(super) commands_left: usize,
 }

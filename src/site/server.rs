@@ -1,7 +1,8 @@
 //! Commands on the deployment server, over the connection that also leads to the database.
 
 use super::{
-    container_spec::{self, SessionTerms},
+    container_spec::{self, LOOPBACK, SessionTerms},
+    database_endpoint::{AcceptLoop, DatabaseEndpoint},
     paused_tool::PausedOnServer,
     run_mode::RunMode,
     site_command::{CommandPurpose, SiteCommand},
@@ -26,6 +27,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, RefCell},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -36,10 +38,12 @@ pub(crate) struct ServerSite<'a> {
     server_settings: &'a ServerSettings,
     runner: &'a Runner,
     pub(super) events: Events,
-    pub(super) server: Server,
+    pub(super) server: Rc<Server>,
     slot: Cell<SlotState>,
     /// The tool that has listed its migrations and waits for the confirmation.
     pub(super) paused: RefCell<Option<PausedOnServer>>,
+    /// The endpoint at which commands find the copy that stands in for the database.
+    pub(super) endpoint: Option<DatabaseEndpoint<'a>>,
     /// The way in which settings reach sessions with the database.
     delivery: Cell<SettingsDelivery>,
 }
@@ -69,7 +73,7 @@ impl<'a> ServerSite<'a> {
         // Read-only commands use a slot of their own and wait only for each other.
         let slot = if settings.command.may_write() { directory.to_owned() } else { format!("look {directory}") };
         let label = runner.run_url().unwrap_or_else(|| "a run outside a workflow".to_owned());
-        let server = Server::new(&slot, &label, events.clone())?;
+        let server = Rc::new(Server::new(&slot, &label, events.clone())?);
         Ok(Self {
             settings,
             server_settings: shared,
@@ -78,8 +82,41 @@ impl<'a> ServerSite<'a> {
             server,
             slot: Cell::new(SlotState::NotHeld),
             paused: RefCell::default(),
+            endpoint: None,
             delivery: Cell::default(),
         })
+    }
+
+    /// Prepares commands with a copy of the database, in the slot of the original.
+    pub(crate) fn for_copy<'b>(
+        &self,
+        settings: &'b Settings,
+        shared: &'b ServerSettings,
+        runner: &'b Runner,
+        events: Events,
+    ) -> ServerSite<'b> {
+        ServerSite {
+            settings,
+            server_settings: shared,
+            runner,
+            events,
+            server: Rc::clone(&self.server),
+            slot: Cell::new(SlotState::NotHeld),
+            paused: RefCell::default(),
+            endpoint: None,
+            delivery: Cell::default(),
+        }
+    }
+
+    /// Opens the endpoint of a copy. `passwords` are those of the database itself.
+    ///
+    /// # Errors
+    /// `forwarding-forbidden`, or the lost connection.
+    pub(crate) async fn open_endpoint(&mut self, transport: &Transport, passwords: Vec<Secret>) -> Result<(), Fault> {
+        let mut endpoint = DatabaseEndpoint::new(self.settings, self.runner);
+        endpoint.open_at_server(tunnel_of(transport)?, passwords).await?;
+        self.endpoint = Some(endpoint);
+        Ok(())
     }
 
     /// Changes the way in which settings reach the sessions of commands.
@@ -143,7 +180,7 @@ impl<'a> ServerSite<'a> {
         match (mode, task.purpose) {
             (RunMode::Start, CommandPurpose::Migrate) => {
                 if let Some(paused) = self.paused.take() {
-                    return self.resume(tunnel, paused, line, on_output).await;
+                    return self.resume(tunnel, paused, task, on_output).await;
                 }
             }
             (RunMode::Start, CommandPurpose::Assist) => self.abort_paused(transport).await?,
@@ -156,7 +193,19 @@ impl<'a> ServerSite<'a> {
         }
         let script = self.command_script(line, terms).await?;
         self.events.emit(Event::CommandStarted { command: line.display_text() });
-        self.server.run_script(tunnel, &script, on_output).await
+        let mut connections = self.connections(terms)?;
+        connections.run_during(self.server.run_script(tunnel, &script, on_output)).await
+    }
+
+    /// Returns the loop that serves the connections of a command with a copy, on these terms; without a copy it has none.
+    pub(super) fn connections(&self, terms: SessionTerms) -> Result<AcceptLoop, Fault> {
+        match &self.endpoint {
+            None => Ok(AcceptLoop::without_connections()),
+            Some(endpoint) => {
+                endpoint.set_session_terms(terms)?;
+                Ok(endpoint.accept_loop(&Rc::new(Transport::Direct)))
+            }
+        }
     }
 
     /// Returns the script of a command, with all that it needs to log in to the database.
@@ -196,8 +245,8 @@ impl<'a> ServerSite<'a> {
     fn shell_script(&self, line: &CommandLine, terms: SessionTerms, token: Option<&Secret>) -> ShellScript {
         let session_settings =
             container_spec::session_settings(self.settings, self.runner, terms).delivered(self.delivery.get());
-        let own_variables =
-            [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", session_settings.as_options())];
+        let options = container_spec::environment_options(self.settings, &session_settings);
+        let own_variables = [("PGAPPNAME", session_settings.application_name.clone()), ("PGOPTIONS", options)];
         let own_variables = own_variables.into_iter().filter(|(_, value)| !value.is_empty());
         let own_variables = own_variables.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         let password = token.map(|token| ("PGPASSWORD".to_owned(), token.clone()));
@@ -218,10 +267,21 @@ impl<'a> ServerSite<'a> {
 
     /// Returns the user's variables, with the database's own facts filled in: the server reaches the database directly.
     fn user_environment(&self, token: Option<&Secret>) -> impl Iterator<Item = (String, Secret)> {
-        let database = self.settings.database.as_ref();
-        let fact = move |fact| database.map(|database| server_database_fact(fact, database, token)).unwrap_or_default();
-        let filled = move |value: &Secret| Secret::new(DatabasePlaceholder::fill_in(value.expose(), fact));
+        let database = self.database_for_commands();
+        let fact = move |fact| {
+            database.as_ref().map(|database| server_database_fact(fact, database, token)).unwrap_or_default()
+        };
+        let filled = move |value: &Secret| Secret::new(DatabasePlaceholder::fill_in(value.expose(), &fact));
         self.settings.env.iter().map(move |(name, value)| (name.clone(), filled(value)))
+    }
+
+    /// Returns the database as commands there reach it.
+    fn database_for_commands(&self) -> Option<DatabaseTarget> {
+        let database = self.settings.database_for_tools()?.clone();
+        Some(match self.endpoint.as_ref().and_then(DatabaseEndpoint::local_port) {
+            Some(port) => DatabaseTarget { host: LOOPBACK.to_owned(), port, ..database },
+            None => database,
+        })
     }
 
     /// Returns whether a command of ours may be running there.

@@ -5,6 +5,7 @@ mod directive;
 mod execution;
 mod file_check;
 mod file_parser;
+mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod identifier;
@@ -31,6 +32,7 @@ mod word_search;
 pub use execution::{Execution, SqlChunk, Statement, StatementKind, UnrecoverableObject};
 pub use file_check::{CheckMoment, FileCheck};
 pub(crate) use file_parser::{Detail, FileDecision, FileParser, FilePart, FileRules};
+pub use form::statement_form;
 pub use identifier::QualifiedName;
 pub(crate) use identifier::fold_identifier;
 pub(crate) use lexer::{TokenKind, Tokens};

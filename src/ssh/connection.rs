@@ -4,6 +4,7 @@ use super::{
     channel_open_queue::{ChannelPurpose, OpenRefusal, OpenRequest},
     driver::{Driver, DriverCommand},
     libssh2::ConnectError,
+    remote_port::{RemotePort, listen_request},
     remote_process::{self, LossWatch, RemoteProcess},
     route::Hop,
     session::{self, ConnectRequest, ConnectedSession, HopSocket},
@@ -163,6 +164,18 @@ impl HopConnection {
     ) -> Result<RemoteProcess, OpenError> {
         let (local, pipes, process) = remote_process::process_pair(loss_watches);
         self.open_channel(ChannelPurpose::Exec { line: line.to_owned(), pipes }, local, limit).await.map(|()| process)
+    }
+
+    /// Asks the server to listen on a port of its loopback; `limit` limits the wait for its reply.
+    pub(super) async fn listen(&self, limit: Duration) -> Result<RemotePort, OpenError> {
+        let (request, response) = listen_request();
+        self.send_command(DriverCommand::Listen(request));
+        match timeout(limit, response).await {
+            Ok(Ok(Ok(port))) => Ok(port),
+            Ok(Ok(Err(refusal))) => Err(OpenError::Refused(OpenRefusal::Channel(refusal))),
+            Ok(Err(_)) => Err(OpenError::Lost(self.wait_for_loss().await)),
+            Err(_) => Err(OpenError::TimedOut),
+        }
     }
 
     async fn open_channel(&self, purpose: ChannelPurpose, local: LocalEnd, limit: Duration) -> Result<(), OpenError> {

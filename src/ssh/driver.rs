@@ -12,6 +12,7 @@
 use super::{
     channel::Channel,
     channel_open_queue::{OpenProgress, OpenQueue, OpenRequest},
+    remote_port::{ListenRequest, RemotePorts},
     route::Hop,
     session::ConnectedSession,
     socket::{ReadInterest, SessionSocket, TransportError},
@@ -51,6 +52,7 @@ const CLOSED_BY_SERVER: &str = "closed by the server";
 /// A command from the handle to the driver.
 pub(super) enum DriverCommand {
     Open(OpenRequest),
+    Listen(ListenRequest),
     Close,
 }
 
@@ -62,6 +64,8 @@ enum Operation {
     Receive(usize),
     SendEof(usize),
     Close(usize),
+    Accept,
+    Listen,
     Open,
 }
 
@@ -75,6 +79,7 @@ pub(super) struct Driver {
     timer: Pin<Box<Sleep>>,
     channels: Vec<Channel>,
     open_queue: OpenQueue,
+    remote_ports: RemotePorts,
     /// The operation that was interrupted in the middle of a packet.
     unfinished: Option<Operation>,
     /// Set when a small packet waits for room in the socket.
@@ -115,6 +120,7 @@ impl Driver {
             timer: Box::pin(sleep_until(now)),
             channels: Vec::new(),
             open_queue: OpenQueue::default(),
+            remote_ports: RemotePorts::default(),
             unfinished: None,
             wants_room: false,
             last_received: now,
@@ -166,9 +172,16 @@ impl Driver {
                     }
                     self.open_queue.push(request);
                 }
+                Poll::Ready(Some(DriverCommand::Listen(request))) => {
+                    if !self.is_busy() {
+                        self.last_received = Instant::now();
+                    }
+                    self.remote_ports.push(request);
+                }
                 Poll::Ready(Some(DriverCommand::Close) | None) => {
                     self.close_deadline = Some(Instant::now() + DRAIN_TIME);
                     self.open_queue.clear();
+                    self.remote_ports.clear();
                     self.channels.iter_mut().for_each(Channel::begin_draining);
                 }
                 Poll::Pending => return,
@@ -201,7 +214,7 @@ impl Driver {
     }
 
     fn is_busy(&self) -> bool {
-        !self.channels.is_empty() || !self.open_queue.is_empty()
+        !self.channels.is_empty() || !self.open_queue.is_empty() || !self.remote_ports.is_empty()
     }
 
     /// Runs every operation that does not block; returns whether any data moved.
@@ -236,7 +249,7 @@ impl Driver {
             .chain(each(Operation::Receive))
             .chain(each(Operation::SendEof))
             .chain(each(Operation::Close))
-            .chain([Operation::Open])
+            .chain([Operation::Accept, Operation::Listen, Operation::Open])
     }
 
     fn run_operation(&mut self, work: Operation, context: &mut Context<'_>) -> Result<bool, TransportError> {
@@ -252,6 +265,8 @@ impl Driver {
                 Some(channel) if channel.is_done() => channel.close(),
                 Some(_) | None => Ok(false),
             },
+            Operation::Accept => self.accept_connection(),
+            Operation::Listen => self.remote_ports.advance_request(&self.session),
             Operation::Open => self.advance_open(),
         }?;
         let in_packet =
@@ -263,7 +278,8 @@ impl Driver {
     /// Returns whether some call can read the transport.
     fn can_read_transport(&self) -> bool {
         self.channels.iter().any(Channel::can_read_transport)
-            || (self.open_queue.has_unfinished() && self.unfinished.is_none())
+            || ((self.open_queue.has_unfinished() || self.remote_ports.can_read_transport())
+                && self.unfinished.is_none())
     }
 
     /// Returns whether the last call that read the transport read it to the end, so that nothing is left in libssh2's
@@ -311,6 +327,13 @@ impl Driver {
             }
             Some(_) | None => Ok(false),
         }
+    }
+
+    fn accept_connection(&mut self) -> Result<bool, TransportError> {
+        let accepted = self.remote_ports.accept()?;
+        let is_new = accepted.is_some();
+        self.channels.extend(accepted);
+        Ok(is_new)
     }
 
     fn advance_open(&mut self) -> Result<bool, TransportError> {

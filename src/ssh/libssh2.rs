@@ -21,6 +21,8 @@ pub(super) const CHANNEL_REFUSED: i32 = -21;
 
 pub(super) const REQUEST_REFUSED: i32 = -22;
 
+pub(super) const GLOBAL_REQUEST_REFUSED: i32 = -32;
+
 pub(super) const TOO_LONG: i32 = -41;
 
 pub(super) const FAILED_RECEIVE: i32 = -43;

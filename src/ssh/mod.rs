@@ -34,6 +34,7 @@ mod private_key;
 mod public_half;
 mod public_key;
 mod receive_buffer;
+mod remote_port;
 mod remote_process;
 mod route;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use clock::seconds_since_1970;
 pub use host_key::check_pins;
 pub use key_text::hidden_forms;
 pub use private_key::check_private_key;
+pub use remote_port::RemotePort;
 pub use remote_process::{ProcessExit, RemoteProcess};
 pub use route::{Hop, Login, Route};
 pub use stream::ChannelStream;

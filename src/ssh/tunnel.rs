@@ -6,6 +6,7 @@ use super::{
     forward::connect_through,
     host_key::HostKeyPins,
     libssh2::ConnectError,
+    remote_port::RemotePort,
     remote_process::RemoteProcess,
     route::{Hop, Route},
     session::ConnectRequest,
@@ -119,6 +120,31 @@ impl Tunnel {
             }
             Err(OpenError::TimedOut) => {
                 Fault::new(Code::BastionTimeout, format!("`{}` does not answer a command", self.bastion))
+            }
+            Err(OpenError::Lost(fault)) => fault,
+        };
+        Err(self.loss_fault().unwrap_or(fault))
+    }
+
+    /// Asks the last hop to listen on a free port of its loopback.
+    ///
+    /// # Errors
+    /// `forwarding-forbidden`, `bastion-timeout`, `bastion-lost`.
+    pub async fn listen(&self) -> Result<RemotePort, Fault> {
+        let Some(connection) = self.connections.last() else {
+            return Err(Fault::new(Code::Bug, "the tunnel to use has no hop"));
+        };
+        let fault = match connection.listen(self.connect_timeout).await {
+            Ok(port) => return Ok(port),
+            Err(OpenError::Refused(_)) => {
+                let cause =
+                    format!("`{}` lets no connections come back through SSH (`AllowTcpForwarding`)", self.bastion);
+                let fix = "set `AllowTcpForwarding yes` or `remote` in its sshd_config, for this login, and remove `DisableForwarding` and \
+                           `restrict` from its line in authorized_keys";
+                Fault::new(Code::ForwardingForbidden, cause).fix(fix)
+            }
+            Err(OpenError::TimedOut) => {
+                Fault::new(Code::BastionTimeout, format!("`{}` does not answer the request for a port", self.bastion))
             }
             Err(OpenError::Lost(fault)) => fault,
         };

@@ -33,6 +33,9 @@ pub struct Recipe {
     /// The column of the application's table of tenants that names a tenant's schema, if there is a ledger in each
     /// schema.
     pub tenants: Option<String>,
+    /// The tables whose rows the tool writes after a migration if they are missing.
+    #[serde(default)]
+    pub reference: Vec<String>,
     /// The migrations for which a ledger has rows.
     #[serde(default)]
     pub keeps: LedgerRows,
@@ -226,6 +229,12 @@ impl Recipe {
             return Vec::new();
         }
         self.verbs.get(&verb).map(|lines| lines.to_commands(None)).unwrap_or_default()
+    }
+
+    /// Returns whether the tool has this verb.
+    #[must_use]
+    pub fn has_verb(&self, verb: Verb) -> bool {
+        self.verbs.contains_key(&verb)
     }
 
     /// Returns the commands of this verb with the user's target.

@@ -57,6 +57,8 @@ mod parts;
 mod pull;
 mod registry;
 mod rehearsal;
+#[cfg(test)]
+mod rehearsal_tools;
 #[path = "../suite/runner/mod.rs"]
 mod runner;
 mod running;

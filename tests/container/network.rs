@@ -80,7 +80,7 @@ impl Network {
         let (public, private) =
             (Subnet::create("public", NetworkAccess::External), Subnet::create("private", NetworkAccess::Internal));
         let certificate = Certificate::named(DATABASE, Expired::Nothing);
-        let postgres = start_postgres(machine, &private, &certificate);
+        let postgres = start_postgres(machine, (&private, DATABASE), &certificate);
         let bastion = start_bastion(machine, &public, &private);
         let network = Self { bastion, postgres, public, private, certificate, databases: AtomicUsize::new(0) };
         let listens = || network.bastion.log().contains("Server listening on").then_some(());
@@ -144,6 +144,14 @@ impl Network {
         &self.certificate.ca
     }
 
+    /// Starts another server, which the steps of a job reach by this name.
+    pub(crate) fn another_server(&self, host: &str) -> Container {
+        let server = start_postgres(image(MACHINE), (&self.public, host), &self.certificate);
+        let answers = || server.try_exec(&["pg_isready", "--quiet", "--host=127.0.0.1"]).ok();
+        poll(Duration::from_secs(30), answers).unwrap_or_else(|| panic!("PostgreSQL: {}", server.log()));
+        server
+    }
+
     /// Creates an empty database, which is dropped with the value.
     pub(crate) fn database(self: &Arc<Self>) -> Database {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -158,11 +166,11 @@ impl Network {
     }
 }
 
-fn start_postgres(machine: &str, private: &Subnet, certificate: &Certificate) -> Container {
+fn start_postgres(machine: &str, (network, host): (&Subnet, &str), certificate: &Certificate) -> Container {
     let certified = format!("CERTIFICATE={}", certificate.certificate);
     let key = format!("KEY={}", certificate.key);
     // A volume, which the engine fills from the image: an overlay would copy each file at its first write.
-    let options = ["--network", private.name(), "--network-alias", DATABASE, "--volume", "/lab/cluster"];
+    let options = ["--network", network.name(), "--network-alias", host, "--volume", "/lab/cluster"];
     let options = [&options[..], &["--env", &certified, "--env", &key]].concat();
     Container::start(&options, machine, &["sh", "-euc", POSTGRES])
 }

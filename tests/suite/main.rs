@@ -120,6 +120,8 @@ mod recorded_run;
 mod recovery;
 #[cfg(test)]
 mod rehearsal;
+#[cfg(test)]
+mod rehearsal_tools;
 mod release;
 #[cfg(test)]
 mod release_agreement;

@@ -303,14 +303,6 @@ fn what_stands_in_the_way_of_a_rehearsal_is_named() {
     two.fails("input-invalid", 2).error("two places for one copy").done();
     let idle = step(&format!("{{ url: '{weak}', rows: 10 }}")).hides(&weak).run();
     idle.fails("input-invalid", 2).error("`rows` has no effect").done();
-    let tool = Action::new(&lab)
-        .input("command", "rehearse")
-        .input("executor", "image")
-        .input("image", "app")
-        .input("run", "true");
-    let refused = tool.secret("rehearse", &weak).run();
-    assert!(refused.log.contains("`command: rehearse` runs SQL files"), "{}", refused.log);
-    refused.fails("input-invalid", 2).done();
     let unused = Action::new(&lab).secret("rehearse", &weak).file("migrations/0001_a.sql", "create table a ()").run();
     unused.fails("input-invalid", 2).error("only a rehearsal needs a server for a copy").done();
 }
@@ -547,6 +539,18 @@ fn rehearsals_on_one_server_leave_each_other_their_roles() {
     second.signal(Signal::TERM);
     second.finish().fails("cancelled", 130).pending(["0001_slow"]).done();
     assert_eq!((server.sql(&roles).as_str(), left_in(&server).as_str()), ("0", ""));
+}
+
+#[test]
+fn the_statements_of_a_loop_in_a_file_are_one() {
+    let (lab, (_server, url)) = (Lab::new(), copies("superuser"));
+    shop(&lab);
+    let many: String = (0..120).map(|id| format!("update orders set note = 'n{id}' where id = {id};\n")).collect();
+    let finished = rehearse(&lab, &url).input("lint", "off").file("migrations/0001_loop.sql", many).run();
+    let seen = rehearsal(&finished);
+    assert_eq!(seen["statements"].as_array().map(Vec::len), Some(1), "{seen:#}");
+    assert_eq!(statement(&seen, "update orders")["times"].as_u64(), Some(120));
+    finished.has_pending().pending(["0001_loop"]).warning("120 statements of one form from `0001_loop`").done();
 }
 
 #[test]

@@ -16,12 +16,13 @@ impl SqlExecutor<'_> {
         let mut ledger_tables: Vec<Table> = tables.collect();
         ledger_tables.sort();
         ledger_tables.dedup();
-        let last_applied = match plan.places.as_slice() {
+        let ways_back = match plan.places.as_slice() {
             [place] if place.tenant.is_none() => {
                 let recorded = &plan.before.ledger_of(place.schema()).recorded;
-                Some(recorded.last().map_or_else(|| "0".to_owned(), |row| row.version.clone()))
+                Ok(vec![recorded.last().map_or_else(|| "0".to_owned(), |row| row.version.clone())])
             }
-            _ => None,
+            // Tenants have one each.
+            _ => Err(String::new()),
         };
         Some(RehearsalSubject {
             session: &planned.main.session,
@@ -31,7 +32,10 @@ impl SqlExecutor<'_> {
             path: &planned.backup_subject.tables.path,
             ledger_tables,
             ledger_names: plan.places.iter().map(|place| place.ledger.table.to_string()).collect(),
-            last_applied,
+            pending: &[],
+            ways_back,
+            image: None,
+            ledger: None,
         })
     }
 }

@@ -54,7 +54,7 @@ impl ToolExecutor<'_> {
 
     /// Returns whether the plan is one to apply migrations, for which their SQL is shown and approved.
     pub(super) fn needs_sql(&self) -> bool {
-        matches!(self.settings.command, Command::Plan | Command::Migrate)
+        matches!(self.settings.command, Command::Plan | Command::Migrate | Command::Rehearse)
     }
 
     /// Runs the recipe's command for both. Returns nothing if there is none, or if it failed: the command for the list

@@ -13,6 +13,7 @@ mod listing;
 mod plan;
 mod proof;
 mod read_only_check;
+mod rehearsed;
 mod run;
 mod schema;
 mod scripts;
@@ -27,13 +28,15 @@ use super::{
     audit_trail::AuditTrail,
     backup::BackupSubject,
     lock_holder::{self, LockHolder},
+    review::{ReadScripts, StatementPlaces},
     schema_reading::SchemaReadings,
 };
 use crate::{
     fault::{Code, Fault, Stage},
     github::runner::Runner,
+    layout::Table,
     postgres::start_conditions::wait_to_start,
-    review::MigrationScript,
+    review::{MigrationScript, PlanPath},
     run::{
         Coverage, MigrationId, PlanFacts,
         event::{Event, Events},
@@ -77,6 +80,14 @@ pub struct ToolExecutor<'a> {
     printed_scripts: Result<Vec<PrintedScript>, String>,
     /// The SQL of the pending migrations.
     scripts: Vec<MigrationScript>,
+    /// The same with the effects of its statements, if it is to be rehearsed.
+    read_scripts: ReadScripts,
+    /// The positions of its statements in files: there are none.
+    no_places: StatementPlaces,
+    /// The tables of reference that the database has.
+    reference_tables: Vec<Table>,
+    /// The search path in which it is weighed.
+    path: PlanPath,
     /// The part of the plan that a backup depends on; `None` before there is a plan.
     pub(super) backup_subject: Option<BackupSubject>,
     /// The coverage of the reported plan; `None` before there is one.
@@ -127,6 +138,10 @@ impl<'a> ToolExecutor<'a> {
             pending: Vec::new(),
             printed_scripts: Ok(Vec::new()),
             scripts: Vec::new(),
+            read_scripts: Vec::new(),
+            no_places: StatementPlaces::new(),
+            reference_tables: Vec::new(),
+            path: PlanPath::Session,
             backup_subject: None,
             coverage: None,
             progress: ToolProgress::NotStarted,
@@ -221,7 +236,13 @@ impl<'a> ToolExecutor<'a> {
         let digest = plan.digest.clone();
         self.plan_digest.clone_from(&digest);
         self.events.emit(Event::Planned(plan));
-        let reviewed = scripts::review(self, &digest).await.map(|subject| self.backup_subject = Some(subject));
+        self.path = scripts::plan_path(&self.scripts);
+        let reviewed = scripts::review(self, &digest).await.map(|(subject, read)| {
+            (self.backup_subject, self.read_scripts) = (Some(subject), read);
+        });
+        if self.settings.command == Command::Rehearse {
+            self.find_reference_tables().await.map_err(plan_fault)?;
+        }
         if self.settings.command == Command::Status {
             let recorded = self.listed_ledger().await.map_err(plan_fault)?;
             self.events.emit(Event::LedgerListed { recorded, half_done: Vec::new() });

@@ -5,7 +5,7 @@ use super::ToolExecutor;
 use crate::{
     executor::{
         backup::BackupSubject,
-        review::{ReviewSubject, review_plan},
+        review::{ReadScripts, ReviewResult, ReviewSubject, review_plan},
     },
     fault::Fault,
     review::{HiddenPart, MigrationScript, PlanPath, ScriptTransaction},
@@ -31,19 +31,24 @@ type ScriptsByName = BTreeMap<(String, Option<String>), PrintedScript>;
 ///
 /// # Errors
 /// What the settings do not accept.
-pub(super) async fn review(tool: &ToolExecutor<'_>, digest: &str) -> Result<BackupSubject, Vec<Fault>> {
-    let schema =
-        tool.scripts.iter().map(|script| script.id.schema.as_str()).find(|schema| !matches!(*schema, "" | "public"));
-    let path = match schema {
-        Some(schema) => PlanPath::Schemas(vec![schema.to_owned(), "public".to_owned()]),
-        None => PlanPath::Session,
-    };
+pub(super) async fn review(tool: &ToolExecutor<'_>, digest: &str) -> Result<(BackupSubject, ReadScripts), Vec<Fault>> {
+    let path = tool.path.clone();
     let session = tool.lock_holder.as_ref().map(super::LockHolder::session);
     let subject = ReviewSubject { scripts: tool.scripts.clone(), session, path, place_of: &|_, _| None };
-    let tables = review_plan(tool.settings, &tool.events, subject).await?.tables;
+    let ReviewResult { tables, scripts, .. } = review_plan(tool.settings, &tool.events, subject).await?;
     let schemas: BTreeSet<&str> = tool.pending.iter().map(|id| id.schema.as_str()).collect();
     let tenants = schemas.into_iter().filter(|schema| !schema.is_empty()).map(str::to_owned).collect();
-    Ok(BackupSubject { digest: digest.to_owned(), tables, tenants })
+    Ok((BackupSubject { digest: digest.to_owned(), tables, tenants }, scripts))
+}
+
+/// Returns the search path in which scripts are weighed: that of the first tenant, if there are tenants.
+pub(super) fn plan_path(scripts: &[MigrationScript]) -> PlanPath {
+    let schema =
+        scripts.iter().map(|script| script.id.schema.as_str()).find(|schema| !matches!(*schema, "" | "public"));
+    match schema {
+        Some(schema) => PlanPath::Schemas(vec![schema.to_owned(), "public".to_owned()]),
+        None => PlanPath::Session,
+    }
 }
 
 /// Returns the script of each pending migration, in their order. `printed` is the output of the tool, or the reason why

@@ -100,6 +100,45 @@ pub(super) fn is_named(recipe: &Recipe, name: &str, target: &str) -> bool {
     name == target || words.as_deref() == Some(target)
 }
 
+/// Returns the targets of the rollbacks that undo the pending migrations once they are applied, the last one first: one
+/// for each group, as of Django's apps.
+///
+/// # Errors
+/// The reason why there are none, as a sentence without its full stop.
+pub(super) fn targets_before(
+    recipe: &Recipe,
+    listed: &[ListedMigration],
+    is_pending: impl Fn(&str) -> bool,
+    count: usize,
+) -> Result<Vec<String>, String> {
+    if target_meaning(recipe) == TargetMeaning::Count {
+        return Ok(vec![count.to_string()]);
+    }
+    let undoes_itself = recipe.target.as_ref().is_some_and(|target| target.itself == Itself::Undone);
+    let (mut targets, mut groups) = (Vec::new(), BTreeSet::new());
+    for migration in listed.iter().rev().filter(|migration| is_pending(&migration.name)) {
+        let words = target_words(recipe, migration);
+        let (group, _) = split_group(&words);
+        if !groups.insert(group.to_owned()) {
+            continue;
+        }
+        let of_group = target_group(recipe, listed, &words);
+        let first = of_group.iter().position(|migration| is_pending(&migration.name)).unwrap_or_default();
+        // A migration between them that is applied would be undone, too.
+        if of_group.iter().skip(first).any(|migration| !is_pending(&migration.name)) {
+            return Err("an applied migration comes after a pending one, and would be undone, too".to_owned());
+        }
+        let at = if undoes_itself { Some(first) } else { first.checked_sub(1) };
+        let target = at.and_then(|at| of_group.get(at)).map(|migration| target_words(recipe, migration));
+        let before_first = || match group {
+            "" => "0".to_owned(),
+            group => format!("{group} zero"),
+        };
+        targets.push(target.unwrap_or_else(before_first));
+    }
+    Ok(targets)
+}
+
 fn target_meaning(recipe: &Recipe) -> TargetMeaning {
     recipe.target.as_ref().map(|target| target.says).unwrap_or_default()
 }

@@ -30,6 +30,8 @@ impl DatabaseUses<'_> {
             self.expects_rehearsal.then(|| "`expect-rehearsal` is compared with the schema of the database".to_owned()),
             (self.command == Some(Command::History))
                 .then(|| "`command: history` reads the runs from the database".to_owned()),
+            (self.command == Some(Command::Rehearse))
+                .then(|| "`command: rehearse` copies the schema of the database".to_owned()),
             self.has_aftercare.then(|| format!("{} looks after the database", label(InputName::Aftercare))),
             dumps.then(|| format!("{} dumps the database", label(InputName::Backup))),
             self.schema_file.map(|_| format!("{} is compared with the database", label(InputName::SchemaFile))),

@@ -85,7 +85,7 @@ pub(super) fn resolve_settings(
     let mut report = resolve_report_settings(inputs, default_key, findings);
     let aftercare = findings.ok_or_record(inputs.optional(InputName::Aftercare, parse_aftercare));
     let known_database = database.as_ref().and_then(Option::as_ref);
-    let rehearsal = rehearse::resolve_rehearsal(inputs, (command, executor), known_database, findings);
+    let rehearsal = rehearse::resolve_rehearsal(inputs, command, known_database, findings);
     let assemble = || {
         let (resolved_commands, database) = (resolved_commands?, database?);
         let schema_file = resolve_schema_file(inputs, runner);
@@ -102,6 +102,7 @@ pub(super) fn resolve_settings(
             findings.faults.extend(uses.faults(inputs));
         }
         Some(Settings {
+            stands_in_for: None,
             command: command?,
             schema_file,
             executor: resolved_commands.executor_settings,

@@ -6,7 +6,7 @@ use crate::{
     input::{
         findings::Findings,
         names::InputName,
-        parse::{ExecutorChoice, ParsedCopyPlace, ParsedRehearsal, parse_rehearse},
+        parse::{ParsedCopyPlace, ParsedRehearsal, parse_rehearse},
         source::Inputs,
     },
     postgres::DatabaseTarget,
@@ -16,18 +16,11 @@ use crate::{
 /// Resolves the rehearsal of `command: rehearse`; `None` for other commands, or if it has faults, which are recorded.
 pub(super) fn resolve_rehearsal(
     inputs: &Inputs,
-    (command, executor): (Option<Command>, Option<ExecutorChoice>),
+    command: Option<Command>,
     database: Option<&ResolvedDatabase>,
     findings: &mut Findings,
 ) -> Option<RehearsalSettings> {
     command.filter(|command| *command == Command::Rehearse)?;
-    if executor.is_some_and(|executor| executor != ExecutorChoice::Sql) {
-        let cause = "`command: rehearse` runs SQL files, and the migrations are those of a tool (`executor`)";
-        let fix = "set `command: plan`, which shows and weighs the SQL of the tool's migrations; or rehearse them against a copy of your own, \
-                   with `command: migrate` and its URL in `database-url`";
-        findings.faults.push(Fault::new(Code::InputInvalid, cause).fix(fix));
-        return None;
-    }
     let label = inputs.label(InputName::Rehearse);
     let text = inputs.secret(InputName::Rehearse);
     let parsed = text.map_or_else(|| Ok(ParsedRehearsal::usual()), |text| parse_rehearse(text.expose(), &label));

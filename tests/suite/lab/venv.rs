@@ -18,6 +18,9 @@ pub(crate) const DJANGO_4_2: &str = "django-4.2";
 /// Django 5.2 with psycopg 3.
 pub(crate) const DJANGO_5_2: &str = "django-5.2";
 
+/// The drivers of PostgreSQL.
+pub(crate) const DRIVERS: &str = "drivers";
+
 /// Returns the environment with the packages of the image of this name, plus those of a server. The first caller
 /// creates it, the others wait; its name contains a digest of its requirements.
 pub(crate) fn venv(name: &str) -> PathBuf {

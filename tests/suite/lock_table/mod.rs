@@ -6,6 +6,8 @@ mod measure;
 #[cfg(test)]
 mod rehearsed;
 mod resolve;
+#[cfg(test)]
+mod through_drivers;
 
 use crate::lab::{self, postgres::Database};
 use bastion_migrate::{

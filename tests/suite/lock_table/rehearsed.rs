@@ -38,7 +38,7 @@ async fn observe(client: &Client, statement: &str, version: u32) -> Result<Obser
 }
 
 /// Returns the differences between both views, one per line.
-fn differences(seen: &ObservedStatement, measured: &Measured) -> Vec<String> {
+pub(super) fn differences(seen: &ObservedStatement, measured: &Measured) -> Vec<String> {
     let own = |name: &&QualifiedName| name.schema.as_deref() == Some("public");
     let names = |names: &BTreeSet<QualifiedName>| -> BTreeSet<String> {
         names.iter().filter(own).map(|name| name.name.clone()).collect()

@@ -1,0 +1,67 @@
+//! Watches a tool on a copy, and holds its statements against the forecast with the tables of the database itself.
+
+use super::{
+    copy::MadeCopies,
+    rounds::{OriginalRun, run_rounds},
+    statements::{contradiction, loop_warning, read_facts},
+};
+use crate::{
+    executor::RehearsalSubject,
+    fault::{Code, Fault},
+    postgres::SessionSettings,
+    rehearsal::{CopyServer, RehearsedScript, WatchedRun, WatchedScripts},
+    review::{Scales, WorkRates, allowed_losses},
+    run::{RehearsalFacts, event::Event},
+    stage::single_fault,
+};
+
+/// The name of the session that looks at a copy.
+const LOOKING: &str = "bastion-migrate-rehearsal";
+
+/// Version of the server if it is unknown: the oldest that is supported (`server_version_num`).
+const OLDEST_VERSION: u32 = 140_000;
+
+/// Runs the tool on a copy, watches the first of its rounds, and adds what was seen to the facts, however it ended.
+///
+/// # Errors
+/// As [`run_rounds`]; `rehearsal-copy`, or a lost connection.
+pub(super) async fn rehearse_tool(
+    original: OriginalRun<'_>,
+    subject: &RehearsalSubject<'_>,
+    (server, copies): (&CopyServer, &MadeCopies),
+    facts: &mut RehearsalFacts,
+) -> Result<(), Vec<Fault>> {
+    let no_ledger = || Fault::new(Code::Bug, "there is no ledger by which the tool's statements are known");
+    let ledger = subject.ledger.clone().ok_or_else(no_ledger).map_err(single_fault)?;
+    let startup = SessionSettings::named(LOOKING);
+    let session = server.open_session(&copies.for_rounds, &startup, original.events).await.map_err(single_fault)?;
+    let begun = WatchedRun::begin(&session.client, ledger, subject.pending.to_vec()).await;
+    session.close().await;
+    let mut watched = begun.map_err(single_fault)?;
+    let ended = run_rounds(original, subject, (server, copies), Some(&mut watched), facts).await;
+    hold_against_forecast(original, (subject, copies), &watched, facts).await.map_err(single_fault)?;
+    ended
+}
+
+async fn hold_against_forecast(
+    original: OriginalRun<'_>,
+    (subject, copies): (&RehearsalSubject<'_>, &MadeCopies),
+    watched: &WatchedRun,
+    facts: &mut RehearsalFacts,
+) -> Result<(), Fault> {
+    let settings = original.settings;
+    let version = subject.session.server_version().unwrap_or(OLDEST_VERSION);
+    let scripts = WatchedScripts::of_run(watched, subject.scripts, version);
+    let rehearsed: Vec<RehearsedScript<'_>> = scripts.rehearsed();
+    let tables = read_facts(settings, subject, &rehearsed).await?;
+    let allowed = allowed_losses(&settings.safety.allowances);
+    let scales =
+        Scales { facts: &tables, settings: &settings.safety.risk, rates: &WorkRates::TYPICAL, allowed: &allowed };
+    facts.statements = scripts.hold_against_forecast(&rehearsed, &scales);
+    copies.guard.iter().for_each(|guard| guard.guard_rehearsed(&mut facts.statements));
+    facts.unobserved.clone_from(&scripts.unobserved);
+    let warnings =
+        facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));
+    warnings.for_each(|fault| original.events.emit(Event::Warning(fault)));
+    Ok(())
+}

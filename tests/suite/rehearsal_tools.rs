@@ -1,0 +1,365 @@
+//! `command: rehearse` with an app's own tool: it runs on a copy that stands in for the database, its sessions are watched, and
+//! nothing of it reaches the database itself.
+
+use crate::{
+    action::Action,
+    judge::Finished,
+    lab::{
+        Lab,
+        alembic::Project as AlembicProject,
+        postgres::{Database, Options, Postgres},
+        project::Project,
+        server::{BACKEND, Server, tenants},
+        venv::{DJANGO_4_2, DJANGO_5_2},
+    },
+};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+
+const MAKER_PASSWORD: &str = "copies-pa55word-canary";
+
+/// A row that is in production alone.
+const CANARY: &str = "canary-row-of-production-4711";
+
+/// The migrations of an app: its table, then changes of it, then code.
+const SHOP: [(&str, &str); 4] = [
+    (
+        "0001_initial",
+        "from django.db import migrations, models\n\
+         class Migration(migrations.Migration):\n\
+         \x20   initial = True\n\
+         \x20   operations = [migrations.CreateModel(name='Order', fields=[('id', models.BigAutoField(primary_key=True)),\n\
+         \x20       ('note', models.CharField(max_length=40, default='')), ('total', models.IntegerField(default=0))])]\n",
+    ),
+    (
+        "0002_index",
+        "from django.db import migrations, models\n\
+         class Migration(migrations.Migration):\n\
+         \x20   dependencies = [('shop', '0001_initial')]\n\
+         \x20   operations = [migrations.AddIndex('Order', models.Index(fields=['note'], name='order_note')),\n\
+         \x20       migrations.AlterField('Order', 'total', models.BigIntegerField(default=0))]\n",
+    ),
+    (
+        "0003_code",
+        "from django.db import migrations\n\
+         def fill(apps, schema_editor):\n\
+         \x20   Order = apps.get_model('shop', 'Order')\n\
+         \x20   for number in range(150):\n\
+         \x20       Order.objects.create(note='n%d' % number)\n\
+         \x20   with schema_editor.connection.cursor() as cursor:\n\
+         \x20       cursor.execute('alter table carriers_carrier add column vip boolean default random() > 0.5')\n\
+         def empty(apps, schema_editor):\n\
+         \x20   apps.get_model('shop', 'Order').objects.all().delete()\n\
+         \x20   schema_editor.execute('alter table carriers_carrier drop column vip')\n\
+         class Migration(migrations.Migration):\n\
+         \x20   dependencies = [('shop', '0002_index'), ('carriers', '0001_initial')]\n\
+         \x20   operations = [migrations.RunPython(fill, empty)]\n",
+    ),
+    (
+        "0004_concurrently",
+        "from django.contrib.postgres.operations import AddIndexConcurrently\n\
+         from django.db import migrations, models\n\
+         class Migration(migrations.Migration):\n\
+         \x20   atomic = False\n\
+         \x20   dependencies = [('shop', '0003_code')]\n\
+         \x20   operations = [AddIndexConcurrently('Order', models.Index(fields=['total'], name='order_total'))]\n",
+    ),
+];
+
+const IN_PROJECT: &str = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate";
+
+/// Starts a server for copies. Returns a database there, and the server's URL.
+fn copies() -> (Database, String) {
+    let database = Postgres::start(&Options::default()).database();
+    database.sql(&format!("create role maker login superuser password '{MAKER_PASSWORD}'"));
+    let url = format!("postgres://maker:{MAKER_PASSWORD}@127.0.0.1:{}/{}", database.server().port(), database.name());
+    (database, url)
+}
+
+/// Returns what rehearsals have left in the server: databases, and roles of their own.
+fn left_in(database: &Database) -> String {
+    database.sql(
+        "select string_agg(name, ' ') from (select datname::text as name from pg_database where datname like 'bastion%' \
+         union all select rolname::text from pg_roles r join pg_shdescription d on d.objoid = r.oid) x",
+    )
+}
+
+/// A server with the project and its app `shop`, whose first migration is applied, and rows in its tables.
+fn shop_server(lab: &Lab, python: &str) -> Server {
+    shop_on(Server::start(), lab, python)
+}
+
+fn shop_on(server: Server, lab: &Lab, python: &str) -> Server {
+    let server = server.project(Project::Plain, &lab.database, python);
+    let path = format!("{BACKEND}/backend/settings/production.py");
+    let settings = fs::read_to_string(server.path(&path)).unwrap();
+    let server = server.file(&path, format!("{settings}\nINSTALLED_APPS = [*INSTALLED_APPS, 'shop']\n"));
+    let server = server.file(&format!("{BACKEND}/shop/__init__.py"), "");
+    let server =
+        SHOP.iter().fold(server.file(&format!("{BACKEND}/shop/migrations/__init__.py"), ""), |server, (name, text)| {
+            server.file(&format!("{BACKEND}/shop/migrations/{name}.py"), text)
+        });
+    let migrated =
+        "for app in carriers suppliers customers 'shop 0001'; do python manage.py migrate $app --noinput; done";
+    server.shell(&format!("{IN_PROJECT}\n{migrated}\n")).unwrap();
+    lab.database.sql(&format!(
+        "set role app; insert into shop_order (note, total) select 'note', n from generate_series(1, 30000) n; \
+         insert into carriers_carrier (name) select '{CANARY}-' || n from generate_series(1, 20000) n; analyze shop_order; analyze carriers_carrier"
+    ));
+    server
+}
+
+/// A step that rehearses Django on the server, which passes the database to the app.
+fn rehearse<'a>(lab: &'a Lab, server: &'a Server, url: &str) -> Action<'a> {
+    let step = Action::on_server(lab, server).secret("database-url", lab.database.url());
+    let step = step.input("tool", "django").input("working-directory", BACKEND).input("lint", "off");
+    let step = step.input("setup", "source ../venv/bin/activate").input("env", "DATABASE_URL=${DATABASE_URL}");
+    step.input("command", "rehearse").secret("rehearse", url).hides(CANARY)
+}
+
+/// Returns the rehearsal in the output `report`.
+fn rehearsal(finished: &Finished) -> Value {
+    let report: Value = serde_json::from_str(&finished.outputs["report"]).expect("the report is JSON");
+    report["rehearsal"].clone()
+}
+
+/// Returns a statement of the rehearsal that begins with these words.
+fn statement<'r>(rehearsal: &'r Value, words: &str) -> &'r Value {
+    let statements = rehearsal["statements"].as_array().expect("there are statements");
+    let found = statements
+        .iter()
+        .find(|found| found["summary"].as_str().is_some_and(|text| text.to_lowercase().starts_with(words)));
+    found.unwrap_or_else(|| panic!("{words}: {statements:#?}"))
+}
+
+/// The warning about the loop in `shop.0003_code`.
+const LOOP: &str = "150 statements of one form from `shop.0003_code`: `insert into \"shop_order\"";
+
+/// The migrations of the shop that are pending.
+const PENDING: [&str; 3] = ["shop.0002_index", "shop.0003_code", "shop.0004_concurrently"];
+
+#[test]
+fn django_is_rehearsed_on_a_copy_and_its_code_is_seen_for_the_first_time() {
+    for python in [DJANGO_4_2, DJANGO_5_2] {
+        let (lab, (copy, url)) = (Lab::new(), copies());
+        let server = shop_server(&lab, python);
+        let contents = lab.database.contents();
+        let finished = rehearse(&lab, &server, &url).run();
+        let seen = rehearsal(&finished);
+        let is = |statement: &Value, name: &str, verdict: &str, blocks: &str| {
+            let facts = ["migration", "verdict", "blocks"].map(|key| statement[key].clone());
+            let [migration, found, blocked] = facts;
+            let all = [&migration["name"], &found, &blocked].map(|value| value.as_str().unwrap_or_default().to_owned());
+            assert_eq!(all, [name, verdict, blocks], "{python}: {statement:#}");
+        };
+        is(statement(&seen, "create index \"order_note\""), PENDING[0], "confirmed", "writes");
+        is(statement(&seen, "alter table \"shop_order\" alter"), PENDING[0], "confirmed", "reads-and-writes");
+        is(statement(&seen, "create index concurrently"), PENDING[2], "confirmed", "nothing");
+        let code = statement(&seen, "alter table carriers_carrier");
+        is(code, PENDING[1], "unforeseen", "reads-and-writes");
+        assert!(code["work"].to_string().contains("rewrites carriers_carrier (20,0"), "{code:#}");
+        let looped = statement(&seen, "insert into");
+        is(looped, PENDING[1], "unforeseen", "nothing");
+        assert_eq!((looped["times"].as_u64(), looped["rows"].as_u64()), (Some(150), Some(150)), "{looped:#}");
+        assert!(looped["wal_bytes"].as_u64().is_some_and(|bytes| bytes > 5_000), "{looped:#}");
+        assert_eq!(code["transaction"], looped["transaction"], "{seen:#}");
+        let rounds: Vec<&str> = seen["rounds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert_eq!((rounds.len(), rounds[1]), (4, "a second run had nothing to do"), "{python}: {rounds:?}");
+        let same = rounds[2..].iter().all(|round| round.ends_with("and the schema is as before"));
+        assert!(same, "{python}: {rounds:?}");
+        assert!(seen["changes"].to_string().contains("CREATE INDEX order_total"), "{seen:#}");
+        assert_eq!(seen["lacks"], Value::Array(Vec::new()), "{python}");
+        let finished = finished.has_pending().pending(PENDING).warning(LOOP).logs("2 unforeseen");
+        finished.summary("150 statements of one form").summary("### Rehearsal").done();
+        assert_eq!(lab.database.contents(), contents, "{python}");
+        assert_eq!(left_in(&copy), "", "{python}");
+    }
+}
+
+#[test]
+fn a_migration_of_a_tool_is_bound_to_its_rehearsal() {
+    let (lab, (_copy, url)) = (Lab::new(), copies());
+    let server = shop_server(&lab, DJANGO_5_2);
+    let finished = rehearse(&lab, &server, &url).run();
+    let digest = finished.outputs["rehearsal-digest"].clone();
+    finished.has_pending().pending(PENDING).warning(LOOP).done();
+    let migrate = || {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url());
+        let step = step.input("tool", "django").input("working-directory", BACKEND).input("lint", "off");
+        step.input("setup", "source ../venv/bin/activate").input("expect-rehearsal", &digest).hides(CANARY)
+    };
+    lab.database.sql("set role app; alter table shop_order add surprise text");
+    let outdated = migrate().run().fails("rehearsal-outdated", 5).pending(PENDING);
+    outdated.error("`public.shop_order: surprise text` is new").done();
+    lab.database.sql("alter table shop_order drop surprise");
+    migrate().run().succeeds().applied(PENDING).done();
+}
+
+#[test]
+fn a_failing_migration_of_a_tool_fails_the_rehearsal_and_shows_no_row() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let server = shop_server(&lab, DJANGO_5_2).file(
+        &format!("{BACKEND}/shop/migrations/0002_index.py"),
+        SHOP[1]
+            .1
+            .replace("migrations.AddIndex", "migrations.RunSQL('alter table nowhere add a int'), migrations.AddIndex"),
+    );
+    let contents = lab.database.contents();
+    let finished = rehearse(&lab, &server, &url).run();
+    let seen = rehearsal(&finished);
+    let failed = statement(&seen, "alter table nowhere");
+    assert_eq!(failed["verdict"].as_str(), Some("contradicted"), "{failed:#}");
+    assert!(failed["error"].to_string().contains("relation \\\"nowhere\\\" does not exist"), "{failed:#}");
+    let finished = finished.fails("rehearsal-failed", 5).pending(PENDING).error("on the copy, ");
+    finished.output("rehearsal-digest", "").done();
+    assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
+}
+
+/// The settings of the app take the database from a file, whatever the environment is.
+#[test]
+fn a_tool_that_is_led_by_its_own_settings_never_migrates_the_database_itself() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let server = shop_server(&lab, DJANGO_5_2);
+    let manage = format!("{BACKEND}/manage.py");
+    let text = fs::read_to_string(server.path(&manage)).unwrap().replace("\".env\")", "\".env\", override=True)");
+    let server = server.file(&manage, text);
+    let contents = lab.database.contents();
+    let finished = rehearse(&lab, &server, &url).run().fails("tool-elsewhere", 5).pending(PENDING);
+    finished.error("the tool has opened no connection to the copy").logs("env: DATABASE_URL=${DATABASE_URL}").done();
+    // Its connection is opened by another program than the one that lists.
+    let steps = "steps:\n  - run: python manage.py migrate --noinput\n  - run: psql \"$(sed -n 's/^DATABASE_URL=//p' .env)\" -c 'create table leaked ()'\n";
+    let plain = fs::read_to_string(server.path(&manage)).unwrap().replace(", override=True", "");
+    let server = server.file(&manage, plain);
+    let step = rehearse(&lab, &server, &url).file(".github/bastion-migrate.yml", steps);
+    let finished = step.run().fails("rehearsal-failed", 5).pending(PENDING).warning(LOOP);
+    finished.error("cannot execute CREATE TABLE in a read-only transaction").done();
+    assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_rehearsal_of_a_tool_is_named() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let server = shop_server(&lab, DJANGO_4_2);
+    let without = rehearse(&lab, &server, &url).input("env", "DEBUG=False").run();
+    without
+        .fails("input-invalid", 2)
+        .error("by its own settings alone")
+        .logs("env: DATABASE_URL=${DATABASE_URL}")
+        .done();
+    let custom = rehearse(&lab, &server, &url).input("tool", "custom").input("run", "true").run();
+    custom.fails("input-invalid", 2).error("no list of migrations and no ledger").done();
+    let blind = rehearse(&lab, &server, &url).secret("database-url", "").input("env", "DEBUG=False");
+    blind.run().fails("input-missing", 2).error("`command: rehearse` copies the schema").done();
+    let lab = Lab::new();
+    let server = shop_on(Server::configured("AllowTcpForwarding local"), &lab, DJANGO_4_2);
+    let finished = rehearse(&lab, &server, &url).run().fails("forwarding-forbidden", 3).pending(PENDING);
+    finished.error("lets no connections come back through SSH").logs("`AllowTcpForwarding yes` or `remote`").done();
+    assert_eq!(left_in(&copy), "");
+}
+
+#[test]
+fn the_database_itself_is_only_read_while_a_tool_is_rehearsed() {
+    // A server of its own, so that no other test takes transaction ids.
+    let lab = Lab::on(&Postgres::start(&Options { settings: &["autovacuum = off"], ..Options::default() }));
+    let (_copy, url) = copies();
+    let server = shop_server(&lab, DJANGO_5_2);
+    let holder = lab.database.session();
+    // Every write, and every lock that blocks anybody, would wait for this.
+    holder.sql("begin; lock table shop_order, carriers_carrier, django_migrations in share row exclusive mode");
+    let state = || lab.database.sql("select pg_snapshot_xmax(pg_current_snapshot())");
+    let (before, contents) = (state(), lab.database.contents());
+    rehearse(&lab, &server, &url).run().has_pending().pending(PENDING).warning(LOOP).done();
+    assert_eq!((state(), lab.database.contents()), (before, contents));
+    holder.sql("rollback");
+}
+
+#[test]
+fn a_rehearsal_of_a_tool_that_is_cancelled_leaves_nothing_behind() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let slow = "fill, empty), migrations.RunSQL('select pg_sleep(60)', '')]";
+    let server = shop_server(&lab, DJANGO_5_2)
+        .file(&format!("{BACKEND}/shop/migrations/0003_code.py"), SHOP[2].1.replace("fill, empty)]", slow));
+    let running = rehearse(&lab, &server, &url).start();
+    copy.wait_for(
+        "select count(*) > 0 from pg_stat_activity where query like 'select pg_sleep(60)%' and state = 'active'",
+        "t",
+    );
+    running.signal(Signal::TERM);
+    running.finish().fails("cancelled", 130).pending(PENDING).done();
+    assert_eq!(left_in(&copy), "");
+}
+
+#[test]
+fn tenants_of_django_are_rehearsed_each_in_its_schema() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let server = Server::start().project(Project::Tenants, &lab.database, DJANGO_5_2);
+    let settings = "export DJANGO_SETTINGS_MODULE=backend.settings.tenants";
+    let prepare = "python manage.py migrate_schemas --shared --noinput";
+    server.shell(&format!("{IN_PROJECT}\n{settings}\n{prepare}\n")).unwrap();
+    tenants(&lab.database, 2);
+    server.shell(&format!("{IN_PROJECT}\n{settings}\npython manage.py migrate_schemas --tenant --noinput\n")).unwrap();
+    let more = "from django.db import migrations\n\
+        class Migration(migrations.Migration):\n\
+        \x20   dependencies = [('rates', '0002_per_day')]\n\
+        \x20   operations = [migrations.RunSQL('alter table rates_rate add column more int default 1', 'alter table rates_rate drop column more')]\n";
+    let server = server.file(&format!("{BACKEND}/rates/migrations/0003_more.py"), more);
+    let contents = lab.database.contents();
+    let finished = rehearse(&lab, &server, &url).input("tool", "django-tenants").run();
+    let pending = finished.listed("pending");
+    let seen = rehearsal(&finished);
+    let rounds = seen["rounds"].to_string();
+    assert!(
+        rounds.contains("a second run had nothing to do") && rounds.contains("the schema is as before"),
+        "{rounds}"
+    );
+    let statements = seen["statements"].as_array().into_iter().flatten();
+    let added = statements.filter(|statement| {
+        statement["summary"].as_str().is_some_and(|text| text.to_lowercase().starts_with("alter table rates_rate add"))
+    });
+    let schemas: Vec<&str> = added.filter_map(|statement| statement["migration"]["schema"].as_str()).collect();
+    assert!(schemas.contains(&"t01") && schemas.contains(&"t02"), "{schemas:?}: {seen:#}");
+    finished.has_pending().pending(pending.iter().map(String::as_str)).done();
+    assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
+}
+
+#[test]
+fn alembic_is_rehearsed_and_each_revision_has_its_statements() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let project = AlembicProject::new(&lab.database);
+    project.migration("a1", "", "create table users (id int primary key, name text)", "drop table users");
+    let server = project.install_on(Server::start());
+    let step = || {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "alembic");
+        let step = step.input("working-directory", "shop").input("env", "DATABASE_URL=${DATABASE_URL}");
+        step.input("lint", "off")
+    };
+    step().run().succeeds().applied(["a1"]).done();
+    lab.database.sql("set role app; insert into users select n from generate_series(1, 30000) n; analyze users");
+    project.migration("b2", "\"a1\"", "create index users_name on users (name)", "drop index users_name");
+    let safe = "alter table users add column note text";
+    project.migration("c3", "\"b2\"", safe, "alter table users drop column note");
+    let server = project.install_on(server);
+    let contents = lab.database.contents();
+    let step = || {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "alembic");
+        let step = step.input("working-directory", "shop").input("env", "DATABASE_URL=${DATABASE_URL}");
+        step.input("lint", "off").input("command", "rehearse").secret("rehearse", &url)
+    };
+    let finished = step().run();
+    let seen = rehearsal(&finished);
+    for (words, revision, blocks) in
+        [("create index", "b2", "writes"), ("alter table users add", "c3", "reads-and-writes")]
+    {
+        let found = statement(&seen, words);
+        assert_eq!(
+            (found["verdict"].as_str(), found["blocks"].as_str()),
+            (Some("confirmed"), Some(blocks)),
+            "{found:#}"
+        );
+        assert_eq!(found["migration"]["name"].as_str(), Some(revision), "{found:#}");
+    }
+    assert!(seen["rounds"].to_string().matches("the schema is as before").count() == 2, "{seen:#}");
+    finished.has_pending().pending(["b2", "c3"]).done();
+    assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
+}
