@@ -242,7 +242,7 @@ impl<'a> Sites<'a> {
             None => Ok(()),
         };
         let on_server = match (&self.server, &self.transport) {
-            (Some(server), Some(transport)) => server.abort_paused(transport).await,
+            (Some(server), Some(transport)) => Box::pin(server.abort_paused(transport)).await,
             _ => Ok(()),
         };
         in_container.and(on_server)
@@ -362,7 +362,7 @@ impl<'a> Sites<'a> {
         };
         let Some(transport) = self.transport else { return removed };
         let released = match &self.server {
-            Some(server) => server.release_slot(&transport).await,
+            Some(server) => Box::pin(server.release_slot(&transport)).await,
             None => Ok(()),
         };
         // The containers that also held it are gone.

@@ -68,7 +68,7 @@ impl ServerSite<'_> {
     fn keep_paused(&self, followed: FollowedCommand, commands_left: usize) -> Option<ExitStatus> {
         match followed {
             FollowedCommand::Waiting(command) => {
-                self.paused.replace(Some(PausedOnServer { command, commands_left }));
+                self.paused.replace(Some(Box::new(PausedOnServer { command, commands_left })));
                 None
             }
             FollowedCommand::Exited(status) => Some(status),
@@ -80,7 +80,8 @@ impl ServerSite<'_> {
     /// # Errors
     /// The reason why it may still be there.
     pub(crate) async fn abort_paused(&self, transport: &Transport) -> Result<(), Fault> {
-        let Some(PausedOnServer { command, .. }) = self.paused.take() else { return Ok(()) };
+        let Some(paused) = self.paused.take() else { return Ok(()) };
+        let PausedOnServer { command, .. } = *paused;
         let tunnel = tunnel_of(transport)?;
         if timeout(STOP_GRACE, self.server.end_input(tunnel, command)).await.is_err() {
             self.server.terminate_command(tunnel, STOP_GRACE).await?;

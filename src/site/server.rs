@@ -39,7 +39,7 @@ pub(crate) struct ServerSite<'a> {
     pub(super) server: Server,
     slot: Cell<SlotState>,
     /// The tool that has listed its migrations and waits for the confirmation.
-    pub(super) paused: RefCell<Option<PausedOnServer>>,
+    pub(super) paused: RefCell<Option<Box<PausedOnServer>>>,
     /// The way in which settings reach sessions with the database.
     delivery: Cell<SettingsDelivery>,
 }
@@ -143,10 +143,10 @@ impl<'a> ServerSite<'a> {
         match (mode, task.purpose) {
             (RunMode::Start, CommandPurpose::Migrate) => {
                 if let Some(paused) = self.paused.take() {
-                    return self.resume(tunnel, paused, line, on_output).await;
+                    return Box::pin(self.resume(tunnel, *paused, line, on_output)).await;
                 }
             }
-            (RunMode::Start, CommandPurpose::Assist) => self.abort_paused(transport).await?,
+            (RunMode::Start, CommandPurpose::Assist) => Box::pin(self.abort_paused(transport)).await?,
             (RunMode::Resume, _) => {}
         }
         if mode == RunMode::Resume
@@ -249,7 +249,7 @@ impl<'a> ServerSite<'a> {
         if self.slot.get() == SlotState::NotHeld || transport.loss_fault().is_some() {
             return Ok(());
         }
-        self.abort_paused(transport).await?;
+        Box::pin(self.abort_paused(transport)).await?;
         let tunnel = tunnel_of(transport)?;
         match self.server.release_slot(tunnel).await {
             // A read-only command was interrupted and still runs.
