@@ -129,8 +129,8 @@ impl<'a> Job<'a> {
     /// The fault of the first of them that failed.
     pub(crate) async fn close(self) -> Result<(), Fault> {
         match self {
-            Self::Migration(migration) => migration.close().await,
-            Self::Doctor(doctor) => doctor.close().await,
+            Self::Migration(migration) => Box::pin(migration.close()).await,
+            Self::Doctor(doctor) => Box::pin(doctor.close()).await,
             Self::History(history) => history.close().await,
             Self::Rehearsal(rehearsal) => Box::pin(rehearsal.close()).await,
             Self::Tunnel(tunnel) => tunnel.stop_unless_ready().await,

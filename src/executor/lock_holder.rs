@@ -47,7 +47,7 @@ pub(super) struct LockHolder<'a> {
     /// The activity monitor; it continues from one attempt to the next.
     monitor: RefCell<MonitorState>,
     /// The state of the tool's ledgers that was read behind the lock, until it is used.
-    early_snapshot: RefCell<Option<LedgerSnapshot>>,
+    early_snapshot: RefCell<Option<Box<LedgerSnapshot>>>,
     /// The rows of the last query for ledgers.
     pub(super) ledger_rows: Rows,
 }
@@ -134,7 +134,7 @@ impl<'a> LockHolder<'a> {
             let (ledger_rows, snapshot) = read?;
             (self.ledger_rows, self.has_lock, self.is_alone) = (ledger_rows, true, true);
             // A wait for the start may be long.
-            self.early_snapshot.replace(self.settings.start_conditions().is_none().then_some(snapshot));
+            self.early_snapshot.replace(self.settings.start_conditions().is_none().then(|| Box::new(snapshot)));
         }
         Ok(self.has_lock && self.is_alone)
     }
@@ -145,7 +145,7 @@ impl<'a> LockHolder<'a> {
     /// The fault of reading it.
     pub(super) async fn read_snapshot(&self, recipe: &Recipe) -> Result<LedgerSnapshot, Fault> {
         if let Some(early) = self.early_snapshot.take() {
-            return Ok(early);
+            return Ok(*early);
         }
         let read = LedgerSnapshot::read(&self.session, self.lock_requirement(), &self.ledger_rows, recipe);
         answer_within(self.settings.wait_timeout, read).await

@@ -255,7 +255,7 @@ impl<'a> Sites<'a> {
             None => Ok(()),
         };
         let on_server = match (&self.server, self.server_transport()) {
-            (Some(server), Ok(transport)) => server.abort_paused(transport).await,
+            (Some(server), Ok(transport)) => Box::pin(server.abort_paused(transport)).await,
             _ => Ok(()),
         };
         in_container.and(on_server)
@@ -377,7 +377,7 @@ impl<'a> Sites<'a> {
         };
         let Some(transport) = self.transport else { return removed };
         let released = match &self.server {
-            Some(server) => server.release_slot(&transport).await,
+            Some(server) => Box::pin(server.release_slot(&transport)).await,
             None => Ok(()),
         };
         // The containers that also held it are gone.

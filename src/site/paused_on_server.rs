@@ -83,7 +83,7 @@ impl ServerSite<'_> {
     ) -> Option<ExitStatus> {
         match followed {
             FollowedCommand::Waiting(command) => {
-                self.paused.replace(Some(PausedOnServer { command, connections, commands_left }));
+                self.paused.replace(Some(Box::new(PausedOnServer { command, connections, commands_left })));
                 None
             }
             FollowedCommand::Exited(status) => Some(status),
@@ -95,7 +95,8 @@ impl ServerSite<'_> {
     /// # Errors
     /// The reason why it may still be there.
     pub(crate) async fn abort_paused(&self, transport: &Transport) -> Result<(), Fault> {
-        let Some(PausedOnServer { command, mut connections, .. }) = self.paused.take() else { return Ok(()) };
+        let Some(paused) = self.paused.take() else { return Ok(()) };
+        let PausedOnServer { command, mut connections, .. } = *paused;
         let tunnel = tunnel_of(transport)?;
         let ended = timeout(STOP_GRACE, self.server.end_input(tunnel, command));
         if connections.run_during(ended).await.is_err() {

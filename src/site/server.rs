@@ -41,7 +41,7 @@ pub(crate) struct ServerSite<'a> {
     pub(super) server: Rc<Server>,
     slot: Cell<SlotState>,
     /// The tool that has listed its migrations and waits for the confirmation.
-    pub(super) paused: RefCell<Option<PausedOnServer>>,
+    pub(super) paused: RefCell<Option<Box<PausedOnServer>>>,
     /// The endpoint at which commands find the copy that stands in for the database.
     pub(super) endpoint: Option<DatabaseEndpoint<'a>>,
     /// The way in which settings reach sessions with the database.
@@ -180,10 +180,10 @@ impl<'a> ServerSite<'a> {
         match (mode, task.purpose) {
             (RunMode::Start, CommandPurpose::Migrate) => {
                 if let Some(paused) = self.paused.take() {
-                    return self.resume(tunnel, paused, task, on_output).await;
+                    return Box::pin(self.resume(tunnel, *paused, task, on_output)).await;
                 }
             }
-            (RunMode::Start, CommandPurpose::Assist) => self.abort_paused(transport).await?,
+            (RunMode::Start, CommandPurpose::Assist) => Box::pin(self.abort_paused(transport)).await?,
             (RunMode::Resume, _) => {}
         }
         if mode == RunMode::Resume
@@ -309,7 +309,7 @@ impl<'a> ServerSite<'a> {
         if self.slot.get() == SlotState::NotHeld || transport.loss_fault().is_some() {
             return Ok(());
         }
-        self.abort_paused(transport).await?;
+        Box::pin(self.abort_paused(transport)).await?;
         let tunnel = tunnel_of(transport)?;
         match self.server.release_slot(tunnel).await {
             // A read-only command was interrupted and still runs.

@@ -63,8 +63,9 @@ impl App {
     /// Adds these lines to the start of the app.
     fn changes_manage(&self, lines: &str) {
         let path = self.server.path(&format!("{BACKEND}/manage.py"));
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replacen("if __name__", &format!("{lines}\nif __name__"), 1)).unwrap();
+        let text = fs::read_to_string(&path).expect("it is there");
+        let text = text.replacen("if __name__", &format!("{lines}\nif __name__"), 1);
+        fs::write(&path, text).expect("there is room");
     }
 
     /// Returns the first words of each start.
