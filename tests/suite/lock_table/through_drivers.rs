@@ -15,7 +15,7 @@ use crate::lab::{
     venv::{DRIVERS, venv},
 };
 use bastion_migrate::{
-    postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SslMode},
+    postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SslMode, TlsStart},
     proxy::{ClientTls, ProxyListener, StandIn},
     rehearsal::{LedgerMoment, WatchedLedger, WatchedRun},
     secret::Secret,
@@ -91,6 +91,7 @@ fn watch(database: &Database, driver: &str, forms: &[&str]) -> WatchedRun {
         password: Some(Secret::new("watched")),
         name: database.name().to_owned(),
         sslmode: SslMode::Disable,
+        tls_start: TlsStart::Requested,
         ca: None,
         options: None,
         role: Some("postgres".to_owned()),
@@ -161,6 +162,7 @@ fn a_client_has_to_know_a_password_where_others_could_connect() {
         password: None,
         name: database.name().to_owned(),
         sslmode: SslMode::Disable,
+        tls_start: TlsStart::Requested,
         ca: None,
         options: None,
         role: None,
