@@ -8,7 +8,7 @@ use crate::{
     postgres::{DatabaseTarget, Session, SessionSettings, query_rows, wait::answer_within},
     rehearsal::{CopyServer, RowGuard, SampledRows, copy_sample, fill_copy, read_original, read_rows},
     run::{RehearsalFacts, event::Events, format_bytes},
-    schema::{SchemaDescription, differences_of_copy, description_query, description_query_with_own_schema},
+    schema::{SchemaDescription, description_query, description_query_with_own_schema, differences_of_copy},
     settings::{CopyContent, RehearsalSettings, Settings},
 };
 use std::time::{Duration, Instant};

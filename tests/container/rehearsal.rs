@@ -44,9 +44,12 @@ fn copying(running: &crate::running::Running<'_>) -> Vec<String> {
 #[test]
 fn a_copy_is_made_in_a_container_that_only_the_action_reaches() {
     let database = shared().database();
-    database.sql(&format!("create table kept (line text); insert into kept values ('{CANARY}'); grant select on kept to public"));
+    database.sql(&format!(
+        "create table kept (line text); insert into kept values ('{CANARY}'); grant select on kept to public"
+    ));
     let before = servers();
-    let step = rehearse(&database, ", data: sample").file("migrations/0001_users.sql", "create table users (id int);\n");
+    let step =
+        rehearse(&database, ", data: sample").file("migrations/0001_users.sql", "create table users (id int);\n");
     let finished = step.run();
     finished
         .has_pending()
