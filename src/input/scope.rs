@@ -87,7 +87,7 @@ pub(super) fn unused_by_executor(inputs: &Inputs, executor: ExecutorChoice) -> V
     let is_pulled = rehearses_in_container(inputs);
     let is_idle = |name: &InputName| {
         let scope = scope_of(*name).1;
-        !scope.counts_in(executor, &executors_in_use) && !(is_pulled && scope == PlaceScope::AnyImage)
+        !(scope.counts_in(executor, &executors_in_use) || is_pulled && scope == PlaceScope::AnyImage)
     };
     // Steps name their own executors.
     let mut idle: Vec<InputName> = InputName::ALL.iter().copied().filter(is_given).filter(is_idle).collect();
