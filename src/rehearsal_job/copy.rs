@@ -39,6 +39,15 @@ impl MadeCopies {
         }
     }
 
+    /// Returns the events of a round, whose result is reported by other means: of a tool the output is shown, unless it may
+    /// have rows.
+    pub(super) fn events_of_round(&self, events: &Events) -> Events {
+        match &self.guard {
+            Some(_) => events.starts_only(),
+            None => events.output_only().0,
+        }
+    }
+
     /// Removes the rows of the copies from faults of a tool, whose output may have them.
     pub(super) fn without_output(&self, faults: Vec<Fault>) -> Vec<Fault> {
         match &self.guard {

@@ -63,7 +63,8 @@ pub(super) async fn run_rounds(
     };
     let round = |round: CopyRound, watched| async move {
         let settings = settings_for_copy(original.settings, copies.for_rounds.clone(), &round);
-        run_round(original, &settings, watched).await.map_err(without_rows)
+        let quiet = copies.events_of_round(original.events);
+        run_round(original, (&settings, quiet), watched).await.map_err(without_rows)
     };
     let first = round(CopyRound::Forward, watched).await.map_err(as_failures)?;
     facts.rounds.push(format!("the pending migrations were applied in {}", in_seconds(first.took)));
@@ -115,15 +116,13 @@ pub(super) async fn run_rounds(
     Ok(())
 }
 
-/// Runs the program once, as it would run against the database itself. Its events are about a copy, so nobody sees them.
+/// Runs the program once, as it would run against the database itself.
 async fn run_round(
     original: OriginalRun<'_>,
-    settings: &Settings,
+    (settings, quiet): (&Settings, Events),
     watched: Option<&mut WatchedRun>,
 ) -> Result<RoundEnd, Vec<Fault>> {
-    let OriginalRun { runner, events, sites, .. } = original;
-    let (quiet, reported) = events.output_only();
-    drop(reported);
+    let OriginalRun { runner, sites, .. } = original;
     let began = Instant::now();
     let mut sites = match settings.executor {
         ExecutorSettings::Tool(_) => sites.for_copy(settings, runner, &quiet).await.map_err(single_fault)?,

@@ -411,6 +411,18 @@ impl Events {
         (Self { sink: Arc::new(divided), ..self.clone() }, receiver)
     }
 
+    /// Returns a sink that passes only the starts of commands on: for commands whose output may not be shown.
+    #[must_use]
+    pub fn starts_only(&self) -> Self {
+        let sink = Arc::clone(&self.sink);
+        let starts = move |event: Event| {
+            if matches!(event, Event::CommandStarted { .. }) {
+                sink(event);
+            }
+        };
+        Self { sink: Arc::new(starts), ..self.clone() }
+    }
+
     /// Emits an event, unless it is a message and there is no room.
     pub fn emit(&self, event: Event) {
         if event.is_message() && !self.flow.admit_message() {

@@ -20,6 +20,7 @@ mod reconnect;
 mod run_mode;
 mod running_command;
 mod server;
+mod server_script;
 mod site_command;
 mod stream;
 mod transcript;

@@ -3,21 +3,24 @@
 
 mod forms;
 mod load;
+mod practice;
 
 use crate::{
-    lab::postgres::{Database, Login, Options, Postgres, ROLE, Tls},
-    program,
+    lab::{
+        postgres::{Database, Login, Options, Postgres, ROLE, Tls},
+        venv::{DJANGO_4_2, DJANGO_5_2},
+    },
     table::{Table, heading},
     world::World,
 };
-use forms::{FORMS, Form};
+use forms::{FORMS, FORMS_OF_TOOLS, Form};
 use load::Load;
+use practice::{Migrations, Practice};
 use serde_json::Value;
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -36,45 +39,86 @@ struct Waits {
     writes: (f64, f64),
 }
 
+/// The practices, and their migrations.
+const PRACTICES: [(Practice, &[Form]); 5] = [
+    (Practice::Files, &FORMS),
+    (Practice::Django(DJANGO_4_2), &FORMS_OF_TOOLS),
+    (Practice::Django(DJANGO_5_2), &FORMS_OF_TOOLS),
+    (Practice::DjangoTenants, &FORMS_OF_TOOLS),
+    (Practice::Alembic, &FORMS_OF_TOOLS),
+];
+
 /// Prints the table.
 pub(crate) fn run() {
     heading(
         "Rehearsal and truth",
         "`command: rehearse` of one migration of a database with five million orders (a number, a customer, a text of 60 characters; \
          two indexes) and a hundred thousand customers, on a copy without rows; and then `migrate`, while two clients of pgbench \
-         read and write single orders a hundred times a second each. *Forecast* is the time for which reads and writes wait: \
-         the sum of the ranges of the statements that hold them up. *Measured* is the longest wait of a reader and of a writer. \
+         read and write single orders a hundred times a second each. Tools run on a server; Django's UPDATE is Python code. *Forecast* is the time for \
+         which reads and writes wait: the sum of the ranges of the statements that hold them up. *Measured* is the longest wait of a reader and of a writer. \
          0 stands for less than 0.3 s, which is a moment. The database writes to disk as by default.",
     );
     let world = World::durable();
-    let database = &world.lab.database;
-    create_tables(database);
     let copies = Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] });
-    let mut table = Table::new(["migration", "forecast, s", "measured, s", "agreement", "the run, s", "rehearsal, s"]);
-    for (number, form) in FORMS.iter().enumerate() {
-        database.sql(form.preparation);
-        let file = lay_out(&world, number, form);
-        let (forecast, verdict, rehearsed) = rehearse(&world, &copies);
-        let (measured, took, is_applied) = migrate(&world);
-        if !is_applied {
-            fs::remove_file(&file).expect("it is ours");
+    let mut table =
+        Table::new(["with", "migration", "forecast, s", "measured, s", "agreement", "the run, s", "rehearsal, s"]);
+    for (practice, forms) in PRACTICES {
+        let database = world.lab.database.server().database();
+        create_tables(&database);
+        let mut migrations = Migrations::new(&world, &database, practice);
+        for (number, form) in forms.iter().enumerate() {
+            let row = compare(&world, &copies, &database, &mut migrations, (number, form));
+            table.row([
+                practice.name(),
+                form.name.to_owned(),
+                row[0].clone(),
+                row[1].clone(),
+                row[2].clone(),
+                row[3].clone(),
+                row[4].clone(),
+            ]);
         }
-        let agreement = match (verdict.as_deref(), is_applied) {
-            (Some(_), false) => "both fail".to_owned(),
-            (Some(failed), true) => format!("**{failed} on the copy alone**"),
-            (None, false) => "fails for its rows".to_owned(),
-            (None, true) => describe_agreement(forecast, measured),
-        };
-        table.row([
-            form.name.to_owned(),
-            describe(forecast),
-            describe(measured),
-            agreement,
-            format!("{:.1}", took.as_secs_f64()),
-            format!("{:.1}", rehearsed.as_secs_f64()),
-        ]);
     }
     table.print();
+}
+
+/// Rehearses a migration, and applies it under load. Returns the cells about it.
+fn compare(
+    world: &World,
+    copies: &Postgres,
+    database: &Database,
+    migrations: &mut Migrations<'_>,
+    (number, form): (usize, &Form),
+) -> [String; 5] {
+    database.sql(form.preparation);
+    let path = migrations.add(number, form);
+    let (forecast, rehearsal, rehearsed) = rehearse(world, copies, migrations);
+    let (measured, truth, took) = migrate(world, database, migrations);
+    migrations.settle(&path, truth == Ending::Success);
+    let agreement = match (rehearsal, truth) {
+        (Ending::Success, Ending::Success) => describe_agreement(forecast, measured),
+        (Ending::Failure, Ending::Failure) => "both fail".to_owned(),
+        (Ending::Failure, Ending::Success) => "**fails on the copy alone**".to_owned(),
+        (Ending::Success, Ending::Failure) => "fails for its rows".to_owned(),
+    };
+    let seconds = |time: Duration| format!("{:.1}", time.as_secs_f64());
+    [describe(forecast), describe(measured), agreement, seconds(took), seconds(rehearsed)]
+}
+
+/// The ending of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Success,
+    Failure,
+}
+
+impl Ending {
+    fn of(mut step: Command) -> Self {
+        match step.status().expect("the program is built").success() {
+            true => Self::Success,
+            false => Self::Failure,
+        }
+    }
 }
 
 fn create_tables(database: &Database) {
@@ -89,32 +133,16 @@ fn create_tables(database: &Database) {
     database.sql("CHECKPOINT");
 }
 
-/// Writes the file of a form, and returns its path.
-fn lay_out(world: &World, number: usize, form: &Form) -> PathBuf {
-    fs::create_dir_all(directory(world)).expect("there is room");
-    let file = directory(world).join(format!("{:04}_change.sql", number + 1));
-    fs::write(&file, form.migration).expect("there is room");
-    file
-}
-
-fn directory(world: &World) -> PathBuf {
-    world.home().join("truth")
-}
-
-/// Returns the forecast of a rehearsal, its failure, and the time that it took.
-fn rehearse(world: &World, copies: &Arc<Postgres>) -> (Waits, Option<String>, Duration) {
-    let mut step = step(world, "rehearse");
+/// Returns the forecast of a rehearsal, its ending, and the time that it took.
+fn rehearse(world: &World, copies: &Postgres, migrations: &Migrations<'_>) -> (Waits, Ending, Duration) {
+    let mut step = migrations.step("rehearse");
     step.env("INPUT_REHEARSE", format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", copies.port()));
     let began = Instant::now();
-    let status = step.status().expect("the program is built");
+    let ending = Ending::of(step);
     let took = began.elapsed();
     let report = report_of(&world.home().join("GITHUB_OUTPUT"));
     let statements = report["rehearsal"]["statements"].as_array().cloned().unwrap_or_default();
-    (
-        statements.iter().map(waits_of).fold(Waits::default(), Waits::and),
-        (!status.success()).then(|| "fails".to_owned()),
-        took,
-    )
+    (statements.iter().map(waits_of).fold(Waits::default(), Waits::and), ending, took)
 }
 
 /// Returns the output `report` of the step that has just ended.
@@ -150,24 +178,18 @@ impl Waits {
     }
 }
 
-/// Applies the migration under load. Returns the waits, the time of the run, and whether it was applied.
-fn migrate(world: &World) -> (Waits, Duration, bool) {
-    let load = Load::start(world, WARM_UP);
+/// Applies the migration under load. Returns the waits, the ending, and the time of the run.
+fn migrate(world: &World, database: &Database, migrations: &Migrations<'_>) -> (Waits, Ending, Duration) {
+    let load = Load::start(world, database, WARM_UP);
     let began = Instant::now();
-    let status = step(world, "migrate").status().expect("the program is built");
+    let ending = Ending::of(migrations.step("migrate"));
     let took = began.elapsed();
     let longest = load.stop();
     let measured = |wait: Duration| {
         let seconds = if wait < UNNOTICED { 0.0 } else { wait.as_secs_f64() };
         (seconds, seconds)
     };
-    (Waits { reads: measured(longest.of_a_reader), writes: measured(longest.of_a_writer) }, took, status.success())
-}
-
-fn step(world: &World, command: &str) -> Command {
-    let mut step = program::step(world, &world.lab.database, command, &directory(world), world.lab.bastion.port);
-    step.env("INPUT_LINT", "off").env("INPUT_STATEMENT-TIMEOUT", "30m").stdout(Stdio::null());
-    step
+    (Waits { reads: measured(longest.of_a_reader), writes: measured(longest.of_a_writer) }, ending, took)
 }
 
 /// Returns both waits as a table cell.

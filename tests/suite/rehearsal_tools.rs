@@ -217,6 +217,32 @@ fn a_failing_migration_of_a_tool_fails_the_rehearsal_and_shows_no_row() {
 }
 
 /// The settings of the app take the database from a file, whatever the environment is.
+/// Code that prints rows, sends them as values, and fails for one of them.
+const READS_ROWS: &str = "from django.db import migrations\n\
+     def read(apps, schema_editor):\n\
+     \x20   carriers = list(apps.get_model('carriers', 'Carrier').objects.order_by('id')[:5])\n\
+     \x20   for carrier in carriers:\n\
+     \x20       print('carrier', carrier.name)\n\
+     \x20       schema_editor.execute(\"insert into shop_order (note, total) values ('%s', 1)\" % carrier.name)\n\
+     \x20   schema_editor.execute(\"do $$ begin raise notice '%s'; end $$\" % carriers[0].name)\n\
+     \x20   raise ValueError('not a carrier: ' + carriers[0].name)\n\
+     class Migration(migrations.Migration):\n\
+     \x20   dependencies = [('shop', '0004_concurrently')]\n\
+     \x20   operations = [migrations.RunPython(read)]\n";
+
+#[test]
+fn a_tool_on_a_copy_with_rows_shows_none_of_them() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let server = shop_server(&lab, DJANGO_5_2).file(&format!("{BACKEND}/shop/migrations/0005_rows.py"), READS_ROWS);
+    let finished = rehearse(&lab, &server, &format!("{{ url: '{url}', data: sample, rows: 50 }}")).hides(&url).run();
+    let seen = rehearsal(&finished);
+    assert_eq!(statement(&seen, "insert into shop_order ( note")["times"], 5, "{seen:#}");
+    assert_eq!(statement(&seen, "do ")["notices"][0], "NOTICE: … …", "{seen:#}");
+    let pending = [PENDING[0], PENDING[1], PENDING[2], "shop.0005_rows"];
+    finished.fails("rehearsal-failed", 5).pending(pending).error("the tool's output is not shown").warning(LOOP).done();
+    assert_eq!(left_in(&copy), "");
+}
+
 #[test]
 fn a_tool_that_is_led_by_its_own_settings_never_migrates_the_database_itself() {
     let (lab, (copy, url)) = (Lab::new(), copies());

@@ -2,7 +2,10 @@
 #![expect(clippy::disallowed_methods, reason = "starts pgbench, and lets it run for a while")]
 
 use crate::{
-    lab::{postgres::ROLE, process::program},
+    lab::{
+        postgres::{Database, ROLE},
+        process::program,
+    },
     world::World,
 };
 use std::{
@@ -31,6 +34,7 @@ const REST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Load<'w> {
     world: &'w World,
+    database: &'w Database,
     reader: Child,
     writer: Child,
     /// The beginning of the part that counts.
@@ -46,18 +50,18 @@ pub(crate) struct LongestWaits {
 
 impl<'w> Load<'w> {
     /// Starts the clients, and lets them run for this time before their waits count.
-    pub(crate) fn start(world: &'w World, warm_up: Duration) -> Self {
+    pub(crate) fn start(world: &'w World, database: &'w Database, warm_up: Duration) -> Self {
         let [reader, writer] =
-            [("read", READ), ("write", WRITE)].map(|(name, script)| start_client(world, name, script));
+            [("read", READ), ("write", WRITE)].map(|(name, script)| start_client(world, database, name, script));
         thread::sleep(warm_up);
-        Self { world, reader, writer, measured_from: SystemTime::now() }
+        Self { world, database, reader, writer, measured_from: SystemTime::now() }
     }
 
     /// Ends the clients, and returns their longest waits.
     pub(crate) fn stop(mut self) -> LongestWaits {
         thread::sleep(REST);
         // They end with their sessions, and write the rest of their logs; a signal would lose it.
-        self.world.lab.database.terminate(&format!("{NAME}%"));
+        self.database.terminate(&format!("{NAME}%"));
         for client in [&mut self.reader, &mut self.writer] {
             client.wait().expect("it has ended");
         }
@@ -91,7 +95,7 @@ impl<'w> Load<'w> {
     }
 }
 
-fn start_client(world: &World, name: &str, script: &str) -> Child {
+fn start_client(world: &World, database: &Database, name: &str, script: &str) -> Child {
     let path = world.home().join(format!("{name}.sql"));
     fs::write(&path, script).expect("there is room");
     Command::new(program("pgbench", "postgresql"))
@@ -102,7 +106,7 @@ fn start_client(world: &World, name: &str, script: &str) -> Child {
         .arg(format!("--log-prefix={NAME}{name}"))
         .arg(format!("--port={}", world.database_port()))
         .arg(format!("--file={}", path.display()))
-        .arg(world.lab.database.name())
+        .arg(database.name())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

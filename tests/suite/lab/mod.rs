@@ -1,7 +1,6 @@
 //! The servers that the suite runs against: real ones, on loopback, started once per test process and stopped with it.
 //! A test whose server is not installed fails; it is never skipped.
 
-#[cfg(test)]
 pub(crate) mod alembic;
 pub(crate) mod certificate;
 #[cfg(test)]
