@@ -141,7 +141,7 @@ fn rehearse(world: &World, copies: &Postgres, migrations: &Migrations<'_>) -> (W
     let ending = Ending::of(step);
     let took = began.elapsed();
     let report = report_of(&world.home().join("GITHUB_OUTPUT"));
-    let statements = report["rehearsal"]["statements"].as_array().cloned().unwrap_or_default();
+    let statements = report.pointer("/rehearsal/statements").and_then(Value::as_array).cloned().unwrap_or_default();
     (statements.iter().map(waits_of).fold(Waits::default(), Waits::and), ending, took)
 }
 
@@ -159,11 +159,11 @@ fn report_of(outputs: &Path) -> Value {
 /// Returns the waits that a statement of the report causes.
 fn waits_of(statement: &Value) -> Waits {
     let seconds = |key: &str| {
-        let millis = statement["estimate"][key].as_u64().unwrap_or_default();
+        let millis = statement.pointer(&format!("/estimate/{key}")).and_then(Value::as_u64).unwrap_or_default();
         Duration::from_millis(millis).as_secs_f64()
     };
     let range = (seconds("from_ms"), seconds("to_ms"));
-    match statement["blocks"].as_str() {
+    match statement.get("blocks").and_then(Value::as_str) {
         Some("reads-and-writes") => Waits { reads: range, writes: range },
         Some("writes") => Waits { writes: range, ..Waits::default() },
         _ => Waits::default(),

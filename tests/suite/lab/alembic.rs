@@ -5,11 +5,12 @@ use super::{
     postgres::Database,
     process::{directory, run_checked},
     server::Server,
+    venv::shared_directory,
 };
 use std::{
     env, fs,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
     sync::LazyLock,
 };
@@ -21,10 +22,10 @@ const PACKAGES: [&str; 2] = ["alembic==1.20.1", "psycopg[binary]==3.3.9"];
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(install);
 
 fn install() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let target = shared_directory();
     let packages = target.join(PACKAGES.join("-").replace(['[', ']'], "_"));
     if !packages.exists() {
-        let fresh = tempfile::tempdir_in(target).expect("the target directory is writable");
+        let fresh = tempfile::tempdir_in(&target).expect("the target directory is writable");
         let python = Command::new("python3").arg("--version").output();
         assert!(python.is_ok(), "`python3` is not installed: run `apt-get install python3-pip`");
         let fresh = fresh.keep();

@@ -56,7 +56,7 @@ pub(crate) fn postgresql_17() -> PathBuf {
 }
 
 /// Returns a directory that outlives the run and that every user may enter.
-fn shared_directory() -> PathBuf {
+pub(super) fn shared_directory() -> PathBuf {
     let open = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
     let built = option_env!("CARGO_TARGET_TMPDIR").map(Path::new).filter(|built| built.ancestors().skip(1).all(open));
     let directory = built.map_or_else(|| PathBuf::from(FALLBACK_DIRECTORY), |built| built.join("venvs"));
