@@ -304,20 +304,14 @@ fn a_ledger_that_was_dropped_or_lost_rows_is_reported() {
     // The user's own command may remove rows; the recipe's command may not.
     let removes_rows = after("delete from django_migrations where app = 'carriers'");
     let finished = with_entrypoint(&database, &removes_rows)
-        .input("expect-plan", planned_digest(&database))
+        // The migration has a start of its own, whose sessions may write, too.
+        .input("before", "- { run: 'true', when: pending }")
         .run()
         .fails("verify-ledger", 7);
     finished
         .applied(MIGRATIONS.into_iter().skip(first))
         .error("`carriers.0001_initial` was in the ledger before")
         .done();
-}
-
-fn planned_digest(database: &Database) -> String {
-    let plan = with_entrypoint(database, r#"exec "$@""#).input("command", "plan").run().has_pending();
-    let digest = plan.outputs["plan-digest"].clone();
-    plan.pending(MIGRATIONS.into_iter().skip(ledger(database).len())).done();
-    digest
 }
 
 #[test]
@@ -402,7 +396,7 @@ fn a_rollback_undoes_only_the_planned_migrations() {
 fn a_rollback_beyond_the_plan_fails() {
     let database = shared().database();
     apply_all(&database);
-    let script = r#"case "$*" in *zero*--plan*) "$@" | grep -v customers;; *) exec "$@";; esac"#;
+    let script = r#""$@" | grep --line-buffered -v '^customers'"#;
     let step = with_entrypoint(&database, script).input("command", "rollback").input("target", "suppliers zero");
     let rolled_back =
         ["suppliers.0001_initial", "customers.0003_first_customer", "customers.0002_region", "customers.0001_initial"];

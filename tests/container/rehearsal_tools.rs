@@ -74,7 +74,7 @@ fn an_app_that_checks_the_certificate_itself_is_told_why_it_is_refused() {
     let (server, url) = copies(&database, "copies-2.public.example");
     let checked = format!("DATABASE_URL={}", production_url(&database));
     let finished = rehearse(&database, DJANGO_5_2, &url).pass_variable(&checked).run();
-    finished.fails("rehearsal-failed", 5).pending(MIGRATIONS).logs("it checks the server's certificate").done();
+    finished.fails("rehearsal-failed", 5).pending(MIGRATIONS).logs("the copy has a certificate of its own").done();
     assert_eq!((relations(&database), left_in(&server)), ("0".to_owned(), String::new()));
 }
 
@@ -87,7 +87,7 @@ fn a_migration_is_bound_to_the_image_of_its_rehearsal() {
     finished.has_pending().pending(MIGRATIONS).done();
     let migrate = |app| Step::of_app(&database, app).input("lint", "off").input("expect-rehearsal", &digest).run();
     let other = migrate(DJANGO_4_2).fails("rehearsal-outdated", 5).pending(MIGRATIONS);
-    other.error("the rehearsal was with the image").error("bastion-migrate-app:django-4.2").done();
+    other.logs("and now it is `bastion-migrate-app:django-4.2`").error("the rehearsal was with the image").done();
     migrate(DJANGO_5_2).succeeds().applied(MIGRATIONS).done();
 }
 
