@@ -196,6 +196,7 @@ fn the_building_block_applies_the_planned_migrations_of_an_image() {
             ("secrets.REGISTRY_PASSWORD", registry::PASSWORD),
             ("steps.tool-env.outputs.names", "SECRET_KEY"),
             ("needs.plan.outputs.plan-digest", digest),
+            ("needs.plan.outputs.rehearsal-digest", ""),
         ];
         let context = extended(context.clone(), &more);
         step(&database, &Value::Null, &our_step(&text, job), &context).env("SECRET_KEY", SECRET_KEY).run()
