@@ -191,6 +191,10 @@ async fn migrate_watched(
     ended
 }
 
+/// The fix for a tool that refuses the certificate of the copy, or looks for that of its CA.
+const OWN_CERTIFICATE: &str = "let the app's settings take `sslmode` from the environment (PGSSLMODE, DATABASE_URL), which is \
+    `disable` in a rehearsal: the copy has a certificate of its own";
+
 /// Returns the faults of the first round as those of a rehearsal, without the values of rows in a server's detail.
 fn as_failures(faults: Vec<Fault>) -> Vec<Fault> {
     let failed = faults.into_iter().map(|fault| {
@@ -198,7 +202,8 @@ fn as_failures(faults: Vec<Fault>) -> Vec<Fault> {
         if matches!(fault.code, Code::ToolElsewhere | Code::ForwardingForbidden | Code::ListenerUnavailable) {
             return fault;
         }
-        let (cause, fix) = (format!("on the copy, {}", fault.cause), fault.fix.clone());
+        let fix = if fault.cause.contains("certificate") { OWN_CERTIFICATE.to_owned() } else { fault.fix.clone() };
+        let cause = format!("on the copy, {}", fault.cause);
         let detail = fault.detail.iter().filter(|line| !line.trim_start().starts_with(DETAIL)).cloned().collect();
         Fault { cause, detail, ..fault }.code(Code::RehearsalFailed).fix(fix)
     });
