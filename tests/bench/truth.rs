@@ -60,11 +60,11 @@ pub(crate) fn run() {
     );
     let world = World::durable();
     let copies = Postgres::start(&Options { tls: Tls::Off, login: Login::Trust, settings: &[] });
-    let mut table =
-        Table::new(["with", "migration", "forecast, s", "measured, s", "agreement", "the run, s", "rehearsal, s"]);
     for (practice, forms) in PRACTICES {
         let database = world.lab.database.server().database();
         create_tables(&database);
+        let mut table =
+            Table::new(["with", "migration", "forecast, s", "measured, s", "agreement", "the run, s", "rehearsal, s"]);
         let mut migrations = Migrations::new(&world, &database, practice);
         for (number, form) in forms.iter().enumerate() {
             let row = compare(&world, &copies, &database, &mut migrations, (number, form));
@@ -78,8 +78,8 @@ pub(crate) fn run() {
                 row[4].clone(),
             ]);
         }
+        table.print();
     }
-    table.print();
 }
 
 /// Rehearses a migration, and applies it under load. Returns the cells about it.

@@ -64,7 +64,9 @@ impl<'w> Migrations<'w> {
         };
         if let (Practice::Django(_) | Practice::DjangoTenants, Some(server)) = (practice, &server) {
             let verb = if matches!(practice, Practice::DjangoTenants) { "migrate_schemas" } else { "migrate" };
-            server.shell(&format!("{IN_PROJECT}\npython manage.py {verb} --noinput\n")).expect("its own apps migrate");
+            let url = database.url();
+            let line = format!("{IN_PROJECT}\nDATABASE_URL='{url}' python manage.py {verb} --noinput\n");
+            server.shell(&line).expect("its own apps migrate");
         }
         Self { world, database, practice, server, applied: Vec::new() }
     }
