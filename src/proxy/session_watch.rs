@@ -80,12 +80,12 @@ pub enum ProbeMoment<'e> {
 }
 
 /// Returns the query for a moment, if there is to be one. It must not fail: a failed one ends the client's transaction.
-type Probe = dyn Fn(ProbeMoment<'_>) -> Option<String> + Send + Sync;
+type ProbeQuery = dyn Fn(ProbeMoment<'_>) -> Option<String> + Send + Sync;
 
 /// The watch over sessions.
 #[derive(Clone)]
 pub struct SessionWatch {
-    pub(super) probe: Arc<Probe>,
+    pub(super) probe: Arc<ProbeQuery>,
     pub(super) exchanges: mpsc::UnboundedSender<Exchange>,
 }
 
