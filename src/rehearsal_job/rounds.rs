@@ -202,7 +202,11 @@ fn as_failures(faults: Vec<Fault>) -> Vec<Fault> {
         if matches!(fault.code, Code::ToolElsewhere | Code::ForwardingForbidden | Code::ListenerUnavailable) {
             return fault;
         }
-        let fix = if fault.cause.contains("certificate") { OWN_CERTIFICATE.to_owned() } else { fault.fix.clone() };
+        // The fix that is known for other databases is to give the tool the CA.
+        let fix = match fault.code {
+            Code::ToolFailed if fault.cause.contains("certificate") => OWN_CERTIFICATE.to_owned(),
+            _ => fault.fix.clone(),
+        };
         let cause = format!("on the copy, {}", fault.cause);
         let detail = fault.detail.iter().filter(|line| !line.trim_start().starts_with(DETAIL)).cloned().collect();
         Fault { cause, detail, ..fault }.code(Code::RehearsalFailed).fix(fix)
