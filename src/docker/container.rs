@@ -111,8 +111,7 @@ impl Container {
         let id = created.map_err(|error| engine_fault("the engine did not create the container", &error))?.id;
         let container = Self { engine: engine.clone(), id };
         if let Err(fault) = container.upload_all(spec).await {
-            container.remove().await?;
-            return Err(fault);
+            return Err(container.remove_after(fault).await);
         }
         Ok(container)
     }

@@ -6,6 +6,7 @@
 mod archive;
 mod attached;
 mod available_image;
+mod bound_container;
 mod cleanup;
 mod client;
 mod container;

@@ -4,13 +4,13 @@
 use super::user_program::{ProgramImage, UserProgram};
 use crate::{
     docker::{
-        Container, ContainerKind, ContainerRemoval, ContainerSpec, ContainerStdin, DockerEngine, ENGINE_SOCKET, Labels,
-        OutputRecord, PullPolicy, RunningContainer, SelfContainer,
+        Container, ContainerKind, ContainerSpec, DockerEngine, ENGINE_SOCKET, Labels, PullPolicy, RunningContainer,
+        SelfContainer,
     },
     fault::{Code, Fault},
     random::random_token,
     run::{event::Events, program::StartedProgram},
-    secret::{Redactor, Secret},
+    secret::Secret,
 };
 use std::{path::Path, sync::Mutex, time::Duration};
 
@@ -70,24 +70,10 @@ impl Companion {
         Self::start(engine, ContainerSpec { image: image.facts.id, network, programs, ..base_spec() }).await
     }
 
-    /// Creates and starts the container in a task: if the caller is gone by then, the container is dropped, and so it
-    /// ends.
-    #[expect(clippy::disallowed_methods, reason = "the task ends by itself, and what it has made is dropped with it")]
     async fn start(engine: DockerEngine, spec: ContainerSpec) -> Result<Self, Fault> {
-        let starting = tokio::spawn(async move {
-            let labels = Labels::new(&random_token(), ContainerKind::Companion, MAX_LIFETIME);
-            let container = Container::create(&engine, &spec, &labels).await?;
-            match container.start(&Redactor::default()).await {
-                Ok(running) => Ok(Self { container, _running: Mutex::new(running) }),
-                Err(fault) => {
-                    container.remove().await?;
-                    Err(fault)
-                }
-            }
-        });
-        starting
-            .await
-            .unwrap_or_else(|_panic| Err(Fault::new(Code::Bug, "the start of a container ended unexpectedly")))
+        let labels = Labels::new(&random_token(), ContainerKind::Companion, MAX_LIFETIME);
+        let (container, running) = Container::start_bound(engine, spec, labels).await?;
+        Ok(Self { container, _running: Mutex::new(running) })
     }
 
     /// Starts a program in it.
@@ -132,11 +118,5 @@ async fn connect_engine(program: Option<&UserProgram>) -> Result<DockerEngine, F
 }
 
 fn base_spec() -> ContainerSpec {
-    ContainerSpec {
-        entrypoint: Some(vec![HOLDING_PROGRAM.to_owned()]),
-        stdin: ContainerStdin::Once,
-        record: OutputRecord::None,
-        removal: ContainerRemoval::AtItsEnd,
-        ..ContainerSpec::default()
-    }
+    ContainerSpec { entrypoint: Some(vec![HOLDING_PROGRAM.to_owned()]), ..ContainerSpec::default() }
 }

@@ -2,10 +2,7 @@
 //! standard input, and the engine removes it then, with its volumes; its data is in memory.
 
 use crate::{
-    docker::{
-        Container, ContainerRemoval, ContainerSpec, ContainerStdin, ContainerUser, DockerEngine, Labels, OutputRecord,
-        RunningContainer, SelfContainer,
-    },
+    docker::{Container, ContainerSpec, ContainerUser, DockerEngine, Labels, RunningContainer, SelfContainer},
     fault::{Code, Fault},
     postgres::{ClientIdentity, DatabaseTarget, SslMode, TlsStart},
     random::random_token,
@@ -98,22 +95,17 @@ impl CopyContainer {
             user: ContainerUser::Nobody,
             memory_directory: Some((DATA_DIRECTORY.to_owned(), DATA_BYTES)),
             shared_memory: Some(SHARED_MEMORY_BYTES),
-            stdin: ContainerStdin::Once,
-            record: OutputRecord::None,
-            removal: ContainerRemoval::AtItsEnd,
             ..ContainerSpec::default()
         };
         let password = Secret::new(random_token());
         events.redactor().hide(&password);
-        let (container, running) = start_container(engine.clone(), spec, labels.clone()).await?;
+        let (container, running) =
+            Container::start_bound(engine.clone(), spec, labels.clone()).await.map_err(start_fault)?;
         let target = target_at(port, password);
         let mut started = Self { container, running, target, image: reference };
         match started.wait_until_ready(&network, events).await {
             Ok(()) => Ok(started),
-            Err(fault) => {
-                started.close().await?;
-                Err(fault)
-            }
+            Err(fault) => Err(started.container.remove_after(fault).await),
         }
     }
 
@@ -194,6 +186,13 @@ impl CopyNetwork {
     }
 }
 
+fn start_fault(fault: Fault) -> Fault {
+    match fault.code {
+        Code::ToolMissing => fault.code(Code::RehearsalCopy).fix(IMAGE_FIX),
+        _ => fault,
+    }
+}
+
 /// Finds a port of our loopback that is free.
 async fn free_port() -> Result<u16, Fault> {
     let found = async { TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr() };
@@ -201,29 +200,6 @@ async fn free_port() -> Result<u16, Fault> {
         Fault::new(Code::RehearsalCopy, "no port is free for the server of the copy").with_causes(&error)
     })?;
     Ok(address.port())
-}
-
-/// Creates and starts the container in a task: if the caller is gone by then, the container is dropped, and so it ends.
-#[expect(clippy::disallowed_methods, reason = "the task ends by itself, and what it has made is dropped with it")]
-async fn start_container(
-    engine: DockerEngine,
-    spec: ContainerSpec,
-    labels: Labels,
-) -> Result<(Container, RunningContainer), Fault> {
-    let starting = tokio::spawn(async move {
-        let container = Container::create(&engine, &spec, &labels).await?;
-        match container.start(&crate::secret::Redactor::default()).await {
-            Ok(running) => Ok((container, running)),
-            Err(fault) => {
-                container.remove().await?;
-                Err(match fault.code {
-                    Code::ToolMissing => fault.code(Code::RehearsalCopy).fix(IMAGE_FIX),
-                    _ => fault,
-                })
-            }
-        }
-    });
-    starting.await.unwrap_or_else(|_panic| Err(Fault::new(Code::Bug, "the start of a container ended unexpectedly")))
 }
 
 fn target_at(port: u16, password: Secret) -> DatabaseTarget {

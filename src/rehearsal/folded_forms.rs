@@ -1,6 +1,6 @@
 //! The statements of a loop in a SQL file, folded into one.
 
-use super::{forecast_check::RehearsedScript, statement_kind::StatementKindOnCopy};
+use super::{forecast_check::RehearsedScript, observation::sum_of_known, statement_kind::StatementKindOnCopy};
 use crate::{run::RehearsedStatement, sql::statement_form};
 use std::collections::HashMap;
 
@@ -31,9 +31,8 @@ pub fn fold_forms(statements: Vec<RehearsedStatement>, scripts: &[RehearsedScrip
 }
 
 fn add(first: &mut RehearsedStatement, other: &RehearsedStatement) {
-    let sum = |one: Option<u64>, other: Option<u64>| one.zip(other).map(|(one, other)| one + other).or(one).or(other);
     first.times += other.times;
     first.took_ms += other.took_ms;
-    first.rows = sum(first.rows, other.rows);
-    first.wal_bytes = sum(first.wal_bytes, other.wal_bytes);
+    first.rows = sum_of_known(first.rows, other.rows);
+    first.wal_bytes = sum_of_known(first.wal_bytes, other.wal_bytes);
 }

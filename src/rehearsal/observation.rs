@@ -43,6 +43,11 @@ pub struct ObservedStatement {
     pub visibility: LockVisibility,
 }
 
+/// Returns the sum of two numbers, of which either may be unknown.
+pub(super) fn sum_of_known(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.zip(other).map(|(one, other)| one + other).or(one).or(other)
+}
+
 /// A lock on a relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedLock {

@@ -1,7 +1,7 @@
 //! What a tool did on the copy: its statements as they passed, those of one form folded into one, each with its migration.
 
 use super::{
-    observation::{KnownState, LockVisibility, ObservedStatement, TransactionEnd},
+    observation::{KnownState, LockVisibility, ObservedStatement, TransactionEnd, sum_of_known},
     relation_catalog::{RelationCatalog, parse_relations, parse_traces, read_catalog},
     session_probe::session_watch,
     statement_kind::StatementKindOnCopy,
@@ -260,9 +260,8 @@ impl WatchedStatement {
         self.times += other.times;
         let (seen, more) = (&mut self.seen, other.seen);
         seen.took += more.took;
-        seen.rows = seen.rows.zip(more.rows).map(|(sum, rows)| sum + rows).or(seen.rows).or(more.rows);
-        seen.wal_bytes =
-            seen.wal_bytes.zip(more.wal_bytes).map(|(sum, wal)| sum + wal).or(seen.wal_bytes).or(more.wal_bytes);
+        seen.rows = sum_of_known(seen.rows, more.rows);
+        seen.wal_bytes = sum_of_known(seen.wal_bytes, more.wal_bytes);
         for lock in more.held {
             if !seen.held.iter().any(|held| held.mode == lock.mode && held.relation == lock.relation) {
                 seen.held.push(lock);

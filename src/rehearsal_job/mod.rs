@@ -108,7 +108,8 @@ impl<'a> RehearsalJob<'a> {
             }
         };
         if let Err(changed) = executor.check_untouched().await {
-            ended = Err(vec![changed]);
+            // A change of the database itself is graver than a failure on the copy, which stays behind it.
+            ended = Err(std::iter::once(changed).chain(ended.err().unwrap_or_default()).collect());
         }
         if ended.is_ok() {
             facts.digest = digest_of(&subject, &schema, rehearsal);
