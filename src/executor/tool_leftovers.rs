@@ -70,9 +70,9 @@ impl LockHolder<'_> {
         dropped
     }
 
-    /// Terminates the backends of a tool that has no client any more; otherwise they would end only with their
-    /// statement. Returns whether there were any. Without the run lock, sessions with the tool's name may belong to another job, and only the given
-    /// backends are terminated.
+    /// Terminates the backends of a tool that has no client any more, and returns whether there were any; otherwise they
+    /// would end only with their statement. Without the run lock, sessions with the tool's name may belong to another job,
+    /// and only the given backends are terminated.
     ///
     /// # Errors
     /// The fault of the query.
