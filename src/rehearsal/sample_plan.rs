@@ -11,7 +11,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most bytes that are copied of one table, as far as its average row tells.
+/// The most bytes that are copied of one table, by the size of its average row.
 const MAX_TABLE_BYTES: u64 = 16 << 20;
 
 /// Least similarity of a name that is worth a suggestion (Jaro-Winkler), as for the names of inputs.

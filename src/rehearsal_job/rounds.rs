@@ -81,8 +81,9 @@ pub(super) async fn run_rounds(
     let targets = match &subject.ways_back {
         Ok(targets) => targets,
         Err(reason) => {
-            let told = (!reason.is_empty()).then(|| format!("they can't be rolled back: {reason}"));
-            facts.rounds.extend(told);
+            if !reason.is_empty() {
+                facts.rounds.push(format!("they can't be rolled back: {reason}"));
+            }
             return Ok(());
         }
     };

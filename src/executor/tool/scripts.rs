@@ -27,7 +27,8 @@ const MAX_KINDS_OF_CODE: usize = 10;
 /// The printed scripts by name and schema.
 type ScriptsByName = BTreeMap<(String, Option<String>), PrintedScript>;
 
-/// Reviews the SQL of the pending migrations, and returns the part of the plan that a backup depends on. The SQL of tenants is weighed in the first schema of them.
+/// Reviews the SQL of the pending migrations. Returns the part of the plan that a backup depends on, and the SQL with its
+/// effects. The SQL of tenants is weighed in the first schema of them.
 ///
 /// # Errors
 /// What the settings do not accept.
