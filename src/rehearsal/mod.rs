@@ -41,4 +41,4 @@ pub use row_guard::RowGuard;
 pub use sampled_rows::{SampledRows, copy_sample};
 pub use schema_binding::{RehearsedPlan, check_rehearsal, schema_mark};
 pub use watched_forecast::{LOOP, WatchedScripts};
-pub use watched_run::{LedgerMoment, WatchedLedger, WatchedRun};
+pub use watched_run::{WatchedLedger, WatchedRun};

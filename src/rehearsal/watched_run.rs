@@ -12,6 +12,7 @@ use crate::{
     proxy::{Exchange, SentStatement, SessionWatch, TransactionState},
     run::MigrationId,
     sql::{Phrase, statement_form},
+    tool::LedgerMoment,
 };
 use std::collections::{BTreeMap, HashMap};
 use tokio::sync::mpsc;
@@ -19,15 +20,6 @@ use tokio_postgres::Client;
 
 /// The most forms of statements that are kept of one migration.
 const MAX_FORMS: usize = 5_000;
-
-/// The moment at which a tool writes the row of a migration into its ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedgerMoment {
-    /// Before the migration's statements.
-    Start,
-    /// After them.
-    End,
-}
 
 /// The ledger of a tool, by which its statements are assigned to migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -314,6 +306,41 @@ mod tests {
         assert!(!is_row_of(&id("shop.0003_else", ""), &values, None));
         assert!(is_row_of(&id("shop.0002_more", "t1"), &values, Some("t1")));
         assert!(!is_row_of(&id("shop.0002_more", "t1"), &values, Some("t2")));
+    }
+
+    #[test]
+    fn a_statement_belongs_to_the_migration_whose_row_is_written_before_or_behind_it() {
+        let id = |name: &str| MigrationId { name: name.to_owned(), ..MigrationId::default() };
+        let row = |name: &str| format!("insert into ledger values ('{name}')");
+        let [one, two] = ["create table one ()", "create table two ()"].map(str::to_owned);
+        for (moment, sent) in [
+            (LedgerMoment::Start, [row("0001"), one.clone(), row("0002"), two.clone()]),
+            (LedgerMoment::End, [one.clone(), row("0001"), two.clone(), row("0002")]),
+        ] {
+            let mut run = WatchedRun {
+                first: RelationCatalog::default(),
+                ledger: WatchedLedger { tables: vec!["ledger".to_owned()], moment },
+                pending: vec![id("0001"), id("0002")],
+                sessions: BTreeMap::new(),
+                transactions: 0,
+                current: WatchedMigration::default(),
+                migrations: Vec::new(),
+            };
+            for text in sent {
+                let statements = vec![SentStatement { text, values: Vec::new() }];
+                run.take(&Exchange { statements, ..Exchange::default() });
+            }
+            run.end();
+            let seen: Vec<(&str, &str)> = run
+                .migrations
+                .iter()
+                .flat_map(|migration| {
+                    let name = migration.id.as_ref().map_or("", |id| id.name.as_str());
+                    migration.statements.iter().map(move |statement| (name, statement.text.as_str()))
+                })
+                .collect();
+            assert_eq!(seen, [("0001", one.as_str()), ("0002", two.as_str())], "{moment:?}");
+        }
     }
 
     #[test]

@@ -157,6 +157,17 @@ pub enum LedgerRows {
     Heads,
 }
 
+/// The moment at which a tool writes the row of a migration into its ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LedgerMoment {
+    /// Before the migration's statements.
+    Start,
+    /// After them.
+    #[default]
+    End,
+}
+
 impl LedgerRows {
     /// Returns the migrations that a ledger with these rows records as applied.
     pub fn applied_names<'a>(

@@ -18,7 +18,7 @@ pub use commands::Verb;
 pub use explain::explain_failure;
 pub use known_failure::KnownFailure;
 pub use list_then_migrate::{CONFIRM, CONFIRM_PROMPT, FileCommand, ListThenMigrate};
-pub use listing::{LedgerRows, ListBounds, ListOrder, ListedMigration, ListingFormat, ListingOutcome};
+pub use listing::{LedgerMoment, LedgerRows, ListBounds, ListOrder, ListedMigration, ListingFormat, ListingOutcome};
 pub use pattern::Pattern;
 pub use printed_sql::{OutputMark, PrintedScript, PrintedSql};
 pub use recipe::{Done, LedgerCount, MigrationStarted, Recipe};

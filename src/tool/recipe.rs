@@ -5,7 +5,7 @@ use super::{
     commands::{Verb, VerbCommands},
     known_failure::KnownFailure,
     list_then_migrate::{CombinedCommands, CombinedStart, ListThenMigrate},
-    listing::{LedgerRows, ListingFormat},
+    listing::{LedgerMoment, LedgerRows, ListingFormat},
     pattern::Pattern,
     sql_listing::{ListingRequest, ScriptSource},
     target::{TargetSyntax, has_target_slot, requires_target},
@@ -39,6 +39,9 @@ pub struct Recipe {
     /// The migrations for which a ledger has rows.
     #[serde(default)]
     pub keeps: LedgerRows,
+    /// The moment at which a migration gets its row.
+    #[serde(default)]
+    pub records_at: LedgerMoment,
     /// The format of its list. Absent: it has no list that can be parsed.
     pub listing: Option<ListingFormat>,
     /// The format of the output of `rollback-plan`, if it names the migrations that it would undo, in that order.

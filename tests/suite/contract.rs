@@ -74,6 +74,7 @@ const MODULES: [(&str, &[&str]); 42] = [
             "way",
             "docker",
             "settings",
+            "tool",
             "run",
             "secret",
             "fault",

@@ -7,16 +7,13 @@ use crate::{
     layout::Table,
     ledger::{known_tools, tenants},
     postgres::{OwnQuery, RowTag, query_rows, quote_literal, wait::answer_within},
-    rehearsal::{LedgerMoment, WatchedLedger},
+    rehearsal::WatchedLedger,
     run::MigrationId,
     settings::Site,
     site::Sites,
     tool::{LedgerRows, ListedMigration, Recipe, Verb},
 };
 use std::collections::BTreeSet;
-
-/// The tool that writes its row before the migration: it has a column for the end (`finished_at`).
-const RECORDS_FIRST: &str = "prisma";
 
 impl ToolExecutor<'_> {
     /// Returns the subject of a rehearsal, once the plan is made.
@@ -45,8 +42,7 @@ impl ToolExecutor<'_> {
         let found = self.initial_snapshot.ledgers.iter().map(|ledger| ledger.table.name.clone());
         let usual = known_tools::table_of(tool).map(str::to_owned);
         let tables: BTreeSet<String> = found.chain(usual).collect();
-        let moment = if tool == RECORDS_FIRST { LedgerMoment::Start } else { LedgerMoment::End };
-        WatchedLedger { tables: tables.into_iter().collect(), moment }
+        WatchedLedger { tables: tables.into_iter().collect(), moment: self.tool.recipe.records_at }
     }
 
     /// Reads which of the recipe's tables of reference there are: without their rows the tool would write them again.

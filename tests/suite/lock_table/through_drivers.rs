@@ -17,8 +17,9 @@ use crate::lab::{
 use bastion_migrate::{
     postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SslMode, TlsStart},
     proxy::{ClientTls, ProxyListener, StandIn},
-    rehearsal::{LedgerMoment, WatchedLedger, WatchedRun},
+    rehearsal::{WatchedLedger, WatchedRun},
     secret::Secret,
+    tool::LedgerMoment,
     transport::Transport,
 };
 use std::{fs, net::Ipv4Addr, process::Command};
