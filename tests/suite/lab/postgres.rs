@@ -377,7 +377,7 @@ impl Database {
     pub(crate) fn wait_for(&self, query: &str, expected: &str) {
         let session = self.session();
         let same = || (session.sql(query) == expected).then_some(());
-        poll(Duration::from_secs(10), same)
+        poll(Duration::from_secs(60), same)
             .unwrap_or_else(|| panic!("{query}: never {expected}, but {}", session.sql(query)));
     }
 
