@@ -80,6 +80,8 @@ pub(crate) fn run() {
 enum Via {
     Direct,
     Tunnel,
+    /// The tunnel, with the client on another thread.
+    TwoThreads,
     Ssh,
 }
 
@@ -119,7 +121,10 @@ impl<'a> Connections<'a> {
         let ends = if load.is_copy() { &self.rows } else { &self.bytes };
         let prepared = load.prepare(self.world, self.open(via, ends).await).await;
         let (spent, began) = (usage_of(via, ends), Instant::now());
-        prepared.transfer(size).await;
+        match via {
+            Via::TwoThreads => prepared.transfer_on_another_thread(size).await,
+            Via::Direct | Via::Tunnel | Via::Ssh => prepared.transfer(size).await,
+        }
         let took = began.elapsed();
         let spent = usage_of(via, ends).saturating_sub(spent);
         [size.megabytes() / took.as_secs_f64(), spent.as_secs_f64() / took.as_secs_f64()]
@@ -127,7 +132,7 @@ impl<'a> Connections<'a> {
 
     async fn open(&self, via: Via, ends: &Ends) -> TransportStream {
         let port = match via {
-            Via::Tunnel => {
+            Via::Tunnel | Via::TwoThreads => {
                 return self.transport.open_stream("127.0.0.1", ends.target).await.expect("the bastion reaches it");
             }
             Via::Direct => ends.line.as_ref().map_or(ends.target, Flights::port),
@@ -142,7 +147,7 @@ impl<'a> Connections<'a> {
 fn usage_of(via: Via, ends: &Ends) -> Duration {
     let own = usage::of_this_thread();
     match via {
-        Via::Direct | Via::Tunnel => own,
+        Via::Direct | Via::Tunnel | Via::TwoThreads => own,
         Via::Ssh => own + ends.forward.usage(),
     }
 }

@@ -21,13 +21,17 @@ const TABLES: u32 = 10_000;
 /// Pending files, each for a table of its own.
 const FILES: u32 = 2_000;
 
+/// Pending files that are many and simple, each with a new table.
+const SIMPLE_FILES: u32 = 10_000;
+
 /// Length of the long file, in bytes.
 const LONG: usize = 5_000_000;
 
 /// What is pending, and the targets.
-const TARGETS: [(&str, TimeTarget); 4] = [
+const TARGETS: [(&str, TimeTarget); 5] = [
     ("one short file", TimeTarget::None),
     ("2,000 files", TimeTarget::Whole(3.0)),
+    ("10,000 files", TimeTarget::More(1.0)),
     ("5 MB of rows", TimeTarget::More(0.3)),
     ("5 MB of changes", TimeTarget::More(0.3)),
 ];
@@ -61,7 +65,7 @@ fn plan_files(world: &World, database: &Database) {
     heading(
         "Review",
         "`command: plan` from its start to its end, over 20 ms, in a database with 10,000 tables: 2,000 pending files, each of which alters a \
-         table of its own; and one pending file of 5 MB. *More* is the time beyond a run with one short file. The whole plan \
+         table of its own; 10,000 that create one; and one pending file of 5 MB. *More* is the time beyond a run with one short file. The whole plan \
          is in log, summary and outputs. Round trips include the log-ins. *Memory* is watched in a run of its own that is not timed.",
     );
     let of_table = |number| {
@@ -72,6 +76,11 @@ fn plan_files(world: &World, database: &Database) {
     let parties = [
         lay_out(world, "short", ["select 1;\n".to_owned()]),
         lay_out(world, "many", (1..=FILES).map(of_table)),
+        lay_out(
+            world,
+            "simple",
+            (1..=SIMPLE_FILES).map(|number| format!("create table new{number} (id bigint primary key);\n")),
+        ),
         lay_out(world, "long-rows", [rows.repeat(LONG / rows.len())]),
         lay_out(world, "long-changes", [changes.repeat(LONG / changes.len())]),
     ];
@@ -144,7 +153,7 @@ fn lay_out(world: &World, name: &str, files: impl IntoIterator<Item = String>) -
     let directory = world.home().join(name);
     fs::create_dir_all(&directory).expect("there is room");
     for (number, text) in files.into_iter().enumerate() {
-        fs::write(directory.join(format!("{:04}_change.sql", number + 1)), text).expect("there is room");
+        fs::write(directory.join(format!("{:05}_change.sql", number + 1)), text).expect("there is room");
     }
     directory
 }

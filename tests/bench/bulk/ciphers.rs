@@ -33,23 +33,39 @@ pub(crate) fn run() {
     heading(
         "Ciphers",
         "Megabytes (10⁶) per second of plain bytes on one stream without a distance, as in *Bulk*, with a bastion that offers one cipher and \
-         one integrity check. The tunnel prefers the first one of the list that a bastion has.",
+         one integrity check. The tunnel prefers the first one of the list that a bastion has. *Two threads* is the tunnel with its \
+         client on another thread; the ratios are those of the tunnel as it is, and with two threads, to `ssh -L`.",
     );
-    let mut table =
-        Table::new(["cipher", "integrity", "down: tunnel", "ssh -L", "ratio", "up: tunnel", "ssh -L", "ratio"]);
+    let mut table = Table::new([
+        "cipher",
+        "integrity",
+        "load",
+        "tunnel",
+        "two threads",
+        "ssh -L",
+        "tunnel / ssh -L",
+        "two threads / ssh -L",
+    ]);
     for (cipher, integrity) in CIPHERS {
         let check = integrity.map(|name| format!("\nMACs {name}")).unwrap_or_default();
         let (world, runtime, peer) =
             (World::with_bastion(&format!("Ciphers {cipher}{check}")), runtime(), Peer::start());
         let connections = Connections::new(&world, &runtime, &peer, None);
-        let [down, up] = [Load::Down, Load::Up].map(|load| {
-            let vias = [Via::Tunnel, Via::Ssh];
-            let [[tunnel, _], [ssh, _]] =
+        for load in [Load::Down, Load::Up] {
+            let vias = [Via::Tunnel, Via::TwoThreads, Via::Ssh];
+            let [[tunnel, _], [threads, _], [ssh, _]] =
                 in_turns(RUNS, vias, |via| runtime.block_on(connections.measure(via, load, SIZE)));
-            (tunnel.to_string(), ssh.to_string(), format!("{:.2}×", tunnel.over(&ssh)))
-        });
-        let integrity = integrity.unwrap_or("its own").to_owned();
-        table.row([cipher.to_owned(), integrity, down.0, down.1, down.2, up.0, up.1, up.2]);
+            table.row([
+                cipher.to_owned(),
+                integrity.unwrap_or("its own").to_owned(),
+                load.name().to_owned(),
+                tunnel.to_string(),
+                threads.to_string(),
+                ssh.to_string(),
+                format!("{:.2}×", tunnel.over(&ssh)),
+                format!("{:.2}×", threads.over(&ssh)),
+            ]);
+        }
         runtime.block_on(connections.transport.close()).expect("the tunnel closes");
     }
     table.print();

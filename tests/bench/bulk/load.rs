@@ -1,12 +1,15 @@
 //! The data that is transferred, and its direction.
 
 use super::peer::{READY, RECEIVE, SEND};
-use crate::world::World;
+use crate::world::{World, runtime};
 use bastion_migrate::transport::TransportStream;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _};
-use std::fmt;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::{fmt, thread};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::oneshot,
+};
 use tokio_postgres::Client;
 
 /// An amount of data, in bytes.
@@ -77,6 +80,18 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
+    /// Transfers the whole load on a thread of its own, while this one has the tunnel.
+    pub(super) async fn transfer_on_another_thread(self, size: Size) {
+        let (sender, over) = oneshot::channel();
+        let transfer = move || {
+            runtime().block_on(self.transfer(size));
+            drop(sender.send(()));
+        };
+        let thread = thread::Builder::new().name("client".to_owned()).spawn(transfer).expect("a thread can start");
+        over.await.expect("the transfer ends");
+        thread.join().expect("the transfer ends");
+    }
+
     /// Transfers the whole load.
     pub(super) async fn transfer(self, size: Size) {
         match self {

@@ -23,69 +23,45 @@ impl Form {
     }
 }
 
-/// The migrations that every tool runs.
-pub(crate) const FORMS_OF_TOOLS: [Form; 5] = [
-    Form { name: "a new column", preparation: "SELECT 1", migration: "ALTER TABLE orders ADD COLUMN note text;\n" },
-    Form { name: "an index", preparation: "SELECT 1", migration: "CREATE INDEX orders_n ON orders (n);\n" },
-    Form {
-        name: "a type that rewrites the table",
-        preparation: "SELECT 1",
-        migration: "ALTER TABLE orders ALTER COLUMN n TYPE bigint;\n",
-    },
-    Form {
-        name: "an UPDATE of a tenth of the rows",
-        preparation: "SELECT 1",
-        migration: "UPDATE orders SET total = n * 2 WHERE id <= 500000;\n",
-    },
-    Form {
-        name: "a column that is there",
-        preparation: "SELECT 1",
-        migration: "ALTER TABLE orders ADD COLUMN text text;\n",
-    },
+const fn form(name: &'static str, migration: &'static str) -> Form {
+    Form { name, preparation: "SELECT 1", migration }
+}
+
+const NEW_COLUMN: Form = form("a new column", "ALTER TABLE orders ADD COLUMN note text;\n");
+const INDEX: Form = form("an index", "CREATE INDEX orders_n ON orders (n);\n");
+const NOT_NULL: Form = form("NOT NULL, by a scan", "ALTER TABLE orders ALTER COLUMN n SET NOT NULL;\n");
+const FOREIGN_KEY: Form =
+    form("a foreign key, validated", "ALTER TABLE orders ADD FOREIGN KEY (customer) REFERENCES customers;\n");
+const REWRITE: Form = form("a type that rewrites the table", "ALTER TABLE orders ALTER COLUMN n TYPE bigint;\n");
+const COLUMN_THAT_IS_THERE: Form = form("a column that is there", "ALTER TABLE orders ADD COLUMN text text;\n");
+const DUPLICATES: Form =
+    form("a unique index on a column with duplicates", "CREATE UNIQUE INDEX orders_only ON orders (customer);\n");
+
+/// The migrations that every tool runs, in their order. The file of one that fails is removed.
+pub(crate) const FORMS_OF_TOOLS: [Form; 8] = [
+    NEW_COLUMN,
+    INDEX,
+    NOT_NULL,
+    FOREIGN_KEY,
+    REWRITE,
+    form("an UPDATE of a tenth of the rows", "UPDATE orders SET total = n * 2 WHERE id <= 500000;\n"),
+    COLUMN_THAT_IS_THERE,
+    DUPLICATES,
 ];
 
-/// The migrations as SQL files, in the order in which they run. The file of one that fails is removed.
+/// The migrations as SQL files.
 pub(crate) const FORMS: [Form; 10] = [
-    Form { name: "a new column", preparation: "SELECT 1", migration: "ALTER TABLE orders ADD COLUMN note text;\n" },
-    Form {
-        name: "an index, concurrently",
-        preparation: "SELECT 1",
-        migration: "CREATE INDEX CONCURRENTLY orders_text ON orders (n, id);\n",
-    },
-    Form { name: "an index", preparation: "SELECT 1", migration: "CREATE INDEX orders_n ON orders (n);\n" },
-    Form {
-        name: "NOT NULL, by a scan",
-        preparation: "SELECT 1",
-        migration: "ALTER TABLE orders ALTER COLUMN n SET NOT NULL;\n",
-    },
-    Form {
-        name: "a foreign key, validated",
-        preparation: "SELECT 1",
-        migration: "ALTER TABLE orders ADD FOREIGN KEY (customer) REFERENCES customers;\n",
-    },
-    Form {
-        name: "a type that rewrites the table",
-        preparation: "SELECT 1",
-        migration: "ALTER TABLE orders ALTER COLUMN n TYPE bigint;\n",
-    },
-    Form {
-        name: "a rewrite in a DO block",
-        preparation: "SELECT 1",
-        migration: "DO $$ BEGIN EXECUTE 'ALTER TABLE orders ADD COLUMN lot float DEFAULT random()'; END $$;\n",
-    },
-    Form {
-        name: "an UPDATE of all rows",
-        preparation: "VACUUM orders",
-        migration: "UPDATE orders SET total = n * 2;\n",
-    },
-    Form {
-        name: "a column that is there",
-        preparation: "VACUUM orders",
-        migration: "ALTER TABLE orders ADD COLUMN text text;\n",
-    },
-    Form {
-        name: "a unique index on a column with duplicates",
-        preparation: "SELECT 1",
-        migration: "CREATE UNIQUE INDEX orders_only ON orders (customer);\n",
-    },
+    NEW_COLUMN,
+    form("an index, concurrently", "CREATE INDEX CONCURRENTLY orders_text ON orders (n, id);\n"),
+    INDEX,
+    NOT_NULL,
+    FOREIGN_KEY,
+    REWRITE,
+    form(
+        "a rewrite in a DO block",
+        "DO $$ BEGIN EXECUTE 'ALTER TABLE orders ADD COLUMN lot float DEFAULT random()'; END $$;\n",
+    ),
+    Form { preparation: "VACUUM orders", ..form("an UPDATE of all rows", "UPDATE orders SET total = n * 2;\n") },
+    Form { preparation: "VACUUM orders", ..COLUMN_THAT_IS_THERE },
+    DUPLICATES,
 ];
