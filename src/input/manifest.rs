@@ -54,7 +54,10 @@ pub(super) fn is_expression(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::inputs_page::{INPUTS_PAGE, input_rows},
+        *,
+    };
 
     #[derive(Deserialize)]
     struct ActionFile {
@@ -62,7 +65,7 @@ mod tests {
         outputs: serde_yaml::Mapping,
     }
 
-    const DOCS: &str = include_str!("../../docs/inputs.md");
+    const OUTPUTS_PAGE: &str = include_str!("../../docs/outputs.md");
 
     fn action_file() -> ActionFile {
         serde_yaml::from_str(ACTION).unwrap()
@@ -70,14 +73,6 @@ mod tests {
 
     fn keys(mapping: &serde_yaml::Mapping) -> Vec<&str> {
         mapping.keys().map(|key| key.as_str().unwrap()).collect()
-    }
-
-    /// Returns the rows of the tables in the level-2 section with this title that begin with a name, as their cells.
-    fn rows(title: &str) -> Vec<Vec<String>> {
-        let section = DOCS.split("\n## ").find(|section| section.starts_with(title)).unwrap();
-        let without_backticks = |cell: &str| cell.trim().trim_matches('`').to_owned();
-        let cells = |line: &str| line.split('|').skip(1).map(without_backticks).collect::<Vec<_>>();
-        section.lines().filter(|line| line.starts_with("| `")).map(cells).collect()
     }
 
     #[test]
@@ -112,20 +107,21 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_input_with_its_type_and_its_default_and_no_other() {
         let manifest: Manifest = serde_yaml::from_str(ACTION).unwrap();
-        let declared: Vec<Vec<String>> = InputName::ALL
+        let declared: Vec<[String; 3]> = InputName::ALL
             .iter()
             .map(|name| {
                 let default = manifest.inputs[name.name()].default.clone().unwrap_or_default();
-                vec![name.name().to_owned(), name.kind().placeholder().to_lowercase(), default]
+                [name.name().to_owned(), name.kind().placeholder().to_lowercase(), default]
             })
             .collect();
-        let documented: Vec<Vec<String>> = rows("Inputs").into_iter().map(|cells| cells[..3].to_vec()).collect();
+        let documented: Vec<[String; 3]> =
+            input_rows().into_iter().map(|row| [row.name, row.kind, row.default].map(ToOwned::to_owned)).collect();
         assert_eq!(documented, declared);
     }
 
     #[test]
     fn every_tool_is_named() {
-        let row = DOCS.lines().find(|line| line.starts_with("| `tool` |")).unwrap();
+        let row = INPUTS_PAGE.lines().find(|line| line.starts_with("| `tool` |")).unwrap();
         for recipe in crate::tool::Recipe::load_all() {
             let name = format!("`{}`", recipe.name);
             assert!(
@@ -137,19 +133,23 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_every_output_and_no_other() {
-        let documented: Vec<String> = rows("Outputs").into_iter().map(|cells| cells[0].clone()).collect();
+        let (table, _) = OUTPUTS_PAGE.split_once("\n## ").unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
         assert_eq!(documented, keys(&action_file().outputs));
     }
 
+    /// The page has the variable of each input below its name, and the shorter names behind a prefix in the text.
     #[test]
     fn the_documentation_lists_every_environment_variable() {
-        for name in InputName::ALL {
-            for variable in name.variables() {
-                assert!(DOCS.contains(&format!("`{variable}`")), "{variable}");
+        for (name, row) in InputName::ALL.iter().zip(input_rows()) {
+            assert_eq!(row.variables, name.variables(), "{name}");
+            for variable in name.prefixed_variables().iter().filter(|variable| !name.variables().contains(variable)) {
+                assert!(INPUTS_PAGE.contains(&format!("`DEV_{variable}`")), "DEV_{variable}");
             }
-            for variable in name.prefixed_variables() {
-                assert!(DOCS.contains(&format!("`DEV_{variable}`")), "DEV_{variable}");
-            }
+            let without_prefix =
+                name.variables().iter().filter(|variable| !name.prefixed_variables().contains(variable));
+            assert!(without_prefix.into_iter().all(|variable| *variable == "GITHUB_TOKEN"), "{name}");
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
     fn the_documentation_has_a_heading_for_every_group() {
         for name in InputName::ALL {
             let heading = format!("\n### {}\n", name.group().title());
-            assert!(DOCS.contains(&heading), "{heading}");
+            assert!(INPUTS_PAGE.contains(&heading), "{heading}");
         }
     }
 }

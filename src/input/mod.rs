@@ -9,6 +9,8 @@ mod findings;
 mod handover;
 mod hints;
 mod inline_secrets;
+#[cfg(test)]
+mod inputs_page;
 mod manifest;
 mod missing;
 mod names;

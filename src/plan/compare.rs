@@ -227,7 +227,6 @@ mod tests {
         layout::{self, Layout},
         migrate::Body,
         run::MigrationId,
-        sql::{Execution, TransactionModes},
     };
     use proptest::{prelude::*, sample::subsequence};
 
@@ -241,26 +240,17 @@ mod tests {
     };
 
     fn file(version: usize, body: &str) -> Migration {
+        let id = MigrationId {
+            index: version,
+            version: version.to_string(),
+            name: format!("m{version}"),
+            file: format!("migrations/{version:04}_m.sql"),
+            ..MigrationId::default()
+        };
         Migration {
-            id: MigrationId {
-                index: version,
-                version: version.to_string(),
-                name: format!("m{version}"),
-                file: format!("migrations/{version:04}_m.sql"),
-                ..MigrationId::default()
-            },
             body: Body::InMemory(body.into()),
             checksum: RULES.layout.checksum(body.as_bytes()),
-            execution: Execution::SingleQuery.into(),
-            modes: TransactionModes::default(),
-            note: None,
-            leaves_traces: false,
-            path_reset: None,
-            checks: Vec::new(),
-            replaced: crate::migrate::Replacements::default(),
-            way_back: None,
-            relative_path: String::new(),
-            work: crate::migrate::Work::Apply,
+            ..Migration::without_file(id, RULES.layout)
         }
     }
 

@@ -71,31 +71,21 @@ mod tests {
         ledger::LedgerState,
         migrate::Body,
         run::MigrationId,
-        sql::{Execution, TransactionModes},
     };
 
     fn migration(version: usize) -> Migration {
         let body = format!("SELECT {version};");
+        let id = MigrationId {
+            index: version,
+            version: version.to_string(),
+            name: "m".to_owned(),
+            file: format!("migrations/{version}_m.sql"),
+            ..MigrationId::default()
+        };
         Migration {
-            id: MigrationId {
-                index: version,
-                version: version.to_string(),
-                name: "m".to_owned(),
-                file: format!("migrations/{version}_m.sql"),
-                ..MigrationId::default()
-            },
             checksum: ALL[0].checksum(body.as_bytes()),
             body: Body::InMemory(body.into()),
-            execution: Execution::SingleQuery.into(),
-            modes: TransactionModes::default(),
-            note: None,
-            leaves_traces: false,
-            path_reset: None,
-            checks: Vec::new(),
-            replaced: crate::migrate::Replacements::default(),
-            way_back: None,
-            relative_path: String::new(),
-            work: Work::Apply,
+            ..Migration::without_file(id, ALL[0])
         }
     }
 

@@ -144,22 +144,9 @@ fn refuse_unsupported(number: &str, version: &str, in_recovery: &str, target: &D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::ClientIdentity;
 
     fn target() -> DatabaseTarget {
-        DatabaseTarget {
-            host: "db".to_owned(),
-            port: 5432,
-            user: "app".to_owned(),
-            password: None,
-            name: "shop".to_owned(),
-            sslmode: SslMode::Require,
-            tls_start: crate::postgres::TlsStart::Requested,
-            ca: None,
-            options: None,
-            role: None,
-            identity: ClientIdentity::default(),
-        }
+        DatabaseTarget::new("db", 5432, "app", "shop")
     }
 
     #[test]

@@ -272,7 +272,6 @@ impl SessionSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::{ClientIdentity, SslMode};
 
     const OURS: &str =
         "-c idle_session_timeout=0 -c client_connection_check_interval=1000 -c standard_conforming_strings=on";
@@ -283,19 +282,7 @@ mod tests {
     const READ_ONLY: &str = "-c default_transaction_read_only=on";
 
     fn target() -> DatabaseTarget {
-        DatabaseTarget {
-            host: "db".to_owned(),
-            port: 5432,
-            user: "app".to_owned(),
-            password: None,
-            name: "shop".to_owned(),
-            sslmode: SslMode::Require,
-            tls_start: crate::postgres::TlsStart::Requested,
-            ca: None,
-            options: Some(USERS.to_owned()),
-            role: None,
-            identity: ClientIdentity::default(),
-        }
+        DatabaseTarget { options: Some(USERS.to_owned()), ..DatabaseTarget::new("db", 5432, "app", "shop") }
     }
 
     #[test]

@@ -79,6 +79,26 @@ pub struct DatabaseTarget {
     pub identity: ClientIdentity,
 }
 
+impl DatabaseTarget {
+    /// Returns the target of a log-in without a password, with TLS and without further settings.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16, user: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            user: user.into(),
+            password: None,
+            name: name.into(),
+            sslmode: SslMode::Require,
+            tls_start: TlsStart::Requested,
+            ca: None,
+            options: None,
+            role: None,
+            identity: ClientIdentity::default(),
+        }
+    }
+}
+
 /// The proof of a client's identity that this program alone presents to the server: for its own sessions, and for the
 /// clients of its proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -200,7 +200,6 @@ fn server_section(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::ClientIdentity;
     use proptest::{prelude::*, sample::select};
     use tokio_postgres::{Config, config::Host};
 
@@ -289,7 +288,7 @@ mod tests {
         ) {
             let password = password.map(Secret::new);
             let (host, sslmode) = (host.to_owned(), SslMode::VerifyFull);
-            let target = DatabaseTarget { host, port, user, password, name, sslmode, tls_start: TlsStart::Requested, ca: None, options: None, role: None, identity: ClientIdentity::default() };
+            let target = DatabaseTarget { password, sslmode, ..DatabaseTarget::new(host, port, user, name) };
             for sslmode in [None, Some(sslmode)] {
                 let composed = DatabaseUrl::of_target(&target, sslmode);
                 prop_assert_eq!(&url(composed.text().expose()), &composed);
@@ -344,17 +343,8 @@ mod tests {
     #[test]
     fn unreserved_characters_are_not_encoded_in_a_composed_url() {
         let target = DatabaseTarget {
-            host: "db-1.internal".to_owned(),
-            port: 5432,
-            user: "app_owner".to_owned(),
             password: Some(Secret::new("a_b-c.d~e/f@g")),
-            name: "shop_prod-2.x~y".to_owned(),
-            sslmode: SslMode::Require,
-            tls_start: TlsStart::Requested,
-            ca: None,
-            options: None,
-            role: None,
-            identity: ClientIdentity::default(),
+            ..DatabaseTarget::new("db-1.internal", 5432, "app_owner", "shop_prod-2.x~y")
         };
         let address = "app_owner:a_b-c.d~e%2Ff%40g@db-1.internal:5432/shop_prod-2.x~y";
         assert_eq!(DatabaseUrl::of_target(&target, None).address().expose(), address);

@@ -324,7 +324,6 @@ impl ProxyListener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::SslMode;
     use tokio::net::TcpStream;
 
     async fn listener(client_tls: ClientTls) -> ProxyListener {
@@ -338,19 +337,7 @@ mod tests {
     }
 
     fn target(server: &TcpListener) -> DatabaseTarget {
-        DatabaseTarget {
-            host: "127.0.0.1".to_owned(),
-            port: server.local_addr().unwrap().port(),
-            user: "me".to_owned(),
-            password: None,
-            name: "shop".to_owned(),
-            sslmode: SslMode::Require,
-            tls_start: crate::postgres::TlsStart::Requested,
-            ca: None,
-            options: None,
-            role: None,
-            identity: crate::postgres::ClientIdentity::default(),
-        }
+        DatabaseTarget::new("127.0.0.1", server.local_addr().unwrap().port(), "me", "shop")
     }
 
     /// Returns the bytes that a refused client receives from a listener in front of this server.

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::{
         https::NetworkSettings,
-        postgres::{ClientIdentity, SslMode},
+        postgres::ClientIdentity,
         secret::Secret,
         token_login::{TokenFile, TokenLogin, TokenMethod},
     };
@@ -143,17 +143,8 @@ mod tests {
         let file = TokenFile { shown: "token".to_owned(), path: "token".into() };
         let token = Some(TokenLogin::new(TokenMethod::File(file), NetworkSettings::default()));
         DatabaseTarget {
-            host: "db".to_owned(),
-            port: 5432,
-            user: "app".to_owned(),
-            password: None,
-            name: "shop".to_owned(),
-            sslmode: SslMode::Require,
-            tls_start: crate::postgres::TlsStart::Requested,
-            ca: None,
-            options: None,
-            role: None,
             identity: ClientIdentity { certificate: None, token },
+            ..DatabaseTarget::new("db", 5432, "app", "shop")
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::{
     docker::{Container, ContainerSpec, ContainerUser, DockerEngine, Labels, RunningContainer, SelfContainer},
     fault::{Code, Fault},
-    postgres::{ClientIdentity, DatabaseTarget, SslMode, TlsStart},
+    postgres::{DatabaseTarget, SslMode},
     random::random_token,
     run::{
         event::Events,
@@ -204,16 +204,8 @@ async fn free_port() -> Result<u16, Fault> {
 
 fn target_at(port: u16, password: Secret) -> DatabaseTarget {
     DatabaseTarget {
-        host: Ipv4Addr::LOCALHOST.to_string(),
-        port,
-        user: SUPERUSER.to_owned(),
         password: Some(password),
-        name: "postgres".to_owned(),
         sslmode: SslMode::Disable,
-        tls_start: TlsStart::Requested,
-        ca: None,
-        options: None,
-        role: None,
-        identity: ClientIdentity::default(),
+        ..DatabaseTarget::new(Ipv4Addr::LOCALHOST.to_string(), port, SUPERUSER, "postgres")
     }
 }

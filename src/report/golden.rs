@@ -95,17 +95,20 @@ fn failure_in_file_50_of_60() {
     insta::assert_snapshot!(summary(&events));
 }
 
-#[test]
-fn comment_with_a_plan() {
-    let events = planned(files(8), "bastion_migrate.ledger").into_iter().take_while(|(at, _)| *at < 300).collect();
-    let report = RunReport { command: Some(Command::Plan), ..sample::report_of(&events) };
-    let stamp = CommentStamp {
+fn stamp() -> CommentStamp {
+    CommentStamp {
         key: Some("prod".to_owned()),
         commit: Some("89abcdef0123456789abcdef0123456789abcdef".to_owned()),
         repository_url: Some("https://github.com/owner/name".to_owned()),
         written_at: UNIX_EPOCH + Duration::from_secs(1_795_982_535),
-    };
-    insta::assert_snapshot!(comment_body(&report, &stamp, COMMENT_LIMIT));
+    }
+}
+
+#[test]
+fn comment_with_a_plan() {
+    let events = planned(files(8), "bastion_migrate.ledger").into_iter().take_while(|(at, _)| *at < 300).collect();
+    let report = RunReport { command: Some(Command::Plan), ..sample::report_of(&events) };
+    insta::assert_snapshot!(comment_body(&report, &stamp(), COMMENT_LIMIT));
 }
 
 /// Returns the events of a run over tenants, with two migrations each.
@@ -125,13 +128,7 @@ fn comment_with_a_reviewed_plan() {
     let events = planned(pending, "bastion_migrate.ledger").into_iter().take_while(|(at, _)| *at < 300);
     let events = events.chain([(260, Event::Reviewed(std::sync::Arc::new(sample::reviewed_plan())))]).collect();
     let report = RunReport { command: Some(Command::Plan), ..sample::report_of(&events) };
-    let stamp = CommentStamp {
-        key: Some("prod".to_owned()),
-        commit: Some("89abcdef0123456789abcdef0123456789abcdef".to_owned()),
-        repository_url: Some("https://github.com/owner/name".to_owned()),
-        written_at: UNIX_EPOCH + Duration::from_secs(1_795_982_535),
-    };
-    insta::assert_snapshot!(comment_body(&report, &stamp, COMMENT_LIMIT));
+    insta::assert_snapshot!(comment_body(&report, &stamp(), COMMENT_LIMIT));
 }
 
 #[test]

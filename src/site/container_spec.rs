@@ -292,17 +292,8 @@ mod tests {
         let variables: BTreeMap<String, String> =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let database = DatabaseTarget {
-            host: "db".to_owned(),
-            port: 5432,
-            user: "app".to_owned(),
             password: Some(crate::secret::Secret::new("p@ss")),
-            name: "shop".to_owned(),
-            sslmode: crate::postgres::SslMode::Require,
-            tls_start: crate::postgres::TlsStart::Requested,
-            ca: None,
-            options: None,
-            role: None,
-            identity: crate::postgres::ClientIdentity::default(),
+            ..DatabaseTarget::new("db", 5432, "app", "shop")
         };
         let filled = |text: &str| {
             DatabasePlaceholder::fill_in(text, |fact| container_database_fact(fact, Some(&database), &variables))

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{ClientIdentity, DatabaseTarget, Session, SessionSettings, SslMode},
+    postgres::{DatabaseTarget, Session, SessionSettings, SslMode},
     run::event::Events,
     ssh::Route,
     transport::Transport,
@@ -104,17 +104,8 @@ impl World {
     /// Returns the database's address as the program uses it.
     pub(crate) fn target(&self) -> DatabaseTarget {
         DatabaseTarget {
-            host: "127.0.0.1".to_owned(),
-            port: self.database_port(),
-            user: ROLE.to_owned(),
-            password: None,
-            name: self.lab.database.name().to_owned(),
             sslmode: SslMode::Disable,
-            tls_start: bastion_migrate::postgres::TlsStart::Requested,
-            ca: None,
-            options: None,
-            role: None,
-            identity: ClientIdentity::default(),
+            ..DatabaseTarget::new("127.0.0.1", self.database_port(), ROLE, self.lab.database.name())
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use bastion_migrate::{
-    postgres::{ClientIdentity, DatabaseTarget, OwnQuery, Rows, Session, SessionSettings, SslMode, query_rows},
+    postgres::{DatabaseTarget, OwnQuery, Rows, Session, SessionSettings, query_rows},
     run::event::Events,
     secret::Secret,
     transport::Transport,
@@ -227,17 +227,8 @@ fn a_copy_without_rows_is_a_failed_statement() {
 /// Opens a session with the program's library, without the program.
 fn with_session(lab: &Lab, test: impl AsyncFnOnce(&Session)) {
     let target = DatabaseTarget {
-        host: "localhost".to_owned(),
-        port: lab.database.server().port(),
-        user: ROLE.to_owned(),
         password: Some(Secret::new(PASSWORD)),
-        name: lab.database.name().to_owned(),
-        sslmode: SslMode::Require,
-        tls_start: bastion_migrate::postgres::TlsStart::Requested,
-        ca: None,
-        options: None,
-        role: None,
-        identity: ClientIdentity::default(),
+        ..DatabaseTarget::new("localhost", lab.database.server().port(), ROLE, lab.database.name())
     };
     let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -361,6 +361,15 @@ fn every_path_in_the_documents_exists() {
 }
 
 #[test]
+fn every_page_is_in_the_list_of_pages() {
+    let list = read("docs/README.md");
+    let names = files("docs", "md").into_iter().map(|page| page.file_name().unwrap().to_string_lossy().into_owned());
+    let missing: Vec<String> =
+        names.filter(|name| name != "README.md" && !list.contains(&format!("]({name}"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn every_make_target_in_the_documents_exists() {
     let mut documents = files("docs", "md");
     documents.push("README.md".into());

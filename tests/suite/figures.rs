@@ -12,7 +12,7 @@ use crate::{
     scenarios::MIGRATIONS,
 };
 use bastion_migrate::{
-    postgres::{ClientIdentity, DatabaseTarget, Session, SessionSettings, SslMode},
+    postgres::{DatabaseTarget, Session, SessionSettings, SslMode},
     run::event::Events,
     transport::Transport,
     way::WayIn,
@@ -125,17 +125,8 @@ fn the_first_result_takes_no_more_round_trips_than_the_protocols_need() {
     route.known_hosts = Some(format!("[127.0.0.1]:{} {}", network.port(), lab.bastion.host_key("ed25519")));
     route.hops.iter_mut().for_each(|hop| hop.port = network.port());
     let target = DatabaseTarget {
-        host: "127.0.0.1".to_owned(),
-        port: lab.database.server().port(),
-        user: ROLE.to_owned(),
-        password: None,
-        name: lab.database.name().to_owned(),
         sslmode: SslMode::Disable,
-        tls_start: bastion_migrate::postgres::TlsStart::Requested,
-        ca: None,
-        options: None,
-        role: None,
-        identity: ClientIdentity::default(),
+        ..DatabaseTarget::new("127.0.0.1", lab.database.server().port(), ROLE, lab.database.name())
     };
     let settings = SessionSettings::named("bastion-migrate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -16,7 +16,8 @@ use bastion_migrate::{
     way::WayIn,
 };
 
-fn connect(route: &Route) -> Result<BastionFacts, Fault> {
+/// Connects and disconnects.
+pub(crate) fn connect(route: &Route) -> Result<BastionFacts, Fault> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let (events, _receiver) = Events::channel();
         let (tunnel, facts) = Tunnel::connect(route, &WayIn::Direct, &events).await?;

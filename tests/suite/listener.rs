@@ -12,7 +12,7 @@ use crate::lab::{
 };
 use bastion_migrate::{
     fault::Code,
-    postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SettingsDelivery, SslMode},
+    postgres::{DatabaseTarget, SessionSettings, SettingsDelivery, SslMode},
     proxy::{ClientTls, ProxyListener},
     run::event::Events,
     secret::Secret,
@@ -145,17 +145,10 @@ impl PlainClient {
 pub(crate) fn target(lab: &Lab, sslmode: SslMode) -> DatabaseTarget {
     let server = lab.database.server();
     DatabaseTarget {
-        host: "localhost".to_owned(),
-        port: server.port(),
-        user: ROLE.to_owned(),
         password: Some(Secret::new(PASSWORD)),
-        name: lab.database.name().to_owned(),
         sslmode,
-        tls_start: bastion_migrate::postgres::TlsStart::Requested,
         ca: (sslmode == SslMode::VerifyFull).then(|| server.ca().to_owned()),
-        options: None,
-        role: None,
-        identity: ClientIdentity::default(),
+        ..DatabaseTarget::new("localhost", server.port(), ROLE, lab.database.name())
     }
 }
 

@@ -175,11 +175,12 @@ fn a_block_with_a_mistake_is_found() {
     assert_eq!(mistakes(&good, &lab.database), [""; 0]);
 }
 
-/// Returns the rows of the tables of inputs: name, type, default, example.
+/// Returns the rows of the tables of inputs: name, type, default, example. Behind a name may be its variable.
 fn input_rows(page: &str) -> Vec<Vec<String>> {
     let section = page.split("\n## ").find(|section| section.starts_with("Inputs")).expect("the page lists the inputs");
     let rows = section.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|row| row.split('|').skip(1).map(|cell| cell.trim().trim_matches('`').to_owned()).collect()).collect()
+    let text = |cell: &str| cell.split("<br>").next().unwrap_or_default().trim().trim_matches('`').to_owned();
+    rows.map(|row| row.split('|').skip(1).map(text).collect()).collect()
 }
 
 /// Returns what is wrong with the example of an input, in the step in which it has the fewest mistakes.

@@ -4,6 +4,7 @@
 use crate::{
     action::Action,
     doctor::{findings, text},
+    host_certificates::connect,
     lab::{
         Lab,
         server::Server,
@@ -13,25 +14,15 @@ use crate::{
 };
 use bastion_migrate::{
     fault::{Code, Fault},
-    run::{BastionFacts, event::Events},
+    run::BastionFacts,
     secret::Secret,
-    ssh::{Route, Tunnel, UserCertificate, check_private_key, seconds_since_1970},
-    way::WayIn,
+    ssh::{Route, UserCertificate, check_private_key, seconds_since_1970},
 };
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::Path,
 };
-
-fn connect(route: &Route) -> Result<BastionFacts, Fault> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let (events, _receiver) = Events::channel();
-        let (tunnel, facts) = Tunnel::connect(route, &WayIn::Direct, &events).await?;
-        tunnel.close().await.unwrap();
-        Ok(facts)
-    })
-}
 
 /// Options of a server that knows no key, but trusts a CA.
 fn trusting(ca: &SshCa, more: &str) -> SshdOptions {

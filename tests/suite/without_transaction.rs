@@ -416,6 +416,23 @@ fn with_duplicate() -> Lab {
 const INVALID_INDEX: &str = "t_id is INVALID since this run";
 const BUILD_UNIQUE: &str = "create unique index concurrently t_id on t (id);\n";
 
+/// Stops a file at its index, for a duplicate, and resumes it: what it made before the index has to be there again.
+fn resumes_behind_the_index(make: &str, uses: &str) {
+    let lab = with_duplicate();
+    let body = format!("{make}{BUILD_UNIQUE}{uses}");
+    opted_out(&lab, &body)
+        .run()
+        .fails("statement-failed", 6)
+        .pending(["0001_alone"])
+        .logs("is duplicated")
+        .warning(INVALID_INDEX)
+        .done();
+    lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
+    succeeds(opted_out(&lab, &body).run()).done();
+    assert_eq!(lab.database.sql("select bool_and(done) from t"), "t", "{make}");
+    assert_recorded(&lab);
+}
+
 #[test]
 fn a_temporary_table_is_recreated_when_a_file_is_resumed() {
     for (make, last) in [
@@ -424,19 +441,7 @@ fn a_temporary_table_is_recreated_when_a_file_is_resumed() {
         ("create table pg_temp.\"todo\" as select 1 as id union select 2 union select 3;\n", ""),
         ("create temp view todo as select id from t;\ninsert into t values (9, 9);\n", ""),
     ] {
-        let lab = with_duplicate();
-        let body = format!("{make}{BUILD_UNIQUE}update t set done = true where id in (select id from todo);\n{last}");
-        opted_out(&lab, &body)
-            .run()
-            .fails("statement-failed", 6)
-            .pending(["0001_alone"])
-            .logs("is duplicated")
-            .warning(INVALID_INDEX)
-            .done();
-        lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
-        succeeds(opted_out(&lab, &body).run()).done();
-        assert_eq!(lab.database.sql("select bool_and(done) from t"), "t", "{make}");
-        assert_recorded(&lab);
+        resumes_behind_the_index(make, &format!("update t set done = true where id in (select id from todo);\n{last}"));
     }
 }
 
@@ -459,19 +464,7 @@ fn other_session_state_is_restored_when_a_file_is_resumed() {
             "update t set done = current_setting('my.flag')::bool;\n",
         ),
     ] {
-        let lab = with_duplicate();
-        let body = format!("{make}{BUILD_UNIQUE}{uses}");
-        opted_out(&lab, &body)
-            .run()
-            .fails("statement-failed", 6)
-            .pending(["0001_alone"])
-            .logs("is duplicated")
-            .warning(INVALID_INDEX)
-            .done();
-        lab.database.sql("delete from t where ctid = (select min(ctid) from t where id = 1)");
-        succeeds(opted_out(&lab, &body).run()).done();
-        assert_eq!(lab.database.sql("select bool_and(done) from t"), "t", "{make}");
-        assert_recorded(&lab);
+        resumes_behind_the_index(make, uses);
     }
 }
 

@@ -92,9 +92,8 @@ pub(crate) fn help_text(manifest: &Manifest) -> String {
 }
 
 fn clap_command(manifest: &Manifest) -> Command {
-    let positional = Arg::new(POSITIONAL)
-        .conflicts_with(InputName::Command.name())
-        .help("migrate, plan, status, verify, rollback, baseline, doctor, history or tunnel; the same as --command");
+    let positional =
+        Arg::new(POSITIONAL).conflicts_with(InputName::Command.name()).help("What to do, as with --command");
     Command::new("bastion-migrate")
         .bin_name("bastion-migrate")
         .version(env!("CARGO_PKG_VERSION"))

@@ -15,7 +15,7 @@ use crate::lab::{
     venv::{DRIVERS, venv},
 };
 use bastion_migrate::{
-    postgres::{ClientIdentity, DatabaseTarget, SessionSettings, SslMode, TlsStart},
+    postgres::{DatabaseTarget, SessionSettings, SslMode},
     proxy::{ClientTls, ProxyListener, StandIn},
     rehearsal::{WatchedLedger, WatchedRun},
     secret::Secret,
@@ -86,17 +86,10 @@ fn watch(database: &Database, driver: &str, forms: &[&str]) -> WatchedRun {
     let role = format!("watched_{}", database.name());
     let server = database.server().port();
     let target = DatabaseTarget {
-        host: "localhost".to_owned(),
-        port: server,
-        user: role.clone(),
         password: Some(Secret::new("watched")),
-        name: database.name().to_owned(),
         sslmode: SslMode::Disable,
-        tls_start: TlsStart::Requested,
-        ca: None,
-        options: None,
         role: Some("postgres".to_owned()),
-        identity: ClientIdentity::default(),
+        ..DatabaseTarget::new("localhost", server, role.clone(), database.name())
     };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     runtime.block_on(async {
@@ -157,17 +150,8 @@ fn the_watch_sees_what_another_session_sees_of_every_form_through_every_driver()
 fn a_client_has_to_know_a_password_where_others_could_connect() {
     let database = lab::shared().database();
     let target = DatabaseTarget {
-        host: "localhost".to_owned(),
-        port: database.server().port(),
-        user: "nobody".to_owned(),
-        password: None,
-        name: database.name().to_owned(),
         sslmode: SslMode::Disable,
-        tls_start: TlsStart::Requested,
-        ca: None,
-        options: None,
-        role: None,
-        identity: ClientIdentity::default(),
+        ..DatabaseTarget::new("localhost", database.server().port(), "nobody", database.name())
     };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     runtime.block_on(async {
