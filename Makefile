@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test tests backup-size layout-tools no-image release-dry-run lint lint-workflows fmt demo image bench peers soak fuzz setup
+.PHONY: test tests backup-size layout-tools no-image release-dry-run lint lint-workflows fmt demo image bench peers soak soak-container fuzz setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # A change must not fail by the luck of the draw of another: `PROPTEST_RNG_SEED=$RANDOM make test` draws anew.
@@ -59,10 +59,16 @@ release-dry-run: setup ## Makes a release of HEAD into a registry on this machin
 	timeout --kill-after=30 1800 $(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/release/dry-run.sh
 
 # The debug build: it checks its arithmetic, and it is built in seconds. BINARY=path takes another one.
-soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels LAYOUT=goose BINARY=path.
+soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels LAYOUT=goose ROOM=steps|rehearsal BINARY=path.
 	cargo build --locked
 	$(if $(BINARY),BASTION_MIGRATE=$(abspath $(BINARY))) cargo run --locked --quiet --example soak -- \
-		$(foreach name,seed kills cancels minutes round after layout,$(call given,$(name)))
+		$(foreach name,seed kills cancels minutes round after layout room,$(call given,$(name)))
+
+# `make image` comes first. The engine is used as root, as the tests use it.
+soak-container: setup ## The same with the real image, as the runner runs it: KILLS=300 CANCELS=100 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels ROOM=sql|image|server|tunnel|backup.
+	cargo build --locked --example soak
+	$(AS_ROOT) target/debug/examples/soak --containers --kills $(or $(KILLS),300) --cancels $(or $(CANCELS),100) \
+		$(foreach name,seed minutes round after,$(call given,$(name))) $(if $(ROOM),--container-room $(ROOM))
 
 given = $(if $($(shell tr a-z A-Z <<<$(1))),--$(1) $($(shell tr a-z A-Z <<<$(1))))
 

@@ -183,7 +183,12 @@ impl<'a> JobTunnel<'a> {
         match (following.await?, failed.into_inner()) {
             (FollowOutput::Stop, _) => Ok(()),
             (FollowOutput::Continue, Some(fault)) => Err(fault),
-            (FollowOutput::Continue, None) => Err(Fault::new(Code::Bug, "the tunnel ended before it was ready")),
+            // Our own program reports why it ends, unless it is killed.
+            (FollowOutput::Continue, None) => {
+                let fault =
+                    Fault::new(Code::EngineFailed, "the tunnel's container was killed before the tunnel was open");
+                Err(fault.fix("find out who stopped it (`docker events`), or whether the machine has run out of memory; then run the job again"))
+            }
         }
     }
 

@@ -60,6 +60,7 @@ for requirements in tests/container/app/requirements/*.txt; do
     build "bastion-migrate-app:$name" app --build-arg "REQUIREMENTS=$name" "${python[@]}"
 done
 build bastion-migrate-mind:bookworm mind --build-arg APP=bastion-migrate-app:django-5.2
+build bastion-migrate-server:bookworm server --build-arg APP=bastion-migrate-app:django-5.2
 build bastion-migrate-drivers:bookworm drivers "${python[@]}"
 if [[ ${DIST-} ]]; then
     .github/release/image --load "$ACTION"

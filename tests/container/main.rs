@@ -47,6 +47,8 @@ mod isolation;
 mod judge;
 #[path = "../suite/lab/mod.rs"]
 mod lab;
+#[cfg(test)]
+mod later_step;
 mod layout;
 #[path = "../suite/leak.rs"]
 mod leak;
@@ -88,9 +90,4 @@ mod workflows;
 #[cfg(test)]
 use lab::github;
 use lab::{certificate, process};
-use runner::manifest::Manifest;
-use std::sync::LazyLock;
-
-/// The image that action.yml names, as that of a release does; else the one that `make image` builds from its Dockerfile.
-static ACTION: LazyLock<String> =
-    LazyLock::new(|| Manifest::with_token("").image.unwrap_or_else(|| "bastion-migrate:dev".to_owned()));
+use step::ACTION;

@@ -4,16 +4,21 @@
 use crate::{
     certificate::{Certificate, Expired},
     engine::{Container, NetworkAccess, Subnet, docker, image},
+    lab::session::Session,
     process::poll,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
+use tempfile::TempDir;
+use tokio_postgres::Config;
 
 /// The image of every machine in the network, from `tests/container/lab/Dockerfile`.
 pub(crate) const MACHINE: &str = "bastion-migrate-lab:bookworm";
@@ -27,6 +32,10 @@ pub(crate) const BASTION: &str = "bastion.public.example";
 pub(crate) const USER: &str = "deploy";
 /// The user's password on the bastion, for a step without a key.
 pub(crate) const LOGIN: &str = "c0rrect h'rse:\"deploy\"";
+/// The image of a deployment server with the application, from `tests/container/server/Dockerfile`.
+const SERVER_MACHINE: &str = "bastion-migrate-server:bookworm";
+/// A deployment server's name in the public network.
+const SERVER: &str = "server.public.example";
 /// The database's host name, which resolves in the private network only.
 pub(crate) const DATABASE: &str = "db.private.internal";
 /// The role that migrates. It owns every test's database.
@@ -69,7 +78,13 @@ pub(crate) struct Network {
     postgres: Container,
     public: Subnet,
     private: Subnet,
+    /// The directory of the database server's Unix socket.
+    socket: TempDir,
     certificate: Certificate,
+    /// `ssh-known-hosts` for the bastion.
+    known_hosts: String,
+    /// A private key that the bastion accepts.
+    key: String,
     databases: AtomicUsize,
 }
 
@@ -80,11 +95,17 @@ impl Network {
         let (public, private) =
             (Subnet::create("public", NetworkAccess::External), Subnet::create("private", NetworkAccess::Internal));
         let certificate = Certificate::named(DATABASE, Expired::Nothing);
-        let postgres = start_postgres(machine, (&private, DATABASE), &certificate);
-        let bastion = start_bastion(machine, &public, &private);
-        let network = Self { bastion, postgres, public, private, certificate, databases: AtomicUsize::new(0) };
-        let listens = || network.bastion.log().contains("Server listening on").then_some(());
-        poll(Duration::from_secs(30), listens).unwrap_or_else(|| panic!("sshd: {}", network.bastion.log()));
+        let socket = tempfile::Builder::new().prefix("bastion-migrate-socket-").tempdir().expect("there is room");
+        fs::set_permissions(socket.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
+        let mount = format!("{}:/run/postgresql", socket.path().display());
+        let postgres = start_postgres(machine, (&private, DATABASE), &certificate, &["--volume", &mount]);
+        let bastion = start_sshd(machine, BASTION, &public, &private);
+        docker(&["network", "connect", DEFAULT, bastion.id()]);
+        wait_for_sshd(&bastion);
+        let names = format!("{BASTION},{}", bastion.address(DEFAULT));
+        let (known_hosts, key) = (known_hosts_line(&bastion, &names), private_key(&bastion));
+        let databases = AtomicUsize::new(0);
+        let network = Self { bastion, postgres, public, private, socket, certificate, known_hosts, key, databases };
         // Over TCP: the Unix socket opens a moment earlier.
         let answers = || network.postgres.try_exec(&["pg_isready", "--quiet", "--host=127.0.0.1"]).ok();
         poll(Duration::from_secs(30), answers).unwrap_or_else(|| panic!("PostgreSQL: {}", network.postgres.log()));
@@ -125,8 +146,7 @@ impl Network {
 
     /// Returns `ssh-known-hosts` with the bastion's name and its address in the default network.
     pub(crate) fn known_hosts(&self) -> String {
-        let key = self.bastion.exec(&["cut", "-d ", "-f1,2", "/etc/ssh/ssh_host_ed25519_key.pub"]);
-        format!("{BASTION},{} {key}\n", self.bastion.address(DEFAULT))
+        self.known_hosts.clone()
     }
 
     /// Returns the test machine's own address in the public network.
@@ -136,7 +156,7 @@ impl Network {
 
     /// Returns a private key that the bastion accepts.
     pub(crate) fn key(&self) -> String {
-        self.bastion.exec(&["cat", "/lab/key"]) + "\n"
+        self.key.clone()
     }
 
     /// Returns the CA of the database's certificate, in PEM form.
@@ -146,7 +166,7 @@ impl Network {
 
     /// Starts another server, which the steps of a job reach by this name.
     pub(crate) fn another_server(&self, host: &str) -> Container {
-        let server = start_postgres(image(MACHINE), (&self.public, host), &self.certificate);
+        let server = start_postgres(image(MACHINE), (&self.public, host), &self.certificate, &[]);
         let answers = || server.try_exec(&["pg_isready", "--quiet", "--host=127.0.0.1"]).ok();
         poll(Duration::from_secs(30), answers).unwrap_or_else(|| panic!("PostgreSQL: {}", server.log()));
         server
@@ -166,23 +186,80 @@ impl Network {
     }
 }
 
-fn start_postgres(machine: &str, (network, host): (&Subnet, &str), certificate: &Certificate) -> Container {
+fn start_postgres(
+    machine: &str,
+    (network, host): (&Subnet, &str),
+    certificate: &Certificate,
+    mounts: &[&str],
+) -> Container {
     let certified = format!("CERTIFICATE={}", certificate.certificate);
     let key = format!("KEY={}", certificate.key);
     // A volume, which the engine fills from the image: an overlay would copy each file at its first write.
     let options = ["--network", network.name(), "--network-alias", host, "--volume", "/lab/cluster"];
-    let options = [&options[..], &["--env", &certified, "--env", &key]].concat();
+    let options = [&options[..], mounts, &["--env", &certified, "--env", &key]].concat();
     Container::start(&options, machine, &["sh", "-euc", POSTGRES])
 }
 
-fn start_bastion(machine: &str, public: &Subnet, private: &Subnet) -> Container {
+/// Starts a machine in both networks that a user logs in to.
+fn start_sshd(machine: &str, host: &str, public: &Subnet, private: &Subnet) -> Container {
     let login = format!("LOGIN={LOGIN}");
-    let options = ["--network", public.name(), "--network-alias", BASTION, "--env", &login];
-    let bastion = Container::start(&options, machine, &["sh", "-euc", SSHD]);
-    for network in [private.name(), DEFAULT] {
-        docker(&["network", "connect", network, bastion.id()]);
+    let options = ["--network", public.name(), "--network-alias", host, "--env", &login];
+    let started = Container::start(&options, machine, &["sh", "-euc", SSHD]);
+    docker(&["network", "connect", private.name(), started.id()]);
+    started
+}
+
+fn wait_for_sshd(machine: &Container) {
+    let listens = || machine.log().contains("Server listening on").then_some(());
+    poll(Duration::from_secs(30), listens).unwrap_or_else(|| panic!("sshd: {}", machine.log()));
+}
+
+/// Returns the line of `known_hosts` for a machine with these names.
+fn known_hosts_line(machine: &Container, names: &str) -> String {
+    let key = machine.exec(&["cut", "-d ", "-f1,2", "/etc/ssh/ssh_host_ed25519_key.pub"]);
+    format!("{names} {key}\n")
+}
+
+fn private_key(machine: &Container) -> String {
+    machine.exec(&["cat", "/lab/key"]) + "\n"
+}
+
+/// A deployment server beside the database, which a step logs in to directly.
+#[derive(Debug)]
+pub(crate) struct DeploymentServer {
+    machine: Container,
+    known_hosts: String,
+    key: String,
+}
+
+impl DeploymentServer {
+    /// Starts it, and waits until it accepts connections.
+    pub(crate) fn start(network: &Network) -> Self {
+        let machine = start_sshd(image(SERVER_MACHINE), SERVER, &network.public, &network.private);
+        wait_for_sshd(&machine);
+        let (known_hosts, key) = (known_hosts_line(&machine, SERVER), private_key(&machine));
+        Self { machine, known_hosts, key }
     }
-    bastion
+
+    /// Returns its container.
+    pub(crate) fn machine(&self) -> &Container {
+        &self.machine
+    }
+
+    /// Returns `ssh-host`.
+    pub(crate) fn host(&self) -> String {
+        format!("{USER}@{SERVER}:22")
+    }
+
+    /// Returns `ssh-known-hosts`.
+    pub(crate) fn known_hosts(&self) -> String {
+        self.known_hosts.clone()
+    }
+
+    /// Returns a private key that it accepts.
+    pub(crate) fn key(&self) -> String {
+        self.key.clone()
+    }
 }
 
 /// One test's database.
@@ -219,6 +296,18 @@ impl Database {
         self.network.sql(&self.name, statements)
     }
 
+    /// Opens a session of the lab over the server's Unix socket, as a superuser.
+    pub(crate) fn session(&self) -> Session {
+        let mut config = Config::new();
+        config.host_path(self.network.socket.path()).user("postgres").dbname(&self.name);
+        Session::open(&config).expect("the server is there")
+    }
+
+    /// Flushes every commit so far to the disk.
+    pub(crate) fn flush(&self) {
+        self.session().sql("select pg_logical_emit_message(true, 'lab', '')");
+    }
+
     /// Lists sessions and advisory locks other than the lab's own, one per line. Allows a moment for a run's sessions
     /// to end.
     pub(crate) fn left_behind(&self) -> String {
@@ -226,8 +315,9 @@ impl Database {
              from pg_stat_activity where datname = current_database() and application_name not like 'lab%' \
              union all select 'advisory lock ' || pid || ' ' || classid || ' ' || objid from pg_locks \
              where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())";
-        let none_left = || self.sql(LEFTOVERS).is_empty().then_some(());
-        poll(Duration::from_secs(3), none_left).map_or_else(|| self.sql(LEFTOVERS), |()| String::new())
+        let session = self.session();
+        let none_left = || session.sql(LEFTOVERS).is_empty().then_some(());
+        poll(Duration::from_secs(3), none_left).map_or_else(|| session.sql(LEFTOVERS), |()| String::new())
     }
 }
 

@@ -72,6 +72,16 @@ enum ExpectedFiles {
     New,
 }
 
+/// The part of a stage that is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    Everything,
+    /// Not the sessions in the database, where a command on a server goes on.
+    AllButSessions,
+    /// Only that no secret got out: a killed stage has tidied up nothing.
+    Secrets,
+}
+
 /// The result of a stage: what is judged, and further facts for tests.
 #[derive(Debug)]
 pub(crate) struct EndedStage {
@@ -104,6 +114,7 @@ pub(crate) struct Running<'a> {
     signalled: Option<Instant>,
     stopped: Option<Conclusion>,
     files: ExpectedFiles,
+    judged: Judged,
 }
 
 impl<'a> Running<'a> {
@@ -128,6 +139,7 @@ impl<'a> Running<'a> {
             signalled: None,
             stopped: None,
             files: ExpectedFiles::Unchanged,
+            judged: Judged::Everything,
         }
     }
 
@@ -150,6 +162,11 @@ impl<'a> Running<'a> {
     /// Lists the containers that the action has created and that still exist.
     pub(crate) fn siblings(&self) -> Vec<String> {
         engine::siblings(&self.cli.marker)
+    }
+
+    /// Returns the log so far.
+    pub(crate) fn log(&self) -> String {
+        self.output.so_far()
     }
 
     /// Returns whether the CLI has closed its output.
@@ -198,14 +215,36 @@ impl<'a> Running<'a> {
     }
 
     /// Waits for the end of a stage that leaves containers to the following steps.
-    pub(crate) fn finish_for_later(mut self) -> EndedStage {
+    pub(crate) fn finish_for_later(self) -> EndedStage {
+        self.leaving_containers().finish()
+    }
+
+    /// Allows the stage to leave containers to the following steps.
+    pub(crate) fn leaving_containers(mut self) -> Self {
         self.cli.siblings = ExpectedSiblings::MayRemain;
-        self.finish()
+        self
     }
 
     /// Waits for the end of a step that leaves files in the workspace on purpose, such as a backup.
-    pub(crate) fn finish_with_files(mut self) -> EndedStage {
+    pub(crate) fn finish_with_files(self) -> EndedStage {
+        self.leaving_files().finish()
+    }
+
+    /// Allows the stage to leave files in the workspace.
+    pub(crate) fn leaving_files(mut self) -> Self {
         self.files = ExpectedFiles::New;
+        self
+    }
+
+    /// Waits for the end of a stage that was killed, of whose traces only secrets are a problem.
+    pub(crate) fn finish_killed(mut self) -> EndedStage {
+        (self.cli.siblings, self.judged) = (ExpectedSiblings::MayRemain, Judged::Secrets);
+        self.finish()
+    }
+
+    /// Waits for the end of a stage during which the command of a killed one may go on.
+    pub(crate) fn finish_beside_a_command(mut self) -> EndedStage {
+        self.judged = Judged::AllButSessions;
         self.finish()
     }
 
@@ -228,9 +267,9 @@ impl<'a> Running<'a> {
             panic!("the step hangs:\n{}", self.output.so_far());
         };
         let elapsed = self.signalled.unwrap_or(self.started).elapsed();
-        let (mut wrong, marker, siblings, files_expected) =
+        let (left, marker, siblings, files_expected) =
             (self.cli.remaining_containers(), self.cli.marker.clone(), self.cli.siblings, self.files);
-        let Self { step, guid, paths, output, before, stopped, .. } = self;
+        let Self { step, guid, paths, output, before, stopped, judged, .. } = self;
         let text = output.whole();
         let mut masker = Masker::with_secrets(step.secrets.iter().map(String::as_str).chain(environment::secrets()));
         let log = Log::of(&text, &paths, &mut masker, step.job.debug);
@@ -239,15 +278,21 @@ impl<'a> Running<'a> {
         let processed = Processed::of(read, &masker);
         let errors = [log.errors.clone(), processed.errors.clone()].concat();
         let conclusion = Conclusion::of(status, &errors, stopped);
-        wrong.extend([errors, log.bad_manners.clone(), processed.issues.clone()].concat());
-        wrong.extend(leaks(&step, &log, read));
+        let leaks = leaks(&step, &log, read);
+        let mut wrong = [errors, log.bad_manners.clone(), processed.issues.clone()].concat();
         let files = (&processed.path, &processed.env, read(Purpose::Artifacts) + &read(Purpose::ArtifactsList));
         expect(&mut wrong, "path, env and artifacts", &files, &(&Vec::new(), &Vec::new(), String::new()));
         expect(&mut wrong, "dropped by the job", &masker.job_outputs(&processed.outputs).1, &Vec::new());
         if siblings == ExpectedSiblings::Removed && files_expected == ExpectedFiles::Unchanged {
             expect(&mut wrong, "the runner's directories", &step.layout.snapshot(), &before);
         }
-        expect(&mut wrong, "left behind", step.database.left_behind().as_str(), "");
+        if judged == Judged::Everything {
+            expect(&mut wrong, "left behind", step.database.left_behind().as_str(), "");
+        }
+        if judged == Judged::Secrets {
+            wrong.clear();
+        }
+        wrong.extend([left, leaks].concat());
         let summary = match processed.summary {
             Summary::Shown(text) => text,
             Summary::Nothing | Summary::Aborted(_) => String::new(),

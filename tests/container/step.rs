@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "starts the docker CLI, as the runner does")]
 
 use crate::{
-    ACTION,
     command_line::Container,
     engine,
     judge::Finished,
@@ -21,7 +20,12 @@ use crate::{
 use std::{
     path::Path,
     process::{Command, Stdio},
+    sync::LazyLock,
 };
+
+/// The image that action.yml names, as that of a release does; else the one that `make image` builds from its Dockerfile.
+pub(crate) static ACTION: LazyLock<String> =
+    LazyLock::new(|| Manifest::with_token("").image.unwrap_or_else(|| "bastion-migrate:dev".to_owned()));
 
 /// The value of `${{ github.token }}` in these jobs.
 pub(crate) const TOKEN: &str = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";

@@ -3,14 +3,15 @@
 use crate::{
     engine::{docker, image, inspect, try_docker},
     judge::Finished,
+    later_step,
     layout::Layout,
     leak,
-    network::{Database, MACHINE, PASSWORD, ROLE, shared},
+    network::{Database, MACHINE, Network, PASSWORD, ROLE, shared},
     process::poll,
     running::EndedStage,
     step::{Step, TOKEN},
 };
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, sync::Arc, thread, time::Duration};
 
 /// A tunnel that a step opened for the following steps.
 pub(crate) struct OpenTunnel {
@@ -43,12 +44,8 @@ impl OpenTunnel {
     }
 
     /// Returns the output of psql on the runner's machine.
-    #[expect(clippy::disallowed_methods, reason = "a later step runs psql")]
     pub(crate) fn psql(&self, database: &Database, options: &str, statement: &str) -> String {
-        let place = format!("host=127.0.0.1 port={} user={ROLE} dbname={} {options}", self.port, database.name());
-        let mut psql = Command::new("psql");
-        psql.args([&place, "-XqAt", "-c", statement]).env("PGPASSWORD", PASSWORD);
-        let output = psql.output().expect("psql is installed");
+        let output = later_step::psql(database, &self.port, options, statement);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
@@ -134,6 +131,21 @@ fn a_tunnel_that_cannot_be_opened_reports_the_cause_and_leaves_nothing() {
     // The tunnel's own process reports the fault to the step only, so the log has it once.
     assert_eq!(finished.log.matches("database-login in database: ").count(), 1, "{}", finished.log);
     finished.summary("| Bastion |").done();
+}
+
+/// As by a machine that is short of memory. The network is the test's own, so that its only tunnel is this one.
+#[test]
+fn the_killed_container_of_a_tunnel_that_opens_is_reported() {
+    let database = Arc::new(Network::start()).database();
+    let url = database.url().replace(":5432/", ":9/");
+    let step = Step::new(&database).input("command", "tunnel").secret("database-url", url);
+    let running = step.input("wait-timeout", "60s").start();
+    let network = format!("network={}", database.network().public());
+    let list = ["ps", "--quiet", "--filter", "label=dev.bastion-migrate.kind=tunnel", "--filter", &network];
+    let container = running.wait_until("the tunnel's container", || Some(docker(&list)).filter(|id| !id.is_empty()));
+    docker(&["kill", "--signal", "KILL", &container]);
+    let finished = running.finish().finished.fails("engine-failed", 2);
+    finished.error("the tunnel's container was killed").logs("run out of memory").done();
 }
 
 /// Returns the aliases of a tunnel's container in its networks.

@@ -22,6 +22,8 @@ pub(crate) enum TransactionMode {
     SingleTransaction,
     /// Statement by statement, without a transaction.
     PerStatement,
+    /// In one transaction, and recorded after its commit, as some tools do it.
+    RecordedAfterwards,
 }
 
 /// The progress of a migration without a transaction. Statements are counted from 1.
@@ -51,6 +53,8 @@ pub(crate) struct RunReport {
     /// Time from the first signal, or from the start, to the end.
     pub(crate) took: Duration,
     pub(crate) logs_nothing: bool,
+    /// True if the log reports the start of a step before or after the migration.
+    pub(crate) has_begun_a_step: bool,
     /// Violations of rules that hold for every run.
     pub(crate) wrong: Vec<String>,
 }
@@ -68,14 +72,14 @@ pub(crate) struct AllowedEnds {
 pub(crate) fn check_database(traces: &[Trace]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (index, trace) in traces.iter().enumerate() {
-        let Trace { name, mode, recorded, progress, .. } = trace;
+        let Trace { name, mode, effects, recorded, progress } = trace;
         wrong.extend(check_effects(trace));
         if progress.is_some_and(|progress| {
-            *recorded || *mode == TransactionMode::SingleTransaction || progress.done > progress.started
+            *recorded || *mode != TransactionMode::PerStatement || progress.done > progress.started
         }) {
             wrong.push(format!("{name} can't have the progress {progress:?}"));
         }
-        let started_at_all = *recorded || progress.is_some();
+        let started_at_all = *recorded || progress.is_some() || effects.iter().flatten().any(|times| *times > 0);
         if let Some(before) = traces.iter().take(index).find(|before| started_at_all && !before.recorded) {
             wrong.push(format!("{name} was started before {}", before.name));
         }
@@ -83,14 +87,15 @@ pub(crate) fn check_database(traces: &[Trace]) -> Vec<String> {
     wrong
 }
 
-/// Checks that a recorded migration took effect completely and once, that an unrecorded one had no effect, and that a
-/// partial one matches the progress table.
+/// Checks that a recorded migration took effect completely and once, that an unrecorded one had no effect, unless it is
+/// recorded after its commit, and that a partial one matches the progress table.
 fn check_effects(trace: &Trace) -> Vec<String> {
     let Trace { name, recorded, progress, .. } = trace;
     let Progress { started, done } = progress.unwrap_or(Progress { started: 0, done: 0 });
     let seen = trace.effects.iter().enumerate().filter_map(|(index, times)| Some((index + 1, (*times)?)));
     let allowed = |number| match number {
         _ if *recorded => 1..=1,
+        _ if trace.mode == TransactionMode::RecordedAfterwards => 0..=1,
         number if number <= done => 1..=1,
         number if number <= started => 0..=1,
         _ => 0..=0,
@@ -194,6 +199,18 @@ mod tests {
     }
 
     #[test]
+    fn one_migration_that_is_recorded_after_its_commit_may_be_unrecorded() {
+        let later = |recorded, times| Trace {
+            mode: TransactionMode::RecordedAfterwards,
+            ..in_one_transaction("a", recorded, &[times])
+        };
+        assert!(is_consistent(&[later(true, 1), later(false, 1), later(false, 0)]));
+        assert!(!is_consistent(&[later(false, 2)]));
+        assert!(!is_consistent(&[later(false, 1), later(false, 1)]));
+        assert!(!is_consistent(&[later(false, 0), later(false, 1)]));
+    }
+
+    #[test]
     fn only_a_partial_migration_may_have_progress() {
         let done = Trace { recorded: true, ..partial(1, 1, &[1]) };
         assert!(!is_consistent(std::slice::from_ref(&done)));
@@ -228,6 +245,7 @@ mod tests {
             lost: Vec::new(),
             took: Duration::from_secs(7),
             logs_nothing: false,
+            has_begun_a_step: false,
             wrong: Vec::new(),
         };
         change(&mut run);
@@ -292,6 +310,7 @@ mod tests {
             lost: Vec::new(),
             took: Duration::from_secs(7),
             logs_nothing: false,
+            has_begun_a_step: false,
             wrong: Vec::new(),
         };
         assert_eq!(

@@ -3,7 +3,7 @@
 use crate::{
     action::Running,
     agreement::AllowedEnds,
-    lab::{Lab, poll, session::Session},
+    lab::{Lab, poll, session::Session, sshd::Sshd},
     recorded_run::MissingEnd,
 };
 use proptest::{prelude::Strategy, sample::select};
@@ -99,22 +99,22 @@ impl Disruption {
         }
     }
 
-    /// Disrupts the run as soon as the target exists. Returns `None` if the run ended before.
-    pub(crate) fn inject(self, lab: &Lab, running: &mut Running<'_>) -> Option<Damage> {
+    /// Disrupts the run, which logs in at `entrance`, as soon as the target exists. Returns `None` if the run ended before.
+    pub(crate) fn inject(self, lab: &Lab, entrance: &Sshd, running: &mut Running<'_>) -> Option<Damage> {
         let disrupt = || match running.ended() {
             Some(_) => Some(None),
-            None => self.disrupt(lab, running).map(Some),
+            None => self.disrupt(lab, entrance, running).map(Some),
         };
         poll(PATIENCE, disrupt).flatten()
     }
 
-    fn disrupt(self, lab: &Lab, running: &Running<'_>) -> Option<Damage> {
+    fn disrupt(self, lab: &Lab, entrance: &Sshd, running: &Running<'_>) -> Option<Damage> {
         match self {
             Self::ActionKilled => {
                 kill(running.pid());
             }
             Self::SessionKilled => {
-                let sessions = lab.bastion.sessions();
+                let sessions = entrance.sessions();
                 for pid in &sessions {
                     kill(*pid);
                 }

@@ -3,7 +3,6 @@
 use crate::{
     agreement::{Progress, Trace},
     files::{File, NAME, PLAIN, Statement},
-    lab::postgres::Database,
     layout_forms::{Form, Reach},
     recorded_run::{RecordedEnd, RecordedRun},
 };
@@ -18,6 +17,9 @@ const EFFECTS: &str = "select version || '_' || statement, count(*) from marks w
 const RUNS: &str = "select id, command, plan_digest, outcome, split_part(fault, ':', 1), planned, done, ended_at >= started_at \
     from bastion_migrate.runs order by started_at";
 
+/// Runs a query as a superuser. Rows are returned as lines, columns separated by `|`.
+pub(crate) type Sql<'q> = &'q dyn Fn(&str) -> String;
+
 /// What a database has of the migrations. Each entry is removed when its migration is found.
 struct Remains {
     effects: BTreeMap<String, String>,
@@ -27,8 +29,8 @@ struct Remains {
 }
 
 /// Returns the traces of the files, and the violations that belong to none of them.
-pub(crate) fn read_traces(database: &Database, form: &Form, files: &[File]) -> (Vec<Trace>, Vec<String>) {
-    let (mut remains, mut wrong) = read_remains(database, form);
+pub(crate) fn read_traces(sql: Sql<'_>, form: &Form, files: &[File]) -> (Vec<Trace>, Vec<String>) {
+    let (mut remains, mut wrong) = read_remains(sql, form);
     let numbered = (1..).zip(files);
     let mut traces: Vec<Trace> = numbered.map(|(number, file)| remains.take_trace(form, number, file)).collect();
     if form.reach == Reach::UpTo {
@@ -40,11 +42,11 @@ pub(crate) fn read_traces(database: &Database, form: &Form, files: &[File]) -> (
 }
 
 /// Returns the record of runs, the oldest first; nothing if no run was ever recorded.
-pub(crate) fn read_runs(database: &Database) -> Vec<RecordedRun> {
-    if database.sql("select to_regclass('bastion_migrate.runs')").is_empty() {
+pub(crate) fn read_runs(sql: Sql<'_>) -> Vec<RecordedRun> {
+    if sql("select to_regclass('bastion_migrate.runs')").is_empty() {
         return Vec::new();
     }
-    database.sql(RUNS).lines().map(parse_run).collect()
+    sql(RUNS).lines().map(parse_run).collect()
 }
 
 fn parse_run(row: &str) -> RecordedRun {
@@ -65,16 +67,15 @@ fn parse_run(row: &str) -> RecordedRun {
     RecordedRun { id: id.to_owned(), command: command.to_owned(), plan_digest: plan_digest.to_owned(), end }
 }
 
-fn read_remains(database: &Database, form: &Form) -> (Remains, Vec<String>) {
-    let session = database.session();
-    let rows = |table: &str, sql: &str| {
-        let exists = session.sql(&format!("select to_regclass('{table}') is not null")) == "t";
-        if exists { session.sql(sql) } else { String::new() }
+fn read_remains(sql: Sql<'_>, form: &Form) -> (Remains, Vec<String>) {
+    let rows = |table: &str, query: &str| {
+        let exists = sql(&format!("select to_regclass('{table}') is not null")) == "t";
+        if exists { sql(query) } else { String::new() }
     };
     let ledger = rows(form.table, form.versions);
     let progress = progress_table(form);
     let progresses = rows(&progress, &format!("select version, started || ' ' || done from {progress}"));
-    let (effects, by_version) = (pairs(&session.sql(EFFECTS)), pairs(&ledger));
+    let (effects, by_version) = (pairs(&sql(EFFECTS)), pairs(&ledger));
     let mut wrong = Vec::new();
     let count = ledger.lines().count();
     if count != by_version.len() || (form.reach == Reach::UpTo && count > 1) {

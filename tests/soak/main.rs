@@ -7,29 +7,52 @@
 #[path = "../suite/action.rs"]
 mod action;
 mod agreement;
+#[path = "../container/app.rs"]
+mod app;
 mod blow;
+#[path = "../container/command_line.rs"]
+mod command_line;
+mod containers;
+mod copies;
+#[path = "../container/engine.rs"]
+mod engine;
 mod files;
+mod ground;
 #[path = "../suite/judge.rs"]
 mod judge;
+mod judgement;
 #[path = "../suite/lab/mod.rs"]
 mod lab;
+#[path = "../container/later_step.rs"]
+mod later_step;
+#[path = "../container/layout.rs"]
+mod layout;
 #[path = "../suite/layout_forms.rs"]
 mod layout_forms;
 #[path = "../suite/leak.rs"]
 mod leak;
 mod look;
 mod moment;
+#[path = "../container/network.rs"]
+mod network;
+mod options;
+mod record;
 mod recorded_run;
+mod room;
 mod round;
 #[path = "../suite/runner/mod.rs"]
 mod runner;
+#[path = "../container/running.rs"]
+mod running;
 mod score;
+#[path = "../container/step.rs"]
+mod step;
+mod steps;
 
-use blow::Disruption;
-use clap::{Arg, Command, builder::PossibleValuesParser, value_parser};
-use files::PLAIN;
-use layout_forms::{FORMS, Form};
-use round::{DisruptedRun, Plan, Record, Servers};
+use ground::{Ground, Kind, RoundName};
+use lab::{certificate, process};
+use options::Options;
+use record::{DisruptedRun, Record};
 use score::Score;
 use std::{
     any::Any,
@@ -39,24 +62,11 @@ use std::{
     process::ExitCode,
     sync::{Mutex, PoisonError},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// The number of rounds at a time: more would compete for the cores of a small machine.
 const AT_ONCE: usize = 2;
-
-/// The command-line options.
-#[derive(Debug)]
-struct Options {
-    seed: u64,
-    kills: usize,
-    cancels: usize,
-    limit: Duration,
-    only: Option<String>,
-    form: &'static Form,
-    /// The numbers of the last kill and of the last cancel of an earlier soak with this seed.
-    after: (usize, usize),
-}
 
 /// State shared by the workers.
 #[derive(Debug, Default)]
@@ -66,19 +76,14 @@ struct Shared {
     cancels: usize,
 }
 
-impl Options {
-    /// Returns the command of a soak with the same layout and seed.
-    fn command(&self) -> String {
-        let layout = if self.form.layout == PLAIN { String::new() } else { format!(" LAYOUT={}", self.form.layout) };
-        format!("make soak{layout} SEED={}", self.seed)
-    }
-}
-
 fn main() -> ExitCode {
-    let options = parse_options();
+    let options = Options::parse();
     println!(
-        "SEED={} LAYOUT={}: {} kills and {} cancels, at most {:?}",
-        options.seed, options.form.layout, options.kills, options.cancels, options.limit
+        "{}: {} kills and {} cancels, at most {:?}",
+        options.command(),
+        options.kills,
+        options.cancels,
+        options.limit
     );
     let (kills, cancels) = options.after;
     let (began, shared) = (Instant::now(), Mutex::new(Shared { kills, cancels, ..Shared::default() }));
@@ -95,91 +100,52 @@ fn main() -> ExitCode {
     print_result(&options, &score, (kills, cancels), began.elapsed())
 }
 
-fn parse_options() -> Options {
-    let number = |name: &'static str, default: &'static str| {
-        Arg::new(name).long(name).value_parser(value_parser!(u64)).default_value(default)
-    };
-    let layouts = PossibleValuesParser::new(FORMS.iter().map(|form| form.layout));
-    let matches = Command::new("soak")
-        .arg(Arg::new("seed").long("seed").value_parser(value_parser!(u64)))
-        .arg(Arg::new("round").long("round"))
-        .arg(Arg::new("layout").long("layout").value_parser(layouts).default_value(PLAIN))
-        .arg(Arg::new("after").long("after").help("as an earlier soak with this seed printed it"))
-        .args([number("kills", "1000"), number("cancels", "300"), number("minutes", "60")])
-        .get_matches();
-    let count = |name: &str| matches.get_one::<u64>(name).copied().unwrap_or_default();
-    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let after = matches.get_one::<String>("after").map_or((0, 0), |after| {
-        let (kills, cancels) = after.split_once('/').expect("written as kills/cancels");
-        (kills.parse().expect("a number"), cancels.parse().expect("a number"))
-    });
-    Options {
-        after,
-        seed: matches.get_one("seed").copied().unwrap_or_else(clock),
-        kills: usize::try_from(count("kills")).expect("a count fits"),
-        cancels: usize::try_from(count("cancels")).expect("a count fits"),
-        limit: Duration::from_secs(60 * count("minutes")),
-        only: matches.get_one("round").cloned(),
-        form: Form::of(matches.get_one::<String>("layout").expect("it has a default")),
-    }
-}
-
 /// Plays rounds until enough runs were disrupted or the time is up.
 fn play_rounds(options: &Options, shared: &Mutex<Shared>, began: Instant) {
-    let mut servers = Servers::start();
+    let mut ground = options.start_ground();
     if let Some(name) = &options.only {
-        let (kind, number) = name.split_once('-').expect("a round is named like kill-17");
-        let number = number.parse().expect("a round is named like kill-17");
-        let kind = if kind == "kill" { "kill" } else { "cancel" };
-        play_round(&mut servers, options, shared, kind, number);
+        play_round(&mut ground, options, shared, name);
         return;
     }
     while began.elapsed() < options.limit
-        && let Some((kind, number)) = next_round(options, shared)
+        && let Some(name) = next_round(options, shared)
     {
-        play_round(&mut servers, options, shared, kind, number);
+        play_round(&mut ground, options, shared, &name);
     }
 }
 
 /// Returns the next round. Kills and cancels alternate in proportion, so that both are tested if the time is short.
-fn next_round(options: &Options, shared: &Mutex<Shared>) -> Option<(&'static str, usize)> {
+fn next_round(options: &Options, shared: &Mutex<Shared>) -> Option<RoundName> {
     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let done = |kind| shared.score.hits.get(kind).copied().unwrap_or_default();
-    let (kills, cancels) = (done("kill"), done("cancel"));
+    let (kills, cancels) = (shared.score.hits(Kind::Kill), shared.score.hits(Kind::Cancel));
+    let round = |kind, number| Some(RoundName { seed: options.seed, kind, number });
     if kills < options.kills && (cancels >= options.cancels || kills * options.cancels <= cancels * options.kills) {
         shared.kills += 1;
-        Some(("kill", shared.kills))
+        round(Kind::Kill, shared.kills)
     } else if cancels < options.cancels {
         shared.cancels += 1;
-        Some(("cancel", shared.cancels))
+        round(Kind::Cancel, shared.cancels)
     } else {
         None
     }
 }
 
-fn play_round(servers: &mut Servers, options: &Options, shared: &Mutex<Shared>, kind: &'static str, number: usize) {
-    let (name, began) = (format!("{kind}-{number}"), Instant::now());
-    let all: &[Disruption] = if kind == "kill" { &blow::KILLS } else { &blow::CANCELS };
-    let disruption = all.iter().copied().cycle().nth(number).expect("the list is not empty");
-    let plan = Plan::of(&format!("{} {name}", options.seed), disruption);
+fn play_round(ground: &mut Box<dyn Ground>, options: &Options, shared: &Mutex<Shared>, name: &RoundName) {
+    let began = Instant::now();
     let mut record = Record::default();
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| servers.play(options.form, &plan, &mut record))) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| ground.play(name, &mut record))) {
         record.wrong.push(format!("the round broke off: {}", panic_message(panic.as_ref())));
-        *servers = Servers::start();
+        *ground = options.start_ground();
     }
-    let results = record.results.iter().map(|DisruptedRun { disruption, moment, phase, ended, row }| {
-        format!("{disruption} {moment} ({phase}): {ended}, {row}")
-    });
-    let summary = results.collect::<Vec<_>>().join("; then ");
-    let files = plan.files.len();
-    println!("{name:10} {:5} ms  {files:2} files  {summary}", began.elapsed().as_millis());
+    let summary = record.results.iter().map(DisruptedRun::to_string).collect::<Vec<_>>().join("; then ");
+    println!("{name:10} {:5} ms  {:2} files  {summary}", began.elapsed().as_millis(), record.files.len());
     if options.only.is_some() {
         println!("{}", record.logs);
     }
     if !record.wrong.is_empty() {
-        save_violation(options, &name, &plan, &record);
+        save_violation(options, name, &record);
     }
-    shared.lock().unwrap_or_else(PoisonError::into_inner).score.count(kind, &name, &record);
+    shared.lock().unwrap_or_else(PoisonError::into_inner).score.count(name, &record);
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
@@ -188,10 +154,10 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Prints the violations and the command that repeats the round, and saves its files.
-fn save_violation(options: &Options, name: &str, plan: &Plan, record: &Record) {
-    let home = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("target/soak/{}-{}-{name}", options.form.layout, options.seed));
-    for (path, text) in plan.texts(options.form) {
+fn save_violation(options: &Options, name: &RoundName, record: &Record) {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/soak").join(options.directory(name));
+    fs::create_dir_all(&home).expect("the target directory is writable");
+    for (path, text) in &record.files {
         let path = home.join(path);
         fs::create_dir_all(path.parent().expect("it is in the directory")).expect("the target directory is writable");
         fs::write(path, text).expect("the target directory is writable");
@@ -199,7 +165,8 @@ fn save_violation(options: &Options, name: &str, plan: &Plan, record: &Record) {
     let wrong = record.wrong.join("\n  ");
     let command = format!("{} ROUND={name}", options.command());
     let report = format!(
-        "VIOLATED\n  {wrong}\nplan: {plan:?}\nrepeat with: {command}\nfiles: {}\n{}",
+        "VIOLATED\n  {wrong}\nplan: {}\nrepeat with: {command}\nfiles: {}\n{}",
+        record.plan,
         home.display(),
         record.logs
     );
@@ -209,12 +176,10 @@ fn save_violation(options: &Options, name: &str, plan: &Plan, record: &Record) {
 
 /// Prints the result; `last` are the numbers of the last kill and of the last cancel.
 fn print_result(options: &Options, score: &Score, last: (usize, usize), took: Duration) -> ExitCode {
-    let hits = |kind| score.hits.get(kind).copied().unwrap_or_default();
-    let (kills, cancels, failed) = (hits("kill"), hits("cancel"), score.failed.len());
+    let (kills, cancels, failed) = (score.hits(Kind::Kill), score.hits(Kind::Cancel), score.failed.len());
     println!(
-        "\n{score}\nSEED={} LAYOUT={}: {kills} kills and {cancels} cancels disrupted a run, in {} rounds and {} s; violations: {failed}",
-        options.seed,
-        options.form.layout,
+        "\n{score}\n{}: {kills} kills and {cancels} cancels disrupted a run, in {} rounds and {} s; violations: {failed}",
+        options.command(),
         score.rounds,
         took.as_secs()
     );

@@ -1,6 +1,6 @@
 //! The moment of a disruption.
 
-use crate::{action::Running, lab::poll};
+use crate::{action, lab::poll};
 use proptest::{prelude::Strategy, prop_oneof};
 use std::{
     fmt, thread,
@@ -9,6 +9,25 @@ use std::{
 
 /// A run without progress for so long hangs; the judge reports it.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running step, in a process or in a container.
+pub(crate) trait RunningStep {
+    /// Returns the log so far.
+    fn log(&self) -> String;
+
+    /// Returns whether the step has ended.
+    fn has_ended(&mut self) -> bool;
+}
+
+impl RunningStep for action::Running<'_> {
+    fn log(&self) -> String {
+        self.log()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.ended().is_some()
+    }
+}
 
 /// A moment of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,17 +60,15 @@ pub(crate) fn moments() -> impl Strategy<Value = Moment> {
 impl Moment {
     /// Waits for this moment, or for the end of the run.
     #[expect(clippy::disallowed_methods, reason = "a random moment is a random time to wait")]
-    pub(crate) fn wait(self, running: &mut Running<'_>, typical: TypicalRun) {
+    pub(crate) fn wait(self, running: &mut impl RunningStep, typical: TypicalRun) {
         let (line, delay) = match self {
             Self::Time(share) => (0, typical.duration * share / 1000),
             Self::Early(delay) => (0, Duration::from_millis(delay)),
             Self::Line(share, delay) => (typical.lines * share as usize / 1000, Duration::from_millis(delay)),
         };
-        poll(PATIENCE, || {
-            (line == 0 || running.log().lines().count() >= line || running.ended().is_some()).then_some(())
-        });
+        poll(PATIENCE, || (line == 0 || running.log().lines().count() >= line || running.has_ended()).then_some(()));
         let at = Instant::now() + delay;
-        while Instant::now() < at && running.ended().is_none() {
+        while Instant::now() < at && !running.has_ended() {
             thread::sleep(Duration::from_millis(1).min(delay));
         }
     }

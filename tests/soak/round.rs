@@ -1,57 +1,61 @@
 //! A round: files, a disrupted run and its judgement; perhaps a disrupted repair run; a run that finishes the
-//! migrations; a final `verify`, and the list of the runs.
+//! migrations; a final `verify`, and the list of the runs. The room adds to that.
 
 use crate::{
     action::Action,
-    agreement::{self, AllowedEnds, RunReport, Trace},
-    blow::{Disruption, disruptions},
+    agreement::{AllowedEnds, Trace},
+    blow::{self, Disruption, disruptions},
+    copies::Copies,
     files::{File, PLAIN, SETUP, files},
+    ground::{Ground, Kind, RoundName},
     judge::Finished,
+    judgement::{Evidence, Judgement, Reading, UNDISTURBED},
     lab::{
         Lab,
         postgres::{Options, Postgres},
+        server::Server,
         sshd::Sshd,
     },
     layout_forms::{Form, TextFile},
     look::{read_runs, read_traces},
     moment::{Moment, TypicalRun, moments},
-    recorded_run::{self, Change, MissingEnd, RecordedRun, RowState},
+    record::{DisruptedRun, Phase, Record},
+    recorded_run::{MissingEnd, RowState},
+    room::Room,
     runner::Log,
+    steps::{self, StepCounts},
 };
 use proptest::{
     option::weighted,
     strategy::{Strategy as _, ValueTree as _},
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use sha2::{Digest as _, Sha256};
 use std::{os::unix::process::ExitStatusExt as _, sync::Arc, time::Duration};
 
 /// Probability that the repair run is disrupted as well.
 const SECOND_DISRUPTION: f64 = 0.25;
 
-/// The allowed ends of an undisturbed run.
-const UNDISTURBED: AllowedEnds = AllowedEnds { endings: &[("success", 0), ("nothing-to-do", 0)], time_limit: None };
-
 /// The random choices of a round.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) files: Vec<File>,
-    pub(crate) disruptions: Vec<(Disruption, Moment)>,
+struct Plan {
+    files: Vec<File>,
+    disruptions: Vec<(Disruption, Moment)>,
 }
 
 impl Plan {
     /// Derives a plan from the name; the same name gives the same plan.
-    pub(crate) fn of(name: &str, disruption: Disruption) -> Self {
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &Sha256::digest(name));
-        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    fn of(name: &RoundName) -> Self {
+        let disruption = name.turn(match name.kind {
+            Kind::Kill => &blow::KILLS[..],
+            Kind::Cancel => &blow::CANCELS,
+        });
         let all = (files(), moments(), weighted(SECOND_DISRUPTION, (disruptions(), moments())));
-        let tree = all.new_tree(&mut runner).expect("nothing is filtered");
+        let tree = all.new_tree(&mut name.choices()).expect("nothing is filtered");
         let (files, moment, second) = tree.current();
         Self { files, disruptions: [(disruption, moment)].into_iter().chain(second).collect() }
     }
 
     /// Returns the paths and the contents of the files, as the layout has them.
-    pub(crate) fn texts(&self, form: &Form) -> Vec<TextFile> {
+    fn texts(&self, form: &Form) -> Vec<TextFile> {
         (1..).zip(&self.files).flat_map(|(number, file)| file.texts(form, number)).collect()
     }
 }
@@ -59,63 +63,77 @@ impl Plan {
 /// A worker's own servers, which rounds may damage.
 #[derive(Debug)]
 pub(crate) struct Servers {
+    form: &'static Form,
+    room: Room,
     postgres: Arc<Postgres>,
     bastion: Arc<Sshd>,
+    /// The server that steps run on; only in their room.
+    server: Option<Server>,
+    /// The server of a rehearsal's copies; only in their room.
+    copies: Option<Copies>,
     /// The duration of a run that applies nothing.
     overhead: Duration,
 }
 
-/// The phase of a run in which it was disrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    BeforeConnection,
-    Applying,
-    AfterCommit,
-    AfterEnd,
-}
-
-/// A disruption and the end of its run.
-#[derive(Debug, Clone)]
-pub(crate) struct DisruptedRun {
-    pub(crate) disruption: Disruption,
-    pub(crate) moment: Moment,
-    pub(crate) phase: Phase,
-    pub(crate) ended: String,
-    pub(crate) row: RowState,
-}
-
-/// The result of a round.
-#[derive(Debug, Default)]
-pub(crate) struct Record {
-    pub(crate) results: Vec<DisruptedRun>,
-    pub(crate) wrong: Vec<String>,
-    /// The logs of the round's runs.
-    pub(crate) logs: String,
-}
-
 impl Servers {
-    /// Starts fresh servers.
-    pub(crate) fn start() -> Self {
+    /// Starts fresh servers for migrations in the layout of this form, and for this room.
+    pub(crate) fn start(form: &'static Form, room: Room) -> Self {
         let (postgres, bastion) = (Postgres::start(&Options::default()), Arc::new(Sshd::plain()));
-        Self { postgres, bastion, overhead: Duration::from_millis(300) }
+        let server = (room == Room::Steps).then(Server::start);
+        let copies = (room == Room::Rehearsal).then(Copies::start);
+        Self { form, room, postgres, bastion, server, copies, overhead: Duration::from_millis(300) }
     }
+}
 
-    /// Plays a round. The findings are in `record`, even after a panic.
-    pub(crate) fn play(&mut self, form: &Form, plan: &Plan, record: &mut Record) {
+impl Ground for Servers {
+    fn play(&mut self, name: &RoundName, record: &mut Record) {
+        let (form, plan) = (self.form, Plan::of(name));
+        (record.plan, record.files) = (format!("{plan:?}"), plan.texts(form));
         let lab = Lab { database: self.postgres.database(), bastion: Arc::clone(&self.bastion) };
         lab.database.sql(SETUP);
-        let (traces, rows) = (Vec::new(), Vec::new());
-        let mut round = Round { lab: &lab, form, plan, overhead: self.overhead, traces, rows, record };
-        round.read_database();
+        let evidence = Files { lab: &lab, form, files: &plan.files };
+        let judgement = Judgement::begin(&evidence, record);
+        let (server, copies) = (self.server.as_ref(), self.copies.as_ref());
+        let (overhead, steps) = (self.overhead, StepCounts::default());
+        let mut round = Round { lab: &lab, form, plan: &plan, room: self.room, server, steps, overhead, judgement };
+        let home = server.map(Server::snapshot);
         for (disruption, moment) in &plan.disruptions {
-            round.disrupt(*disruption, *moment);
+            match copies {
+                Some(copies) => round.disrupt_rehearsal(copies, *disruption, *moment),
+                None => round.disrupt(*disruption, *moment),
+            }
         }
-        let finished = round.action().run();
-        round.judge(finished, UNDISTURBED, MissingEnd::Forbidden);
+        if let Some(copies) = copies {
+            round.finish_rehearsal(copies);
+        }
+        round.run_to_the_end();
         let verified = round.action().input("command", "verify").run();
         self.overhead = verified.elapsed;
-        round.judge(verified, UNDISTURBED, MissingEnd::Forbidden);
-        round.check_history();
+        round.judgement.judge(verified, UNDISTURBED, MissingEnd::Forbidden);
+        round.judgement.check_history(round.action().input("command", "history").run());
+        if let (Some(server), Some(home)) = (server, home) {
+            record.wrong.extend(steps::rest_on(server, &home));
+        }
+    }
+}
+
+/// The database that the files are applied to.
+struct Files<'r> {
+    lab: &'r Lab,
+    form: &'r Form,
+    files: &'r [File],
+}
+
+impl Evidence for Files<'_> {
+    fn read(&self) -> Reading {
+        let session = self.lab.database.session();
+        let sql = |query: &str| session.sql(query);
+        let (traces, wrong) = read_traces(&sql, self.form, self.files);
+        Reading { traces, rows: read_runs(&sql), wrong }
+    }
+
+    fn flush(&self) {
+        self.lab.database.flush();
     }
 }
 
@@ -124,20 +142,21 @@ struct Round<'r> {
     lab: &'r Lab,
     form: &'r Form,
     plan: &'r Plan,
+    room: Room,
+    server: Option<&'r Server>,
+    /// The steps of the runs so far.
+    steps: StepCounts,
     overhead: Duration,
-    /// The traces as last read.
-    traces: Vec<Trace>,
-    /// The record of runs as last read, the oldest first.
-    rows: Vec<RecordedRun>,
-    record: &'r mut Record,
+    judgement: Judgement<'r>,
 }
 
 impl<'r> Round<'r> {
     fn disrupt(&mut self, disruption: Disruption, moment: Moment) {
-        let mut running = self.action().start();
+        // The command of a killed run may go on, until the next run ends it.
+        let mut running = self.action().without_judging_the_server().start();
         moment.wait(&mut running, self.typical());
-        let damage = disruption.inject(self.lab, &mut running);
-        let phase = self.phase(damage.as_ref().map(|_| running.log()));
+        let damage = disruption.inject(self.lab, self.entrance(), &mut running);
+        let phase = self.judgement.phase(damage.as_ref().map(|_| running.log()));
         let (allowed_ends, missing_end) = match damage {
             Some(_) => (disruption.allowed_ends(), disruption.missing_end()),
             None => (UNDISTURBED, MissingEnd::Forbidden),
@@ -146,59 +165,107 @@ impl<'r> Round<'r> {
             damage.repair(self.lab);
         }
         let (ended, row) = self.judge(running.finish(), allowed_ends, missing_end);
-        self.record.results.push(DisruptedRun { disruption, moment, phase, ended, row });
+        let disruption = disruption.to_string();
+        self.judgement.record.results.push(DisruptedRun { disruption, moment, phase, ended, row });
     }
 
-    /// Checks the database, the run's report and its row; returns how the run ended, and its trace in the
-    /// record of runs.
-    fn judge(
-        &mut self,
-        mut finished: Finished,
-        allowed_ends: AllowedEnds,
-        missing_end: MissingEnd,
-    ) -> (String, RowState) {
-        let wrong = finished.take_problems();
-        let log = Log::read(&finished.log).without_masks;
-        let run = run_report(&finished, &log, wrong);
-        self.record.logs += &log;
-        let (before, rows_before) = (std::mem::take(&mut self.traces), std::mem::take(&mut self.rows));
-        // Commits that a killed run has not reported may be lost in the next crash; reported ones may not.
-        if run.outcome == "killed" {
-            self.lab.database.flush();
+    fn run_to_the_end(&mut self) {
+        let finished = self.action().without_judging_the_server().run();
+        self.judge(finished, UNDISTURBED, MissingEnd::Forbidden);
+    }
+
+    /// Judges a run of `migrate`, and its steps.
+    fn judge(&mut self, finished: Finished, allowed_ends: AllowedEnds, missing_end: MissingEnd) -> (String, RowState) {
+        if self.room != Room::Steps {
+            return self.judgement.judge(finished, allowed_ends, missing_end);
         }
-        self.read_database();
-        self.record.wrong.extend(agreement::check_report(&run, &before, &self.traces, allowed_ends));
-        let change = Change { traces: [&before, &self.traces], rows: [&rows_before, &self.rows] };
-        let (row, wrong) = (change.row_state(), change.check_row(&run, missing_end));
-        self.record.wrong.extend(wrong);
-        let code = finished.outputs.get("fault-code").filter(|code| !code.is_empty() && **code != run.outcome);
-        (code.map_or(run.outcome.clone(), |code| format!("{} {code}", run.outcome)), row)
+        // The counts before the run are those of the last one: nothing else runs a step.
+        let (before, recorded) = (self.steps, self.count_recorded());
+        let (ended, row) = self.judgement.judge(finished, allowed_ends, missing_end);
+        self.steps = steps::read(&|query: &str| self.lab.database.sql(query));
+        let has_migrated = self.count_recorded() > recorded;
+        self.judgement.record.wrong.extend(before.check_run(self.steps, &ended, has_migrated));
+        (ended, row)
     }
 
-    fn read_database(&mut self) {
-        let (traces, unowned) = read_traces(&self.lab.database, self.form, &self.plan.files);
-        self.record.wrong.extend(unowned);
-        self.record.wrong.extend(agreement::check_database(&traces));
-        self.traces = traces;
-        self.rows = read_runs(&self.lab.database);
+    fn count_recorded(&self) -> usize {
+        self.judgement.last.traces.iter().filter(|trace| trace.recorded).count()
     }
 
-    /// Checks that `command: history` lists every run of the round as it was recorded.
-    fn check_history(&mut self) {
-        let mut finished = self.action().input("command", "history").run();
-        self.record.wrong.extend(finished.take_problems());
-        let report = finished.outputs.get("report").map(String::as_str).unwrap_or_default();
-        let report: serde_json::Value = serde_json::from_str(report).unwrap_or_default();
-        let runs = report.get("history").and_then(serde_json::Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let listed: Vec<String> = runs
-            .iter()
-            .map(|run| run.get("outcome").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
-            .collect();
-        self.record.wrong.extend(recorded_run::check_history(&listed, &self.rows));
+    /// Disrupts a rehearsal, which changes nothing in the database.
+    fn disrupt_rehearsal(&mut self, copies: &Copies, disruption: Disruption, moment: Moment) {
+        let mut running = self.rehearse(copies).start();
+        let typical = self.typical();
+        // The files are applied and undone several times there.
+        moment.wait(&mut running, TypicalRun { duration: typical.duration * 4, lines: typical.lines * 2 });
+        let damage = disruption.inject(self.lab, self.entrance(), &mut running);
+        let phase = damage.as_ref().map_or(Phase::AfterEnd, |_| Phase::Applying);
+        let is_hit = damage.is_some();
+        if let Some(damage) = damage {
+            damage.repair(self.lab);
+        }
+        let mut finished = running.finish();
+        let outcome = finished.outputs.get("outcome").cloned().unwrap_or_default();
+        let end = match finished.status.signal() {
+            Some(signal) => ("killed".to_owned(), signal),
+            None => (outcome, finished.status.code().unwrap_or(-1)),
+        };
+        let allowed = disruption.allowed_ends().endings.iter().filter(|_| is_hit);
+        let mut allowed = allowed.chain(&[("pending", 0)]).filter(|end| !["success", "nothing-to-do"].contains(&end.0));
+        if !allowed.any(|allowed| (allowed.0, allowed.1) == (end.0.as_str(), end.1)) {
+            self.judgement.record.wrong.push(format!("a rehearsal may not end as {end:?}"));
+        }
+        self.judgement.record.wrong.extend(finished.take_problems());
+        self.judgement.record.logs += &Log::read(&finished.log).without_masks;
+        self.check_unchanged();
+        let code = finished.outputs.get("fault-code").cloned().unwrap_or_default();
+        let (disruption, ended) = (format!("rehearsal: {disruption}"), format!("{} {code}", end.0));
+        let row = RowState::Absent;
+        self.judgement.record.results.push(DisruptedRun { disruption, moment, phase, ended, row });
+    }
+
+    /// Rehearses without a disruption, after which nothing is left of any rehearsal.
+    fn finish_rehearsal(&mut self, copies: &Copies) {
+        let mut finished = self.rehearse(copies).run();
+        self.judgement.record.wrong.extend(finished.take_problems());
+        self.judgement.record.logs += &Log::read(&finished.log).without_masks;
+        if finished.outputs.get("outcome").map(String::as_str) != Some("pending") {
+            self.judgement.record.wrong.push(format!("the rehearsal ended with {}", finished.status));
+        }
+        self.check_unchanged();
+        self.judgement.record.wrong.extend(copies.rest());
+    }
+
+    /// Checks that no migration has left a trace.
+    fn check_unchanged(&mut self) {
+        self.judgement.read_database();
+        let is_touched = |trace: &&Trace| {
+            trace.recorded || trace.progress.is_some() || trace.effects.iter().flatten().any(|times| *times > 0)
+        };
+        let touched: Vec<_> = self.judgement.last.traces.iter().filter(is_touched).map(|trace| &trace.name).collect();
+        if !touched.is_empty() || !self.judgement.last.rows.is_empty() {
+            let wrong = format!("a rehearsal has changed the database: {touched:?}, {:?}", self.judgement.last.rows);
+            self.judgement.record.wrong.push(wrong);
+        }
+    }
+
+    fn rehearse(&self, copies: &Copies) -> Action<'r> {
+        self.action().input("command", "rehearse").secret("rehearse", &*copies.url)
+    }
+
+    /// Returns the server that the run logs in to.
+    fn entrance(&self) -> &'r Sshd {
+        self.server.map_or(&*self.lab.bastion, Server::sshd)
     }
 
     fn action(&self) -> Action<'r> {
-        let step = Action::new(self.lab);
+        let step = match self.server {
+            None => Action::new(self.lab),
+            Some(server) => {
+                let step = Action::on_server(self.lab, server).input("executor", "sql");
+                steps::add(step.secret("database-url", self.lab.database.url()))
+            }
+        };
         // Plain files are found by themselves.
         let step = if self.form.layout == PLAIN { step } else { self.form.step(step) };
         let texts = self.plan.texts(self.form).into_iter();
@@ -206,7 +273,7 @@ impl<'r> Round<'r> {
     }
 
     fn typical(&self) -> TypicalRun {
-        let files = self.plan.files.iter().zip(&self.traces);
+        let files = self.plan.files.iter().zip(&self.judgement.last.traces);
         let pending: Vec<&File> = files.filter(|(_, trace)| !trace.recorded).map(|(file, _)| file).collect();
         TypicalRun {
             duration: self.overhead + pending.iter().map(|file| file.duration()).sum::<Duration>(),
@@ -214,52 +281,4 @@ impl<'r> Round<'r> {
             lines: 27 + pending.iter().map(|file| file.lines()).sum::<usize>(),
         }
     }
-
-    /// Derives the phase from the log at the disruption; no log means that the run had ended.
-    fn phase(&self, log: Option<String>) -> Phase {
-        let pending = self.traces.iter().filter(|trace| !trace.recorded).count();
-        match log {
-            None => Phase::AfterEnd,
-            Some(log) if !log.contains("  server    PostgreSQL") => Phase::BeforeConnection,
-            Some(log) if applied(&log).len() < pending => Phase::Applying,
-            Some(_) => Phase::AfterCommit,
-        }
-    }
-}
-
-fn run_report(finished: &Finished, log: &str, wrong: Vec<String>) -> RunReport {
-    let (outcome, exit) = match finished.status.signal() {
-        Some(signal) => ("killed".to_owned(), signal),
-        None => (finished.outputs.get("outcome").cloned().unwrap_or_default(), finished.status.code().unwrap_or(-1)),
-    };
-    let output = |name: &str| finished.outputs.get(name).cloned().unwrap_or_default();
-    RunReport {
-        outcome,
-        fault_code: output("fault-code"),
-        plan_digest: output("plan-digest"),
-        exit,
-        applied: finished.listed("applied"),
-        pending: finished.listed("pending"),
-        logged: applied(log),
-        lost: lost(log),
-        took: finished.elapsed,
-        logs_nothing: log.trim().is_empty(),
-        wrong,
-    }
-}
-
-/// Returns the migrations that the log reports as applied and does not revoke.
-fn applied(log: &str) -> Vec<String> {
-    let revoked = lost(log);
-    names_after(log, "applied ").into_iter().filter(|name| !revoked.contains(name)).collect()
-}
-
-fn lost(log: &str) -> Vec<String> {
-    names_after(log, "lost: the server crashed before ")
-}
-
-/// Returns the migrations that are named in lines with this prefix.
-fn names_after(log: &str, prefix: &str) -> Vec<String> {
-    let name = |line: &str| Some(line.trim_start().strip_prefix(prefix)?.split(' ').next()?.to_owned());
-    log.lines().filter_map(name).filter(|name| name.trim_end_matches(".up").ends_with("_m")).collect()
 }

@@ -1,18 +1,18 @@
 //! Counts of the rounds played so far, and their table.
 
 use crate::{
-    blow::Disruption,
+    ground::{Kind, RoundName},
+    record::{DisruptedRun, Phase, Record},
     recorded_run::RowState,
-    round::{DisruptedRun, Phase, Record},
 };
 use std::{collections::BTreeMap, fmt};
 
 /// Counts of results.
 #[derive(Debug, Default)]
 pub(crate) struct Score {
-    table: BTreeMap<(Disruption, Phase, String, RowState), usize>,
+    table: BTreeMap<(String, Phase, String, RowState), usize>,
     /// Rounds whose first disruption came before the run had ended, by kind.
-    pub(crate) hits: BTreeMap<&'static str, usize>,
+    hits: BTreeMap<Kind, usize>,
     pub(crate) rounds: usize,
     /// Rounds with violations.
     pub(crate) failed: Vec<String>,
@@ -20,17 +20,22 @@ pub(crate) struct Score {
 
 impl Score {
     /// Counts a round.
-    pub(crate) fn count(&mut self, kind: &'static str, name: &str, record: &Record) {
+    pub(crate) fn count(&mut self, name: &RoundName, record: &Record) {
         self.rounds += 1;
         for DisruptedRun { disruption, phase, ended, row, .. } in &record.results {
-            *self.table.entry((*disruption, *phase, ended.clone(), *row)).or_default() += 1;
+            *self.table.entry((disruption.clone(), *phase, ended.clone(), *row)).or_default() += 1;
         }
         if record.results.first().is_some_and(|result| result.phase != Phase::AfterEnd) {
-            *self.hits.entry(kind).or_default() += 1;
+            *self.hits.entry(name.kind).or_default() += 1;
         }
         if !record.wrong.is_empty() {
-            self.failed.push(name.to_owned());
+            self.failed.push(name.to_string());
         }
+    }
+
+    /// Returns how many rounds of this kind hit a run.
+    pub(crate) fn hits(&self, kind: Kind) -> usize {
+        self.hits.get(&kind).copied().unwrap_or_default()
     }
 }
 
@@ -41,16 +46,5 @@ impl fmt::Display for Score {
             writeln!(formatter, "| {disruption} | {phase} | {ended} | {row} | {times} |")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::BeforeConnection => "before the connection",
-            Self::Applying => "while applying",
-            Self::AfterCommit => "after the last commit",
-            Self::AfterEnd => "after the end",
-        })
     }
 }
