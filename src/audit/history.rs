@@ -85,7 +85,7 @@ mod tests {
             let runs = parse_history(&rows.into_iter().collect());
             runs.into_iter().map(|run| run.outcome.name().to_owned()).collect::<Vec<_>>()
         };
-        let lost = "ended without a word";
+        let lost = "end not recorded";
         assert_eq!(outcomes(vec![row("t", ""), row("t", ""), row("t", "failed")]), ["at work", lost, "failed"]);
         assert_eq!(outcomes(vec![row("f", ""), row("f", "success")]), [lost, "success"]);
         assert_eq!(outcomes(vec![row("t", "success"), row("t", "")]), ["success", lost]);

@@ -87,7 +87,7 @@ impl AuditTrail {
             let fault = match self.send(session, &query).await {
                 Ok(rows) => {
                     if let Some(unended) = parse_unended(&rows) {
-                        let text = format!("{unended}, ended without a word: what it has applied is in the ledger");
+                        let text = format!("{unended}, has no recorded end: what it has applied is in the ledger");
                         self.events.emit_note(text);
                     }
                     return None;
@@ -144,7 +144,7 @@ impl AuditTrail {
         if let Err(fault) = self.send(session, &query).await
             && !fault.code.ends_session()
         {
-            let fault = unrecorded_fault(&fault).detail("`command: history` lists it as one that ended without a word");
+            let fault = unrecorded_fault(&fault).detail("`command: history` lists it as `end not recorded`");
             self.events.emit(Event::Warning(fault));
         }
     }

@@ -238,7 +238,7 @@ codes! {
     DatabaseProtocol "database-protocol" Connection Database "find the proxy or pooler between the bastion and the server that changes their messages; run again: applied migrations are in the ledger";
 
     /// No Docker engine can be reached.
-    EngineAbsent "engine-absent" Configuration Image "`executor: image` needs the Docker engine's socket of the runner's machine, which container actions get at /var/run/docker.sock; use a runner that has it, or an executor that needs no engine: `sql`";
+    EngineAbsent "engine-absent" Configuration Image "`executor: image` needs the Docker engine's socket of the runner's machine, which container actions get at /var/run/docker.sock; use a runner that has it, or an executor that needs no engine: `sql` or `server`";
     /// The process may not use the engine's socket.
     EngineForbidden "engine-forbidden" Configuration Image "let the user that the action runs as open /var/run/docker.sock; in a workflow that is root";
     /// The engine supports no version of the API that this program supports.

@@ -101,7 +101,7 @@ pub(super) mod tests {
         assert_eq!(
             history_lines(&runs()),
             [
-                format!("  2026-01-31T23:59:59Z  migrate  ended without a word                 {people}"),
+                format!("  2026-01-31T23:59:59Z  migrate  end not recorded                     {people}"),
                 format!(
                     "  2026-01-31T23:59:59Z  migrate  failed: lock-timeout: | <b>  1 of 3  {people}  \
                      in https://github.com/owner/name/actions/runs/17/attempts/1"
@@ -113,7 +113,7 @@ pub(super) mod tests {
     #[test]
     fn the_newest_run_is_the_headline() {
         assert_eq!(describe_history(&[], "shop"), "No run is recorded in shop");
-        let sentence = "The newest run on shop, of 2026-01-31T23:59:59Z: ended without a word";
+        let sentence = "The newest run on shop, of 2026-01-31T23:59:59Z: end not recorded";
         assert_eq!(describe_history(&runs(), "shop"), sentence);
     }
 }

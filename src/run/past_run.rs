@@ -84,7 +84,7 @@ impl PastOutcome {
     pub fn name(&self) -> &str {
         match self {
             Self::Working => "at work",
-            Self::EndUnknown => "ended without a word",
+            Self::EndUnknown => "end not recorded",
             Self::Recorded(outcome) => outcome,
         }
     }

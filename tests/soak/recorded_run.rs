@@ -140,7 +140,7 @@ impl Change<'_> {
 /// Checks the outcomes that `command: history` lists, the newest first, against the rows, the oldest first; returns the
 /// violations.
 pub(crate) fn check_history(listed: &[String], rows: &[RecordedRun]) -> Vec<String> {
-    let outcome = |row: &RecordedRun| row.end.as_ref().map_or("ended without a word", |end| &end.outcome).to_owned();
+    let outcome = |row: &RecordedRun| row.end.as_ref().map_or("end not recorded", |end| &end.outcome).to_owned();
     let expected: Vec<String> = rows.iter().rev().map(outcome).collect();
     let differs = listed != expected;
     differs.then(|| format!("`command: history` lists {listed:?}, the rows are {rows:?}")).into_iter().collect()
@@ -295,8 +295,8 @@ mod tests {
     fn the_history_has_the_outcomes_of_the_rows() {
         let rows = [row("1", None), failed_row()];
         let listed = |outcomes: [&str; 2]| check_history(&outcomes.map(str::to_owned), &rows).len();
-        assert_eq!(listed(["failed", "ended without a word"]), 0);
+        assert_eq!(listed(["failed", "end not recorded"]), 0);
         assert_eq!(listed(["failed", "at work"]), 1);
-        assert_eq!(listed(["ended without a word", "failed"]), 1);
+        assert_eq!(listed(["end not recorded", "failed"]), 1);
     }
 }

@@ -120,11 +120,11 @@ fn a_cancelled_run_and_a_killed_one_are_recorded_as_they_ended() {
     lab.database.sql(&format!("select pg_terminate_backend(pid) {of_run}"));
     lab.database.wait_for(&format!("select count(*) {of_run}"), "0");
     let next = two_files(&lab, "create table b ();").run().succeeds().applied(["0002_b"]);
-    next.logs("the last run, migrate of 2").logs(", ended without a word: what it has applied is in the ledger").done();
+    next.logs("the last run, migrate of 2").logs(", has no recorded end: what it has applied is in the ledger").done();
     history(&lab)
         .run()
         .succeeds()
-        .logs("migrate  ended without a word")
+        .logs("migrate  end not recorded")
         .logs("migrate  cancelled: cancelled: stopped by")
         .done();
 }
