@@ -102,7 +102,7 @@ impl Evidence for FileDatabase<'_> {
         let session = self.database.session();
         let sql = |query: &str| session.sql(query);
         let (traces, wrong) = read_traces(&sql, form(), self.files);
-        Reading { traces, rows: read_runs(&sql), wrong }
+        Reading { traces, places: 1, rows: read_runs(&sql), wrong }
     }
 
     fn flush(&self) {
