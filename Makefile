@@ -59,7 +59,7 @@ release-dry-run: setup ## Makes a release of HEAD into a registry on this machin
 	timeout --kill-after=30 1800 $(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/release/dry-run.sh
 
 # The debug build: it checks its arithmetic, and it is built in seconds. BINARY=path takes another one.
-soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels LAYOUT=goose ROOM=steps|rehearsal BINARY=path.
+soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels LAYOUT=goose ROOM=steps|tenants|rehearsal BINARY=path.
 	cargo build --locked
 	$(if $(BINARY),BASTION_MIGRATE=$(abspath $(BINARY))) cargo run --locked --quiet --example soak -- \
 		$(foreach name,seed kills cancels minutes round after layout room,$(call given,$(name)))

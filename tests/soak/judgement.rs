@@ -28,8 +28,10 @@ pub(crate) trait Evidence {
 /// What was read from the database.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    /// The traces of the migrations, in their order.
+    /// The traces of the migrations, in their order, of one place after the other.
     pub(crate) traces: Vec<Trace>,
+    /// The number of places, each of which has all migrations.
+    pub(crate) places: usize,
     /// The record of runs, the oldest first.
     pub(crate) rows: Vec<RecordedRun>,
     /// What belongs to no migration.
@@ -83,7 +85,10 @@ impl<'r> Judgement<'r> {
     pub(crate) fn read_database(&mut self) {
         self.last = self.evidence.read();
         self.record.wrong.append(&mut self.last.wrong);
-        self.record.wrong.extend(agreement::check_database(&self.last.traces));
+        let of_a_place = self.last.traces.len() / self.last.places.max(1);
+        for traces in self.last.traces.chunks(of_a_place.max(1)) {
+            self.record.wrong.extend(agreement::check_database(traces));
+        }
     }
 
     /// Checks that `command: history` has listed every run of the round as it was recorded.
@@ -147,6 +152,11 @@ fn lost(log: &str, traces: &[Trace]) -> Vec<String> {
 
 /// Returns the migrations that are named in lines with this prefix.
 fn names_after(log: &str, prefix: &str, traces: &[Trace]) -> Vec<String> {
-    let name = |line: &str| Some(line.trim_start().strip_prefix(prefix)?.split(' ').next()?.to_owned());
-    log.lines().filter_map(name).filter(|name| traces.iter().any(|trace| trace.name == *name)).collect()
+    let name = |line: &str| {
+        let rest = line.trim_start().strip_prefix(prefix)?;
+        let is_named =
+            |name: &str| rest.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        traces.iter().map(|trace| trace.name.clone()).find(|name| is_named(name))
+    };
+    log.lines().filter_map(name).collect()
 }

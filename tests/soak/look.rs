@@ -8,10 +8,10 @@ use crate::{
 };
 use std::{collections::BTreeMap, ops::Not as _};
 
-/// Query for every statement's effect and its count. An invalid index does not count.
+/// Query for every statement's effect in the current schema and its count. An invalid index does not count.
 const EFFECTS: &str = "select version || '_' || statement, count(*) from marks where version > 0 group by 1 \
     union all select substr(relname, 2), 1 from pg_class left join pg_index on indexrelid = pg_class.oid \
-    where relname ~ '^[ti][0-9]+_[0-9]+$' and coalesce(indisvalid, true)";
+    where relname ~ '^[ti][0-9]+_[0-9]+$' and relnamespace = current_schema()::regnamespace and coalesce(indisvalid, true)";
 
 /// Query for the record of runs, the oldest first.
 const RUNS: &str = "select id, command, plan_digest, outcome, split_part(fault, ':', 1), planned, done, ended_at >= started_at \

@@ -48,6 +48,7 @@ mod score;
 #[path = "../container/step.rs"]
 mod step;
 mod steps;
+mod tenants;
 
 use ground::{Ground, Kind, RoundName};
 use lab::{certificate, process};

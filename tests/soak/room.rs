@@ -7,12 +7,14 @@ pub(crate) enum Room {
     Files,
     /// Steps before and after the migration: SQL files, and commands on the server that the run logs in to.
     Steps,
+    /// A schema per tenant, several at a time.
+    Tenants,
     /// A rehearsal in another server, which is disrupted before the migration.
     Rehearsal,
 }
 
 /// All rooms.
-pub(crate) const ROOMS: [Room; 3] = [Room::Files, Room::Steps, Room::Rehearsal];
+pub(crate) const ROOMS: [Room; 4] = [Room::Files, Room::Steps, Room::Tenants, Room::Rehearsal];
 
 impl Room {
     /// Returns the name in `ROOM=`.
@@ -20,6 +22,7 @@ impl Room {
         match self {
             Self::Files => "files",
             Self::Steps => "steps",
+            Self::Tenants => "tenants",
             Self::Rehearsal => "rehearsal",
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     room::Room,
     runner::Log,
     steps::{self, StepCounts},
+    tenants::{self, TENANTS},
 };
 use proptest::{
     option::weighted,
@@ -90,8 +91,11 @@ impl Ground for Servers {
         let (form, plan) = (self.form, Plan::of(name));
         (record.plan, record.files) = (format!("{plan:?}"), plan.texts(form));
         let lab = Lab { database: self.postgres.database(), bastion: Arc::clone(&self.bastion) };
-        lab.database.sql(SETUP);
-        let evidence = Files { lab: &lab, form, files: &plan.files };
+        match self.room {
+            Room::Tenants => tenants::set_up(&|sql: &str| lab.database.sql(sql)),
+            Room::Files | Room::Steps | Room::Rehearsal => drop(lab.database.sql(SETUP)),
+        }
+        let evidence = Files { lab: &lab, form, room: self.room, files: &plan.files };
         let judgement = Judgement::begin(&evidence, record);
         let (server, copies) = (self.server.as_ref(), self.copies.as_ref());
         let (overhead, steps) = (self.overhead, StepCounts::default());
@@ -121,6 +125,7 @@ impl Ground for Servers {
 struct Files<'r> {
     lab: &'r Lab,
     form: &'r Form,
+    room: Room,
     files: &'r [File],
 }
 
@@ -128,8 +133,11 @@ impl Evidence for Files<'_> {
     fn read(&self) -> Reading {
         let session = self.lab.database.session();
         let sql = |query: &str| session.sql(query);
-        let (traces, wrong) = read_traces(&sql, self.form, self.files);
-        Reading { traces, rows: read_runs(&sql), wrong }
+        let (places, (traces, wrong)) = match self.room {
+            Room::Tenants => (TENANTS.len(), tenants::read(&sql, self.files)),
+            Room::Files | Room::Steps | Room::Rehearsal => (1, read_traces(&sql, self.form, self.files)),
+        };
+        Reading { traces, places, rows: read_runs(&sql), wrong }
     }
 
     fn flush(&self) {
@@ -266,6 +274,7 @@ impl<'r> Round<'r> {
                 steps::add(step.secret("database-url", self.lab.database.url()))
             }
         };
+        let step = if self.room == Room::Tenants { tenants::add(step) } else { step };
         // Plain files are found by themselves.
         let step = if self.form.layout == PLAIN { step } else { self.form.step(step) };
         let texts = self.plan.texts(self.form).into_iter();
@@ -273,7 +282,7 @@ impl<'r> Round<'r> {
     }
 
     fn typical(&self) -> TypicalRun {
-        let files = self.plan.files.iter().zip(&self.judgement.last.traces);
+        let files = self.plan.files.iter().cycle().zip(&self.judgement.last.traces);
         let pending: Vec<&File> = files.filter(|(_, trace)| !trace.recorded).map(|(file, _)| file).collect();
         TypicalRun {
             duration: self.overhead + pending.iter().map(|file| file.duration()).sum::<Duration>(),

@@ -5,7 +5,7 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Length below which a line alone is not secret.
 const SHORTEST: usize = 4;
@@ -38,7 +38,33 @@ const USER_INFO: &AsciiSet = &NON_ALPHANUMERIC
 /// Returns the form of the secret that the text contains; the secret itself before any other.
 pub(crate) fn find_secret(text: &str, secret: &str) -> Option<String> {
     let itself = Some(secret.trim()).filter(|secret| !secret.is_empty()).map(str::to_owned);
-    itself.into_iter().chain(forms(secret)).find(|form| text.contains(form))
+    let forms: Vec<String> = itself.into_iter().chain(forms(secret)).collect();
+    let is_letter = |form: &&String| form.len() < 2 && text.contains(form.as_str());
+    let letter = forms.iter().find(is_letter).cloned();
+    first_contained(text.as_bytes(), &forms).and_then(|first| forms.into_iter().nth(first)).or(letter)
+}
+
+/// Returns the index of the first form of two bytes or more that the text contains. All are looked for at once: a key has hundreds of them, and
+/// a log may have megabytes.
+fn first_contained(text: &[u8], forms: &[String]) -> Option<usize> {
+    let mut by_begin: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+    let mut begins = vec![false; 1 << 16];
+    let number = |pair: &[u8]| pair.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+    for (index, form) in forms.iter().enumerate() {
+        let Some(begin) = form.as_bytes().get(..2) else { continue };
+        begins.get_mut(number(begin)).into_iter().for_each(|is_begin| *is_begin = true);
+        by_begin.entry(begin).or_default().push(index);
+    }
+    let is_begin = |pair: &[u8]| begins.get(number(pair)).copied().unwrap_or_default();
+    let candidates = text.windows(2).enumerate().filter(|(_, pair)| is_begin(pair));
+    let contained = candidates.flat_map(|(at, pair)| {
+        let is_here = move |index: &&usize| {
+            let form = forms.get(**index).map(String::as_bytes).unwrap_or_default();
+            text.get(at..).is_some_and(|rest| rest.starts_with(form))
+        };
+        by_begin.get(pair).into_iter().flatten().find(is_here)
+    });
+    contained.min().copied()
 }
 
 fn forms(secret: &str) -> BTreeSet<String> {
@@ -163,6 +189,14 @@ mod tests {
             assert!(find_secret(&text, secret).is_some(), "{text}");
         }
         assert_eq!(find_secret("pa55 word", secret), None);
+        assert_eq!(find_secret("only x", "x").as_deref(), Some("x"));
+        assert_eq!(find_secret("", secret), None);
+    }
+
+    #[test]
+    fn finds_the_secret_itself_before_any_other_form_of_it() {
+        let text = format!("{} and later {}", percent("two words", NON_ALPHANUMERIC), "two words");
+        assert_eq!(find_secret(&text, "two words").as_deref(), Some("two words"));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Evidence for AppDatabase<'_> {
             progress: None,
         };
         let wrong = twice.chain(unknown).collect();
-        Reading { traces: with_trouble().map(trace).collect(), rows: read_runs(&sql), wrong }
+        Reading { traces: with_trouble().map(trace).collect(), places: 1, rows: read_runs(&sql), wrong }
     }
 
     fn flush(&self) {

@@ -124,9 +124,9 @@ impl Ground for Machines {
     fn play(&mut self, name: &RoundName, record: &mut Record) {
         let room = self.room.unwrap_or_else(|| name.turn(&ROOMS));
         let disruption = match name.kind {
-            // Each room has its turns, so that each of its disruptions has one, too.
+            // The rooms take turns, too: without a shift a room would meet the same disruption again and again.
             Kind::Kill if self.room.is_none() => {
-                RoundName { number: name.number / ROOMS.len(), ..*name }.turn(room.kills())
+                RoundName { number: name.number + name.number / ROOMS.len(), ..*name }.turn(room.kills())
             }
             Kind::Kill => name.turn(room.kills()),
             Kind::Cancel => Disruption::Cancelled,

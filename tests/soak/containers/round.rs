@@ -43,6 +43,12 @@ const SECOND_DISRUPTION: f64 = 0.25;
 /// The end of a run that meets a migration which was applied and not recorded.
 const UNRECORDED: AllowedEnds = AllowedEnds { endings: &[("failed", 6)], time_limit: None };
 
+/// The allowed ends of a run that gets the first signal before it handles signals: the runner may have to kill it.
+const EARLY: AllowedEnds = AllowedEnds {
+    endings: &[("success", 0), ("nothing-to-do", 0), ("cancelled", 130), ("killed", 9)],
+    time_limit: None,
+};
+
 /// The random choices of a round.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -102,7 +108,7 @@ impl Evidence for FileDatabase<'_> {
         let session = self.database.session();
         let sql = |query: &str| session.sql(query);
         let (traces, wrong) = read_traces(&sql, form(), self.files);
-        Reading { traces, rows: read_runs(&sql), wrong }
+        Reading { traces, places: 1, rows: read_runs(&sql), wrong }
     }
 
     fn flush(&self) {
@@ -178,8 +184,10 @@ impl<'r> Round<'r> {
         } else {
             (UNDISTURBED, MissingEnd::Forbidden)
         };
-        // A signal that comes before the program handles signals is not delivered to process 1.
-        allowed_ends.time_limit = allowed_ends.time_limit.filter(|_| has_logged);
+        // A signal that comes before the program handles signals is not delivered to process 1; the next one may be late.
+        if disruption.ending() == Ending::Stopped && is_hit && !has_logged {
+            allowed_ends = EARLY;
+        }
         let EndedStage { finished, state, marker, layout, .. } = ended;
         let recorded = self.count_recorded();
         let (ended, row) = self.judgement.judge(finished, allowed_ends, missing_end);
