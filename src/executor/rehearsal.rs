@@ -64,6 +64,14 @@ impl Executor<'_> {
         }
     }
 
+    /// Returns the migration at which a tool stopped, if it failed and that is known.
+    pub(crate) fn failed_migration(&self, sites: &Sites<'_>) -> Option<&MigrationId> {
+        match self {
+            Self::Sql(_) => None,
+            Self::Tool(tool) => tool.failed_migration(sites),
+        }
+    }
+
     /// Checks that a tool has left the database itself alone.
     ///
     /// # Errors

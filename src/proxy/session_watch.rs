@@ -23,8 +23,10 @@ pub struct SentStatement {
 pub struct Exchange {
     /// The pid of the session's backend.
     pub session: i32,
-    /// The statements, in order.
+    /// The statements, in order; of many of one text in a group, the first ones.
     pub statements: Vec<SentStatement>,
+    /// Number of further statements.
+    pub further: u64,
     /// The session's transaction before it and after it.
     pub transaction: [TransactionState; 2],
     /// Duration, from the first message to the server until its answer.
@@ -39,6 +41,23 @@ pub struct Exchange {
     pub before: Option<Rows>,
     /// The answer to the query after it, if there was one.
     pub after: Option<Rows>,
+}
+
+/// The most statements of a group that are kept, and those of one text after one another.
+const MAX_STATEMENTS: usize = 1_000;
+const MAX_OF_ONE_TEXT: usize = 100;
+
+impl Exchange {
+    /// Adds a statement, or counts it. A driver sends a list of rows as one group, with a statement for each.
+    pub(super) fn add(&mut self, sent: SentStatement) {
+        let is_repeated = || self.statements.last().is_some_and(|last| last.text == sent.text);
+        let count = self.statements.len();
+        if count >= MAX_STATEMENTS || (count >= MAX_OF_ONE_TEXT && is_repeated()) {
+            self.further += 1;
+        } else {
+            self.statements.push(sent);
+        }
+    }
 }
 
 /// The transaction of a session, as a `ReadyForQuery` reports it (PostgreSQL manual, 55.7).
@@ -124,5 +143,21 @@ impl WatchSlot {
 impl fmt::Debug for SessionWatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("SessionWatch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_any_size_is_small_and_its_last_statement_is_kept() {
+        let mut exchange = Exchange::default();
+        let sent = |text: &str| SentStatement { text: text.to_owned(), values: Vec::new() };
+        (0..200_000).for_each(|_| exchange.add(sent("insert into t values ($1)")));
+        exchange.add(sent("insert into ledger values ($1)"));
+        assert_eq!((exchange.statements.len(), exchange.further), (MAX_OF_ONE_TEXT + 1, 199_900));
+        (0..200_000).for_each(|number| exchange.add(sent(&format!("select {number}"))));
+        assert_eq!((exchange.statements.len(), exchange.further), (MAX_STATEMENTS, 199_900 + 200_000 - 899));
     }
 }

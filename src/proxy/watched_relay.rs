@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
         {
             let mut state = self.state();
             let sent = state.prepared.take_message(held.kind, &held.body);
-            state.exchange.statements.extend(sent);
+            sent.into_iter().for_each(|sent| state.exchange.add(sent));
         }
         let mut to_server = self.to_server.lock().await;
         to_server.write_all(&encode_header(held.kind, held.length)).await?;

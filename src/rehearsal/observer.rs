@@ -1,17 +1,19 @@
 //! Runs scripts on a copy statement by statement, and looks at what each has done before its transaction ends.
 
 use super::{
+    migration_changes::{SchemaAtEnds, is_affordable},
     observation::{KnownState, LockVisibility, ObservedScript, ObservedStatement},
     relation_catalog::{SessionTraces, read_catalog, read_traces},
 };
 use crate::{
     fault::Fault,
-    postgres::{fault::query_fault, quote_identifier, quote_literal},
+    postgres::{fault::query_fault, query_rows, quote_identifier, quote_literal},
     review::{HiddenPart, MigrationScript, PlanPath, ScriptTransaction, StatementEffect},
-    run::event::Event,
+    run::{MigrationChanges, event::Event},
+    schema::{SchemaDescription, description_query},
     sql::{StatementClass, classify_statement},
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -21,8 +23,18 @@ const NEEDS_NO_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 /// The most messages of the server that are kept for a statement.
 const MAX_NOTICES: usize = 3;
 
-/// Runs the scripts. `messages` gets the messages of the server to this session. Returns what was seen of each script, and
-/// what was not seen.
+/// What was seen of scripts.
+#[derive(Debug)]
+pub struct ObservedRun {
+    /// The scripts, as far as they came.
+    pub scripts: Vec<ObservedScript>,
+    /// The changes of the schema by them.
+    pub changes: Vec<MigrationChanges>,
+    /// What was not seen, as phrases.
+    pub unobserved: Vec<String>,
+}
+
+/// Runs the scripts in a copy with this schema. `messages` gets the messages of the server to this session.
 ///
 /// # Errors
 /// The lost connection, or the error of a query of our own. A statement that fails is an observation.
@@ -30,15 +42,15 @@ pub async fn observe_scripts(
     client: &Client,
     messages: &mut UnboundedReceiver<Event>,
     scripts: &[(MigrationScript, Vec<StatementEffect>)],
-    path: &PlanPath,
-) -> Result<(Vec<ObservedScript>, Vec<String>), Fault> {
+    (path, schema): (&PlanPath, &SchemaDescription),
+) -> Result<ObservedRun, Fault> {
     let first = read_catalog(client).await?;
     let known = KnownState { before: first.clone(), first, ..KnownState::default() };
-    let mut observer = Observer { client, messages, known };
+    let mut observer = Observer { client, messages, known, describing: Duration::ZERO };
     observer.enter_path(path).await?;
-    let (mut observed, mut unobserved) = (Vec::new(), Vec::new());
+    let (mut observed, mut unobserved, mut schema) = (Vec::new(), Vec::new(), SchemaAtEnds::new(schema.clone()));
     for (script, effects) in scripts {
-        let label = script.id.label();
+        let (id, label) = (&script.id, script.id.label());
         let everything = script.hidden.iter().find_map(|part| match part {
             HiddenPart::Everything(reason) => Some(reason.clone()),
             HiddenPart::Code(_) => None,
@@ -60,14 +72,23 @@ pub async fn observe_scripts(
             unobserved.push(format!("the rest of {label} and what follows it: {reason}"));
             break;
         }
+        schema.end_migration(id);
+        if is_affordable(observer.describing) {
+            schema.take(observer.describe_schema().await?);
+        }
     }
-    Ok((observed, unobserved))
+    if !is_affordable(observer.describing) {
+        schema.take(observer.describe_schema().await?);
+    }
+    Ok(ObservedRun { scripts: observed, changes: schema.into_changes(), unobserved })
 }
 
 struct Observer<'s> {
     client: &'s Client,
     messages: &'s mut UnboundedReceiver<Event>,
     known: KnownState,
+    /// The time that the descriptions of the schema took.
+    describing: Duration,
 }
 
 impl Observer<'_> {
@@ -75,6 +96,13 @@ impl Observer<'_> {
         let PlanPath::Schemas(schemas) = path else { return Ok(()) };
         let path = schemas.iter().map(|schema| quote_identifier(schema)).collect::<Vec<_>>().join(", ");
         self.own(&format!("SELECT pg_catalog.set_config('search_path', {}, false)", quote_literal(&path))).await
+    }
+
+    async fn describe_schema(&mut self) -> Result<SchemaDescription, Fault> {
+        let began = Instant::now();
+        let described = SchemaDescription::from_rows(&query_rows(self.client, &description_query()).await?);
+        self.describing += began.elapsed();
+        described
     }
 
     /// Runs a script as far as it comes.

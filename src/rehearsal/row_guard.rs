@@ -2,7 +2,7 @@
 //! `Key (email)=(…) already exists`, and so can what the app's own code raises. So each word of such a message is shown only
 //! if the schema, the SQL of the migrations or PostgreSQL's own messages have it.
 
-use super::observation::ObservedScript;
+use super::{observation::ObservedScript, watched_run::FailedStatement};
 use crate::{fault::Fault, run::RehearsedStatement};
 use std::collections::BTreeSet;
 
@@ -88,6 +88,13 @@ impl RowGuard {
             let texts = notices.iter_mut().chain(error).chain([&mut seen.summary]);
             texts.for_each(|text| *text = self.guard_text(text));
         }
+    }
+
+    /// Returns a failure without the rows.
+    #[must_use]
+    pub fn guard_failure(&self, failed: &FailedStatement) -> FailedStatement {
+        let (text, error) = (self.guard_text(&failed.text), self.guard_text(&failed.error));
+        FailedStatement { text, error, ..failed.clone() }
     }
 
     /// Returns the text with its unknown words replaced. Between quotation marks the server has names and values, and no

@@ -5,7 +5,8 @@ use super::{
     forecast_check::{RehearsedScript, hold_against_forecast, observed_effects},
     observation::{LockAge, ObservedScript, ObservedStatement},
     statement_kind::StatementKindOnCopy,
-    watched_run::{WatchedMigration, WatchedRun, WatchedStatement},
+    watched_migration::{WatchedMigration, WatchedStatement},
+    watched_run::WatchedRun,
 };
 use crate::{
     review::{Certainty, LockMode, MigrationScript, Scales, ScriptTransaction, StatementEffect, statement_effects},
@@ -96,7 +97,7 @@ impl WatchedScripts {
                     times: statement.times,
                     transaction: statement.transaction,
                     is_foreseen,
-                    form: has_values.then(|| statement.form.clone()),
+                    form: has_values.then(|| statement.form.to_string()),
                 },
             );
         }
@@ -182,7 +183,7 @@ fn effect_of(id: &MigrationId, statement: &WatchedStatement, server_version: u32
     };
     let mut effects = statement_effects(&script, server_version).into_iter();
     let Some(mut effect) = effects.next() else {
-        let (span, summary) = (Span { start: 0, end: 0 }, statement.form.clone());
+        let (span, summary) = (Span { start: 0, end: 0 }, statement.form.to_string());
         let (locks, work, destroys, creates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         return StatementEffect { span, summary, locks, work, destroys, creates, certainty: Certainty::Known };
     };

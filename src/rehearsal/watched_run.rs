@@ -1,59 +1,27 @@
 //! What a tool did on the copy: its statements as they passed, those of one form folded into one, each with its migration.
 
 use super::{
-    observation::{KnownState, LockVisibility, ObservedStatement, TransactionEnd, sum_of_known},
-    relation_catalog::{RelationCatalog, parse_relations, parse_traces, read_catalog},
+    migration_changes::{SchemaAtEnds, affordable_descriptions},
+    observation::{KnownState, ObservedStatement, TransactionEnd},
+    relation_catalog::{RelationCatalog, read_catalog},
     session_probe::session_watch,
     statement_kind::StatementKindOnCopy,
+    watched_ledger::{WatchedLedger, position_of_row},
+    watched_migration::{WatchedMigration, WatchedStatement},
+    watched_state::WatchedState,
 };
 use crate::{
     fault::Fault,
-    postgres::Rows,
+    postgres::{RowTag, query_rows},
     proxy::{Exchange, SentStatement, SessionWatch, TransactionState},
-    run::MigrationId,
-    sql::{Phrase, statement_form},
+    run::{MigrationChanges, MigrationId},
+    schema::{SchemaDescription, description_query},
+    sql::Phrase,
     tool::LedgerMoment,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{collections::BTreeMap, time::Instant};
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
-
-/// The most forms of statements that are kept of one migration.
-const MAX_FORMS: usize = 5_000;
-
-/// The ledger of a tool, by which its statements are assigned to migrations.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WatchedLedger {
-    /// The names of its tables, without their schemas.
-    pub tables: Vec<String>,
-    /// The moment at which it gets its rows.
-    pub moment: LedgerMoment,
-}
-
-/// A statement of a tool, or all of one form.
-#[derive(Debug, Clone)]
-pub(super) struct WatchedStatement {
-    /// The text of the first one.
-    pub(super) text: String,
-    pub(super) form: String,
-    pub(super) kind: StatementKindOnCopy,
-    /// Number of statements.
-    pub(super) times: u64,
-    /// The number of its transaction; none if it had one of its own.
-    pub(super) transaction: Option<u64>,
-    /// What was seen of all of them.
-    pub(super) seen: ObservedStatement,
-}
-
-/// The statements of one migration.
-#[derive(Debug, Default)]
-pub(super) struct WatchedMigration {
-    /// The migration; none for the rest of the run.
-    pub(super) id: Option<MigrationId>,
-    pub(super) statements: Vec<WatchedStatement>,
-    forms: HashMap<StatementKey, usize>,
-    pub(super) omitted: u64,
-}
 
 /// The statements of a run of a tool.
 #[derive(Debug)]
@@ -65,26 +33,43 @@ pub struct WatchedRun {
     transactions: u64,
     current: WatchedMigration,
     pub(super) migrations: Vec<WatchedMigration>,
+    schema: SchemaAtEnds,
+    /// Number of descriptions of the schema at the ends of migrations.
+    descriptions: u32,
+    /// The failure after which no statement came.
+    failed: Option<FailedStatement>,
 }
 
-#[derive(Debug, Default)]
-struct WatchedState {
-    known: KnownState,
-    transaction: Option<u64>,
-    /// The last statement.
-    last: Option<StatementKey>,
+/// A statement after whose failure a tool gave up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedStatement {
+    /// Its text, or its form if the text may have values of rows.
+    pub text: String,
+    /// The server's error. Untrusted.
+    pub error: String,
+    /// Its migration, if that is known.
+    pub migration: Option<MigrationId>,
 }
 
-/// The form of a statement, and its transaction.
-type StatementKey = (String, Option<u64>);
+/// The end of a run of a tool.
+#[derive(Debug, Clone, Copy)]
+pub enum WatchedEnd<'e> {
+    /// All migrations were applied.
+    Completed,
+    /// It failed, in this migration if that is known.
+    Failed(Option<&'e MigrationId>),
+}
 
 impl WatchedRun {
     /// Begins before the run, over a session with the copy.
     ///
     /// # Errors
-    /// The server's error, or the lost connection.
+    /// The server's error, or the lost connection; `schema-unknown`.
     pub async fn begin(client: &Client, ledger: WatchedLedger, pending: Vec<MigrationId>) -> Result<Self, Fault> {
         let first = read_catalog(client).await?;
+        let began = Instant::now();
+        let schema = SchemaDescription::from_rows(&query_rows(client, &description_query()).await?)?;
+        let descriptions = affordable_descriptions(began.elapsed());
         Ok(Self {
             first,
             ledger,
@@ -93,14 +78,17 @@ impl WatchedRun {
             transactions: 0,
             current: WatchedMigration::default(),
             migrations: Vec::new(),
+            schema: SchemaAtEnds::new(schema),
+            descriptions,
+            failed: None,
         })
     }
 
     /// Returns the watch for the tool's sessions, and the receiver of what passes.
     #[must_use]
-    pub fn watch() -> (SessionWatch, mpsc::UnboundedReceiver<Exchange>) {
+    pub fn watch(&self) -> (SessionWatch, mpsc::UnboundedReceiver<Exchange>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (session_watch(sender), receiver)
+        (session_watch(sender, self.ledger.clone(), self.descriptions), receiver)
     }
 
     /// Takes what has passed up to an answer of the server.
@@ -108,12 +96,11 @@ impl WatchedRun {
         let first = &self.first;
         let state = self.sessions.entry(exchange.session).or_insert_with(|| WatchedState {
             known: KnownState { first: first.clone(), before: first.clone(), ..KnownState::default() },
-            transaction: None,
-            last: None,
+            ..WatchedState::default()
         });
         if let Some(rows) = &exchange.before {
             let written = state.take_before(rows);
-            state.last.iter().for_each(|key| self.current.add_wal(key, written));
+            state.since.drain().for_each(|(key, times)| self.current.add_wal(&key, written.of(times)));
         }
         let [before, after] = exchange.transaction;
         if before == TransactionState::Idle && after != TransactionState::Idle {
@@ -121,26 +108,31 @@ impl WatchedRun {
             state.transaction = Some(self.transactions);
         }
         let transaction = state.transaction;
-        let seen = state.observe(exchange);
+        let mut seen = state.observe(exchange);
         if after == TransactionState::Idle {
             state.transaction = None;
             let is_undone = before == TransactionState::Failed || exchange.statements.iter().any(rolls_back);
             let end = if is_undone { TransactionEnd::RolledBack } else { TransactionEnd::Committed };
             state.known.end_transaction(end);
         }
-        let text = exchange.statements.iter().map(|sent| sent.text.trim()).collect::<Vec<_>>().join(";\n");
         let kind = exchange.statements.iter().map(|sent| StatementKindOnCopy::of(&sent.text)).max();
         let kind = kind.unwrap_or(StatementKindOnCopy::Control);
-        if kind == StatementKindOnCopy::Rows && self.writes_ledger(&exchange.statements) {
-            self.take_ledger_row(&exchange.statements, &seen);
+        if kind == StatementKindOnCopy::Rows
+            && seen.error.is_none()
+            && exchange.statements.iter().any(|sent| self.ledger.is_written_by(&sent.text))
+        {
+            self.take_ledger_row(exchange, &seen);
             return;
         }
         // A deferred constraint fails at the end of a transaction.
         if kind > StatementKindOnCopy::Control || seen.error.is_some() {
-            let form = statement_form(&text);
-            let state = self.sessions.get_mut(&exchange.session);
-            state.into_iter().for_each(|state| state.last = Some((form.clone(), transaction)));
-            self.current.push(WatchedStatement { text, form, kind, times: 1, transaction, seen });
+            let (text, times) = text_of(exchange);
+            let form = state.form.of(&text);
+            state.share_wal(&mut seen, (&form, transaction), kind, &mut self.current);
+            let shown = if kind < StatementKindOnCopy::Schema { form.to_string() } else { text.clone() };
+            let failed = |error: &String| FailedStatement { text: shown, error: error.clone(), migration: None };
+            self.failed = seen.error.as_ref().map(failed);
+            self.current.push(WatchedStatement { text, form, kind, times, transaction, seen });
         }
     }
 
@@ -151,119 +143,57 @@ impl WatchedRun {
     }
 
     /// Ends the run: what belongs to no migration is the last.
-    pub fn end(&mut self) {
-        let current = std::mem::take(&mut self.current);
+    pub fn end(&mut self, end: WatchedEnd<'_>) {
+        let mut current = std::mem::take(&mut self.current);
+        if let WatchedEnd::Failed(migration) = end {
+            let is_next =
+                |id: &&MigrationId| self.failed.is_some() && self.pending.iter().all(|other| other.schema == id.schema);
+            let next = || self.pending.first().filter(is_next);
+            current.id = current.id.or_else(|| migration.or_else(next).cloned());
+            self.failed.iter_mut().for_each(|failed| failed.migration.clone_from(&current.id));
+        } else {
+            self.failed = None;
+            // The row of the last migration was written before its statements.
+            current.id.iter().for_each(|ended| self.schema.end_migration(ended));
+        }
         self.migrations.push(current);
     }
 
-    fn writes_ledger(&self, statements: &[SentStatement]) -> bool {
-        statements.iter().any(|sent| {
-            let start: String = sent.text.chars().take(200).collect();
-            self.ledger.tables.iter().any(|table| start.contains(table.as_str()))
-        })
+    /// Takes the schema after the run.
+    pub fn take_last_schema(&mut self, schema: &SchemaDescription) {
+        self.schema.take(schema.clone());
+    }
+
+    /// Returns the changes of the schema by the migrations.
+    #[must_use]
+    pub fn changes(&self) -> &[MigrationChanges] {
+        self.schema.changes()
+    }
+
+    /// Returns the statement after whose failure the tool gave up.
+    #[must_use]
+    pub fn failed(&self) -> Option<&FailedStatement> {
+        self.failed.as_ref()
     }
 
     /// Assigns the statements so far to the migration of this row, or those that follow.
-    fn take_ledger_row(&mut self, statements: &[SentStatement], seen: &ObservedStatement) {
+    fn take_ledger_row(&mut self, exchange: &Exchange, seen: &ObservedStatement) {
         let schema = seen.held.iter().find(|lock| self.ledger.tables.contains(&lock.relation.name));
         let schema = schema.and_then(|lock| lock.relation.schema.clone());
-        let names: Vec<String> = statements.iter().flat_map(constants_of).collect();
-        let Some(at) = self.pending.iter().position(|id| is_row_of(id, &names, schema.as_deref())) else { return };
+        let Some(at) = position_of_row(&self.pending, &exchange.statements, schema.as_deref()) else { return };
         let id = self.pending.remove(at);
         let current = match self.ledger.moment {
-            LedgerMoment::End => WatchedMigration { id: Some(id), ..std::mem::take(&mut self.current) },
-            LedgerMoment::Start => {
-                std::mem::replace(&mut self.current, WatchedMigration { id: Some(id), ..WatchedMigration::default() })
-            }
+            LedgerMoment::End => std::mem::take(&mut self.current).of(id),
+            LedgerMoment::Start => std::mem::replace(&mut self.current, WatchedMigration::default().of(id)),
         };
+        current.id.iter().for_each(|ended| self.schema.end_migration(ended));
+        let described = exchange.after.as_ref().filter(|rows| rows.tagged(RowTag::SchemaStatement).next().is_some());
+        if let Some(schema) = described.and_then(|rows| SchemaDescription::from_rows(rows).ok()) {
+            self.schema.take(schema);
+        }
         if current.id.is_some() || !current.statements.is_empty() {
             self.migrations.push(current);
         }
-    }
-}
-
-impl WatchedState {
-    /// Takes the state before a request. Returns what the last one has written since it was looked at.
-    fn take_before(&mut self, rows: &Rows) -> u64 {
-        let traces = parse_traces(rows);
-        let written = traces.wal.zip(self.known.wal).map(|(now, before)| now.saturating_sub(before));
-        if traces.is_wal_alone() {
-            self.known.wal = traces.wal;
-        } else {
-            self.known.begin_transaction(traces);
-        }
-        written.unwrap_or_default()
-    }
-
-    /// Returns what was seen of an exchange.
-    fn observe(&mut self, exchange: &Exchange) -> ObservedStatement {
-        let is_alone = exchange.transaction[1] == TransactionState::Idle;
-        let mut seen = ObservedStatement {
-            took: exchange.took,
-            rows: exchange.rows,
-            notices: exchange.notices.clone(),
-            error: exchange.error.clone(),
-            visibility: if is_alone { LockVisibility::Gone } else { LockVisibility::Seen },
-            ..ObservedStatement::default()
-        };
-        if let Some(rows) = &exchange.after {
-            self.take_rows(&mut seen, rows);
-        }
-        seen
-    }
-
-    fn take_rows(&mut self, seen: &mut ObservedStatement, rows: &Rows) {
-        let traces = parse_traces(rows);
-        match (traces.wal, seen.visibility) {
-            (None, _) => self.known.take_relations(seen, parse_relations(rows)),
-            (Some(_), LockVisibility::Seen) if !traces.is_wal_alone() => {
-                self.known.take_traces(seen, traces);
-            }
-            (Some(now), _) => seen.wal_bytes = self.known.wal.replace(now).map(|before| now.saturating_sub(before)),
-        }
-    }
-}
-
-impl WatchedMigration {
-    /// Adds bytes of WAL to a statement, if it is one of these.
-    fn add_wal(&mut self, key: &StatementKey, bytes: u64) {
-        let known = self.forms.get(key).and_then(|at| self.statements.get_mut(*at));
-        if let Some(statement) = known.filter(|_| bytes > 0) {
-            *statement.seen.wal_bytes.get_or_insert_default() += bytes;
-        }
-    }
-
-    /// Adds a statement, or counts it as one more of its form.
-    fn push(&mut self, statement: WatchedStatement) {
-        let key = (statement.form.clone(), statement.transaction);
-        if let Some(known) = self.forms.get(&key).and_then(|at| self.statements.get_mut(*at)) {
-            known.add(statement);
-        } else if self.statements.len() < MAX_FORMS {
-            self.forms.insert(key, self.statements.len());
-            self.statements.push(statement);
-        } else {
-            self.omitted += 1;
-        }
-    }
-}
-
-impl WatchedStatement {
-    fn add(&mut self, other: Self) {
-        self.times += other.times;
-        let (seen, more) = (&mut self.seen, other.seen);
-        seen.took += more.took;
-        seen.rows = sum_of_known(seen.rows, more.rows);
-        seen.wal_bytes = sum_of_known(seen.wal_bytes, more.wal_bytes);
-        for lock in more.held {
-            if !seen.held.iter().any(|held| held.mode == lock.mode && held.relation == lock.relation) {
-                seen.held.push(lock);
-            }
-        }
-        seen.rewritten.extend(more.rewritten);
-        seen.rebuilt.extend(more.rebuilt);
-        seen.indexed.extend(more.indexed);
-        seen.scanned.extend(more.scanned);
-        seen.error = seen.error.take().or(more.error);
     }
 }
 
@@ -272,41 +202,17 @@ fn rolls_back(sent: &SentStatement) -> bool {
     Phrase::new(&sent.text).eat_one_of(&["rollback", "abort"]).is_some()
 }
 
-/// Returns the constants in a statement, and the values of its parameters.
-fn constants_of(sent: &SentStatement) -> Vec<String> {
-    let quoted = sent.text.split('\'').skip(1).step_by(2).map(str::to_owned);
-    quoted.chain(sent.values.iter().cloned()).collect()
-}
-
-/// Returns whether a ledger's row with these values is that of a migration. A name may be in two columns, as app and name.
-fn is_row_of(id: &MigrationId, values: &[String], schema: Option<&str>) -> bool {
-    let has = |text: &str| values.iter().any(|value| value == text);
-    let is_split = |sign: char| id.name.split_once(sign).is_some_and(|(one, other)| has(one) && has(other));
-    let is_schema = schema.is_none_or(|schema| id.schema.is_empty() || id.schema == schema);
-    is_schema && (has(&id.name) || is_split('.') || is_split(' '))
+/// Returns the text of the statements of a request, and their number if all have one text.
+fn text_of(exchange: &Exchange) -> (String, u64) {
+    let mut texts: Vec<&str> = exchange.statements.iter().map(|sent| sent.text.trim()).collect();
+    let sent = texts.len() as u64 + exchange.further;
+    texts.dedup();
+    (texts.join(";\n"), if texts.len() == 1 { sent } else { 1 })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_row_of_a_ledger_names_its_migration_in_one_column_or_two() {
-        let id = |name: &str, schema: &str| MigrationId {
-            name: name.to_owned(),
-            schema: schema.to_owned(),
-            ..MigrationId::default()
-        };
-        let sent = SentStatement {
-            text: "INSERT INTO \"django_migrations\" (\"app\", \"name\") VALUES ('shop', '0002_more')".to_owned(),
-            values: vec!["ae10".to_owned()],
-        };
-        let values = constants_of(&sent);
-        assert!(is_row_of(&id("shop.0002_more", ""), &values, None) && is_row_of(&id("ae10", ""), &values, None));
-        assert!(!is_row_of(&id("shop.0003_else", ""), &values, None));
-        assert!(is_row_of(&id("shop.0002_more", "t1"), &values, Some("t1")));
-        assert!(!is_row_of(&id("shop.0002_more", "t1"), &values, Some("t2")));
-    }
 
     #[test]
     fn a_statement_belongs_to_the_migration_whose_row_is_written_before_or_behind_it() {
@@ -325,12 +231,15 @@ mod tests {
                 transactions: 0,
                 current: WatchedMigration::default(),
                 migrations: Vec::new(),
+                schema: SchemaAtEnds::new(SchemaDescription::default()),
+                descriptions: 0,
+                failed: None,
             };
             for text in sent {
                 let statements = vec![SentStatement { text, values: Vec::new() }];
                 run.take(&Exchange { statements, ..Exchange::default() });
             }
-            run.end();
+            run.end(WatchedEnd::Completed);
             let seen: Vec<(&str, &str)> = run
                 .migrations
                 .iter()
@@ -341,19 +250,5 @@ mod tests {
                 .collect();
             assert_eq!(seen, [("0001", one.as_str()), ("0002", two.as_str())], "{moment:?}");
         }
-    }
-
-    #[test]
-    fn the_statements_of_a_loop_are_one() {
-        let mut migration = WatchedMigration::default();
-        for id in 0..200_000_u64 {
-            let seen = ObservedStatement { rows: Some(1), wal_bytes: Some(10), ..ObservedStatement::default() };
-            let (text, form) = (format!("update t set a = {id}"), "update t set a = $".to_owned());
-            let kind = StatementKindOnCopy::Rows;
-            migration.push(WatchedStatement { text, form, kind, times: 1, transaction: Some(1), seen });
-        }
-        let [all] = migration.statements.as_slice() else { panic!("{}", migration.statements.len()) };
-        assert_eq!((all.times, all.seen.rows, all.seen.wal_bytes), (200_000, Some(200_000), Some(2_000_000)));
-        assert_eq!(all.text, "update t set a = 0");
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     executor::{Approvers, Executor, RehearsalSubject},
     fault::{Code, Fault},
     github::runner::Runner,
-    rehearsal::{CopyRound, CopyServer, WatchedRun, settings_for_copy},
+    rehearsal::{CopyRound, CopyServer, WatchedEnd, WatchedRun, settings_for_copy},
     run::{RehearsalFacts, event::Events},
     schema::{SchemaDescription, changes_of_run},
     settings::{ExecutorSettings, Settings},
@@ -146,7 +146,7 @@ async fn run_to_end(
     executor: &mut Executor<'_>,
     sites: &mut Sites<'_>,
     began: Instant,
-    watched: Option<&mut WatchedRun>,
+    mut watched: Option<&mut WatchedRun>,
 ) -> Result<RoundEnd, Vec<Fault>> {
     executor.connect(sites).await.map_err(single_fault)?;
     executor.take_run_lock().await.map_err(single_fault)?;
@@ -154,7 +154,7 @@ async fn run_to_end(
     let work = if executor.has_work() { RoundWork::Something } else { RoundWork::Nothing };
     if work == RoundWork::Something {
         executor.check_led(sites).await.map_err(single_fault)?;
-        match watched {
+        match watched.as_deref_mut() {
             Some(watched) => migrate_watched(executor, sites, watched).await?,
             None => executor.migrate(sites).await?,
         }
@@ -162,6 +162,7 @@ async fn run_to_end(
     }
     let took = began.elapsed();
     let schema = executor.current_schema().await.map_err(single_fault)?;
+    watched.into_iter().for_each(|watched| watched.take_last_schema(&schema));
     Ok(RoundEnd { work, took, schema })
 }
 
@@ -171,7 +172,7 @@ async fn migrate_watched(
     sites: &mut Sites<'_>,
     watched: &mut WatchedRun,
 ) -> Result<(), Vec<Fault>> {
-    let (watch, mut exchanges) = WatchedRun::watch();
+    let (watch, mut exchanges) = watched.watch();
     sites.set_watch(Some(&watch));
     // The sites have it now, as long as it lasts.
     drop(watch);
@@ -188,7 +189,11 @@ async fn migrate_watched(
     while let Ok(exchange) = exchanges.try_recv() {
         watched.take(&exchange);
     }
-    watched.end();
+    let failed = executor.failed_migration(sites);
+    watched.end(match &ended {
+        Ok(()) => WatchedEnd::Completed,
+        Err(_) => WatchedEnd::Failed(failed),
+    });
     ended
 }
 

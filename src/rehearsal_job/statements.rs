@@ -6,7 +6,8 @@ use crate::{
     fault::{Code, Fault},
     postgres::{SessionSettings, StatementTimeouts, wait::answer_within},
     rehearsal::{
-        CopyServer, LOOP, RehearsedScript, fold_forms, hold_against_forecast, observe_scripts, observed_effects,
+        CopyServer, LOOP, ObservedRun, RehearsedScript, fold_forms, hold_against_forecast, observe_scripts,
+        observed_effects,
     },
     review::{FactsQuestion, PlanNames, Scales, TableFacts, WorkRates, allowed_losses, read_table_facts},
     run::{
@@ -35,9 +36,11 @@ pub(super) async fn watch_statements(
         StatementTimeouts { lock: settings.safety.lock_timeout, statement: settings.safety.statement_timeout };
     let startup = SessionSettings::migrating(WATCHED, timeouts, Some(&copies.watched));
     let session = server.open_session(&copies.watched, &startup, &quiet).await?;
-    let observed = observe_scripts(&session.client, &mut messages, subject.scripts, subject.path).await;
+    let place = (subject.path, &copies.schema);
+    let observed = observe_scripts(&session.client, &mut messages, subject.scripts, place).await;
     session.close().await;
-    let (mut observed, unobserved) = observed?;
+    let ObservedRun { scripts: mut observed, changes, unobserved } = observed?;
+    facts.migrations = changes;
     copies.guard.iter().for_each(|guard| guard.guard_observed(&mut observed));
     let rehearsed = observed_effects(subject.scripts, &observed);
     let tables = read_facts(settings, subject, &rehearsed).await?;

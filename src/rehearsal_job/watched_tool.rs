@@ -9,7 +9,7 @@ use crate::{
     executor::RehearsalSubject,
     fault::{Code, Fault},
     postgres::SessionSettings,
-    rehearsal::{CopyServer, RehearsedScript, WatchedRun, WatchedScripts},
+    rehearsal::{CopyServer, FailedStatement, RehearsedScript, WatchedRun, WatchedScripts},
     review::{Scales, WorkRates, allowed_losses},
     run::{RehearsalFacts, event::Event},
     stage::single_fault,
@@ -17,6 +17,9 @@ use crate::{
 
 /// The name of the session that looks at a copy.
 const LOOKING: &str = "bastion-migrate-rehearsal";
+
+/// The most characters that are shown of a statement that failed.
+const MAX_STATEMENT: usize = 300;
 
 /// Version of the server if it is unknown: the oldest that is supported (`server_version_num`).
 const OLDEST_VERSION: u32 = 140_000;
@@ -40,7 +43,22 @@ pub(super) async fn rehearse_tool(
     let mut watched = begun.map_err(single_fault)?;
     let ended = run_rounds(original, subject, (server, copies), Some(&mut watched), facts).await;
     hold_against_forecast(original, (subject, copies), &watched, facts).await.map_err(single_fault)?;
-    ended
+    facts.migrations = watched.changes().to_vec();
+    ended.map_err(|faults| with_failed_statement(faults, copies, &watched))
+}
+
+/// Adds the statement at which the tool gave up to its fault.
+fn with_failed_statement(mut faults: Vec<Fault>, copies: &MadeCopies, watched: &WatchedRun) -> Vec<Fault> {
+    if let (Some(first), Some(failed)) = (faults.first_mut(), watched.failed()) {
+        let FailedStatement { text, error, migration } = match &copies.guard {
+            Some(guard) => guard.guard_failure(failed),
+            None => failed.clone(),
+        };
+        let of = migration.map(|id| format!(" of {}", id.label())).unwrap_or_default();
+        let text: String = text.chars().take(MAX_STATEMENT).collect();
+        first.detail.insert(0, format!("the statement that failed{of}: `{text}`: {error}"));
+    }
+    faults
 }
 
 async fn hold_against_forecast(

@@ -158,7 +158,7 @@ type ReportCut = (&'static str, fn(&mut ReportContent));
 /// Returns the report as JSON within the limit: the least important parts are emptied until it fits; if that is not
 /// enough, long texts and lists are shortened.
 fn report_within_limit(report: &RunReport) -> String {
-    let cuts: [ReportCut; 13] = [
+    let cuts: [ReportCut; 14] = [
         ("notices", |content| content.report.notices.clear()),
         ("review.scripts", |content| {
             content.report.review.iter_mut().for_each(|plan| Arc::make_mut(plan).scripts.clear());
@@ -171,6 +171,9 @@ fn report_within_limit(report: &RunReport) -> String {
         ("review", |content| content.report.review = None),
         ("rehearsal.statements", |content| {
             content.report.rehearsal.iter_mut().for_each(|facts| Arc::make_mut(facts).statements.clear());
+        }),
+        ("rehearsal.migrations", |content| {
+            content.report.rehearsal.iter_mut().for_each(|facts| Arc::make_mut(facts).migrations.clear());
         }),
         ("warnings", |content| content.report.warnings.clear()),
         ("blocked", |content| content.report.blocked.clear()),

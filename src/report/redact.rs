@@ -13,8 +13,8 @@ use crate::{
     run::{
         AftercareFacts, BackupFacts, BastionFacts, CareFinding, DatabaseFacts, DestroyedObject, DoctorFinding,
         Estimate, FindingLevel, FindingState, HalfDoneMigration, ImageFacts, LedgerEntry, LintFinding, LongWait,
-        MadeBackup, MigrationId, PastOutcome, PastRun, PlanFacts, PlanReview, RehearsalFacts, RehearsedStatement,
-        ReviewedPlan, ShownScript, StatementReview, TunnelFacts,
+        MadeBackup, MigrationChanges, MigrationId, PastOutcome, PastRun, PlanFacts, PlanReview, RehearsalFacts,
+        RehearsedStatement, ReviewedPlan, ShownScript, StatementReview, TunnelFacts,
         event::{Event, NoticeSubject, StepId},
     },
     secret::Redactor,
@@ -79,7 +79,8 @@ redacted! {
     PlanFacts { layout, ledger, pending, digest, reason } { recorded, change, coverage }
     PlanReview { statements, notes } { risk }
     StatementReview { migration, place, summary, locks, work, estimate, destroys, in_the_way, reasons } { statement, blocks, risk }
-    RehearsalFacts { digest, copy, lacks, rounds, changes, statements, unobserved } { temp_bytes }
+    RehearsalFacts { digest, copy, lacks, rounds, changes, migrations, statements, unobserved } { temp_bytes }
+    MigrationChanges { migrations, lines } { omitted }
     RehearsedStatement { seen, notices, error, differences } { times, transaction, took_ms, rows, wal_bytes, verdict }
     Estimate { basis } { from_ms, to_ms, confidence }
     DestroyedObject { what, qualified, facts, allowed } { content }

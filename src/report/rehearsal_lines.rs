@@ -105,7 +105,7 @@ pub(super) fn measured(statement: &RehearsedStatement) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::run::{HeldUp, MigrationId, StatementReview};
+    use crate::run::{HeldUp, MigrationChanges, MigrationId, StatementReview};
 
     /// A rehearsal with a statement that does more than was forecast.
     pub(in super::super) fn sample() -> RehearsalFacts {
@@ -131,6 +131,11 @@ pub(super) mod tests {
             lacks: vec!["it has none of the 2 casts of the database".to_owned()],
             rounds: vec!["a second run had nothing to do".to_owned()],
             changes: vec!["+ public.orders: total int".to_owned()],
+            migrations: vec![MigrationChanges {
+                migrations: vec![MigrationId { name: "add_total".to_owned(), ..MigrationId::default() }],
+                lines: vec!["+ public.orders: total int".to_owned()],
+                omitted: 2,
+            }],
             temp_bytes: Some(2_048),
             statements: vec![
                 statement("DO", Risk::High, ForecastVerdict::Contradicted, &["it builds an index on public.orders"]),

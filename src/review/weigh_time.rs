@@ -77,14 +77,18 @@ fn verb_of(work: &TableWork) -> &'static str {
     }
 }
 
-/// Returns whether the statement changes all rows of the table.
+/// Returns the rows of the table that the statement changes.
 fn changed_rows(effect: &StatementEffect, work: &TableWork) -> ChangedRows {
     let table = work.relation();
-    let is_whole = effect.destroys.iter().any(|destruction| match destruction {
-        Destruction::Rows(known) | Destruction::Values { table: known, .. } => known == table,
-        _ => false,
-    });
-    if is_whole || matches!(work, TableWork::ChangeAllRows(_)) { ChangedRows::All } else { ChangedRows::Some }
+    let is_deleted = |lost: &Destruction| matches!(lost, Destruction::Rows(known) if known == table);
+    let is_overwritten =
+        |lost: &Destruction| matches!(lost, Destruction::Values { table: known, .. } if known == table);
+    match work {
+        _ if effect.destroys.iter().any(is_deleted) => ChangedRows::AllDeleted,
+        TableWork::ChangeAllRows(_) => ChangedRows::All,
+        _ if effect.destroys.iter().any(is_overwritten) => ChangedRows::All,
+        _ => ChangedRows::Some,
+    }
 }
 
 /// Returns facts about a large table: an old count, and the queries that use it.

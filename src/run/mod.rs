@@ -36,6 +36,6 @@ pub use ongoing_wait::OngoingWait;
 pub use past_run::{PastOutcome, PastRun};
 pub use plan_facts::{Coverage, PlanAction, PlanFacts};
 pub use plan_review::{Confidence, Content, DestroyedObject, Estimate, HeldUp, PlanReview, Risk, StatementReview};
-pub use rehearsal_facts::{ForecastVerdict, RehearsalFacts, RehearsedStatement};
+pub use rehearsal_facts::{ForecastVerdict, MigrationChanges, RehearsalFacts, RehearsedStatement};
 pub use reviewed_plan::{ReviewedPlan, ShownScript};
 pub use run_end::RunEnd;

@@ -1,6 +1,6 @@
 //! The result of a rehearsal as data: what the migrations did on the copy, held against the plan's forecast.
 
-use super::plan_review::StatementReview;
+use super::{MigrationId, plan_review::StatementReview};
 
 /// The result of a rehearsal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -15,12 +15,25 @@ pub struct RehearsalFacts {
     pub rounds: Vec<String>,
     /// The changes of the schema by the pending migrations, as lines of a diff.
     pub changes: Vec<String>,
+    /// The changes of the schema by the migrations, each by itself as far as there was time to describe the schema at its end.
+    pub migrations: Vec<MigrationChanges>,
     /// Bytes of temporary files that the pending migrations wrote, if that is known.
     pub temp_bytes: Option<u64>,
     /// The statements, the worst first.
     pub statements: Vec<RehearsedStatement>,
     /// The statements that were not observed, and the reasons.
     pub unobserved: Vec<String>,
+}
+
+/// The changes of the schema by a migration, or by several at whose ends the schema was not described.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct MigrationChanges {
+    /// The migrations, in their order.
+    pub migrations: Vec<MigrationId>,
+    /// The lines of a diff.
+    pub lines: Vec<String>,
+    /// Number of further lines that are left out.
+    pub omitted: usize,
 }
 
 /// A statement as it was observed.

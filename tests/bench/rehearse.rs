@@ -1,4 +1,7 @@
-//! The copy of a rehearsal: the time until it is ready for a large schema, in a server and in a container.
+//! The copy of a rehearsal: the time until it is ready for a large schema, in a server and in a container. In `watched` the cost of
+//! watching a tool.
+
+mod watched;
 
 use crate::{
     lab::postgres::{Database, Options, Postgres},
@@ -46,6 +49,7 @@ pub(crate) fn run() {
         table.row([(*place).to_owned(), RUNS.to_string(), ready.to_string(), whole.to_string(), judged]);
     }
     table.print();
+    watched::run();
 }
 
 /// Returns the time until the copy was ready, and that of the whole run, in seconds.

@@ -106,8 +106,20 @@ fn each_statement_is_watched_on_a_copy_and_weighed_by_the_tables_of_the_database
     let key = statement(&seen, "alter table orders add foreign key");
     assert_eq!((key["verdict"].as_str(), key["blocks"].as_str()), (Some("confirmed"), Some("writes")), "{key:#}");
     assert_eq!(seen["lacks"], Value::Array(Vec::new()));
+    let parts = [
+        ("first", "CREATE TABLE public.first"),
+        ("orders", "CREATE INDEX orders_note"),
+        ("index", "CREATE INDEX orders_total"),
+    ];
+    for (at, (name, part)) in parts.into_iter().enumerate() {
+        let [ids, lines] = ["migrations", "lines"].map(|key| seen["migrations"][at][key].clone());
+        assert_eq!((ids.as_array().map(Vec::len), ids[0]["name"].as_str()), (Some(1), Some(name)), "{ids}");
+        let lines = lines.to_string();
+        assert!(lines.contains(part) && lines.contains("vip") == (at == 1), "{name}: {lines}");
+    }
     assert!(seen["rounds"].to_string().contains("a second run had nothing to do"), "{seen:#}");
     finished
+        .summary("changes the schema:")
         .has_pending()
         .pending(["0001_first", "0002_orders", "0003_index"])
         .warning("anew, which was not forecast")

@@ -3,6 +3,7 @@
 
 use crate::{
     action::Action,
+    answers::peak_memory_within,
     judge::Finished,
     lab::{
         Lab,
@@ -15,7 +16,7 @@ use crate::{
 };
 use rustix::process::Signal;
 use serde_json::Value;
-use std::fs;
+use std::{fs, time::Duration};
 
 const MAKER_PASSWORD: &str = "copies-pa55word-canary";
 
@@ -133,6 +134,15 @@ fn statement<'r>(rehearsal: &'r Value, words: &str) -> &'r Value {
     found.unwrap_or_else(|| panic!("{words}: {statements:#?}"))
 }
 
+/// Returns the lines of the changes of the schema by a migration alone.
+fn changes_of(rehearsal: &Value, name: &str) -> String {
+    let entries = rehearsal["migrations"].as_array().into_iter().flatten();
+    let mut own = entries.filter(|entry| {
+        entry["migrations"].as_array().is_some_and(|ids| matches!(ids.as_slice(), [id] if id["name"] == name))
+    });
+    own.next().map(|entry| entry["lines"].to_string()).unwrap_or_default()
+}
+
 /// The warning about the loop in `shop.0003_code`.
 const LOOP: &str = "150 statements of one form from `shop.0003_code`: `insert into \"shop_order\"";
 
@@ -169,8 +179,16 @@ fn django_is_rehearsed_on_a_copy_and_its_code_is_seen_for_the_first_time() {
         let same = rounds[2..].iter().all(|round| round.ends_with("and the schema is as before"));
         assert!(same, "{python}: {rounds:?}");
         assert!(seen["changes"].to_string().contains("CREATE INDEX order_total"), "{seen:#}");
+        for (name, lines) in
+            [(PENDING[0], "CREATE INDEX order_note"), (PENDING[1], "vip"), (PENDING[2], "CREATE INDEX order_total")]
+        {
+            let of = changes_of(&seen, name);
+            assert!(of.contains(lines), "{python}: {name}: {of}");
+        }
+        assert_eq!(seen["migrations"].as_array().map(Vec::len), Some(3), "{seen:#}");
         assert_eq!(seen["lacks"], Value::Array(Vec::new()), "{python}");
         let finished = finished.has_pending().pending(PENDING).warning(LOOP).logs("2 unforeseen");
+        let finished = finished.summary("changes the schema:");
         finished.summary("150 statements of one form").summary("### Rehearsal").done();
         assert_eq!(lab.database.contents(), contents, "{python}");
         assert_eq!(left_in(&copy), "", "{python}");
@@ -211,6 +229,9 @@ fn a_failing_migration_of_a_tool_fails_the_rehearsal_and_shows_no_row() {
     let failed = statement(&seen, "alter table nowhere");
     assert_eq!(failed["verdict"].as_str(), Some("contradicted"), "{failed:#}");
     assert!(failed["error"].to_string().contains("relation \\\"nowhere\\\" does not exist"), "{failed:#}");
+    assert_eq!(failed["migration"]["name"].as_str(), Some(PENDING[0]), "{failed:#}");
+    let place = "the statement that failed of shop.0002_index: `alter table nowhere add a int`: relation \"nowhere\" does not exist";
+    let finished = finished.logs(place);
     let finished = finished.fails("rehearsal-failed", 5).pending(PENDING).error("on the copy, ");
     finished.output("rehearsal-digest", "").done();
     assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
@@ -307,12 +328,79 @@ fn a_rehearsal_of_a_tool_that_is_cancelled_leaves_nothing_behind() {
     let server = shop_server(&lab, DJANGO_5_2)
         .file(&format!("{BACKEND}/shop/migrations/0003_code.py"), SHOP[2].1.replace("fill, empty)]", slow));
     let running = rehearse(&lab, &server, &url).start();
+    running.wait_for_line("Applying shop.0002_index... OK", Duration::from_secs(120));
     copy.wait_for(
         "select count(*) > 0 from pg_stat_activity where query like 'select pg_sleep(60)%' and state = 'active'",
         "t",
     );
     running.signal(Signal::TERM);
     running.finish().fails("cancelled", 130).pending(PENDING).done();
+    assert_eq!(left_in(&copy), "");
+}
+
+#[test]
+fn a_rehearsal_of_a_tool_that_is_killed_leaves_nothing_to_the_next_one() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let slow = "fill, empty), migrations.RunSQL('select pg_sleep(600)', '')]";
+    let code = format!("{BACKEND}/shop/migrations/0003_code.py");
+    let server = shop_server(&lab, DJANGO_5_2).file(&code, SHOP[2].1.replace("fill, empty)]", slow));
+    let home = server.snapshot();
+    let (contents, sessions) =
+        (lab.database.contents(), "select count(*) from pg_stat_activity where datname like 'bastion%'");
+    let running = rehearse(&lab, &server, &url).start();
+    running.wait_for_line("Applying shop.0002_index... OK", Duration::from_secs(120));
+    copy.wait_for(
+        "select count(*) > 0 from pg_stat_activity where query like 'select pg_sleep(600)%' and state = 'active'",
+        "t",
+    );
+    running.kill();
+    copy.wait_for(sessions, "0");
+    let left: Vec<String> = server.left_behind(&home).into_iter().filter(|line| line.starts_with("process")).collect();
+    assert_eq!(left, [""; 0]);
+    let server = server.file(&code, SHOP[2].1);
+    rehearse(&lab, &server, &url).run().has_pending().pending(PENDING).warning(LOOP).done();
+    assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
+}
+
+/// A revision that sends 200,000 statements: some one by one, the others as lists of rows in groups.
+const MANY_STATEMENTS: &str = "from alembic import op\n\
+    revision = 'b2'\n\
+    down_revision = 'a1'\n\
+    def upgrade():\n\
+    \x20   with op.get_bind().connection.cursor() as cursor:\n\
+    \x20       for number in range(10000):\n\
+    \x20           cursor.execute(\"insert into users (id, name) values (%d, 'name')\" % number)\n\
+    \x20           cursor.execute('update users set name = %s where id = %s', [str(number), number])\n\
+    \x20       for start in range(0, 180000, 10000):\n\
+    \x20           rows = [(10000 + number, 'x' * 50) for number in range(start, start + 10000)]\n\
+    \x20           cursor.executemany('insert into users (id, name) values (%s, %s)', rows)\n\
+    def downgrade():\n\
+    \x20   raise ValueError('there is no way back')\n";
+
+#[test]
+fn a_tool_that_sends_many_statements_takes_no_more_memory() {
+    /// Bytes that a rehearsal of few statements does not take either (measured: 60 MB for both).
+    const MEMORY: u64 = 160 << 20;
+    /// The time for the statements on a busy machine.
+    const LIMIT: Duration = Duration::from_secs(300);
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let project = AlembicProject::new(&lab.database);
+    project.migration("a1", "", "create table users (id int primary key, name text)", "drop table users");
+    project.migration("b2", "\"a1\"", "select 1", "select 1");
+    let server = project.install_on(Server::start()).file("shop/migrations/versions/b2.py", MANY_STATEMENTS);
+    let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "alembic");
+    let step =
+        step.input("working-directory", "shop").input("env", "DATABASE_URL=${DATABASE_URL}").input("lint", "off");
+    let running = step.input("command", "rehearse").secret("rehearse", &url).start();
+    let peak = peak_memory_within(&running, LIMIT);
+    let finished = running.finish();
+    let seen = rehearsal(&finished);
+    let times = |words: &str| statement(&seen, words)["times"].as_u64().unwrap_or_default();
+    assert_eq!(times("insert into users") + times("update users"), 200_000, "{seen:#}");
+    assert!(finished.outputs["report"].len() < 100_000, "{}", finished.outputs["report"].len());
+    assert!(peak < MEMORY, "{peak}");
+    let finished = finished.has_pending().pending(["a1", "b2"]).warning("190000 statements of one form from `b2`");
+    finished.warning("10000 statements of one form from `b2`").done();
     assert_eq!(left_in(&copy), "");
 }
 

@@ -1,6 +1,6 @@
 //! The part of a tool's plan that a rehearsal needs: the rows without which its migrations are others, and the way back.
 
-use super::{ToolExecutor, contradictions, snapshot::LedgerSnapshot, target_selection};
+use super::{ToolExecutor, contradictions, snapshot::LedgerSnapshot, target_selection, tenants::failed_migration};
 use crate::{
     executor::rehearsal::RehearsalSubject,
     fault::{Code, Fault},
@@ -91,6 +91,12 @@ impl ToolExecutor<'_> {
             }
         };
         Err(Fault::new(Code::ToolElsewhere, cause).fix(fix))
+    }
+
+    /// Returns the migration at which the tool stopped, once the ledger was read after it.
+    pub(in crate::executor) fn failed_migration(&self, sites: &Sites<'_>) -> Option<&MigrationId> {
+        let after = self.snapshot_after.as_ref()?;
+        failed_migration(&self.pending, sites.last_started().as_ref(), |id| self.is_done(id, after))
     }
 
     /// Checks that the database itself is as it was before the rehearsal.

@@ -10,6 +10,7 @@ use bastion_migrate::{
     rehearsal::{ObservedStatement, observe_scripts},
     review::{LockMode, MigrationScript, PlanPath, ScriptTransaction, statement_effects},
     run::MigrationId,
+    schema::SchemaDescription,
     sql::QualifiedName,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +29,10 @@ async fn observe(client: &Client, statement: &str, version: u32) -> Result<Obser
     };
     let effects = statement_effects(&script, version);
     let (_sender, mut messages) = unbounded_channel();
-    let observed = observe_scripts(client, &mut messages, &[(script, effects)], &PlanPath::Session).await;
-    let (mut scripts, _) = observed.map_err(|fault| fault.cause)?;
-    let mut statements = scripts.pop().map(|script| script.statements).unwrap_or_default();
+    let place = (&PlanPath::Session, &SchemaDescription::default());
+    let observed = observe_scripts(client, &mut messages, &[(script, effects)], place).await;
+    let mut observed = observed.map_err(|fault| fault.cause)?;
+    let mut statements = observed.scripts.pop().map(|script| script.statements).unwrap_or_default();
     if statements.len() != 2 {
         return Err(format!("{statements:?}"));
     }

@@ -17,7 +17,7 @@ use crate::lab::{
 use bastion_migrate::{
     postgres::{DatabaseTarget, SessionSettings, SslMode},
     proxy::{ClientTls, ProxyListener, StandIn},
-    rehearsal::{WatchedLedger, WatchedRun},
+    rehearsal::{WatchedEnd, WatchedLedger, WatchedRun},
     secret::Secret,
     tool::LedgerMoment,
     transport::Transport,
@@ -103,7 +103,7 @@ fn watch(database: &Database, driver: &str, forms: &[&str]) -> WatchedRun {
         let listener = ProxyListener::bind((Ipv4Addr::LOCALHOST, 0).into(), ClientTls::Terminated, settings);
         let listener =
             listener.await.unwrap().standing_in(StandIn::new("shop.internal", vec![Secret::new("any")]).unwrap());
-        let (watch, mut exchanges) = WatchedRun::watch();
+        let (watch, mut exchanges) = run.watch();
         listener.stand_in().unwrap().set_watch(Some(watch));
         let (mut command, _place) = program(driver, forms, listener.local_address().unwrap().port());
         let output = tokio::select! {
@@ -114,7 +114,7 @@ fn watch(database: &Database, driver: &str, forms: &[&str]) -> WatchedRun {
         while let Ok(exchange) = exchanges.try_recv() {
             run.take(&exchange);
         }
-        run.end();
+        run.end(WatchedEnd::Completed);
         run
     })
 }

@@ -1,0 +1,106 @@
+//! The statements of one migration of a tool, those of one form folded into one.
+
+use super::{
+    observation::{ObservedStatement, sum_of_known},
+    statement_kind::StatementKindOnCopy,
+};
+use crate::run::MigrationId;
+use std::{collections::HashMap, sync::Arc};
+
+/// The most forms of statements that are kept of one migration.
+const MAX_FORMS: usize = 5_000;
+
+/// A statement of a tool, or all of one form.
+#[derive(Debug, Clone)]
+pub(super) struct WatchedStatement {
+    /// The text of the first one.
+    pub(super) text: String,
+    pub(super) form: Arc<str>,
+    pub(super) kind: StatementKindOnCopy,
+    /// Number of statements.
+    pub(super) times: u64,
+    /// The number of its transaction; none if it had one of its own.
+    pub(super) transaction: Option<u64>,
+    /// What was seen of all of them.
+    pub(super) seen: ObservedStatement,
+}
+
+/// The statements of one migration.
+#[derive(Debug, Default)]
+pub(super) struct WatchedMigration {
+    /// The migration; none for the rest of the run.
+    pub(super) id: Option<MigrationId>,
+    pub(super) statements: Vec<WatchedStatement>,
+    forms: HashMap<StatementKey, usize>,
+    pub(super) omitted: u64,
+}
+
+/// The form of a statement, and its transaction.
+pub(super) type StatementKey = (Arc<str>, Option<u64>);
+
+impl WatchedMigration {
+    /// Returns the statements as those of this migration.
+    pub(super) fn of(self, id: MigrationId) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// Adds bytes of WAL to a statement, if it is one of these.
+    pub(super) fn add_wal(&mut self, key: &StatementKey, bytes: u64) {
+        let known = self.forms.get(key).and_then(|at| self.statements.get_mut(*at));
+        if let Some(statement) = known.filter(|_| bytes > 0) {
+            *statement.seen.wal_bytes.get_or_insert_default() += bytes;
+        }
+    }
+
+    /// Adds a statement, or counts it as one more of its form.
+    pub(super) fn push(&mut self, statement: WatchedStatement) {
+        let key = (Arc::clone(&statement.form), statement.transaction);
+        if let Some(known) = self.forms.get(&key).and_then(|at| self.statements.get_mut(*at)) {
+            known.add(statement);
+        } else if self.statements.len() < MAX_FORMS {
+            self.forms.insert(key, self.statements.len());
+            self.statements.push(statement);
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
+impl WatchedStatement {
+    fn add(&mut self, other: Self) {
+        self.times += other.times;
+        let (seen, more) = (&mut self.seen, other.seen);
+        seen.took += more.took;
+        seen.rows = sum_of_known(seen.rows, more.rows);
+        seen.wal_bytes = sum_of_known(seen.wal_bytes, more.wal_bytes);
+        for lock in more.held {
+            if !seen.held.iter().any(|held| held.mode == lock.mode && held.relation == lock.relation) {
+                seen.held.push(lock);
+            }
+        }
+        seen.rewritten.extend(more.rewritten);
+        seen.rebuilt.extend(more.rebuilt);
+        seen.indexed.extend(more.indexed);
+        seen.scanned.extend(more.scanned);
+        seen.error = seen.error.take().or(more.error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statements_of_a_loop_are_one() {
+        let mut migration = WatchedMigration::default();
+        for id in 0..200_000_u64 {
+            let seen = ObservedStatement { rows: Some(1), wal_bytes: Some(10), ..ObservedStatement::default() };
+            let (text, form) = (format!("update t set a = {id}"), Arc::from("update t set a = $"));
+            let kind = StatementKindOnCopy::Rows;
+            migration.push(WatchedStatement { text, form, kind, times: 1, transaction: Some(1), seen });
+        }
+        let [all] = migration.statements.as_slice() else { panic!("{}", migration.statements.len()) };
+        assert_eq!((all.times, all.seen.rows, all.seen.wal_bytes), (200_000, Some(200_000), Some(2_000_000)));
+        assert_eq!(all.text, "update t set a = 0");
+    }
+}
