@@ -27,9 +27,5 @@ else
         say unprepared "$code"
     fi
 fi
-for each in $tails; do
-    # Another connection sends what this one can't.
-    stat_of "$each" && [ "$state" != Z ] || kill $$
-done
-# Until the input ends.
-wait
+# Until the input ends, or until the output can't be sent any more: then another connection sends the rest.
+wait $tails

@@ -3,13 +3,18 @@
 follow_output() {
     # Opened for both first: that does not wait for the other side.
     exec 5<>"$run/alive" 6<"$run/alive" 5>&-
-    tail -s 0.1 -c "+$((out + 1))" -f "$run/out" 2>/dev/null &
+    # A shell may report the end of its children.
+    exec 4>&2 2>/dev/null
+    tail -s 0.1 -c "+$((out + 1))" -f "$run/out" &
     tails=$!
-    tail -s 0.1 -c "+$((err + 1))" -f "$run/err" >&2 2>/dev/null &
-    tails="$tails $!"
-    printf '%s\n' "$tails" >"$run/tails.$$"
-    # A shell may report their end.
-    exec 2>/dev/null
+    # If one of them is ended, so is the other.
+    (
+        tail -s 0.1 -c "+$((err + 1))" -f "$run/err" >&4 &
+        printf '%s\n' "$tails $!" >"$run/tails.$$"
+        wait
+        kill "$tails"
+    ) >/dev/null &
+    exec 4>&-
     read -r line <&6
     # Its processes may have outlived its wrapper.
     while ! [ -e "$run/status" ] && lives "$run"; do
