@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := test
-.PHONY: test tests backup-size layout-tools no-image release-dry-run lint lint-workflows fmt demo image bench peers soak soak-container fuzz setup
+.PHONY: test tests backup-size layout-tools frameworks no-image release-dry-run lint lint-workflows fmt demo image bench peers soak \
+	soak-container fuzz setup
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # A change must not fail by the luck of the draw of another: `PROPTEST_RNG_SEED=$RANDOM make test` draws anew.
@@ -83,6 +84,11 @@ bench: setup $(if $(or $(findstring files,$(ONLY)),$(if $(ONLY),,all)),peers) ##
 # Not part of `test`: the tools take minutes to compile.
 layout-tools: setup peers ## Round trips of layouts with the tools that they belong to: sqlx, Diesel, refinery.
 	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" cargo test --locked --test suite -- --include-ignored layout_tools
+
+# Not part of `test`: the packages take minutes to install.
+frameworks: NEEDS += rails:ruby-rails,ruby-pg php:php-cli,php-pgsql,php-laravel-framework
+frameworks: setup ## Starts of real apps of Rails and Laravel.
+	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" cargo test --locked --test suite -- --include-ignored starts_of_frameworks
 
 # Not part of `test`: takes minutes, and 20 GB of disk in TMPDIR, which it frees again.
 backup-size: setup ## A backup of 5 GB: the memory that it takes, and that its restore equals the original.

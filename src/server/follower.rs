@@ -37,6 +37,8 @@ pub(super) struct Follower {
     err: OutputStream,
     /// Our script's last message over this connection.
     last_control: Option<String>,
+    /// Number of bytes on both streams at the command's end.
+    final_sizes: Option<(u64, u64)>,
     /// Output that preceded our script.
     login_output: Vec<u8>,
     /// The command's last line on standard error.
@@ -78,6 +80,7 @@ impl Follower {
             out: stream(),
             err: stream(),
             last_control: None,
+            final_sizes: None,
             login_output: Vec::new(),
             last_stderr_line: None,
             lines_sent: 0,
@@ -122,7 +125,15 @@ impl Follower {
             stream.following = false;
         }
         self.last_control = None;
+        self.final_sizes = None;
         self.login_output.clear();
+    }
+
+    /// Returns whether our script has sent its last message and all output has arrived.
+    pub(super) fn has_complete_output(&self) -> bool {
+        let (out, err) = self.final_sizes.unwrap_or_default();
+        let is_over = self.last_control.as_deref().is_some_and(|control| control != "following");
+        is_over && self.out.received >= out && self.err.received >= err
     }
 
     pub(super) fn receive_chunk(&mut self, chunk: OutputChunk<'_>, on_output: &mut impl FnMut(Output<'_>)) {
@@ -133,15 +144,16 @@ impl Follower {
     }
 
     fn receive_stdout(&mut self, bytes: &[u8], on_output: &mut impl FnMut(Output<'_>)) {
-        let Self { out, last_control, login_output, .. } = self;
+        let Self { out, last_control, final_sizes, login_output, .. } = self;
         let OutputStream { parser: Some(parser), following, lines, received } = out else { return };
         parser.parse_chunk(bytes, |frame| match frame {
-            // A keepalive.
-            ScriptFrame::Control(".") => {}
-            ScriptFrame::Control(control) => {
-                *following |= control == "following";
-                *last_control = Some(control.to_owned());
-            }
+            ScriptFrame::Control(control) => match parse_sizes(control) {
+                Some(sizes) => *final_sizes = Some(sizes),
+                None => {
+                    *following |= control == "following";
+                    *last_control = Some(control.to_owned());
+                }
+            },
             ScriptFrame::Raw(raw) if *following => {
                 *received += byte_count(raw);
                 lines.push_bytes(raw).iter().for_each(|line| on_output(Output::Stdout(line)));
@@ -171,9 +183,14 @@ impl Follower {
 
     /// Returns the outcome after the channel has ended.
     pub(super) fn channel_outcome(&mut self, on_output: &mut impl FnMut(Output<'_>)) -> FollowOutcome {
+        let is_complete = self.has_complete_output();
         let Some(message) = self.last_control.take() else {
             return FollowOutcome::Detached(fault::no_shell(&self.login_output));
         };
+        if !is_complete {
+            let cause = format!("the process that follows `{}` on the server was ended there", self.script.title);
+            return FollowOutcome::Detached(Fault::new(Code::BastionLost, cause));
+        }
         let (first, rest) = message.split_once(' ').unwrap_or((&message, ""));
         match first {
             "ended" | "killed" => {
@@ -192,10 +209,6 @@ impl Follower {
             "never" => FollowOutcome::NeverStarted,
             "unconfirmed" => FollowOutcome::Unconfirmed,
             "taken" => FollowOutcome::Refused(fault::slot_taken()),
-            "following" => {
-                let cause = format!("the process that follows `{}` on the server was ended there", self.script.title);
-                FollowOutcome::Detached(Fault::new(Code::BastionLost, cause))
-            }
             _ => match fault::start_refusal(&message, &self.script) {
                 Some(fault) => FollowOutcome::Refused(fault),
                 None => {
@@ -213,6 +226,12 @@ impl Follower {
             self.last_stderr_line = Some(line);
         }
     }
+}
+
+/// Parses `sizes <bytes of standard output> <bytes of standard error>`.
+fn parse_sizes(message: &str) -> Option<(u64, u64)> {
+    let (out, err) = message.strip_prefix("sizes ")?.split_once(' ')?;
+    Some((out.parse().ok()?, err.parse().ok()?))
 }
 
 fn byte_count(bytes: &[u8]) -> u64 {

@@ -15,6 +15,7 @@ mod examination;
 mod fault;
 mod followed_command;
 mod follower;
+mod following;
 mod login_output;
 mod orphan;
 mod protocol;
@@ -36,9 +37,9 @@ use crate::{
         event::Events,
         process::{ExitStatus, Output},
     },
-    ssh::{ProcessExit, RemoteProcess, Tunnel},
+    ssh::{RemoteProcess, Tunnel},
 };
-use follower::{FollowOutcome, Follower};
+use follower::Follower;
 use reply::request_reply;
 use request::ScriptRequest;
 use sha2::{Digest as _, Sha256};
@@ -48,8 +49,21 @@ use std::{cell::RefCell, fmt::Write as _, time::Duration};
 const RELEASE_TRIES: usize = 3;
 
 /// The scripts that start a command and follow it.
-const START_PARTS: [&str; 3] =
-    [include_str!("script/directory.sh"), include_str!("script/start.sh"), include_str!("script/follow.sh")];
+const START_PARTS: [&str; 5] = [
+    include_str!("script/directory.sh"),
+    include_str!("script/input.sh"),
+    include_str!("script/start.sh"),
+    include_str!("script/output.sh"),
+    include_str!("script/follow.sh"),
+];
+
+/// The scripts that follow a command over another connection.
+const ATTACH_PARTS: [&str; 4] = [
+    include_str!("script/input.sh"),
+    include_str!("script/attach.sh"),
+    include_str!("script/output.sh"),
+    include_str!("script/follow.sh"),
+];
 
 /// Time to end by itself for a command whose input has ended.
 const UNCONFIRMED_GRACE: Duration = Duration::from_secs(1);
@@ -177,8 +191,7 @@ impl Server {
                 .set_variable("out", &out.to_string())
                 .set_variable("err", &err.to_string());
         }
-        let parts = [include_str!("script/attach.sh"), include_str!("script/follow.sh")];
-        let ended = self.follow_command(tunnel, &request, &parts, on_output).await?;
+        let ended = self.follow_command(tunnel, &request, &ATTACH_PARTS, on_output).await?;
         if ended.is_none() {
             self.terminate_command(tunnel, UNCONFIRMED_GRACE).await?;
         }
@@ -250,56 +263,5 @@ impl Server {
         let mut request = ScriptRequest::new()?;
         request.set_variable("name", &self.slot).set_variable("owner", &self.owner);
         Ok(request)
-    }
-
-    /// Follows the command until it ends. Returns `None` as [`Self::settle`] does.
-    async fn follow_command(
-        &self,
-        tunnel: &Tunnel,
-        request: &ScriptRequest,
-        parts: &[&str],
-        mut on_output: impl FnMut(Output<'_>),
-    ) -> Result<Option<ExitStatus>, Fault> {
-        if let Some(follower) = self.follower.borrow_mut().as_mut() {
-            follower.begin_channel(&request.token);
-        }
-        let process = tunnel.start_program(request::SHELL_COMMAND).await?;
-        let text = request.script_text(parts);
-        let exit = process.run_with_input(text.as_bytes(), |chunk| {
-            if let Some(follower) = self.follower.borrow_mut().as_mut() {
-                follower.receive_chunk(chunk, &mut on_output);
-            }
-        });
-        let exit = exit.await;
-        self.settle(tunnel, exit, on_output)
-    }
-
-    /// Returns the outcome of following the command, after its channel has ended: `None` if it never started, or if the
-    /// last line of its input never came.
-    fn settle(
-        &self,
-        tunnel: &Tunnel,
-        exit: Result<ProcessExit, Fault>,
-        mut on_output: impl FnMut(Output<'_>),
-    ) -> Result<Option<ExitStatus>, Fault> {
-        let outcome = self.follower.borrow_mut().as_mut().map(|follower| follower.channel_outcome(&mut on_output));
-        match outcome {
-            Some(FollowOutcome::Exited(status)) => {
-                self.follower.borrow_mut().iter_mut().for_each(Follower::mark_exited);
-                Ok(Some(status))
-            }
-            Some(FollowOutcome::NeverStarted) => {
-                self.follower.replace(None);
-                Ok(None)
-            }
-            Some(FollowOutcome::Unconfirmed) => Ok(None),
-            Some(FollowOutcome::Refused(fault)) => {
-                self.follower.replace(None);
-                Err(fault)
-            }
-            // The script sent no final message: the connection was lost, or our process on the server was ended.
-            Some(FollowOutcome::Detached(fault)) => Err(tunnel.loss_fault().or(exit.err()).unwrap_or(fault)),
-            None => Err(Fault::new(Code::Bug, "the command on the server was forgotten while its output was read")),
-        }
     }
 }

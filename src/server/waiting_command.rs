@@ -12,7 +12,9 @@ use crate::{
     run::process::{FollowOutput, Output},
     ssh::{RemoteProcess, Tunnel},
 };
-use std::cell::Cell;
+
+/// The message to our script (`read_input` in `input.sh`) that ends the command's input; a line for it is `line …`.
+const END_OF_INPUT: &[u8] = b"end\n";
 
 impl Server {
     /// Starts a script whose command reads lines, and passes on its output until `on_output` stops or the command ends.
@@ -53,7 +55,7 @@ impl Server {
         if let Some(follower) = self.follower.borrow_mut().as_mut() {
             follower.count_line();
         }
-        process.write_input(line.as_bytes()).await;
+        process.write_input(format!("line {line}").as_bytes()).await;
         process
     }
 
@@ -69,7 +71,7 @@ impl Server {
         on_output: impl FnMut(Output<'_>) -> FollowOutput,
     ) -> Result<FollowedCommand, Fault> {
         let mut process = self.send_line(command, line).await;
-        process.end_input().await;
+        process.write_input(END_OF_INPUT).await;
         self.follow_until_prompt(tunnel, process, on_output).await
     }
 
@@ -79,7 +81,7 @@ impl Server {
     /// As [`Self::run_script`].
     pub async fn end_input(&self, tunnel: &Tunnel, command: WaitingCommand) -> Result<(), Fault> {
         let WaitingCommand { mut process } = command;
-        process.end_input().await;
+        process.write_input(END_OF_INPUT).await;
         self.follow_until_prompt(tunnel, process, |_| FollowOutput::Continue).await.map(drop)
     }
 
@@ -89,23 +91,13 @@ impl Server {
         mut process: RemoteProcess,
         mut on_output: impl FnMut(Output<'_>) -> FollowOutput,
     ) -> Result<FollowedCommand, Fault> {
-        let decision = Cell::new(FollowOutput::Continue);
-        let mut pass_on = |output: Output<'_>| {
-            if on_output(output) == FollowOutput::Stop {
-                decision.set(FollowOutput::Stop);
-            }
-        };
-        let followed = process.follow_output(|chunk| {
-            if let Some(follower) = self.follower.borrow_mut().as_mut() {
-                follower.receive_chunk(chunk, &mut pass_on);
-            }
-            decision.get()
-        });
-        if followed.await == FollowOutput::Stop {
+        if self.follow_output(&mut process, &mut on_output).await == FollowOutput::Stop {
             return Ok(FollowedCommand::Waiting(WaitingCommand { process }));
         }
-        let exit = process.wait_for_exit().await;
-        let status = self.settle(tunnel, exit, pass_on)?;
+        let pass_on = |output: Output<'_>| {
+            on_output(output);
+        };
+        let status = self.settle(tunnel, process, pass_on).await?;
         status.map(FollowedCommand::Exited).ok_or_else(super::fault::never_started)
     }
 }

@@ -154,6 +154,7 @@ mod sqlx;
 #[cfg(test)]
 mod start_when;
 mod starts;
+mod starts_of_frameworks;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]

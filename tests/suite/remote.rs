@@ -127,7 +127,8 @@ fn files(directory: &Path) -> Vec<(String, String)> {
         if entry.path().is_dir() {
             found.extend(files(&entry.path()));
         }
-        let content = fs::read(entry.path()).unwrap_or_default();
+        // Reading a pipe would wait for its end.
+        let content = if entry.path().is_file() { fs::read(entry.path()).unwrap_or_default() } else { Vec::new() };
         found.push((entry.path().display().to_string(), String::from_utf8_lossy(&content).into_owned()));
     }
     found
@@ -207,23 +208,33 @@ fn a_command_runs_under_every_login_shell() {
     block_on(async {
         let bin = tempfile::tempdir().unwrap();
         fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let (box_only, no_bash) = (bin.path().join("box"), bin.path().join("dash"));
-        for directory in [&box_only, &no_bash] {
-            fs::create_dir(directory).unwrap();
-        }
-        for name in
-            ["sh", "cat", "sleep", "mkdir", "rmdir", "mv", "rm", "tail", "dd", "chmod", "setsid", "kill", "echo"]
-        {
-            std::os::unix::fs::symlink("/usr/bin/busybox", box_only.join(name)).unwrap();
-            let target = if name == "sh" { "/usr/bin/dash".to_owned() } else { format!("/usr/bin/{name}") };
-            std::os::unix::fs::symlink(target, no_bash.join(name)).unwrap();
-        }
-        let box_shell = box_only.join("sh").display().to_string();
+        let programs =
+            ["sh", "cat", "sleep", "mkdir", "rmdir", "mv", "rm", "tail", "dd", "chmod", "setsid", "kill", "echo", "wc"];
+        // With and without pipes that have a name.
+        let place = |name: &str, busybox: bool, programs: &[&str]| {
+            let directory = bin.path().join(name);
+            fs::create_dir(&directory).unwrap();
+            for program in programs {
+                let target = match (busybox, *program) {
+                    (true, _) => "/usr/bin/busybox".to_owned(),
+                    (false, "sh") => "/usr/bin/dash".to_owned(),
+                    (false, _) => format!("/usr/bin/{program}"),
+                };
+                std::os::unix::fs::symlink(target, directory.join(program)).unwrap();
+            }
+            directory.display().to_string()
+        };
+        let with_pipes = [programs.as_slice(), &["mkfifo"]].concat();
+        let (box_only, old_box) = (place("box", true, &with_pipes), place("old-box", true, &programs));
+        let (no_bash, old_dash) = (place("dash", false, &with_pipes), place("old-dash", false, &programs));
+        let (box_shell, old_box_shell) = (format!("{box_only}/sh"), format!("{old_box}/sh"));
         for (shell, path) in [
             ("/bin/bash", "/usr/bin:/bin"),
             ("/usr/bin/dash", "/usr/bin:/bin"),
-            ("/usr/bin/dash", no_bash.to_str().unwrap()),
-            (&box_shell, box_only.to_str().unwrap()),
+            ("/usr/bin/dash", &no_bash),
+            ("/usr/bin/dash", &old_dash),
+            (&box_shell, &box_only),
+            (&old_box_shell, &old_box),
             ("/usr/bin/tcsh", "/usr/bin:/bin"),
             ("/usr/bin/fish", "/usr/bin:/bin"),
         ] {
@@ -484,6 +495,169 @@ fn a_command_whose_input_ends_is_waited_for() {
         let waiting = run_until_ready(&server, &tunnel, READING, &output_lines).await;
         server.end_input(&tunnel, waiting).await.unwrap();
         assert!(!server.may_be_running() && output_lines.of("out") == ["ready"], "{output_lines:?}");
+        server.release_slot(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        assert_nothing_left(&sshd);
+    });
+}
+
+/// Starts a command and follows it until its first line.
+async fn start_and_follow<'f>(
+    server: &'f Server,
+    tunnel: &'f Tunnel,
+    script: &'f ShellScript,
+    output_lines: &'f OutputLines,
+) -> std::pin::Pin<Box<impl Future<Output = Result<ExitStatus, Fault>> + 'f>> {
+    let mut running = Box::pin(server.run_script(tunnel, script, |output| output_lines.push(output)));
+    while output_lines.of("out").is_empty() {
+        assert!(timeout(Duration::from_millis(20), &mut running).await.is_err(), "{output_lines:?}");
+    }
+    running
+}
+
+/// Polling would be a `sleep` for each look, and late by as much.
+#[test]
+fn nothing_sleeps_while_a_command_runs() {
+    block_on(async {
+        let bin = tempfile::tempdir().unwrap();
+        fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let recorder = "#!/bin/sh\necho slept >>~/slept\nexec /usr/bin/sleep \"$@\"\n";
+        fs::write(bin.path().join("sleep"), recorder).unwrap();
+        fs::set_permissions(bin.path().join("sleep"), fs::Permissions::from_mode(0o755)).unwrap();
+        for shell in ["/bin/bash", "/usr/bin/dash"] {
+            let path = format!("SetEnv PATH={}:/usr/bin:/bin", bin.path().display());
+            let sshd = start_configured_sshd(shell, &path);
+            let line = "for turn in 1 2 3; do echo $turn; /usr/bin/sleep 0.7; echo e$turn >&2; done";
+            let (ended, output_lines) = run_in_slot(&sshd, &command(line)).await;
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(0));
+            assert_eq!((output_lines.of("out").len(), output_lines.of("err").len()), (3, 3), "{output_lines:?}");
+            assert_eq!(fs::read_to_string(sshd.home().join("slept")).unwrap_or_default(), "");
+            let (ended, _) = run_in_slot(&sshd, &command("sleep 0.1")).await;
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(0));
+            assert_eq!(fs::read_to_string(sshd.home().join("slept")).unwrap(), "slept\n", "the recorder works");
+        }
+    });
+}
+
+#[test]
+fn the_end_is_that_of_the_command_and_not_of_its_output() {
+    block_on(async {
+        let sshd = start_sshd("/bin/bash");
+        let late = sshd.home().join("late");
+        // A process that keeps the output is not waited for.
+        let (server, _receiver) = server("this run");
+        let (tunnel, output_lines) = (connect(&sshd).await, OutputLines::default());
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+        let script = command("echo up; (sleep 20; touch ~/late) & exit 4");
+        let ended = server.run_script(&tunnel, &script, |output| output_lines.push(output)).await;
+        assert_eq!((ended.unwrap(), late.exists()), (ExitStatus::Exited(4), false));
+        // A command that has closed its output is.
+        let script = command("exec >/dev/null 2>&1; sleep 1; touch ~/late; exit 5");
+        let ended = server.run_script(&tunnel, &script, |output| output_lines.push(output)).await;
+        assert_eq!((ended.unwrap(), late.exists()), (ExitStatus::Exited(5), true));
+        assert_eq!(output_lines.of("out"), ["up"]);
+        server.release_slot(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_flood_of_output_arrives_once_and_whole() {
+    block_on(async {
+        let (sshd, (server, _receiver)) = (start_sshd("/bin/bash"), server("this run"));
+        let (mut tunnel, lines) = (connect(&sshd).await, RefCell::new(0_u32));
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+        let script = command("awk 'BEGIN { for (n = 1; n <= 100000; n++) printf \"%-999d\\n\", n; exit 7 }'");
+        let count = |output: Output<'_>| {
+            if let Output::Stdout(line) = output {
+                *lines.borrow_mut() += 1;
+                assert_eq!((line.trim_end(), line.len()), (lines.borrow().to_string().as_str(), 999));
+            }
+        };
+        let lost = async {
+            while *lines.borrow() < 20_000 {
+                sleep(Duration::from_millis(5)).await;
+            }
+            sshd.kill_sessions();
+        };
+        let (ended, ()) = tokio::join!(server.run_script(&tunnel, &script, count), lost);
+        assert_eq!(ended.unwrap_err().code, Code::BastionLost);
+        tunnel.close().await.unwrap_or_default();
+        tunnel = connect(&sshd).await;
+        assert_eq!(reattach(&server, &tunnel, count).await.unwrap(), Some(ExitStatus::Exited(7)));
+        assert_eq!(*lines.borrow(), 100_000);
+        server.release_slot(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        assert_nothing_left(&sshd);
+    });
+}
+
+#[test]
+fn what_follows_a_command_ends_with_the_connection() {
+    block_on(async {
+        for shell in ["/bin/bash", "/usr/bin/dash"] {
+            let (sshd, (server, _receiver)) = (start_sshd(shell), server("this run"));
+            let (tunnel, output_lines) = (connect(&sshd).await, OutputLines::default());
+            server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+            let script = command("echo up; while ! [ -e ~/go ]; do /usr/bin/sleep 0.1; done; exit 5");
+            let running = start_and_follow(&server, &tunnel, &script, &output_lines).await;
+            let followers = || {
+                let is_follower = |line: &&(u32, String)| line.1.contains(" tail -s ") || line.1.ends_with(" sh -s");
+                sshd.processes().iter().filter(is_follower).count()
+            };
+            assert!(followers() > 0);
+            sshd.kill_sessions();
+            assert_eq!(running.await.unwrap_err().code, Code::BastionLost);
+            eventually("nothing follows it any more", || followers() == 0);
+            tunnel.close().await.unwrap_or_default();
+            fs::write(sshd.home().join("go"), "").unwrap();
+            let tunnel = connect(&sshd).await;
+            let ended = reattach(&server, &tunnel, |output| output_lines.push(output)).await;
+            assert_eq!(ended.unwrap(), Some(ExitStatus::Exited(5)));
+            server.release_slot(&tunnel).await.unwrap();
+            tunnel.close().await.unwrap();
+            assert_nothing_left(&sshd);
+        }
+    });
+}
+
+#[test]
+fn a_killed_reader_of_the_output_costs_no_line() {
+    block_on(async {
+        let (sshd, (server, _receiver)) = (start_sshd("/bin/bash"), server("this run"));
+        let (tunnel, output_lines) = (connect(&sshd).await, OutputLines::default());
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+        let script = command("echo 1; while ! [ -e ~/go ]; do /usr/bin/sleep 0.1; done; echo 2; echo e2 >&2; exit 5");
+        let running = start_and_follow(&server, &tunnel, &script, &output_lines).await;
+        let readers = sshd.processes().into_iter().filter(|(_, line)| line.contains(" tail -s "));
+        let readers: Vec<String> = readers.map(|(pid, _)| pid.to_string()).collect();
+        assert_eq!(readers.len(), 2);
+        assert!(std::process::Command::new("kill").arg("-KILL").args(readers).status().unwrap().success());
+        eventually("they are gone", || !sshd.processes().iter().any(|(_, line)| line.contains(" tail -s ")));
+        fs::write(sshd.home().join("go"), "").unwrap();
+        assert_eq!(running.await.unwrap_err().code, Code::BastionLost);
+        let ended = reattach(&server, &tunnel, |output| output_lines.push(output)).await;
+        assert_eq!(ended.unwrap(), Some(ExitStatus::Exited(5)));
+        assert_eq!((output_lines.of("out"), output_lines.of("err")), (vec!["1".into(), "2".into()], vec!["e2".into()]));
+        server.release_slot(&tunnel).await.unwrap();
+        tunnel.close().await.unwrap();
+        assert_nothing_left(&sshd);
+    });
+}
+
+#[test]
+fn a_command_whose_wrapper_is_killed_is_followed_to_its_end() {
+    block_on(async {
+        let (sshd, (server, _receiver)) = (start_sshd("/bin/bash"), server("this run"));
+        let (tunnel, output_lines) = (connect(&sshd).await, OutputLines::default());
+        server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
+        let script = command("echo up; sleep 2; echo late");
+        let running = start_and_follow(&server, &tunnel, &script, &output_lines).await;
+        let pids = files(&sshd.home()).into_iter().filter(|(path, _)| path.ends_with("/pid"));
+        let pid = pids.map(|(_, text)| text.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+        assert!(std::process::Command::new("kill").arg("-KILL").args(pid).status().unwrap().success());
+        assert_eq!(running.await.unwrap(), ExitStatus::Signalled(9));
+        assert_eq!(output_lines.of("out"), ["up", "late"]);
         server.release_slot(&tunnel).await.unwrap();
         tunnel.close().await.unwrap();
         assert_nothing_left(&sshd);

@@ -17,12 +17,12 @@ use crate::{
 use std::{fs, time::Duration};
 
 /// An app on a server, which counts its starts.
-struct App {
-    lab: Lab,
-    server: Server,
-    tool: &'static str,
-    directory: &'static str,
-    setup: String,
+pub(crate) struct App {
+    pub(crate) lab: Lab,
+    pub(crate) server: Server,
+    pub(crate) tool: &'static str,
+    pub(crate) directory: &'static str,
+    pub(crate) setup: String,
 }
 
 impl App {
@@ -49,7 +49,7 @@ impl App {
     }
 
     /// Returns an action for it, without starts so far.
-    fn step(&self, command: &str) -> Action<'_> {
+    pub(crate) fn step(&self, command: &str) -> Action<'_> {
         drop(fs::remove_file(self.server.path("starts")));
         Action::on_server(&self.lab, &self.server)
             .secret("database-url", self.lab.database.url())
@@ -69,13 +69,13 @@ impl App {
     }
 
     /// Returns the first words of each start.
-    fn starts(&self) -> Vec<String> {
+    pub(crate) fn starts(&self) -> Vec<String> {
         let starts = fs::read_to_string(self.server.path("starts")).unwrap_or_default();
         starts.lines().map(ToOwned::to_owned).collect()
     }
 
     /// Expects this number of starts in a run that has ended as it should.
-    fn has_started(&self, count: usize, finished: Finished) {
+    pub(crate) fn has_started(&self, count: usize, finished: Finished) {
         assert_eq!(self.starts().len(), count, "{:?}\n{}", self.starts(), finished.log);
         finished.never_logs("run again for the list").never_logs("go on?").done();
     }

@@ -10,3 +10,5 @@ if [ -e "$run/asks" ] && mkdir "$run/line.$lines" 2>/dev/null; then
     say unconfirmed
     exit 0
 fi
+exec 3<&0
+read_input <&3 >/dev/null 2>&1 &

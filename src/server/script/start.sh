@@ -24,19 +24,16 @@ command -v bash >/dev/null 2>&1 && shell='bash --norc'
 launch() {
     (printf '%s' "$work" | (detach sh -c "$wrapper" bastion-migrate "$run" "$theirs" "$shell" "$boot") >/dev/null 2>&1 &)
 }
-# Pass on each line, unless another connection has ruled it out. The input of the command ends with the connection.
-pass_lines() {
-    count=0
-    while read -r input; do
-        count=$((count + 1))
-        mkdir "$run/line.$count" 2>/dev/null || exit
-        printf '%s\n' "$input"
-    done
+exec 3<&0
+begin() {
+    if [ "$asks" = yes ]; then
+        : >"$run/asks"
+        read_input <&3 2>/dev/null | (exec 4<&0 3<&- && launch) &
+    else
+        launch 3<&-
+        read_input <&3 >/dev/null 2>&1 &
+    fi
 }
-if [ "$asks" = yes ]; then
-    : >"$run/asks"
-    exec 3<&0
-    (pass_lines <&3 2>/dev/null | (exec 4<&0 && launch) &)
-else
-    launch
-fi
+# The wrapper of the command keeps descriptor 9, and no other process does: reading `alive` ends with the wrapper,
+# however that ends.
+if mkfifo "$run/alive" 2>/dev/null; then begin 9<>"$run/alive"; else begin; fi

@@ -8,8 +8,11 @@ start=
 [ $# -lt 20 ] || start=${20}
 printf '%s\n' "$$ $start $boot" >"$run/pid" || exit
 mkdir "$run/begun" || exit
-(umask "$theirs" && exec $shell -c 'eval "$(cat)"' bastion-migrate "$run") >>"$run/out" 2>>"$run/err"
+# Only this process holds descriptor 9, so its end is that of the pipe `alive`.
+(umask "$theirs" && exec $shell -c 'eval "$(cat)"' bastion-migrate "$run") >>"$run/out" 2>>"$run/err" 9>&-
 code=$?
-rm -f "$run"/file.*
+for each in "$run"/file.*; do
+    [ ! -e "$each" ] || rm -f "$each"
+done
 printf '%s\n' "$code" >"$run/status.new"
 mv "$run/status.new" "$run/status"
