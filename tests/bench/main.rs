@@ -31,6 +31,7 @@ mod review;
 mod sample;
 mod small_queries;
 mod start;
+mod starts;
 mod stopwatch;
 mod table;
 mod tenants;
@@ -44,7 +45,7 @@ use std::process::ExitCode;
 type Topic = (&'static str, fn());
 
 /// All topics, in the order in which they run.
-const TOPICS: [Topic; 15] = [
+const TOPICS: [Topic; 16] = [
     ("first-query", first_query::run),
     ("small-queries", small_queries::run),
     ("bulk", bulk::run),
@@ -58,6 +59,7 @@ const TOPICS: [Topic; 15] = [
     ("truth", truth::run),
     ("notices", notices::run),
     ("start", start::run),
+    ("starts", starts::run),
     ("image", image::run),
     ("older", older::run),
 ];
