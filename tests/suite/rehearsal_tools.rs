@@ -3,7 +3,6 @@
 
 use crate::{
     action::Action,
-    answers::peak_memory_within,
     judge::Finished,
     lab::{
         Lab,
@@ -360,48 +359,6 @@ fn a_rehearsal_of_a_tool_that_is_killed_leaves_nothing_to_the_next_one() {
     let server = server.file(&code, SHOP[2].1);
     rehearse(&lab, &server, &url).run().has_pending().pending(PENDING).warning(LOOP).done();
     assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
-}
-
-/// A revision that sends 200,000 statements: some one by one, the others as lists of rows in groups.
-const MANY_STATEMENTS: &str = "from alembic import op\n\
-    revision = 'b2'\n\
-    down_revision = 'a1'\n\
-    def upgrade():\n\
-    \x20   with op.get_bind().connection.cursor() as cursor:\n\
-    \x20       for number in range(10000):\n\
-    \x20           cursor.execute(\"insert into users (id, name) values (%d, 'name')\" % number)\n\
-    \x20           cursor.execute('update users set name = %s where id = %s', [str(number), number])\n\
-    \x20       for start in range(0, 180000, 10000):\n\
-    \x20           rows = [(10000 + number, 'x' * 50) for number in range(start, start + 10000)]\n\
-    \x20           cursor.executemany('insert into users (id, name) values (%s, %s)', rows)\n\
-    def downgrade():\n\
-    \x20   raise ValueError('there is no way back')\n";
-
-#[test]
-fn a_tool_that_sends_many_statements_takes_no_more_memory() {
-    /// Bytes that a rehearsal of few statements does not take either (measured: 60 MB for both).
-    const MEMORY: u64 = 160 << 20;
-    /// The time for the statements on a busy machine.
-    const LIMIT: Duration = Duration::from_secs(300);
-    let (lab, (copy, url)) = (Lab::new(), copies());
-    let project = AlembicProject::new(&lab.database);
-    project.migration("a1", "", "create table users (id int primary key, name text)", "drop table users");
-    project.migration("b2", "\"a1\"", "select 1", "select 1");
-    let server = project.install_on(Server::start()).file("shop/migrations/versions/b2.py", MANY_STATEMENTS);
-    let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "alembic");
-    let step =
-        step.input("working-directory", "shop").input("env", "DATABASE_URL=${DATABASE_URL}").input("lint", "off");
-    let running = step.input("command", "rehearse").secret("rehearse", &url).start();
-    let peak = peak_memory_within(&running, LIMIT);
-    let finished = running.finish();
-    let seen = rehearsal(&finished);
-    let times = |words: &str| statement(&seen, words)["times"].as_u64().unwrap_or_default();
-    assert_eq!(times("insert into users") + times("update users"), 200_000, "{seen:#}");
-    assert!(finished.outputs["report"].len() < 100_000, "{}", finished.outputs["report"].len());
-    assert!(peak < MEMORY, "{peak}");
-    let finished = finished.has_pending().pending(["a1", "b2"]).warning("190000 statements of one form from `b2`");
-    finished.warning("10000 statements of one form from `b2`").done();
-    assert_eq!(left_in(&copy), "");
 }
 
 #[test]
