@@ -85,7 +85,7 @@ impl Prepared {
         let (sender, over) = oneshot::channel();
         let transfer = move || {
             runtime().block_on(self.transfer(size));
-            drop(sender.send(()));
+            sender.send(()).expect("the tunnel waits");
         };
         let thread = thread::Builder::new().name("client".to_owned()).spawn(transfer).expect("a thread can start");
         over.await.expect("the transfer ends");
