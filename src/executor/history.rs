@@ -1,6 +1,6 @@
 //! `command: history`: lists the runs that have worked on the database. It needs neither files nor a tool.
 
-use super::lock_holder::LockHolder;
+use super::{lock_holder::LockHolder, root_cause::bastion_loss};
 use crate::{
     audit::{history_query, parse_history, parse_runs_table, runs_table_query},
     fault::{Code, Fault},
@@ -42,7 +42,8 @@ impl<'a> HistoryReader<'a> {
     /// # Errors
     /// `ledger-untrusted` for a table that is not ours, or the fault of the query.
     pub(crate) async fn report(&self, events: &Events) -> Result<(), Fault> {
-        events.emit(Event::History(self.read().await?));
+        let runs = self.read().await.map_err(|fault| bastion_loss(&self.transport, fault))?;
+        events.emit(Event::History(runs));
         Ok(())
     }
 

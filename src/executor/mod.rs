@@ -10,6 +10,7 @@ mod lock_holder;
 mod monitored;
 mod rehearsal;
 mod review;
+mod root_cause;
 mod run_steps;
 mod schema_file;
 mod schema_reading;

@@ -65,6 +65,12 @@ impl<'a> RehearsalJob<'a> {
     /// # Errors
     /// The faults that ended it.
     pub(crate) async fn run_stages(&mut self) -> Result<(), Vec<Fault>> {
+        let Err(faults) = self.run_connected_stages().await else { return Ok(()) };
+        Err(self.executor.with_root_cause(&self.sites, faults).await)
+    }
+
+    /// Runs the stages, whose first fault may only report the loss of a connection.
+    async fn run_connected_stages(&mut self) -> Result<(), Vec<Fault>> {
         let Self { settings, events, executor, sites, .. } = self;
         if sites.needs_engine() && is_tool(settings) {
             run_stage(events, Stage::Image, async { sites.prepare_containers().await.map_err(single_fault) }).await?;

@@ -7,6 +7,7 @@ use crate::{
         Lab,
         gate::Gate,
         postgres::{Options, Postgres},
+        sshd::Sshd,
     },
 };
 use std::time::Duration;
@@ -237,4 +238,34 @@ fn a_run_lock_that_a_file_has_released_is_missed_before_the_next_file() {
 #[test]
 fn a_run_lock_that_a_file_has_released_is_missed_before_a_file_without_a_transaction() {
     lose_the_lock_before("create index concurrently there_id on there (id);\n");
+}
+
+/// A query of each of them waits for a lock when the bastion is lost.
+#[test]
+fn the_loss_of_the_bastion_is_the_cause_whichever_command_reads_the_database() {
+    for (command, table) in [
+        ("plan", "ledger"),
+        ("status", "ledger"),
+        ("verify", "ledger"),
+        ("rollback", "ledger"),
+        ("rehearse", "ledger"),
+        ("history", "runs"),
+    ] {
+        let lab = Lab::new().behind(Sshd::plain());
+        let step = || Action::new(&lab).file("migrations/0001_a.sql", "create table a ();");
+        step().run().succeeds().applied(["0001_a"]).done();
+        let holder = lab.database.session();
+        holder.sql(&format!("begin; lock table bastion_migrate.{table}"));
+        let step = match command {
+            "history" => Action::new(&lab),
+            "rehearse" => step().secret("rehearse", "postgres://maker:kX93jd02ma@127.0.0.1:1/postgres"),
+            "rollback" => step().input("target", "0"),
+            _ => step(),
+        };
+        let running = step.input("command", command).input("wait-timeout", "20s").start();
+        let relation = format!("relation = 'bastion_migrate.{table}'::regclass and not granted");
+        lab.database.wait_for(&format!("select count(*) from pg_locks where {relation}"), "1");
+        lab.bastion.kill_sessions();
+        running.finish().fails("bastion-lost", 3).done();
+    }
 }

@@ -3,11 +3,10 @@
 use super::{
     connected::{ConnectedSql, opening_query, state_without_ledger},
     fresh_session::{self, NewSessionState},
-    root_cause::root_cause,
     setup::{self, SqlSetup},
 };
 use crate::{
-    executor::lock_holder,
+    executor::{lock_holder, root_cause::root_cause},
     fault::Fault,
     ledger::{DatabaseState, Survey},
     migrate::{self, MigrationFiles},

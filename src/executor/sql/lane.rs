@@ -1,10 +1,11 @@
 //! One session of a run, and the migrations that it applies one after the other.
 
-use super::{root_cause::root_cause, shared_plan::SharedPlan, tenant_queue::TenantQueue};
+use super::{shared_plan::SharedPlan, tenant_queue::TenantQueue};
 use crate::{
     executor::{
         invalid_index_faults,
         monitored::{MonitoredBackend, run_monitored},
+        root_cause::root_cause,
         schema_reading::SchemaReadings,
     },
     fault::{Fault, Stage},

@@ -9,7 +9,6 @@ mod lane;
 mod planned;
 mod recovery;
 mod rehearsed;
-mod root_cause;
 mod scripts;
 mod setup;
 mod shared_plan;
@@ -20,7 +19,7 @@ mod tenant_queue;
 mod tenant_schemas;
 
 use crate::{
-    executor::{audit_trail::AuditTrail, backup::BackupSubject, lock_holder},
+    executor::{audit_trail::AuditTrail, backup::BackupSubject, lock_holder, root_cause::root_cause},
     fault::{Code, Fault},
     github::runner::Runner,
     migrate,
@@ -33,7 +32,6 @@ use crate::{
 use connected::ConnectedSql;
 use files::SqlFiles;
 use planned::PlannedSql;
-use root_cause::root_cause;
 use setup::SqlSetup;
 
 /// The executor, in one of its phases.

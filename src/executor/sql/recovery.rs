@@ -4,12 +4,11 @@
 use super::{
     lane::{Lane, warn_of_new_invalid_indexes},
     planned::PlannedSql,
-    root_cause::root_cause,
     setup::SqlSetup,
     shared_plan::SharedPlan,
 };
 use crate::{
-    executor::lock_holder,
+    executor::{lock_holder, root_cause::root_cause},
     fault::{Code, Fault},
     ledger::DatabaseState,
     migrate::Place,

@@ -2,7 +2,7 @@
 
 use super::{ToolExecutor, ToolProgress, contradictions, listed::ToolListing, plan, snapshot::LedgerSnapshot, tenants};
 use crate::{
-    executor::{invalid_index_faults, step, tool_leftovers::ToolBackends},
+    executor::{invalid_index_faults, root_cause::behind, step, tool_leftovers::ToolBackends},
     fault::{Code, Fault, Stage},
     ledger::known_tools::ToolMigration,
     run::{
@@ -258,7 +258,7 @@ impl ToolExecutor<'_> {
             && (first.code.ends_session() || matches!(first.code, Code::DatabaseUnready | Code::ToolFailed))
             && let Some(cause) = sites.transport().ok().and_then(Transport::loss_fault)
         {
-            *first = cause.in_stage(first.stage).detail(format!("so: {}", first.cause));
+            *first = behind(cause, first);
         }
         faults
     }

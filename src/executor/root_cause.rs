@@ -19,9 +19,22 @@ pub(super) async fn root_cause(session: &mut Session, transport: &Transport, sym
         None => None,
     };
     match cause {
-        Some(cause) if cause.cause != symptom.cause => {
-            cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
+        Some(cause) if cause.cause != symptom.cause => behind(cause, &symptom),
+        _ => symptom,
+    }
+}
+
+/// Returns the loss of the bastion, if that is the reason for a session of ours that was lost.
+pub(super) fn bastion_loss(transport: &Transport, symptom: Fault) -> Fault {
+    match transport.loss_fault() {
+        Some(bastion) if symptom.code.ends_session() || symptom.code == Code::DatabaseUnready => {
+            behind(bastion, &symptom)
         }
         _ => symptom,
     }
+}
+
+/// Returns a cause in the stage of its symptom, which it mentions.
+pub(super) fn behind(cause: Fault, symptom: &Fault) -> Fault {
+    cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
 }
