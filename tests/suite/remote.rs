@@ -602,7 +602,7 @@ fn what_follows_a_command_ends_with_the_connection() {
             let script = command("echo up; while ! [ -e ~/go ]; do /usr/bin/sleep 0.1; done; exit 5");
             let running = start_and_follow(&server, &tunnel, &script, &output_lines).await;
             let followers = || {
-                let is_follower = |line: &&(u32, String)| line.1.contains(" tail -s ") || line.1.ends_with(" sh -s");
+                let is_follower = |line: &&(u32, String)| line.1.contains(" tail --pid=") || line.1.ends_with(" sh -s");
                 sshd.processes().iter().filter(is_follower).count()
             };
             assert!(followers() > 0);
@@ -629,11 +629,11 @@ fn a_killed_reader_of_the_output_costs_no_line() {
         server.take_slot(&tunnel, Duration::ZERO).await.unwrap();
         let script = command("echo 1; while ! [ -e ~/go ]; do /usr/bin/sleep 0.1; done; echo 2; echo e2 >&2; exit 5");
         let running = start_and_follow(&server, &tunnel, &script, &output_lines).await;
-        let readers = sshd.processes().into_iter().filter(|(_, line)| line.contains(" tail -s "));
+        let readers = sshd.processes().into_iter().filter(|(_, line)| line.contains(" tail --pid="));
         let readers: Vec<String> = readers.map(|(pid, _)| pid.to_string()).collect();
         assert_eq!(readers.len(), 2);
         assert!(std::process::Command::new("kill").arg("-KILL").args(readers).status().unwrap().success());
-        eventually("they are gone", || !sshd.processes().iter().any(|(_, line)| line.contains(" tail -s ")));
+        eventually("they are gone", || !sshd.processes().iter().any(|(_, line)| line.contains(" tail --pid=")));
         fs::write(sshd.home().join("go"), "").unwrap();
         assert_eq!(running.await.unwrap_err().code, Code::BastionLost);
         let ended = reattach(&server, &tunnel, |output| output_lines.push(output)).await;

@@ -447,8 +447,8 @@ fn a_run_that_is_stopped_during_a_connection_loss_reports_doubt() {
 
 #[test]
 fn a_run_that_exceeds_its_time_limit_ends_its_work() {
-    let whole_run = (("timeout", "5s"), "timed-out", 130);
-    let step_alone = (("steps", "[{ run: python manage.py migrate, timeout: 3s }]"), "step-timeout", 6);
+    let whole_run = (("timeout", "12s"), "timed-out", 130);
+    let step_alone = (("steps", "[{ run: python manage.py migrate, timeout: 8s }]"), "step-timeout", 6);
     let cases = [whole_run, step_alone].into_iter().flat_map(|case| BOTH_PROOFS.map(|proof| (proof, case)));
     with_each(cases, |(proof, ((input, limit), code, exit))| {
         let (lab, server) = server_with_gates();

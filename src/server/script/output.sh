@@ -1,15 +1,16 @@
 # Send the output as it is written, and return when the command has ended: `tail` waits for events of the kernel, and
-# the pipe's end is that of the command.
+# the pipe's end is that of the command. Twice a second it looks whether this shell is still there, or for output where
+# the kernel reports no events of the file, as on NFS.
 follow_output() {
     # Opened for both first: that does not wait for the other side.
     exec 5<>"$run/alive" 6<"$run/alive" 5>&-
     # A shell may report the end of its children.
     exec 4>&2 2>/dev/null
-    tail -s 0.1 -c "+$((out + 1))" -f "$run/out" &
+    tail --pid=$$ -s 0.5 -c "+$((out + 1))" -f "$run/out" &
     tails=$!
     # If one of them is ended, so is the other.
     (
-        tail -s 0.1 -c "+$((err + 1))" -f "$run/err" >&4 &
+        tail --pid=$$ -s 0.5 -c "+$((err + 1))" -f "$run/err" >&4 &
         printf '%s\n' "$tails $!" >"$run/tails.$$"
         wait
         kill "$tails"
