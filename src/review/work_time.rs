@@ -184,24 +184,20 @@ fn change_of_rows(
     };
     let entry = if size.index_bytes > CACHED { rates.cold_entry } else { rates.entry };
     let entries = rows.saturating_mul(indexes);
-    let mut basis = format!(
+    let rewritten = format!(
         "{verb} of {which}{} of {label}, {}, at {} to {}/s",
         format_rows(rows),
         format_bytes(heap),
         format_bytes(rates.rewrite.slow),
         format_bytes(rates.rewrite.fast)
     );
-    let mut portions = vec![Portion { amount: heap, rates: rates.rewrite }];
-    if entries > 0 {
-        basis.push_str(&format!(
-            ", with {} entries of {indexes} indexes, at {} to {}/s",
-            format_count(entries),
-            format_count(entry.slow),
-            format_count(entry.fast)
-        ));
-        portions.push(Portion { amount: entries, rates: entry });
+    let heap = Portion { amount: heap, rates: rates.rewrite };
+    if entries == 0 {
+        return (rewritten, vec![heap], *changed);
     }
-    (basis, portions, *changed)
+    let (count, slow, fast) = (format_count(entries), format_count(entry.slow), format_count(entry.fast));
+    let basis = format!("{rewritten}, with {count} entries of {indexes} indexes, at {slow} to {fast}/s");
+    (basis, vec![heap, Portion { amount: entries, rates: entry }], *changed)
 }
 
 #[cfg(test)]

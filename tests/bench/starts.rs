@@ -1,6 +1,5 @@
 //! The cost of a run beside the work of an app that takes seconds to start, and the time until the action knows of the
 //! end of a command.
-#![expect(clippy::disallowed_methods, reason = "starts the program that is measured")]
 
 use crate::{
     lab::{

@@ -157,7 +157,7 @@ fn laravel() -> App {
 /// Expects each command to take one start.
 fn is_started_once_for_each_command(app: &App, names: [&str; 2], target: &str) {
     let plan = app.step("plan").run().has_pending().pending(names);
-    let digest = plan.outputs["plan-digest"].clone();
+    let digest = plan.outputs.get("plan-digest").expect("a plan has a digest").clone();
     app.has_started(1, plan);
     let other = format!("sha256:{}", "0".repeat(64));
     let refused = app.step("migrate").input("expect-plan", other).run().fails("plan-changed", 5).pending(names);
