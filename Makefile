@@ -53,7 +53,7 @@ demo: setup ## A throwaway bastion and database, and two runs of the action agai
 	cargo run --locked --quiet --example demo
 
 image: setup ## Builds the image as `bastion-migrate:dev`, and what the container tests need; base images that can't be pulled are made.
-	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" tests/container/image.sh
+	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" $(if $(SOAK),SOAK=1) tests/container/image.sh
 
 # Not part of `test`: both architectures are compiled as for a release. `PORT` is the registry's.
 release-dry-run: setup ## Makes a release of HEAD into a registry on this machine, and checks it; ends after 30 minutes at the latest.
@@ -65,8 +65,9 @@ soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MIN
 	$(if $(BINARY),BASTION_MIGRATE=$(abspath $(BINARY))) cargo run --locked --quiet --example soak -- \
 		$(foreach name,seed kills cancels minutes round after layout room,$(call given,$(name)))
 
-# `make image` comes first. The engine is used as root, as the tests use it.
-soak-container: setup ## The same with the real image, as the runner runs it: KILLS=300 CANCELS=100 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels ROOM=sql|image|server|tunnel|backup.
+# The engine is used as root, as the tests use it.
+soak-container: SOAK := 1
+soak-container: image ## The same with the real image, as the runner runs it: KILLS=300 CANCELS=100 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels ROOM=sql|image|server|tunnel|backup.
 	cargo build --locked --example soak
 	$(AS_ROOT) target/debug/examples/soak --containers --kills $(or $(KILLS),300) --cancels $(or $(CANCELS),100) \
 		$(foreach name,seed minutes round after,$(call given,$(name))) $(if $(ROOM),--container-room $(ROOM))

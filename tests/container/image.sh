@@ -2,7 +2,8 @@
 # Builds the action's image and the images of the container tests: the machines of their network, the applications that
 # migrate in it, and a registry. Base images are pulled; if that is impossible, they are built from packages.
 #
-# DIST=1 takes the program from dist/ instead of building it. ONLY=lab makes only the network's machines.
+# DIST=1 takes the program from dist/ instead of building it. ONLY=lab makes only the network's machines. SOAK=1 makes
+# the deployment server of `make soak-container`, too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -60,7 +61,7 @@ for requirements in tests/container/app/requirements/*.txt; do
     build "bastion-migrate-app:$name" app --build-arg "REQUIREMENTS=$name" "${python[@]}"
 done
 build bastion-migrate-mind:bookworm mind --build-arg APP=bastion-migrate-app:django-5.2
-build bastion-migrate-server:bookworm server --build-arg APP=bastion-migrate-app:django-5.2
+if [[ ${SOAK-} ]]; then build bastion-migrate-server:bookworm server --build-arg APP=bastion-migrate-app:django-5.2; fi
 build bastion-migrate-drivers:bookworm drivers "${python[@]}"
 if [[ ${DIST-} ]]; then
     .github/release/image --load "$ACTION"
