@@ -5,7 +5,7 @@ use crate::{
     lab::{
         postgres::Database,
         project::Project,
-        server::{BACKEND, Server, from_the_server},
+        server::{BACKEND, Server},
         venv::DJANGO_5_2,
     },
     program,
@@ -130,7 +130,7 @@ impl App<'_> {
 
     /// Runs a command of the app in a shell on the server.
     fn run_alone(&self, line: &str) {
-        let url = from_the_server(self.database);
+        let url = self.database.url();
         let script =
             format!("set -eu\ncd ~/{BACKEND}\n. ../venv/bin/activate\nDATABASE_URL='{url}' python manage.py {line}\n");
         self.server.shell(&script).expect("the app runs");
