@@ -3,7 +3,11 @@
 //! if the schema, the SQL of the migrations or PostgreSQL's own messages have it.
 
 use super::{observation::ObservedScript, watched_run::FailedStatement};
-use crate::{fault::Fault, run::RehearsedStatement};
+use crate::{
+    fault::Fault,
+    run::{DestroyedObject, RehearsedStatement, StatementReview},
+    sql::QualifiedName,
+};
 use std::collections::BTreeSet;
 
 /// The words of PostgreSQL's messages about statements, and of ours around them (PostgreSQL, `src/backend/po`; the messages
@@ -55,7 +59,16 @@ impl RowGuard {
         for statement in scripts.iter_mut().flat_map(|script| &mut script.statements) {
             let texts = statement.notices.iter_mut().chain(&mut statement.error);
             texts.for_each(|text| *text = self.guard_text(text));
+            // A statement may have renamed them.
+            for names in [&mut statement.rewritten, &mut statement.rebuilt] {
+                *names = std::mem::take(names).into_iter().map(|name| self.guard_name(name)).collect();
+            }
         }
+    }
+
+    /// Removes the rows from lines of a schema, whose names, comments and constraints may be made of them.
+    pub fn guard_lines(&self, lines: &mut [String]) {
+        lines.iter_mut().for_each(|line| *line = self.guard_text(line));
     }
 
     /// Removes the rows from a fault of the copy: what the server adds to its message is left out, and of the message stays
@@ -81,13 +94,33 @@ impl RowGuard {
         shown.detail("the tool's output is not shown, because the copy has rows of the database")
     }
 
-    /// Removes the rows from what was seen of a tool's statements: it may have made them of rows.
-    pub fn guard_rehearsed(&self, statements: &mut [RehearsedStatement]) {
-        for statement in statements {
-            let RehearsedStatement { seen, notices, error, .. } = statement;
-            let texts = notices.iter_mut().chain(error).chain([&mut seen.summary]);
-            texts.for_each(|text| *text = self.guard_text(text));
+    /// Removes the rows from what is shown of a tool's statement with this text, which the tool may have made of them.
+    pub(super) fn guard_rehearsed(&self, statement: &mut RehearsedStatement, text: &str) {
+        let unknown = self.unknown_words(text);
+        let RehearsedStatement { seen, differences, .. } = statement;
+        let StatementReview { summary, locks, work, estimate, destroys, in_the_way, reasons, .. } = seen;
+        *summary = self.guard_text(summary);
+        let bases = estimate.iter_mut().map(|estimate| &mut estimate.basis);
+        let lost =
+            destroys.iter_mut().flat_map(|DestroyedObject { what, qualified, facts, .. }| [what, qualified, facts]);
+        let ours = [locks, work, in_the_way, reasons, differences].into_iter().flatten().chain(bases).chain(lost);
+        ours.for_each(|text| *text = replace_words(text, |word| !unknown.contains(&word.to_lowercase())));
+    }
+
+    /// Returns the words of a statement that are not known, in lower case. A number counts where it is a part of a name.
+    fn unknown_words(&self, text: &str) -> BTreeSet<String> {
+        let in_name = |part: &str, word: &str| {
+            [format!("_{word}"), format!("{word}_")].iter().any(|joined| part.contains(joined))
+        };
+        let mut unknown = BTreeSet::new();
+        for (at, part) in text.split('"').enumerate() {
+            let is_quoted = at % 2 == 1;
+            let words = words_of(part).filter(|word| !is_number(word) || is_quoted || in_name(part, word));
+            unknown.extend(
+                words.map(str::to_lowercase).filter(|word| !self.names.contains(word) && !self.phrases.contains(word)),
+            );
         }
+        unknown
     }
 
     /// Returns a failure without the rows.
@@ -95,6 +128,12 @@ impl RowGuard {
     pub fn guard_failure(&self, failed: &FailedStatement) -> FailedStatement {
         let (text, error) = (self.guard_text(&failed.text), self.guard_text(&failed.error));
         FailedStatement { text, error, ..failed.clone() }
+    }
+
+    fn guard_name(&self, name: QualifiedName) -> QualifiedName {
+        let QualifiedName { schema, name } = name;
+        let shown = |text: String| guard_part(&text, &[&self.names]);
+        QualifiedName { schema: schema.map(shown), name: shown(name) }
     }
 
     /// Returns the text with its unknown words replaced. Between quotation marks the server has names and values, and no
@@ -115,18 +154,20 @@ impl RowGuard {
     }
 }
 
-/// Returns the part of a text with the words replaced that are in none of these sets.
+/// Returns the part of a text with the words replaced that are in none of these sets. A number is a value more often than not.
 fn guard_part(text: &str, known: &[&BTreeSet<String>]) -> String {
+    replace_words(text, |word| !is_number(word) && known.iter().any(|words| words.contains(&word.to_lowercase())))
+}
+
+/// Returns the text with the words replaced that are not known.
+fn replace_words(text: &str, is_known: impl Fn(&str) -> bool) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some(start) = rest.find(is_of_word) {
         let (between, from) = rest.split_at(start);
         shown.push_str(between);
         let (word, behind) = from.split_at(from.find(|letter| !is_of_word(letter)).unwrap_or(from.len()));
-        let lower = word.to_lowercase();
-        // A number is a value more often than not.
-        let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
-        match !is_number && known.iter().any(|words| words.contains(&lower)) {
+        match is_known(word) {
             true => shown.push_str(word),
             false => shown.push('…'),
         }
@@ -134,6 +175,10 @@ fn guard_part(text: &str, known: &[&BTreeSet<String>]) -> String {
     }
     shown.push_str(rest);
     shown
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_of_word(letter: char) -> bool {
@@ -147,6 +192,7 @@ fn words_of(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::observation::ObservedStatement;
     use super::*;
     use crate::fault::Code;
 
@@ -185,5 +231,36 @@ mod tests {
         assert!(!format!("{shown:?}").contains("ada"), "{shown:#?}");
         let ours = Fault::new(Code::RehearsalFailed, "the second run did it again");
         assert_eq!(guard().guard_fault(ours.clone()), ours);
+    }
+
+    #[test]
+    fn names_that_code_has_made_of_rows_are_nowhere_in_a_statement() {
+        let text = "drop index \"idx_ada_4712\"; alter table of_4712 add n varchar(5)";
+        let seen = StatementReview {
+            summary: text.to_owned(),
+            locks: vec![
+                "ACCESS EXCLUSIVE on idx_ada_4712".to_owned(),
+                "ACCESS EXCLUSIVE on customers (5.0 M rows)".to_owned(),
+            ],
+            reasons: vec!["it writes all rows of of_4712 anew".to_owned()],
+            ..StatementReview::default()
+        };
+        let differences = vec!["it reads all rows of public.of_4712, which was not forecast".to_owned()];
+        let mut statement = RehearsedStatement { seen, differences, ..RehearsedStatement::default() };
+        guard().guard_rehearsed(&mut statement, text);
+        let shown = serde_json::to_string(&statement).expect("it is data");
+        assert!(!shown.contains("ada") && !shown.contains("4712"), "{shown}");
+        assert_eq!(statement.seen.locks[1], "ACCESS EXCLUSIVE on customers (5.0 M rows)");
+        assert_eq!(statement.differences, ["it reads all rows of public.of_…, which was not forecast"]);
+    }
+
+    #[test]
+    fn a_table_that_was_renamed_by_a_row_is_not_named() {
+        let name = |name: &str| QualifiedName { schema: Some("public".to_owned()), name: name.to_owned() };
+        let rewritten = [name("customers"), name("of ada")].into();
+        let statements = vec![ObservedStatement { rewritten, ..ObservedStatement::default() }];
+        let mut scripts = [ObservedScript { statements }];
+        guard().guard_observed(&mut scripts);
+        assert_eq!(scripts[0].statements[0].rewritten, [name("customers"), name("… …")].into());
     }
 }

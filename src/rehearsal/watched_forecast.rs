@@ -4,6 +4,7 @@
 use super::{
     forecast_check::{RehearsedScript, hold_against_forecast, observed_effects},
     observation::{LockAge, ObservedScript, ObservedStatement},
+    row_guard::RowGuard,
     statement_kind::StatementKindOnCopy,
     watched_migration::{WatchedMigration, WatchedStatement},
     watched_run::WatchedRun,
@@ -105,21 +106,34 @@ impl WatchedScripts {
         self.observed.push(observed);
     }
 
+    /// Removes the rows of the copy from what was observed.
+    pub fn guard_observed(&mut self, guard: &RowGuard) {
+        guard.guard_observed(&mut self.observed);
+    }
+
     /// Returns the scripts with their effects as they were observed.
     #[must_use]
     pub fn rehearsed(&self) -> Vec<RehearsedScript<'_>> {
         observed_effects(&self.scripts, &self.observed)
     }
 
-    /// Holds the observation against the forecast. Returns the statements, the worst first.
+    /// Holds the observation against the forecast. Returns the statements, the worst first; with a guard without the rows of the
+    /// copy.
     #[must_use]
     pub fn hold_against_forecast(
         &self,
         rehearsed: &[RehearsedScript<'_>],
         scales: &Scales<'_>,
+        guard: Option<&RowGuard>,
     ) -> Vec<RehearsedStatement> {
-        let held = hold_against_forecast(rehearsed, scales);
-        held.into_iter().filter_map(|statement| self.with_origin(statement)).collect()
+        let held = hold_against_forecast(rehearsed, scales).into_iter().filter_map(|statement| {
+            let (index, number) = (statement.seen.migration.index, statement.seen.statement);
+            let mut shown = self.with_origin(statement)?;
+            let script = rehearsed.iter().find(|script| script.index() == index)?;
+            guard.iter().for_each(|guard| guard.guard_rehearsed(&mut shown, script.text_of(number)));
+            Some(shown)
+        });
+        held.collect()
     }
 
     fn with_origin(&self, mut statement: RehearsedStatement) -> Option<RehearsedStatement> {

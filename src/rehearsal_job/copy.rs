@@ -7,7 +7,7 @@ use crate::{
     github::runner::Runner,
     postgres::{DatabaseTarget, Session, SessionSettings, query_rows, wait::answer_within},
     rehearsal::{CopyServer, RowGuard, SampledRows, copy_sample, fill_copy, read_original, read_rows},
-    run::{RehearsalFacts, event::Events, format_bytes},
+    run::{MigrationChanges, RehearsalFacts, event::Events, format_bytes},
     schema::{SchemaDescription, description_query, description_query_with_own_schema, differences_of_copy},
     settings::{CopyContent, RehearsalSettings, Settings},
 };
@@ -37,6 +37,20 @@ impl MadeCopies {
             Some(guard) => faults.into_iter().map(|fault| guard.guard_fault(fault)).collect(),
             None => faults,
         }
+    }
+
+    /// Removes the rows of the copies from lines of their schema.
+    pub(super) fn lines_without_rows(&self, mut lines: Vec<String>) -> Vec<String> {
+        self.guard.iter().for_each(|guard| guard.guard_lines(&mut lines));
+        lines
+    }
+
+    /// Removes the rows of the copies from the changes of migrations.
+    pub(super) fn changes_without_rows(&self, mut changes: Vec<MigrationChanges>) -> Vec<MigrationChanges> {
+        if let Some(guard) = &self.guard {
+            changes.iter_mut().for_each(|change| guard.guard_lines(&mut change.lines));
+        }
+        changes
     }
 
     /// Returns the events of a round, whose result is reported by other means: of a tool the output is shown, unless it may

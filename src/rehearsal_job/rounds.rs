@@ -69,7 +69,7 @@ pub(super) async fn run_rounds(
     let first = round(CopyRound::Forward, watched).await.map_err(as_failures)?;
     facts.rounds.push(format!("the pending migrations were applied in {}", in_seconds(first.took)));
     let changes = changes_of_run(&copies.schema, &first.schema).into_iter().flat_map(|change| change.lines);
-    facts.changes = changes.take(MAX_CHANGES).collect();
+    facts.changes = copies.lines_without_rows(changes.take(MAX_CHANGES).collect());
     let temporary = temporary_bytes(server, &copies.for_rounds, original.events).await.map_err(single_fault)?;
     facts.temp_bytes = temporary;
     let second = round(CopyRound::Forward, None).await.map_err(as_failures)?;
@@ -102,11 +102,11 @@ pub(super) async fn run_rounds(
         }
     }
     let Some(back) = back else { return Ok(()) };
-    let restored = compare(&copies.schema, &back.schema, &subject.ledger_names);
+    let restored = compare(copies, (&copies.schema, &back.schema), &subject.ledger_names);
     facts.rounds.push(format!("they were rolled back in {}, and the schema {restored}", in_seconds(took)));
     match round(CopyRound::Forward, None).await {
         Ok(again) => {
-            let same = compare(&first.schema, &again.schema, &[]);
+            let same = compare(copies, (&first.schema, &again.schema), &[]);
             facts.rounds.push(format!("they were applied again in {}, and the schema {same}", in_seconds(again.took)));
         }
         Err(faults) => {
@@ -221,15 +221,16 @@ fn as_failures(faults: Vec<Fault>) -> Vec<Fault> {
 }
 
 /// Returns the result of a comparison, as the rest of a sentence about a schema. The ledger stays when it is empty.
-fn compare(before: &SchemaDescription, after: &SchemaDescription, ledgers: &[String]) -> String {
+fn compare(
+    copies: &MadeCopies,
+    (before, after): (&SchemaDescription, &SchemaDescription),
+    ledgers: &[String],
+) -> String {
     let is_of_ledger = |line: &String| ledgers.iter().any(|ledger| line.contains(ledger.as_str()));
     let changes = changes_of_run(before, after);
-    let changes: Vec<&String> = changes
-        .iter()
-        .filter(|change| !change.lines.iter().any(is_of_ledger))
-        .flat_map(|change| &change.lines)
-        .collect();
-    match changes.split_first() {
+    let changes = changes.into_iter().filter(|change| !change.lines.iter().any(is_of_ledger));
+    let lines = copies.lines_without_rows(changes.flat_map(|change| change.lines).collect());
+    match lines.split_first() {
         None => "is as before".to_owned(),
         Some((first, [])) => format!("is not as before: `{first}`"),
         Some((first, more)) => format!("is not as before: `{first}` and {} more lines", more.len()),

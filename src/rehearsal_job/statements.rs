@@ -40,7 +40,7 @@ pub(super) async fn watch_statements(
     let observed = observe_scripts(&session.client, &mut messages, subject.scripts, place).await;
     session.close().await;
     let ObservedRun { scripts: mut observed, changes, unobserved } = observed?;
-    facts.migrations = changes;
+    facts.migrations = copies.changes_without_rows(changes);
     copies.guard.iter().for_each(|guard| guard.guard_observed(&mut observed));
     let rehearsed = observed_effects(subject.scripts, &observed);
     let tables = read_facts(settings, subject, &rehearsed).await?;

@@ -43,7 +43,7 @@ pub(super) async fn rehearse_tool(
     let mut watched = begun.map_err(single_fault)?;
     let ended = run_rounds(original, subject, (server, copies), Some(&mut watched), facts).await;
     hold_against_forecast(original, (subject, copies), &watched, facts).await.map_err(single_fault)?;
-    facts.migrations = watched.changes().to_vec();
+    facts.migrations = copies.changes_without_rows(watched.changes().to_vec());
     ended.map_err(|faults| with_failed_statement(faults, copies, &watched))
 }
 
@@ -69,14 +69,14 @@ async fn hold_against_forecast(
 ) -> Result<(), Fault> {
     let settings = original.settings;
     let version = subject.session.server_version().unwrap_or(OLDEST_VERSION);
-    let scripts = WatchedScripts::of_run(watched, subject.scripts, version);
+    let mut scripts = WatchedScripts::of_run(watched, subject.scripts, version);
+    copies.guard.iter().for_each(|guard| scripts.guard_observed(guard));
     let rehearsed: Vec<RehearsedScript<'_>> = scripts.rehearsed();
     let tables = read_facts(settings, subject, &rehearsed).await?;
     let allowed = allowed_losses(&settings.safety.allowances);
     let scales =
         Scales { facts: &tables, settings: &settings.safety.risk, rates: &WorkRates::TYPICAL, allowed: &allowed };
-    facts.statements = scripts.hold_against_forecast(&rehearsed, &scales);
-    copies.guard.iter().for_each(|guard| guard.guard_rehearsed(&mut facts.statements));
+    facts.statements = scripts.hold_against_forecast(&rehearsed, &scales, copies.guard.as_ref());
     facts.unobserved.clone_from(&scripts.unobserved);
     let warnings =
         facts.statements.iter().filter_map(|statement| contradiction(statement).or_else(|| loop_warning(statement)));

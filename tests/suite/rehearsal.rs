@@ -378,6 +378,24 @@ fn the_rows_of_a_sample_have_all_that_they_refer_to() {
     assert_eq!(left_in(&server), "");
 }
 
+/// A migration may make names, comments and constraints of rows, and its way back may leave them.
+#[test]
+fn the_changes_of_a_schema_with_rows_show_none_of_them() {
+    let (lab, (_server, url)) = (Lab::new(), copies("superuser"));
+    lab.database
+        .sql(&format!("set role app; create table customers (id int primary key, email text); insert into customers values (1, '{CANARY}')"));
+    let named = "do $$ declare e text; begin select email from customers into e; execute format('create table %I (id int)', 'of-' || e); \
+                 execute format('comment on table customers is %L', e); \
+                 execute format('alter table customers add column kind text default %L', e); end $$";
+    let step = rehearse_with_rows(&lab, &url, "").file("migrations/0001_named.sql", named);
+    let finished = step.file("migrations/0001_named.down.sql", "select 1").run();
+    let seen = rehearsal(&finished);
+    let [of_run, of_migration] = [&seen["changes"], &seen["migrations"][0]["lines"]].map(ToString::to_string);
+    assert!([of_run, of_migration].iter().all(|lines| lines.contains("customers")), "{seen:#}");
+    assert!(seen["rounds"].to_string().contains("the schema is not as before: "), "{seen:#}");
+    finished.has_pending().warning(READS).pending(["0001_named"]).done();
+}
+
 #[test]
 fn a_migration_that_depends_on_rows_fails_in_the_rehearsal_without_showing_them() {
     let (lab, (server, url)) = (Lab::new(), copies("superuser"));

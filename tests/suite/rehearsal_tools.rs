@@ -263,6 +263,52 @@ fn a_tool_on_a_copy_with_rows_shows_none_of_them() {
     assert_eq!(left_in(&copy), "");
 }
 
+/// Returns a migration whose code runs these lines with the name of a carrier, which contains a row of the database.
+fn with_row(lines: &[&str]) -> String {
+    let calls: Vec<String> =
+        lines.iter().map(|line| format!("\x20   schema_editor.execute({line:?}.replace('ROW', row))\n")).collect();
+    format!(
+        "from django.db import migrations\n\
+         def make(apps, schema_editor):\n\
+         \x20   row = apps.get_model('carriers', 'Carrier').objects.order_by('-id')[0].name\n{}\
+         class Migration(migrations.Migration):\n\
+         \x20   dependencies = [('shop', '0004_concurrently')]\n\
+         \x20   operations = [migrations.RunPython(make, migrations.RunPython.noop)]\n",
+        calls.concat()
+    )
+}
+
+/// An app may make names and comments of rows, and a statement with a row may fail.
+#[test]
+fn names_that_a_tool_makes_of_rows_are_not_shown() {
+    const NAMED: [&str; 5] = [
+        "create table \"of-ROW\" (id int, kind text default 'ROW')",
+        "comment on table carriers_carrier is 'ROW'",
+        "alter table carriers_carrier rename to \"ROW\"",
+        "alter table \"ROW\" add column lot float default random()",
+        "drop table \"of-ROW\"",
+    ];
+    for (lines, fails) in [(&NAMED[..], false), (&["select 'ROW'::int"][..], true)] {
+        let (lab, (copy, url)) = (Lab::new(), copies());
+        let file = format!("{BACKEND}/shop/migrations/0005_named.py");
+        let server = shop_server(&lab, DJANGO_5_2).file(&file, with_row(lines));
+        let step = rehearse(&lab, &server, &format!("{{ url: '{url}', data: sample, rows: 50 }}"));
+        let finished = step.hides(&url).run();
+        let seen = rehearsal(&finished);
+        let pending = [PENDING[0], PENDING[1], PENDING[2], "shop.0005_named"];
+        if fails {
+            let failed =
+                "the statement that failed of shop.0005_named: `select $ : : …`: invalid input syntax for type integer";
+            finished.fails("rehearsal-failed", 5).error(failed).pending(pending).warning(LOOP).done();
+        } else {
+            let lines = ["changes", "migrations"].map(|key| seen[key].to_string());
+            assert!(lines.iter().all(|lines| lines.contains("IS '…-row-of-…")), "{seen:#}");
+            finished.has_pending().pending(pending).warning(LOOP).done();
+        }
+        assert_eq!(left_in(&copy), "");
+    }
+}
+
 #[test]
 fn a_tool_that_is_led_by_its_own_settings_never_migrates_the_database_itself() {
     let (lab, (copy, url)) = (Lab::new(), copies());
