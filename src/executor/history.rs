@@ -1,6 +1,9 @@
 //! `command: history`: lists the runs that have worked on the database. It needs neither files nor a tool.
 
-use super::{lock_holder::LockHolder, root_cause::bastion_loss};
+use super::{
+    lock_holder::LockHolder,
+    root_cause::{behind, reports_loss},
+};
 use crate::{
     audit::{history_query, parse_history, parse_runs_table, runs_table_query},
     fault::{Code, Fault},
@@ -42,7 +45,10 @@ impl<'a> HistoryReader<'a> {
     /// # Errors
     /// `ledger-untrusted` for a table that is not ours, or the fault of the query.
     pub(crate) async fn report(&self, events: &Events) -> Result<(), Fault> {
-        let runs = self.read().await.map_err(|fault| bastion_loss(&self.transport, fault))?;
+        let runs = self.read().await.map_err(|symptom| {
+            let bastion = self.transport.loss_fault().filter(|_| reports_loss(&symptom));
+            behind(bastion, symptom)
+        })?;
         events.emit(Event::History(runs));
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::{
 /// Returns the cause of a lost connection if `symptom` only reports the loss: the bastion and the session's driver know
 /// more than the query that found it closed.
 pub(super) async fn root_cause(session: &mut Session, transport: &Transport, symptom: Fault) -> Fault {
-    if !symptom.code.ends_session() && symptom.code != Code::DatabaseUnready {
+    if !reports_loss(&symptom) {
         return symptom;
     }
     let cause = match transport.loss_fault() {
@@ -18,23 +18,20 @@ pub(super) async fn root_cause(session: &mut Session, transport: &Transport, sym
         None if symptom.sqlstate.is_none() => session.close_reason().await,
         None => None,
     };
-    match cause {
-        Some(cause) if cause.cause != symptom.cause => behind(cause, &symptom),
-        _ => symptom,
-    }
+    behind(cause, symptom)
 }
 
-/// Returns the loss of the bastion, if that is the reason for a session of ours that was lost.
-pub(super) fn bastion_loss(transport: &Transport, symptom: Fault) -> Fault {
-    match transport.loss_fault() {
-        Some(bastion) if symptom.code.ends_session() || symptom.code == Code::DatabaseUnready => {
-            behind(bastion, &symptom)
+/// Returns whether a fault may only report the loss of a connection.
+pub(super) fn reports_loss(symptom: &Fault) -> bool {
+    symptom.code.ends_session() || symptom.code == Code::DatabaseUnready
+}
+
+/// Returns the cause, in the stage of its symptom, which it mentions; without another cause the symptom.
+pub(super) fn behind(cause: Option<Fault>, symptom: Fault) -> Fault {
+    match cause {
+        Some(cause) if cause.cause != symptom.cause => {
+            cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
         }
         _ => symptom,
     }
-}
-
-/// Returns a cause in the stage of its symptom, which it mentions.
-pub(super) fn behind(cause: Fault, symptom: &Fault) -> Fault {
-    cause.in_stage(symptom.stage).detail(format!("so: {}", symptom.cause))
 }

@@ -9,6 +9,10 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// The most statements of a group that are kept, and those of one text after one another.
+const MAX_STATEMENTS: usize = 1_000;
+const MAX_OF_ONE_TEXT: usize = 100;
+
 /// A statement as a client sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SentStatement {
@@ -42,10 +46,6 @@ pub struct Exchange {
     /// The answer to the query after it, if there was one.
     pub after: Option<Rows>,
 }
-
-/// The most statements of a group that are kept, and those of one text after one another.
-const MAX_STATEMENTS: usize = 1_000;
-const MAX_OF_ONE_TEXT: usize = 100;
 
 impl Exchange {
     /// Adds a statement, or counts it. A driver sends a list of rows as one group, with a statement for each.

@@ -81,22 +81,17 @@ impl ProbeState {
         let is_of_ledger = self.ledger.is_written_by(text);
         let looks = self.sessions.entry(session).or_default();
         let goes_on = looks.is_known && !is_of_ledger && looks.is_of_loop(text);
-        if goes_on
-            || transaction == TransactionState::Failed
-            || StatementKindOnCopy::of(text) == StatementKindOnCopy::Control
-        {
+        let is_control = StatementKindOnCopy::of(text) == StatementKindOnCopy::Control;
+        if goes_on || is_control || transaction == TransactionState::Failed {
             return None;
         }
-        let begins = transaction == TransactionState::Open && !looks.in_transaction;
-        let is_new = !looks.is_known;
-        looks.in_transaction |= begins;
-        looks.is_known = true;
+        let is_new = !std::mem::replace(&mut looks.is_known, true);
         let unseen = std::mem::take(&mut looks.unseen);
-        match () {
-            () if begins => Some(traces_sql()),
-            () if is_new || unseen > 0 => Some(wal_sql()),
-            () => None,
+        if transaction == TransactionState::Open && !looks.in_transaction {
+            looks.in_transaction = true;
+            return Some(traces_sql());
         }
+        (is_new || unseen > 0).then(wal_sql)
     }
 
     fn after(&mut self, exchange: &Exchange) -> Option<String> {

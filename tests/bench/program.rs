@@ -1,7 +1,13 @@
 //! The program under measurement, started as a step of a job starts it.
 #![expect(clippy::disallowed_methods, reason = "starts the program that is measured")]
 
-use crate::{lab::postgres::Database, world::World};
+use crate::{
+    lab::{
+        postgres::Database,
+        server::{BACKEND, Server},
+    },
+    world::World,
+};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -23,6 +29,32 @@ pub(crate) fn path() -> PathBuf {
 /// Returns a command of the program for this directory of files and this database, through the bastion at this port.
 pub(crate) fn step(world: &World, database: &Database, command: &str, files: &Path, bastion: u16) -> Command {
     step_of(&path(), world, database, command, files, bastion)
+}
+
+/// Returns a command with Django in this project on the server, which has the database from the action.
+pub(crate) fn django_step(world: &World, database: &Database, command: &str, server: &Server) -> Command {
+    let mut step = step(world, database, command, world.home(), server.sshd().port);
+    for (input, value) in [("TOOL", "django"), ("WORKING-DIRECTORY", BACKEND), ("SETUP", "source ../venv/bin/activate")]
+    {
+        step.env(format!("INPUT_{input}"), value);
+    }
+    on_server(&mut step, server);
+    step
+}
+
+/// Has the step run its tool on the server.
+pub(crate) fn on_server(step: &mut Command, server: &Server) {
+    step.env_remove("INPUT_MIGRATIONS");
+    for (input, value) in [
+        ("EXECUTOR", "server"),
+        ("ENV", "DATABASE_URL=${DATABASE_URL}"),
+        ("SSH-PORT", &server.sshd().port.to_string()),
+        ("SSH-USER", server.login().name()),
+        ("SSH-KNOWN-HOSTS", &server.sshd().known_hosts_line()),
+        ("SSH-PRIVATE-KEY", server.sshd().key().expose()),
+    ] {
+        step.env(format!("INPUT_{input}"), value);
+    }
 }
 
 /// Returns the same command of another build of the program.

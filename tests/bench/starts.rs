@@ -56,7 +56,7 @@ pub(crate) fn run() {
     let database = &world.lab.database;
     let server = Server::start().project(Project::Plain, database, DJANGO_5_2);
     let app = App { world: &world, database, server };
-    app.is_slow();
+    app.slow_down();
     compare_commands(&app);
     measure_ends(&app);
 }
@@ -121,8 +121,8 @@ struct App<'w> {
 }
 
 impl App<'_> {
-    /// Lets each start of it take its time.
-    fn is_slow(&self) {
+    /// Makes each start of it take its time.
+    fn slow_down(&self) {
         let path = self.server.path(&format!("{BACKEND}/backend/settings/production.py"));
         let text = fs::read_to_string(&path).expect("it is there");
         fs::write(&path, format!("import time\ntime.sleep({START})\n{text}")).expect("there is room");
@@ -143,21 +143,8 @@ impl App<'_> {
     }
 
     fn step(&self, command: &str) -> Command {
-        let (world, server) = (self.world, &self.server);
-        let mut step = program::step(world, self.database, command, world.home(), server.sshd().port);
-        step.env_remove("INPUT_MIGRATIONS").stdout(Stdio::null());
-        for (input, value) in [
-            ("EXECUTOR", "server"),
-            ("TOOL", "django"),
-            ("WORKING-DIRECTORY", BACKEND),
-            ("SETUP", "source ../venv/bin/activate"),
-            ("ENV", "DATABASE_URL=${DATABASE_URL}"),
-            ("SSH-USER", server.login().name()),
-            ("SSH-KNOWN-HOSTS", &server.sshd().known_hosts_line()),
-            ("SSH-PRIVATE-KEY", server.sshd().key().expose()),
-        ] {
-            step.env(format!("INPUT_{input}"), value);
-        }
+        let mut step = program::django_step(self.world, self.database, command, &self.server);
+        step.stdout(Stdio::null());
         if command == "rollback" {
             step.env("INPUT_TARGET", "customers 0001");
         }

@@ -2,7 +2,12 @@
 
 use super::{ToolExecutor, ToolProgress, contradictions, listed::ToolListing, plan, snapshot::LedgerSnapshot, tenants};
 use crate::{
-    executor::{invalid_index_faults, root_cause::behind, step, tool_leftovers::ToolBackends},
+    executor::{
+        invalid_index_faults,
+        root_cause::{behind, reports_loss},
+        step,
+        tool_leftovers::ToolBackends,
+    },
     fault::{Code, Fault, Stage},
     ledger::known_tools::ToolMigration,
     run::{
@@ -255,10 +260,9 @@ impl ToolExecutor<'_> {
     #[must_use]
     pub fn with_root_cause(&self, sites: &Sites<'_>, mut faults: Vec<Fault>) -> Vec<Fault> {
         if let Some(first) = faults.first_mut()
-            && (first.code.ends_session() || matches!(first.code, Code::DatabaseUnready | Code::ToolFailed))
-            && let Some(cause) = sites.transport().ok().and_then(Transport::loss_fault)
+            && (reports_loss(first) || first.code == Code::ToolFailed)
         {
-            *first = behind(cause, first);
+            *first = behind(sites.transport().ok().and_then(Transport::loss_fault), first.clone());
         }
         faults
     }

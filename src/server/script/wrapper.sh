@@ -11,6 +11,7 @@ mkdir "$run/begun" || exit
 # Only this process holds descriptor 9, so its end is that of the pipe `alive`.
 (umask "$theirs" && exec $shell -c 'eval "$(cat)"' bastion-migrate "$run") >>"$run/out" 2>>"$run/err" 9>&-
 code=$?
+# Others wait for the end: no process is started without need.
 for each in "$run"/file.*; do
     [ ! -e "$each" ] || rm -f "$each"
 done

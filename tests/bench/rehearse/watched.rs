@@ -147,22 +147,9 @@ fn rehearse(world: &World, copies: &Postgres, (database, server): (&Database, &S
     let noted = server.path("times");
     fs::write(&noted, "").expect("there is room");
     server.login().own(&noted);
-    let mut step = program::step(world, database, "rehearse", world.home(), server.sshd().port);
-    step.env_remove("INPUT_MIGRATIONS").stdout(Stdio::piped());
-    for (input, value) in [
-        ("EXECUTOR", "server"),
-        ("TOOL", "django"),
-        ("LINT", "off"),
-        ("WORKING-DIRECTORY", BACKEND),
-        ("SETUP", "source ../venv/bin/activate"),
-        ("ENV", "DATABASE_URL=${DATABASE_URL}"),
-        ("SSH-USER", server.login().name()),
-        ("SSH-KNOWN-HOSTS", &server.sshd().known_hosts_line()),
-        ("SSH-PRIVATE-KEY", server.sshd().key().expose()),
-        ("REHEARSE", &format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", copies.port())),
-    ] {
-        step.env(format!("INPUT_{input}"), value);
-    }
+    let mut step = program::django_step(world, database, "rehearse", server);
+    let copy = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", copies.port());
+    step.env("INPUT_LINT", "off").env("INPUT_REHEARSE", copy).stdout(Stdio::piped());
     let output = step.output().expect("the program starts");
     let log = String::from_utf8_lossy(&output.stdout).into_owned();
     let text = fs::read_to_string(&noted).expect("the migrations note their time");

@@ -119,23 +119,14 @@ impl<'w> Migrations<'w> {
         let mut step = program::step(self.world, self.database, command, &self.directory(), port);
         step.env("INPUT_LINT", "off").env("INPUT_STATEMENT-TIMEOUT", "30m").stdout(Stdio::null());
         let Some(server) = &self.server else { return step };
-        step.env_remove("INPUT_MIGRATIONS").env_remove("INPUT_STATEMENT-TIMEOUT");
+        step.env_remove("INPUT_STATEMENT-TIMEOUT");
+        program::on_server(&mut step, server);
         let (tool, directory, setup) = match self.practice {
             Practice::DjangoTenants => ("django-tenants", BACKEND, "source ../venv/bin/activate"),
             Practice::Alembic => ("alembic", "shop", ""),
             Practice::Files | Practice::Django(_) => ("django", BACKEND, "source ../venv/bin/activate"),
         };
-        for (input, value) in [
-            ("EXECUTOR", "server"),
-            ("TOOL", tool),
-            ("WORKING-DIRECTORY", directory),
-            ("SETUP", setup),
-            ("ENV", "DATABASE_URL=${DATABASE_URL}"),
-            ("SSH-PORT", &server.sshd().port.to_string()),
-            ("SSH-USER", server.login().name()),
-            ("SSH-KNOWN-HOSTS", &server.sshd().known_hosts_line()),
-            ("SSH-PRIVATE-KEY", server.sshd().key().expose()),
-        ] {
+        for (input, value) in [("TOOL", tool), ("WORKING-DIRECTORY", directory), ("SETUP", setup)] {
             step.env(format!("INPUT_{input}"), value);
         }
         step
