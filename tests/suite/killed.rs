@@ -11,6 +11,7 @@ use crate::{
     },
 };
 use rustix::process::{Pid, Signal, kill_process};
+use std::sync::Arc;
 
 /// One file of every kind; each creates one relation named after it, and has a gate.
 const FILES: [&str; 5] = ["0001_table", "0002_rows", "0003_index", "0004_copy", "0005_last"];
@@ -177,15 +178,28 @@ fn stop_flushing(lab: &Lab) {
     kill_process(writer, Signal::STOP).expect("the process is there");
 }
 
-/// Quick files are committed without waiting for the disk: the report takes back what a crash has undone.
+/// Quick files are committed without waiting for the disk: the report takes back what a crash has undone. On a busy
+/// machine the file is not always quick, and then there is nothing to take back.
 #[test]
 fn files_that_a_crash_undoes_are_reported_as_pending() {
     // The background writer, too, flushes the log before it writes a page.
     let server = Postgres::start(&Options { settings: &["bgwriter_lru_maxpages = 0"], ..Options::default() });
-    let lab = Lab::on(&server);
+    assert!(
+        (0..10).any(|_| crash_behind_a_quick_file(&server) == Undone::QuickFile),
+        "no file was quick in ten crashes"
+    );
+}
+
+#[derive(Debug, PartialEq)]
+enum Undone {
+    Nothing,
+    QuickFile,
+}
+
+fn crash_behind_a_quick_file(server: &Arc<Postgres>) -> Undone {
+    let lab = Lab::on(server);
     let gate = Gate::close(&lab.database, 2);
     stop_flushing(&lab);
-    // A slow file is flushed at once, and the first one of a session may be slow on a busy machine.
     let step = || {
         let step = Action::new(&lab).file("migrations/0001_first.sql", "create table first_one ();");
         let step = step.file("migrations/0002_quick.sql", "create table quick ();");
@@ -193,15 +207,24 @@ fn files_that_a_crash_undoes_are_reported_as_pending() {
     };
     let running = step().start();
     gate.wait_until_reached();
-    running.wait_for_line("applied 0002_quick", std::time::Duration::from_secs(10));
+    running.wait_for_line("applied 0002_quick", std::time::Duration::from_secs(60));
     server.crash();
     server.resume();
-    let mut finished = running.finish().logs("lost: the server crashed before 0002_quick was written to disk");
+    let mut finished = running.finish();
     assert_eq!(finished.take_problems(), [""; 0], "{}", finished.log);
     assert_eq!(finished.outputs["fault-code"], "database-lost", "{}", finished.log);
     let pending = finished.listed("pending");
-    assert!(pending.ends_with(&["0002_quick".to_owned(), "0003_gate".to_owned()]), "{pending:?}");
+    let undone = match pending.len() {
+        1 => Undone::Nothing,
+        _ => Undone::QuickFile,
+    };
+    if undone == Undone::QuickFile {
+        finished = finished.logs("lost: the server crashed before 0002_quick was written to disk");
+        assert!(pending.ends_with(&["0002_quick".to_owned(), "0003_gate".to_owned()]), "{pending:?}");
+    }
+    drop(finished);
     step().run().succeeds().applied(pending.iter().map(String::as_str)).done();
+    undone
 }
 
 #[test]

@@ -81,9 +81,12 @@ impl App {
     }
 }
 
-/// Returns a shell function that notes each start of the program.
+/// Returns a shell function that notes each start of the program. Behind `head` the shell would be ended by SIGPIPE now and
+/// then.
 fn counting(program: &str) -> String {
-    format!("{program}() {{ printf '%s\\n' \"{program} ${{2-}}\" | head -1 >>~/starts; command {program} \"$@\"; }}")
+    format!(
+        "{program}() {{ local first=\"${{2-}}\"; echo \"{program} ${{first%%$'\\n'*}}\" >>~/starts; command {program} \"$@\"; }}"
+    )
 }
 
 #[test]
@@ -187,7 +190,7 @@ fn an_app_behind_a_shell_or_without_a_prompt_is_prompted_or_started_for_each() {
         let counted = format!("bash -c '{shell}' sh");
         // A function is unknown to another shell.
         let wrapper =
-            "#!/bin/sh\necho \"python $2\" | head -1 >>~/starts\nexec ~/ProjectMeats/venv/bin/python \"$@\"\n";
+            "#!/bin/bash\necho \"python ${2%%$'\\n'*}\" >>~/starts\nexec ~/ProjectMeats/venv/bin/python \"$@\"\n";
         fs::create_dir_all(app.server.path("bin")).unwrap();
         let path = app.server.path("bin/python");
         fs::write(&path, wrapper).unwrap();
