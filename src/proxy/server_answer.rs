@@ -1,9 +1,9 @@
 //! The content of a server's answers, as a watch reads it.
 
-use super::session_watch::TransactionState;
+use super::session_watch::{REPORT, TransactionState};
 use crate::postgres::{
     Rows, backend_messages as backend,
-    error_fields::{ErrorFieldReader, FieldPart, MESSAGE, SEVERITY},
+    error_fields::{ErrorFieldReader, FieldPart, MESSAGE, SEVERITY, SQLSTATE},
     wire_format::split_c_string,
 };
 
@@ -52,9 +52,8 @@ pub(super) fn completed_rows(body: &[u8]) -> Option<u64> {
 
 /// Returns severity and text of an error or a notice.
 pub(super) fn message_text(body: &[u8]) -> Option<(String, String)> {
-    let (mut severity, mut message, mut rest) = (String::new(), None, body);
-    let mut fields = ErrorFieldReader::default();
-    while let Some(FieldPart::Text(kind, text) | FieldPart::TextEnd(kind, text)) = fields.next_part(&mut rest) {
+    let (mut severity, mut message) = (String::new(), None);
+    for (kind, text) in fields_of(body) {
         match kind {
             SEVERITY => severity = String::from_utf8_lossy(text).into_owned(),
             MESSAGE => message = Some(String::from_utf8_lossy(text).into_owned()),
@@ -62,6 +61,29 @@ pub(super) fn message_text(body: &[u8]) -> Option<(String, String)> {
         }
     }
     message.map(|message| (severity, message))
+}
+
+/// Returns the rows of a notice in which the copy reports what a statement holds; none of any other notice.
+pub(super) fn reported_rows(body: &[u8]) -> Option<Rows> {
+    let (mut sqlstate, mut message) = (None, None);
+    for (kind, text) in fields_of(body) {
+        match kind {
+            SQLSTATE => sqlstate = Some(text),
+            MESSAGE => message = Some(text),
+            _ => {}
+        }
+    }
+    let report = message.filter(|_| sqlstate == Some(REPORT.as_bytes()))?;
+    Some(serde_json::from_slice::<Vec<Vec<Option<String>>>>(report).unwrap_or_default().into_iter().collect())
+}
+
+/// Returns the fields of an error or a notice.
+fn fields_of(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut fields = ErrorFieldReader::default();
+    std::iter::from_fn(move || {
+        let (FieldPart::Text(kind, text) | FieldPart::TextEnd(kind, text)) = fields.next_part(&mut rest)?;
+        Some((kind, text))
+    })
 }
 
 /// Returns the status of a transaction in a `ReadyForQuery`.
@@ -86,6 +108,9 @@ mod tests {
         assert_eq!([&b"UPDATE 7\0"[..], b"INSERT 0 3\0", b"BEGIN\0"].map(completed_rows), [Some(7), Some(3), None]);
         let notice = b"SNOTICE\0VNOTICE\0C00000\0Mhello\0\0";
         assert_eq!(message_text(notice), Some(("NOTICE".to_owned(), "hello".to_owned())));
+        assert!(reported_rows(notice).is_none());
+        let report = reported_rows(b"SNOTICE\0CBM009\0M[[\"a\", null], [\"b\", \"c\"]]\0\0").expect("it is a report");
+        assert_eq!(report.row(1).map(|row| (row.text(0), row.text(1))), Some((Some("b"), Some("c"))));
         let states = [TransactionState::Idle, TransactionState::Open, TransactionState::Failed];
         assert_eq!(states.map(status_byte).map(TransactionState::of_status), states);
     }

@@ -13,6 +13,13 @@ use tokio::sync::mpsc;
 const MAX_STATEMENTS: usize = 1_000;
 const MAX_OF_ONE_TEXT: usize = 100;
 
+/// The SQLSTATE of a notice in which a copy reports what a statement outside of a transaction holds: rows as a JSON array of
+/// arrays of texts. PostgreSQL does not use class BM (PostgreSQL manual, appendix A).
+pub const REPORT: &str = "BM009";
+
+/// The most bytes of the text of such a notice.
+pub const MAX_REPORT: usize = 60_000;
+
 /// A statement as a client sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SentStatement {
@@ -41,6 +48,8 @@ pub struct Exchange {
     pub notices: Vec<String>,
     /// The server's error. Untrusted.
     pub error: Option<String>,
+    /// What the copy has reported of it last.
+    pub reported: Option<Rows>,
     /// The answer to the query before it, if there was one.
     pub before: Option<Rows>,
     /// The answer to the query after it, if there was one.

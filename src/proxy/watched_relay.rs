@@ -56,6 +56,17 @@ struct WatchedSession<'a, S> {
     stats: &'a ProxyStats,
 }
 
+/// The way of a message of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AnswerWay {
+    /// It goes on to the client as it comes.
+    On,
+    /// It goes on at its end, unless it is a report for us.
+    Held,
+    /// It answers a query of ours, or ends an answer, which may have to wait.
+    Ours,
+}
+
 /// A message of the client that is not sent yet.
 struct HeldMessage {
     kind: u8,
@@ -157,9 +168,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
         }
     }
 
+    fn way_of(&self, kind: u8, length: usize) -> AnswerWay {
+        if kind == backend::READY_FOR_QUERY || self.state().is_of_probe(kind) {
+            AnswerWay::Ours
+        } else if kind == backend::NOTICE_RESPONSE && length <= MAX_KEPT {
+            AnswerWay::Held
+        } else {
+            AnswerWay::On
+        }
+    }
+
     async fn copy_to_client(&self, mut from: ReadHalf<S>, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
         let (mut buffer, mut frames, mut backend_entry) = (vec![0; BUFFER_SIZE], MessageFramer::new(), None);
-        let (mut kind, mut body, mut passes) = (0, Vec::new(), true);
+        let (mut kind, mut body, mut way) = (0, Vec::new(), AnswerWay::On);
         loop {
             // An error is an end, too: TLS reports one if the server's process has gone without closing it.
             let length = from.read(&mut buffer).await.unwrap_or_default();
@@ -173,9 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
             while let Some(part) = frames.next_part(&mut rest) {
                 let (chunk, is_end) = match part {
                     FramePart::Header(found, length) => {
-                        (kind, body) = (found, Vec::new());
-                        passes = kind != backend::READY_FOR_QUERY && !self.state().is_of_probe(kind);
-                        if passes {
+                        (kind, body, way) = (found, Vec::new(), self.way_of(found, length));
+                        if way == AnswerWay::On {
                             out.extend(encode_header(kind, length));
                         }
                         continue;
@@ -184,15 +204,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
                     FramePart::BodyEnd(chunk) => (chunk, true),
                     FramePart::Invalid => return Err(io::Error::from(io::ErrorKind::InvalidData)),
                 };
-                if passes {
+                if way == AnswerWay::On {
                     out.extend_from_slice(chunk);
                 }
-                let room = if passes { MAX_KEPT } else { MAX_ROWS }.saturating_sub(body.len());
+                let room = if way == AnswerWay::Ours { MAX_ROWS } else { MAX_KEPT }.saturating_sub(body.len());
                 body.extend(chunk.iter().take(room));
                 if !is_end {
                     continue;
                 }
-                let event = BackendEvent::from_message(kind, &body).filter(|_| passes);
+                if way == AnswerWay::Held {
+                    if self.state().take_report(&body) {
+                        continue;
+                    }
+                    out.extend(encode_message(kind, &body));
+                }
+                let event = BackendEvent::from_message(kind, &body).filter(|_| way != AnswerWay::Ours);
                 event.into_iter().for_each(|event| self.stats.record_event(event, &mut backend_entry));
                 let step = self.state().take_message(kind, &body, self.watch);
                 match step {

@@ -2,7 +2,7 @@
 
 use super::{
     sent_statements::PreparedStatements,
-    server_answer::{ProbeRows, completed_rows, message_text},
+    server_answer::{ProbeRows, completed_rows, message_text, reported_rows},
     session_watch::{Exchange, ProbeMoment, SessionWatch, TransactionState, WatchSlot},
 };
 use crate::postgres::{backend_messages as backend, client_requests::ClientRequests};
@@ -113,6 +113,14 @@ impl SessionState {
     pub(super) fn is_of_probe(&self, kind: u8) -> bool {
         let is_probing = matches!(self.phase, Phase::ProbeBefore(_) | Phase::ProbeAfter(..));
         is_probing && backend::RESPONSE_TYPES.contains(&kind)
+    }
+
+    /// Takes a notice, and returns whether it is a report for us alone.
+    pub(super) fn take_report(&mut self, body: &[u8]) -> bool {
+        let rows = reported_rows(body);
+        let is_report = rows.is_some();
+        self.exchange.reported = rows.or(self.exchange.reported.take());
+        is_report
     }
 
     /// Takes a message of the server that goes on to the client.

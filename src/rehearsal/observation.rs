@@ -71,10 +71,10 @@ pub enum LockAge {
 /// Whether the locks of a statement could be seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LockVisibility {
-    /// Its transaction still held them.
+    /// Its transaction still held them, or the copy has reported them from within.
     #[default]
     Seen,
-    /// It can't run in a transaction, so they were gone.
+    /// It stood alone, so they were gone.
     Gone,
 }
 
@@ -108,6 +108,14 @@ impl KnownState {
     /// Adds the traces of a statement to its observation, and keeps them for the next one.
     pub(super) fn take_traces(&mut self, seen: &mut ObservedStatement, traces: SessionTraces) {
         seen.wal_bytes = traces.wal.zip(self.wal).map(|(now, before)| now.saturating_sub(before));
+        self.take_locks_and_scans(seen, &traces);
+        self.take_relations(seen, traces.relations);
+        self.held.extend(traces.locks);
+        (self.scans, self.wal) = (traces.scans, traces.wal);
+    }
+
+    /// Adds the locks and the scans of a statement to its observation.
+    pub(super) fn take_locks_and_scans(&self, seen: &mut ObservedStatement, traces: &SessionTraces) {
         for (oid, mode) in &traces.locks {
             let Some(relation) = self.first.get(oid) else { continue };
             if relation.is_index() {
@@ -119,9 +127,6 @@ impl KnownState {
         let scanned = traces.scans.iter().filter(|(oid, count)| self.scans.get(oid).unwrap_or(&0) < *count);
         let scanned = scanned.filter_map(|(oid, _)| self.first.get(oid));
         seen.scanned = scanned.map(|relation| relation.name.clone()).collect();
-        self.take_relations(seen, traces.relations);
-        self.held.extend(traces.locks);
-        (self.scans, self.wal) = (traces.scans, traces.wal);
     }
 
     /// Adds the relations that have changed to an observation.

@@ -2,6 +2,7 @@
 //! else sees what is not committed.
 
 use super::{
+    lock_report::no_report_sql,
     relation_catalog::{catalog_sql, traces_sql, wal_sql},
     statement_kind::StatementKindOnCopy,
     watched_ledger::WatchedLedger,
@@ -89,7 +90,7 @@ impl ProbeState {
         let unseen = std::mem::take(&mut looks.unseen);
         if transaction == TransactionState::Open && !looks.in_transaction {
             looks.in_transaction = true;
-            return Some(traces_sql());
+            return Some(format!("{}; {}", no_report_sql(), traces_sql()));
         }
         (is_new || unseen > 0).then(wal_sql)
     }
@@ -216,10 +217,11 @@ mod tests {
         let mut state = watching(0);
         let open = TransactionState::Open;
         assert_eq!(state.before(7, "set transaction isolation level serializable", open), None);
-        assert_eq!(state.before(7, "alter table t add a int", open), Some(traces_sql()));
+        let first = Some(format!("{}; {}", no_report_sql(), traces_sql()));
+        assert_eq!(state.before(7, "alter table t add a int", open), first);
         assert_eq!(state.before(7, "alter table t add b int", open), None);
         assert_eq!(state.after(&exchange("commit", [open, TransactionState::Idle])), None);
-        assert_eq!(state.before(7, "alter table t add c int", open), Some(traces_sql()));
+        assert_eq!(state.before(7, "alter table t add c int", open), first);
     }
 
     /// Passes a statement, and returns the queries before and after it.

@@ -90,15 +90,21 @@ impl WatchedState {
             visibility: if is_alone { LockVisibility::Gone } else { LockVisibility::Seen },
             ..ObservedStatement::default()
         };
+        let reported = exchange.reported.as_ref().filter(|_| is_alone).map(parse_traces).unwrap_or_default();
+        // What runs concurrently has several transactions, the last of which holds nothing.
+        if !reported.locks.is_empty() {
+            seen.visibility = LockVisibility::Seen;
+            self.known.take_locks_and_scans(&mut seen, &reported);
+        }
         if let Some(rows) = &exchange.after {
-            self.take_rows(&mut seen, rows);
+            self.take_rows(&mut seen, rows, exchange.transaction[1]);
         }
         seen
     }
 
-    fn take_rows(&mut self, seen: &mut ObservedStatement, rows: &Rows) {
+    fn take_rows(&mut self, seen: &mut ObservedStatement, rows: &Rows, transaction: TransactionState) {
         let traces = parse_traces(rows);
-        if seen.visibility == LockVisibility::Seen && !traces.is_wal_alone() {
+        if transaction != TransactionState::Idle && !traces.is_wal_alone() {
             self.known.take_traces(seen, traces);
             return;
         }

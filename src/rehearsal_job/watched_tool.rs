@@ -8,8 +8,8 @@ use super::{
 use crate::{
     executor::RehearsalSubject,
     fault::{Code, Fault},
-    postgres::SessionSettings,
-    rehearsal::{CopyServer, FailedStatement, RehearsedScript, WatchedRun, WatchedScripts},
+    postgres::{DatabaseTarget, SessionSettings},
+    rehearsal::{CopyServer, FailedStatement, RehearsedScript, WatchedRun, WatchedScripts, install_lock_report},
     review::{Scales, WorkRates, allowed_losses},
     run::{RehearsalFacts, event::Event},
     stage::single_fault,
@@ -36,6 +36,12 @@ pub(super) async fn rehearse_tool(
 ) -> Result<(), Vec<Fault>> {
     let no_ledger = || Fault::new(Code::Bug, "there is no ledger by which the tool's statements are known");
     let ledger = subject.ledger.clone().ok_or_else(no_ledger).map_err(single_fault)?;
+    if let Err(fault) = report_locks(original, (server, copies)).await {
+        if fault.code.ends_session() {
+            return Err(single_fault(fault));
+        }
+        facts.lacks.push(format!("it can't report the locks of statements outside of a transaction: {}", fault.cause));
+    }
     let startup = SessionSettings::named(LOOKING);
     let session = server.open_session(&copies.for_rounds, &startup, original.events).await.map_err(single_fault)?;
     let begun = WatchedRun::begin(&session.client, ledger, subject.pending.to_vec()).await;
@@ -45,6 +51,14 @@ pub(super) async fn rehearse_tool(
     hold_against_forecast(original, (subject, copies), &watched, facts).await.map_err(single_fault)?;
     facts.migrations = copies.changes_without_rows(watched.changes().to_vec());
     ended.map_err(|faults| with_failed_statement(faults, copies, &watched))
+}
+
+async fn report_locks(original: OriginalRun<'_>, (server, copies): (&CopyServer, &MadeCopies)) -> Result<(), Fault> {
+    let target = DatabaseTarget { role: None, ..copies.for_rounds.clone() };
+    let session = server.open_session(&target, &SessionSettings::named(LOOKING), original.events).await?;
+    let installed = install_lock_report(&session.client).await;
+    session.close().await;
+    installed
 }
 
 /// Adds the statement at which the tool gave up to its fault.

@@ -95,7 +95,8 @@ mod tests {
     fn our_own_schema_is_described_only_for_a_copy() {
         let [usual, with_own] =
             [description_query(), description_query_with_own_schema()].map(|query| query.to_string());
-        assert_eq!(OBJECTS.matches(OWN_SCHEMA_EXCLUDED).count(), 1);
-        assert!(usual.matches(OWN_SCHEMA_EXCLUDED).count() == with_own.matches(OWN_SCHEMA_EXCLUDED).count() + 1);
+        let excluded = OBJECTS.matches(OWN_SCHEMA_EXCLUDED).count();
+        assert!(excluded > 0);
+        assert!(usual.matches(OWN_SCHEMA_EXCLUDED).count() == with_own.matches(OWN_SCHEMA_EXCLUDED).count() + excluded);
     }
 }

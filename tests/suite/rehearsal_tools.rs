@@ -480,3 +480,58 @@ fn alembic_is_rehearsed_and_each_revision_has_its_statements() {
     finished.has_pending().pending(["b2", "c3"]).done();
     assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
 }
+
+/// A statement whose text does not show what it locks.
+const HIDDEN: &str = "do $$ begin execute 'alter table suppliers_supplier add score float'; end $$";
+
+/// Expects that the lock of [`HIDDEN`], which stood outside of a transaction, was seen.
+fn sees_the_hidden_lock(finished: Finished, pending: &[&str]) {
+    let seen = rehearsal(&finished);
+    let found = statement(&seen, "do ");
+    let facts = ["verdict", "blocks"].map(|key| found[key].as_str().unwrap_or_default());
+    assert_eq!(facts, ["contradicted", "reads-and-writes"], "{found:#}");
+    assert!(found["locks"].to_string().contains("ACCESS EXCLUSIVE on suppliers_supplier"), "{found:#}");
+    assert!(found["transaction"].is_null(), "{found:#}");
+    assert_eq!(found["notices"], Value::Array(Vec::new()), "{found:#}");
+    let last = pending.last().expect("something is pending");
+    assert_eq!(found["migration"]["name"].as_str(), Some(*last), "{found:#}");
+    let finished = finished.has_pending().pending(pending.iter().copied()).never_logs("BM009");
+    finished.warning("on the copy, `do …`: it blocks reads and writes").done();
+}
+
+#[test]
+fn the_lock_of_a_statement_outside_of_a_transaction_is_seen_with_django() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let text = format!(
+        "from django.db import migrations\nclass Migration(migrations.Migration):\n    atomic = False\n\
+         \x20   dependencies = [('suppliers', '0001_initial')]\n\
+         \x20   operations = [migrations.RunSQL(\"{HIDDEN}\", 'alter table suppliers_supplier drop score')]\n"
+    );
+    let server = Server::start().project(Project::Plain, &lab.database, DJANGO_5_2);
+    server.shell(&format!("{IN_PROJECT}\npython manage.py migrate --noinput")).unwrap();
+    let server = server.file(&format!("{BACKEND}/suppliers/migrations/0002_score.py"), &text);
+    sees_the_hidden_lock(rehearse(&lab, &server, &url).run(), &["suppliers.0002_score"]);
+    assert_eq!(left_in(&copy), "");
+}
+
+#[test]
+fn the_lock_of_a_statement_outside_of_a_transaction_is_seen_with_alembic() {
+    let (lab, (copy, url)) = (Lab::new(), copies());
+    let project = AlembicProject::new(&lab.database);
+    project.migration("a1", "", "create table suppliers_supplier (id int)", "drop table suppliers_supplier");
+    let server = project.install_on(Server::start());
+    let step = || {
+        let step = Action::on_server(&lab, &server).secret("database-url", lab.database.url()).input("tool", "alembic");
+        step.input("working-directory", "shop").input("env", "DATABASE_URL=${DATABASE_URL}").input("lint", "off")
+    };
+    step().run().succeeds().applied(["a1"]).done();
+    let text = format!(
+        "\"\"\"about b2\"\"\"\nfrom alembic import op\nrevision = 'b2'\ndown_revision = 'a1'\n\
+         def upgrade():\n    with op.get_context().autocommit_block():\n        op.execute(\"{HIDDEN}\")\n\
+         def downgrade():\n    op.execute('alter table suppliers_supplier drop score')\n"
+    );
+    fs::write(server.path("shop/migrations/versions/b2.py"), text).unwrap();
+    let finished = step().input("command", "rehearse").secret("rehearse", &url).run();
+    sees_the_hidden_lock(finished, &["b2"]);
+    assert_eq!(left_in(&copy), "");
+}

@@ -32,6 +32,11 @@ WITH member AS MATERIALIZED (
         AND NOT EXISTS (
             SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
                 AND d.objid = p.oid AND d.deptype = 'i')
+), event_trigger AS (
+    SELECT e.* FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname NOT IN ('information_schema', 'bastion_migrate') AND NOT EXISTS (
+        SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND m.objid = e.oid)
 ), own_type AS MATERIALIZED (
     SELECT t.*, s.name || '.' || pg_catalog.quote_ident(t.typname) AS name,
         CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END AS word

@@ -37,15 +37,12 @@ SELECT 140, '3466/' || e.oid, NULL, 'CREATE EVENT TRIGGER ' || pg_catalog.quote_
         SELECT pg_catalog.string_agg(pg_catalog.quote_literal(g), ', ') FROM pg_catalog.unnest(e.evttags) g) || ')', '')
     || ' EXECUTE FUNCTION ' || e.evtfoid::pg_catalog.regproc || '()', NULL,
     'DROP EVENT TRIGGER ' || pg_catalog.quote_ident(e.evtname), NULL
-FROM pg_catalog.pg_event_trigger e
-WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND m.objid = e.oid)
+FROM event_trigger e
 UNION ALL
 SELECT 141, 'event trigger enabled/' || e.oid, '3466/' || e.oid, 'ALTER EVENT TRIGGER ' || pg_catalog.quote_ident(e.evtname)
     || CASE e.evtenabled WHEN 'D' THEN ' DISABLE' WHEN 'R' THEN ' ENABLE REPLICA' ELSE ' ENABLE ALWAYS' END, NULL,
     'ALTER EVENT TRIGGER ' || pg_catalog.quote_ident(e.evtname) || ' ENABLE', NULL
-FROM pg_catalog.pg_event_trigger e
-WHERE e.evtenabled <> 'O' AND NOT EXISTS (
-    SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND m.objid = e.oid)
+FROM event_trigger e WHERE e.evtenabled <> 'O'
 UNION ALL
 SELECT 150, '6104/' || p.oid, NULL, 'CREATE PUBLICATION ' || pg_catalog.quote_ident(p.pubname)
     || CASE WHEN p.puballtables THEN ' FOR ALL TABLES' ELSE '' END

@@ -30,8 +30,7 @@ SELECT o.rank, o.address, o.parent, o.sql, NULL, o.undo, NULL FROM (
         FROM pg_catalog.pg_statistic_ext x JOIN rel r ON r.oid = x.stxrelid JOIN space s ON s.oid = x.stxnamespace
         UNION ALL
         SELECT 3466, e.oid, 'EVENT TRIGGER ' || pg_catalog.quote_ident(e.evtname), NULL, e.evtowner, NULL, NULL, '3466/' || e.oid, true
-        FROM pg_catalog.pg_event_trigger e WHERE NOT EXISTS (
-            SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND m.objid = e.oid)
+        FROM event_trigger e
         UNION ALL
         SELECT 6104, p.oid, 'PUBLICATION ' || pg_catalog.quote_ident(p.pubname), NULL, p.pubowner, NULL, NULL, '6104/' || p.oid, true
         FROM pg_catalog.pg_publication p
