@@ -52,8 +52,8 @@ demo: setup ## A throwaway bastion and database, and two runs of the action agai
 	cargo build --locked
 	cargo run --locked --quiet --example demo
 
-image: setup ## Builds the image as `bastion-migrate:dev`, and what the container tests need; base images that can't be pulled are made.
-	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" $(if $(SOAK),SOAK=1) tests/container/image.sh
+image: setup ## Builds the image as `bastion-migrate:dev`, and what the container tests need; PROFILE=release compiles it as for a release.
+	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" $(if $(SOAK),SOAK=1) $(if $(PROFILE),PROFILE=$(PROFILE)) tests/container/image.sh
 
 # Not part of `test`: both architectures are compiled as for a release. `PORT` is the registry's.
 release-dry-run: setup ## Makes a release of HEAD into a registry on this machine, and checks it; ends after 30 minutes at the latest.
@@ -67,6 +67,7 @@ soak: setup ## Random kills and cancels, each judged: KILLS=1000 CANCELS=300 MIN
 
 # The engine is used as root, as the tests use it.
 soak-container: SOAK := 1
+soak-container: PROFILE ?= release
 soak-container: image ## The same with the real image, as the runner runs it: KILLS=300 CANCELS=100 MINUTES=60 SEED=… ROUND=kill-17 AFTER=kills/cancels ROOM=sql|image|server|tunnel|backup.
 	cargo build --locked --example soak
 	$(AS_ROOT) target/debug/examples/soak --containers --kills $(or $(KILLS),300) --cancels $(or $(CANCELS),100) \

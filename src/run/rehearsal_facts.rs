@@ -44,7 +44,7 @@ pub struct RehearsedStatement {
     pub seen: StatementReview,
     /// Number of statements of this form, of which all that follows is the sum.
     pub times: u64,
-    /// The number of its transaction in the run of a tool; none if it had one of its own, and for SQL files.
+    /// The number of its transaction in the run of a tool; none if it had one of its own or, as a loop, several, and for SQL files.
     pub transaction: Option<u64>,
     /// Duration on the copy, in milliseconds.
     pub took_ms: u64,

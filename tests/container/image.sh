@@ -3,7 +3,8 @@
 # migrate in it, and a registry. Base images are pulled; if that is impossible, they are built from packages.
 #
 # DIST=1 takes the program from dist/ instead of building it. ONLY=lab makes only the network's machines. SOAK=1 makes
-# the deployment server of `make soak-container`, too.
+# the deployment server of `make soak-container`, too. PROFILE=release compiles the program as for a release, which takes
+# three times as long.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -66,8 +67,8 @@ build bastion-migrate-drivers:bookworm drivers "${python[@]}"
 if [[ ${DIST-} ]]; then
     .github/release/image --load "$ACTION"
 elif has_stand_in "$(bases Dockerfile)"; then
-    sed 's/^\(FROM [^ ]*\)@sha256:[0-9a-f]*/\1/' Dockerfile | docker build --tag "$ACTION" --build-arg PROFILE=quick --file - .
+    sed 's/^\(FROM [^ ]*\)@sha256:[0-9a-f]*/\1/' Dockerfile | docker build --tag "$ACTION" --build-arg "PROFILE=${PROFILE:-quick}" --file - .
 else
-    docker build --tag "$ACTION" --build-arg PROFILE=quick .
+    docker build --tag "$ACTION" --build-arg "PROFILE=${PROFILE:-quick}" .
 fi
 docker image inspect --format "$ACTION: {{.Size}} bytes" "$ACTION"
