@@ -11,10 +11,11 @@ END $own$;
 CREATE FUNCTION bastion_migrate.report_locks() RETURNS event_trigger LANGUAGE plpgsql
     SET search_path = pg_catalog SET client_min_messages = notice AS $own$
 DECLARE
-    earlier json := coalesce(nullif(current_setting('bastion_migrate.scans', true), ''), '{}');
+    earlier json;
     report text;
 BEGIN
     IF concat(current_setting('{asked}', true)) <> '' THEN RETURN; END IF;
+    earlier := coalesce(nullif(current_setting('bastion_migrate.scans', true), ''), '{}');
     SELECT json_agg(r.line) INTO report FROM (
         SELECT json_build_array('{held_lock}', l.relation::text, l.mode) AS line FROM pg_locks l
         WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND l.relation >= 16384
