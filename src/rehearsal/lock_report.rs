@@ -8,8 +8,9 @@ use crate::{
 };
 use tokio_postgres::Client;
 
-/// The setting of a transaction of several statements: its session is asked what it holds, so the copy reports nothing.
-const ASKED: &str = "bastion_migrate.asked";
+/// The setting of a session about which the copy reports. In a transaction of several statements its session is asked what it
+/// holds instead.
+pub(super) const REPORTS: &str = "bastion_migrate.reports";
 
 /// The event triggers (PostgreSQL manual, 40.1). They never fail a statement.
 const TRIGGERS: &str = include_str!("lock_report.sql");
@@ -24,12 +25,12 @@ pub async fn install_lock_report(client: &Client) -> Result<(), Fault> {
 
 /// Returns the statement that ends the reports for the rest of a transaction.
 pub(super) fn no_report_sql() -> String {
-    format!("SELECT pg_catalog.set_config('{ASKED}', 'yes', true)")
+    format!("SELECT pg_catalog.set_config('{REPORTS}', 'off', true)")
 }
 
 fn trigger_sql() -> String {
     TRIGGERS
-        .replace("{asked}", ASKED)
+        .replace("{reports}", REPORTS)
         .replace("{held_lock}", RowTag::HeldLock.text())
         .replace("{scan_count}", RowTag::ScanCount.text())
         .replace("{most_bytes}", &MAX_REPORT.to_string())

@@ -2,7 +2,7 @@
 //! else sees what is not committed.
 
 use super::{
-    lock_report::no_report_sql,
+    lock_report::{REPORTS, no_report_sql},
     relation_catalog::{catalog_sql, traces_sql, wal_sql},
     statement_kind::StatementKindOnCopy,
     watched_ledger::WatchedLedger,
@@ -72,7 +72,7 @@ pub(super) fn session_watch(
             ProbeMoment::After(exchange) => state.after(exchange),
         }
     };
-    SessionWatch::new(probe, exchanges)
+    SessionWatch::new(probe, exchanges).with_setting(REPORTS, "on")
 }
 
 impl ProbeState {
