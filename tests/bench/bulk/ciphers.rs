@@ -12,14 +12,13 @@ use crate::{
 };
 
 /// The ciphers, and the integrity checks of those that have none of their own.
-const CIPHERS: [(&str, Option<&str>); 9] = [
+const CIPHERS: [(&str, Option<&str>); 8] = [
     ("aes128-gcm@openssh.com", None),
     ("aes256-gcm@openssh.com", None),
     ("chacha20-poly1305@openssh.com", None),
     ("aes128-ctr", Some("hmac-sha2-256-etm@openssh.com")),
     ("aes128-ctr", Some("hmac-sha2-512-etm@openssh.com")),
     ("aes128-ctr", Some("hmac-sha2-256")),
-    ("aes128-ctr", Some("hmac-sha1")),
     ("aes192-ctr", Some("hmac-sha2-256-etm@openssh.com")),
     ("aes256-ctr", Some("hmac-sha2-256-etm@openssh.com")),
 ];
