@@ -114,8 +114,6 @@ type ProbeQuery = dyn Fn(ProbeMoment<'_>) -> Option<String> + Send + Sync;
 #[derive(Clone)]
 pub struct SessionWatch {
     pub(super) probe: Arc<ProbeQuery>,
-    /// A setting of the sessions that begin while they are watched, by its name.
-    pub(super) setting: Option<(&'static str, &'static str)>,
     pub(super) exchanges: mpsc::UnboundedSender<Exchange>,
 }
 
@@ -126,13 +124,7 @@ impl SessionWatch {
         probe: impl Fn(ProbeMoment<'_>) -> Option<String> + Send + Sync + 'static,
         exchanges: mpsc::UnboundedSender<Exchange>,
     ) -> Self {
-        Self { probe: Arc::new(probe), setting: None, exchanges }
-    }
-
-    /// Gives the sessions that begin from now on a setting.
-    #[must_use]
-    pub fn with_setting(self, name: &'static str, value: &'static str) -> Self {
-        Self { setting: Some((name, value)), ..self }
+        Self { probe: Arc::new(probe), exchanges }
     }
 
     pub(super) fn report(&self, exchange: Exchange) {

@@ -127,8 +127,7 @@ impl StandIn {
                     return Err(error_response::fatal_error("28P01", "password authentication failed", "", ""));
                 }
                 let target = upstream.target();
-                let setting = self.watch.get().and_then(|watch| watch.setting);
-                let translated = startup_packet::with_identity(packet, (&target.user, &target.name), setting)
+                let translated = startup_packet::with_identity(packet, &target.user, &target.name)
                     .ok_or_else(error_response::protocol_violation)?;
                 let translated = settings(&translated)?;
                 let failed = |LoginFailure { fault, packet }: LoginFailure| {

@@ -95,18 +95,13 @@ pub(crate) fn with_injected_options(
     (body.len() <= MAX_LENGTH).then(|| encode_packet(&body))
 }
 
-/// Returns the start-up packet with another role and another database, and with a setting. None if it is no start-up packet.
-pub(crate) fn with_identity(
-    packet: &[u8],
-    (role, database): (&str, &str),
-    setting: Option<(&str, &str)>,
-) -> Option<Vec<u8>> {
+/// Returns the start-up packet with another role and another database. None if it is no start-up packet.
+pub(crate) fn with_identity(packet: &[u8], role: &str, database: &str) -> Option<Vec<u8>> {
     let (version, text) = split_packet(packet)?;
     let remaining = parse_parameters(text)?.into_iter().filter(|(name, _)| !matches!(*name, b"user" | b"database"));
     let identity: [(&[u8], &[u8]); 2] = [(b"user", role.as_bytes()), (b"database", database.as_bytes())];
     let mut body = version.to_be_bytes().to_vec();
-    let setting = setting.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    for (name, value) in identity.into_iter().chain(setting).chain(remaining) {
+    for (name, value) in identity.into_iter().chain(remaining) {
         push_c_string(&mut body, name);
         push_c_string(&mut body, value);
     }

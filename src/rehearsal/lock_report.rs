@@ -8,9 +8,8 @@ use crate::{
 };
 use tokio_postgres::Client;
 
-/// The setting of a session about which the copy reports. In a transaction of several statements its session is asked what it
-/// holds instead.
-pub(super) const REPORTS: &str = "bastion_migrate.reports";
+/// The setting of a session about which the copy reports.
+const REPORTS: &str = "bastion_migrate.reports";
 
 /// The event triggers (PostgreSQL manual, 40.1). They never fail a statement.
 const TRIGGERS: &str = include_str!("lock_report.sql");
@@ -23,7 +22,12 @@ pub async fn install_lock_report(client: &Client) -> Result<(), Fault> {
     client.batch_execute(&trigger_sql()).await.map_err(|error| query_fault(&error))
 }
 
-/// Returns the statement that ends the reports for the rest of a transaction.
+/// Returns the statement that begins the reports about a session.
+pub(super) fn report_sql() -> String {
+    format!("SELECT pg_catalog.set_config('{REPORTS}', 'on', false)")
+}
+
+/// Returns the statement that ends the reports for the rest of a transaction, whose session is asked what it holds.
 pub(super) fn no_report_sql() -> String {
     format!("SELECT pg_catalog.set_config('{REPORTS}', 'off', true)")
 }

@@ -2,7 +2,7 @@
 //! else sees what is not committed.
 
 use super::{
-    lock_report::{REPORTS, no_report_sql},
+    lock_report::{no_report_sql, report_sql},
     relation_catalog::{catalog_sql, traces_sql, wal_sql},
     statement_kind::StatementKindOnCopy,
     watched_ledger::WatchedLedger,
@@ -72,7 +72,7 @@ pub(super) fn session_watch(
             ProbeMoment::After(exchange) => state.after(exchange),
         }
     };
-    SessionWatch::new(probe, exchanges).with_setting(REPORTS, "on")
+    SessionWatch::new(probe, exchanges)
 }
 
 impl ProbeState {
@@ -82,8 +82,8 @@ impl ProbeState {
         let is_of_ledger = self.ledger.is_written_by(text);
         let looks = self.sessions.entry(session).or_default();
         let goes_on = looks.is_known && !is_of_ledger && looks.is_of_loop(text);
-        let is_control = StatementKindOnCopy::of(text) == StatementKindOnCopy::Control;
-        if goes_on || is_control || transaction == TransactionState::Failed {
+        let kind = StatementKindOnCopy::of(text);
+        if goes_on || kind == StatementKindOnCopy::Control || transaction == TransactionState::Failed {
             return None;
         }
         let is_new = !std::mem::replace(&mut looks.is_known, true);
@@ -91,6 +91,10 @@ impl ProbeState {
         if transaction == TransactionState::Open && !looks.in_transaction {
             looks.in_transaction = true;
             return Some(format!("{}; {}", no_report_sql(), traces_sql()));
+        }
+        if transaction == TransactionState::Idle && kind == StatementKindOnCopy::Schema {
+            // Each time, as the tool may reset its session.
+            return Some(format!("{}; {}", report_sql(), wal_sql()));
         }
         (is_new || unseen > 0).then(wal_sql)
     }
@@ -222,6 +226,8 @@ mod tests {
         assert_eq!(state.before(7, "alter table t add b int", open), None);
         assert_eq!(state.after(&exchange("commit", [open, TransactionState::Idle])), None);
         assert_eq!(state.before(7, "alter table t add c int", open), first);
+        let alone = format!("{}; {}", report_sql(), wal_sql());
+        assert_eq!(state.before(7, "alter table t add d int", TransactionState::Idle), Some(alone));
     }
 
     /// Passes a statement, and returns the queries before and after it.
