@@ -56,15 +56,15 @@ struct WatchedSession<'a, S> {
     stats: &'a ProxyStats,
 }
 
-/// The way of a message of the server.
+/// When a message of the server goes on to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AnswerWay {
-    /// It goes on to the client as it comes.
-    On,
-    /// It goes on at its end, unless it is a report for us.
-    Held,
-    /// It answers a query of ours, or ends an answer, which may have to wait.
-    Ours,
+enum Forwarding {
+    /// As it comes.
+    AtOnce,
+    /// At its end, unless it is a report for us.
+    AtItsEnd,
+    /// Never, as it answers a query of ours, or it ends an answer, which may have to wait.
+    NotAsSuch,
 }
 
 /// A message of the client that is not sent yet.
@@ -168,19 +168,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
         }
     }
 
-    fn way_of(&self, kind: u8, length: usize) -> AnswerWay {
+    fn forwarding_of(&self, kind: u8, length: usize) -> Forwarding {
         if kind == backend::READY_FOR_QUERY || self.state().is_of_probe(kind) {
-            AnswerWay::Ours
+            Forwarding::NotAsSuch
         } else if kind == backend::NOTICE_RESPONSE && length <= MAX_KEPT {
-            AnswerWay::Held
+            Forwarding::AtItsEnd
         } else {
-            AnswerWay::On
+            Forwarding::AtOnce
         }
     }
 
     async fn copy_to_client(&self, mut from: ReadHalf<S>, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
         let (mut buffer, mut frames, mut backend_entry) = (vec![0; BUFFER_SIZE], MessageFramer::new(), None);
-        let (mut kind, mut body, mut way) = (0, Vec::new(), AnswerWay::On);
+        let (mut kind, mut body, mut forwarding) = (0, Vec::new(), Forwarding::AtOnce);
         loop {
             // An error is an end, too: TLS reports one if the server's process has gone without closing it.
             let length = from.read(&mut buffer).await.unwrap_or_default();
@@ -194,8 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
             while let Some(part) = frames.next_part(&mut rest) {
                 let (chunk, is_end) = match part {
                     FramePart::Header(found, length) => {
-                        (kind, body, way) = (found, Vec::new(), self.way_of(found, length));
-                        if way == AnswerWay::On {
+                        (kind, body, forwarding) = (found, Vec::new(), self.forwarding_of(found, length));
+                        if forwarding == Forwarding::AtOnce {
                             out.extend(encode_header(kind, length));
                         }
                         continue;
@@ -204,21 +204,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedSession<'_, S> {
                     FramePart::BodyEnd(chunk) => (chunk, true),
                     FramePart::Invalid => return Err(io::Error::from(io::ErrorKind::InvalidData)),
                 };
-                if way == AnswerWay::On {
+                if forwarding == Forwarding::AtOnce {
                     out.extend_from_slice(chunk);
                 }
-                let room = if way == AnswerWay::Ours { MAX_ROWS } else { MAX_KEPT }.saturating_sub(body.len());
+                let room =
+                    if forwarding == Forwarding::NotAsSuch { MAX_ROWS } else { MAX_KEPT }.saturating_sub(body.len());
                 body.extend(chunk.iter().take(room));
                 if !is_end {
                     continue;
                 }
-                if way == AnswerWay::Held {
+                if forwarding == Forwarding::AtItsEnd {
                     if self.state().take_report(&body) {
                         continue;
                     }
                     out.extend(encode_message(kind, &body));
                 }
-                let event = BackendEvent::from_message(kind, &body).filter(|_| way != AnswerWay::Ours);
+                let event = BackendEvent::from_message(kind, &body).filter(|_| forwarding != Forwarding::NotAsSuch);
                 event.into_iter().for_each(|event| self.stats.record_event(event, &mut backend_entry));
                 let step = self.state().take_message(kind, &body, self.watch);
                 match step {

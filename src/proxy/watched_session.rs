@@ -117,10 +117,9 @@ impl SessionState {
 
     /// Takes a notice, and returns whether it is a report for us alone.
     pub(super) fn take_report(&mut self, body: &[u8]) -> bool {
-        let rows = reported_rows(body);
-        let is_report = rows.is_some();
-        self.exchange.reported = rows.or(self.exchange.reported.take());
-        is_report
+        let Some(rows) = reported_rows(body) else { return false };
+        self.exchange.reported = Some(rows);
+        true
     }
 
     /// Takes a message of the server that goes on to the client.

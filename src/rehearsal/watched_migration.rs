@@ -83,27 +83,25 @@ impl WatchedMigration {
     /// transaction has changed the schema, whose locks it holds meanwhile.
     fn key_of(&mut self, statement: &WatchedStatement) -> StatementKey {
         let own = (Arc::clone(&statement.form), statement.transaction);
-        let changes_schema =
-            |transaction: Option<u64>, all: &HashSet<u64>| transaction.is_some_and(|one| all.contains(&one));
-        if statement.kind == StatementKindOnCopy::Schema
-            || self.forms.contains_key(&own)
-            || changes_schema(statement.transaction, &self.schema_transactions)
-        {
+        let is_of_schema =
+            statement.kind == StatementKindOnCopy::Schema || self.has_changed_schema(statement.transaction);
+        if is_of_schema || self.forms.contains_key(&own) {
             return own;
         }
         let shared = (Arc::clone(&statement.form), None);
         if self.forms.contains_key(&shared) {
             return shared;
         }
-        let Some(at) = self.loops.get(&statement.form).copied() else { return own };
-        match self.statements.get_mut(at) {
-            Some(last) if !changes_schema(last.transaction, &self.schema_transactions) => {
-                last.transaction = None;
-                self.forms.insert(shared.clone(), at);
-                shared
-            }
-            _ => own,
-        }
+        let last = self.loops.get(&statement.form).copied();
+        let is_free = |last: &WatchedStatement| !self.has_changed_schema(last.transaction);
+        let Some(at) = last.filter(|at| self.statements.get(*at).is_some_and(is_free)) else { return own };
+        self.statements.get_mut(at).into_iter().for_each(|last| last.transaction = None);
+        self.forms.insert(shared.clone(), at);
+        shared
+    }
+
+    fn has_changed_schema(&self, transaction: Option<u64>) -> bool {
+        transaction.is_some_and(|one| self.schema_transactions.contains(&one))
     }
 }
 
