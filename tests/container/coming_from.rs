@@ -110,9 +110,9 @@ fn the_url_for_atlas_leads_through_the_tunnel() {
 #[test]
 fn seed_001_from_docker_run_to_the_image_that_is_deployed() {
     let database = shared().database();
-    push(DJANGO_5_2, "dev-1");
+    push(DJANGO_5_2, "dev-2");
     let steps = steps(&block(&workflows::read("docs/coming-from.md"), "DO_ACCESS_TOKEN"));
-    let context = extended(prefixed_context(&database, "DEV"), &[("github.sha", "1")]);
+    let context = extended(prefixed_context(&database, "DEV"), &[("github.sha", "2")]);
     let run = || step(&database, &Value::Null, &steps[0], &context).run();
     run().succeeds().applied(MIGRATIONS).done();
     run().nothing_to_do().done();

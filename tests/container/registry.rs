@@ -5,7 +5,13 @@ use crate::{
     engine::{Container, command, docker, image},
     process::poll,
 };
-use std::{io::Write as _, path::Path, process::Stdio, sync::LazyLock, time::Duration};
+use std::{
+    io::Write as _,
+    path::Path,
+    process::Stdio,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 const IMAGE: &str = "bastion-migrate-registry:bookworm";
@@ -36,6 +42,9 @@ pub(crate) fn shared() -> &'static Registry {
 pub(crate) struct Registry {
     address: String,
     container: Container,
+    /// Held while an image is pushed: with its last tag, the engine removes its digest, too, and of two that do so at once
+    /// one fails.
+    pushing: Mutex<()>,
 }
 
 impl Registry {
@@ -46,7 +55,7 @@ impl Registry {
         // Checked inside the container: outside, the engine's proxy accepts connections before the registry does.
         let listens = || container.try_exec(&["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5000"]).ok();
         poll(Duration::from_secs(30), listens).unwrap_or_else(|| panic!("the registry: {}", container.log()));
-        Self { address: docker(&["port", container.id(), "5000/tcp"]), container }
+        Self { address: docker(&["port", container.id(), "5000/tcp"]), container, pushing: Mutex::new(()) }
     }
 
     /// Returns the image reference of a name and a tag in this registry.
@@ -59,12 +68,14 @@ impl Registry {
         docker(&["pause", self.container.id()]);
     }
 
-    /// Pushes a local image. The engine drops the reference, so that a step has to pull it.
+    /// Pushes a local image by another name of this machine: what the engine drops then is not what a step has pulled.
     pub(crate) fn push(&self, image: &str, name: &str) -> String {
-        let (reference, cli) = (self.reference(name), Cli::of(self));
-        docker(&["tag", image, &reference]);
-        cli.run(&["push", "--quiet", &reference]);
-        docker(&["rmi", &reference]);
+        let reference = self.reference(name);
+        let (pushed, cli) = (by_other_name(&reference), Cli::of(self));
+        let _pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
+        docker(&["tag", image, &pushed]);
+        cli.run(&["push", "--quiet", &pushed]);
+        docker(&["rmi", &pushed]);
         reference
     }
 
@@ -79,6 +90,11 @@ impl Registry {
     }
 }
 
+/// Returns the address or reference with another name of this machine.
+fn by_other_name(reference: &str) -> String {
+    reference.replacen("127.0.0.1", "localhost", 1)
+}
+
 /// A docker CLI that has logged in. Its configuration is removed with the value.
 struct Cli {
     home: TempDir,
@@ -87,7 +103,13 @@ struct Cli {
 impl Cli {
     fn of(registry: &Registry) -> Self {
         let cli = Self { home: TempDir::new().expect("there is room") };
-        let login = ["--config", cli.home(), "login", "--username", ROBOT, "--password-stdin", &registry.address];
+        cli.log_in(&registry.address);
+        cli.log_in(&by_other_name(&registry.address));
+        cli
+    }
+
+    fn log_in(&self, address: &str) {
+        let login = ["--config", self.home(), "login", "--username", ROBOT, "--password-stdin", address];
         let mut login = command(&login);
         let piped = login.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut login = piped.spawn().expect("docker was there a moment ago");
@@ -96,7 +118,6 @@ impl Cli {
         drop(stdin);
         let output = login.wait_with_output().expect("the CLI ends");
         assert!(output.status.success(), "the registry: {}", String::from_utf8_lossy(&output.stderr));
-        cli
     }
 
     fn run(&self, arguments: &[&str]) {

@@ -235,7 +235,7 @@ fn create_reading_role(database: &Database) -> String {
 /// Runs the page's complete step, and again with each of its fragments about `tool`, `run` and registries.
 #[test]
 fn the_steps_on_the_executors_page_migrate() {
-    push(DJANGO_5_2, "1");
+    push(DJANGO_5_2, "2");
     let blocks: Vec<Value> = fenced(&read("docs/executors.md"), "yaml")
         .iter()
         .map(|block| serde_yaml::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}")))
@@ -254,7 +254,7 @@ fn the_steps_on_the_executors_page_migrate() {
         let ecr = "steps.ecr.outputs.docker_";
         let account = "_123456789012_dkr_ecr_eu_central_1_amazonaws_com";
         let more = [
-            ("github.sha", "1"),
+            ("github.sha", "2"),
             ("github.token", registry::PASSWORD),
             (&format!("{ecr}username{account}"), registry::ROBOT),
             (&format!("{ecr}password{account}"), registry::PASSWORD),
