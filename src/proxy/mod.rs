@@ -28,6 +28,9 @@ mod watched_relay;
 mod watched_session;
 
 pub use listener::{ClientTls, ProxyListener};
-pub use session_watch::{Exchange, MAX_REPORT, ProbeMoment, REPORT, SentStatement, SessionWatch, TransactionState};
+pub use session_watch::{
+    BACK_TO_SAVEPOINT, Exchange, MAX_REPORT, ProbeMoment, REPORT, SAVEPOINT, SentStatement, SessionWatch,
+    TransactionState,
+};
 pub use stand_in::StandIn;
 pub use stats::ServerError;

@@ -20,6 +20,13 @@ pub const REPORT: &str = "BM009";
 /// The most bytes of the text of such a notice.
 pub const MAX_REPORT: usize = 60_000;
 
+/// The savepoint that a query after a request sets in the client's transaction if it may fail.
+pub const SAVEPOINT: &str = "bastion_migrate_probe";
+
+/// The statements that end it, and what the query has set and locked.
+pub const BACK_TO_SAVEPOINT: &str =
+    "ROLLBACK TO SAVEPOINT bastion_migrate_probe; RELEASE SAVEPOINT bastion_migrate_probe";
+
 /// A statement as a client sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SentStatement {
@@ -54,6 +61,8 @@ pub struct Exchange {
     pub before: Option<Rows>,
     /// The answer to the query after it, if there was one.
     pub after: Option<Rows>,
+    /// Whether that query has failed: the end of its answer is missing.
+    pub after_failed: bool,
 }
 
 impl Exchange {
@@ -107,7 +116,8 @@ pub enum ProbeMoment<'e> {
     After(&'e Exchange),
 }
 
-/// Returns the query for a moment, if there is to be one. It must not fail: a failed one ends the client's transaction.
+/// Returns the query for a moment, if there is to be one. Only one after a request may fail, behind [`SAVEPOINT`]: any other
+/// ends the client's transaction with its failure.
 type ProbeQuery = dyn Fn(ProbeMoment<'_>) -> Option<String> + Send + Sync;
 
 /// The watch over sessions.

@@ -3,7 +3,7 @@
 use super::{
     sent_statements::PreparedStatements,
     server_answer::{ProbeRows, completed_rows, message_text, reported_rows},
-    session_watch::{Exchange, ProbeMoment, SessionWatch, TransactionState, WatchSlot},
+    session_watch::{BACK_TO_SAVEPOINT, Exchange, ProbeMoment, SessionWatch, TransactionState, WatchSlot},
 };
 use crate::postgres::{backend_messages as backend, client_requests::ClientRequests};
 use std::time::Instant;
@@ -45,6 +45,8 @@ pub(super) enum Phase {
     ProbeBefore(ProbeRows),
     /// A query of ours after one of the client, whose `ReadyForQuery` is held back.
     ProbeAfter(ProbeRows, SessionWatch),
+    /// The way back to the client's transaction from such a query that has failed.
+    ProbeUndone(SessionWatch),
 }
 
 /// What is to be done after a message of the server.
@@ -71,7 +73,11 @@ impl SessionState {
                 probe.push(body);
                 AnswerStep::Continue
             }
-            (_, Phase::ProbeBefore(_) | Phase::ProbeAfter(..)) => AnswerStep::Continue,
+            (backend::ERROR_RESPONSE, Phase::ProbeAfter(..)) => {
+                self.exchange.after_failed = true;
+                AnswerStep::Continue
+            }
+            (_, Phase::ProbeBefore(_) | Phase::ProbeAfter(..) | Phase::ProbeUndone(_)) => AnswerStep::Continue,
             (_, Phase::Idle | Phase::Request) => {
                 self.take_answer(kind, body);
                 AnswerStep::Continue
@@ -89,6 +95,14 @@ impl SessionState {
             }
             Phase::ProbeAfter(probe, watch) => {
                 self.exchange.after = Some(probe.into_rows());
+                if status == TransactionState::Failed && self.transaction == TransactionState::Open {
+                    self.phase = Phase::ProbeUndone(watch);
+                    return AnswerStep::Probe(BACK_TO_SAVEPOINT.to_owned());
+                }
+                watch.report(std::mem::take(&mut self.exchange));
+                AnswerStep::Ready
+            }
+            Phase::ProbeUndone(watch) => {
                 watch.report(std::mem::take(&mut self.exchange));
                 AnswerStep::Ready
             }
@@ -111,7 +125,7 @@ impl SessionState {
 
     /// Returns whether a message of this type is part of the answer to a query of ours.
     pub(super) fn is_of_probe(&self, kind: u8) -> bool {
-        let is_probing = matches!(self.phase, Phase::ProbeBefore(_) | Phase::ProbeAfter(..));
+        let is_probing = !matches!(self.phase, Phase::Idle | Phase::Request);
         is_probing && backend::RESPONSE_TYPES.contains(&kind)
     }
 

@@ -7,10 +7,7 @@ use super::{
     statement_kind::StatementKindOnCopy,
     watched_ledger::WatchedLedger,
 };
-use crate::{
-    proxy::{Exchange, ProbeMoment, SessionWatch, TransactionState},
-    schema::description_query,
-};
+use crate::proxy::{BACK_TO_SAVEPOINT, Exchange, ProbeMoment, SAVEPOINT, SessionWatch, TransactionState};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
@@ -30,9 +27,6 @@ const MAX_ROUGH: usize = 200;
 /// The most forms of a session that are remembered.
 const MAX_FORMS: usize = 10_000;
 
-/// The savepoint around a description within a transaction of the tool: what the description sets and locks ends with it.
-const SAVEPOINT: &str = "bastion_migrate_schema";
-
 /// What was seen of a session so far.
 #[derive(Debug, Default)]
 struct SessionLooks {
@@ -48,34 +42,37 @@ struct SessionLooks {
     unseen: u32,
 }
 
-/// What was seen of all sessions, by the pids of their backends.
+/// The queries of ours, and what was seen of all sessions.
 #[derive(Debug)]
-struct ProbeState {
+pub(super) struct SessionProbe {
+    /// By the pids of their backends.
     sessions: BTreeMap<i32, SessionLooks>,
     ledger: WatchedLedger,
+    /// The query for the schema.
+    description: String,
     /// Number of descriptions of the schema that may still be read.
     descriptions: u32,
 }
 
-/// Returns the watch over a tool's sessions; the exchanges go to the sender. At the rows of the ledger, up to this number of
-/// descriptions of the schema are read.
-pub(super) fn session_watch(
-    exchanges: mpsc::UnboundedSender<Exchange>,
-    ledger: WatchedLedger,
-    descriptions: u32,
-) -> SessionWatch {
-    let state = Mutex::new(ProbeState { sessions: BTreeMap::new(), ledger, descriptions });
-    let probe = move |moment: ProbeMoment<'_>| {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        match moment {
-            ProbeMoment::Before { session, text, transaction } => state.before(session, text, transaction),
-            ProbeMoment::After(exchange) => state.after(exchange),
-        }
-    };
-    SessionWatch::new(probe, exchanges)
-}
+impl SessionProbe {
+    /// Begins before the first session. At the rows of the ledger, up to this number of descriptions of the schema are read.
+    pub(super) fn new(ledger: WatchedLedger, description: String, descriptions: u32) -> Self {
+        Self { sessions: BTreeMap::new(), ledger, description, descriptions }
+    }
 
-impl ProbeState {
+    /// Returns the watch over a tool's sessions; the exchanges go to the sender.
+    pub(super) fn watch(self, exchanges: mpsc::UnboundedSender<Exchange>) -> SessionWatch {
+        let state = Mutex::new(self);
+        let probe = move |moment: ProbeMoment<'_>| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            match moment {
+                ProbeMoment::Before { session, text, transaction } => state.before(session, text, transaction),
+                ProbeMoment::After(exchange) => state.after(exchange),
+            }
+        };
+        SessionWatch::new(probe, exchanges)
+    }
+
     /// Returns the query for the state with which the first statement of a transaction is compared, or for what a loop has
     /// written until its end. A transaction must not have a snapshot before a statement that sets its isolation.
     fn before(&mut self, session: i32, text: &str, transaction: TransactionState) -> Option<String> {
@@ -132,11 +129,9 @@ impl ProbeState {
             return looks;
         }
         self.descriptions -= 1;
-        let description = description_query();
+        let description = &self.description;
         match transaction {
-            TransactionState::Open => format!(
-                "{looks}; SAVEPOINT {SAVEPOINT}; {description}; ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}"
-            ),
+            TransactionState::Open => format!("{looks}; SAVEPOINT {SAVEPOINT}; {description}; {BACK_TO_SAVEPOINT}"),
             TransactionState::Idle | TransactionState::Failed => format!("{looks}; {description}"),
         }
     }
@@ -206,14 +201,16 @@ mod tests {
     use super::*;
     use crate::{proxy::SentStatement, tool::LedgerMoment};
 
+    const DESCRIPTION: &str = "SELECT * FROM described";
+
     fn exchange(text: &str, transaction: [TransactionState; 2]) -> Exchange {
         let statements = vec![SentStatement { text: text.to_owned(), values: Vec::new() }];
         Exchange { session: 7, statements, transaction, ..Exchange::default() }
     }
 
-    fn watching(descriptions: u32) -> ProbeState {
+    fn watching(descriptions: u32) -> SessionProbe {
         let ledger = WatchedLedger { tables: vec!["ledger".to_owned()], moment: LedgerMoment::End };
-        ProbeState { sessions: BTreeMap::new(), ledger, descriptions }
+        SessionProbe::new(ledger, DESCRIPTION.to_owned(), descriptions)
     }
 
     #[test]
@@ -231,7 +228,7 @@ mod tests {
     }
 
     /// Passes a statement, and returns the queries before and after it.
-    fn pass(state: &mut ProbeState, text: &str, transaction: TransactionState) -> [Option<String>; 2] {
+    fn pass(state: &mut SessionProbe, text: &str, transaction: TransactionState) -> [Option<String>; 2] {
         let before = state.before(7, text, transaction);
         [before, state.after(&exchange(text, [transaction; 2]))]
     }
@@ -266,9 +263,9 @@ mod tests {
     fn the_schema_is_described_at_rows_of_the_ledger_as_often_as_there_is_time() {
         let mut state = watching(2);
         let row = |transaction| exchange("insert into ledger values ('a')", [transaction; 2]);
-        let description = description_query().to_string();
+        let description = DESCRIPTION;
         let within = state.after(&row(TransactionState::Open)).expect("it is looked at");
-        assert!(within.contains(&format!("SAVEPOINT {SAVEPOINT}; {description}; ROLLBACK TO SAVEPOINT")), "{within}");
+        assert!(within.ends_with(&format!("SAVEPOINT {SAVEPOINT}; {description}; {BACK_TO_SAVEPOINT}")), "{within}");
         assert_eq!(state.after(&row(TransactionState::Idle)), Some(format!("{}; {description}", wal_sql())));
         assert_eq!(state.after(&row(TransactionState::Open)), Some(traces_sql()));
     }

@@ -4,7 +4,7 @@ use super::{
     migration_changes::{SchemaAtEnds, affordable_descriptions},
     observation::{KnownState, ObservedStatement, TransactionEnd},
     relation_catalog::{RelationCatalog, read_catalog},
-    session_probe::session_watch,
+    session_probe::SessionProbe,
     statement_kind::StatementKindOnCopy,
     watched_ledger::{WatchedLedger, position_of_row},
     watched_migration::{WatchedMigration, WatchedStatement},
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    postgres::{RowTag, query_rows},
+    postgres::{OwnQuery, RowTag, Rows, query_rows},
     proxy::{Exchange, SentStatement, SessionWatch, TransactionState},
     run::{MigrationChanges, MigrationId},
-    schema::{SchemaDescription, description_query},
+    schema::{SchemaDescription, description_query, description_query_by_function},
     sql::Phrase,
     tool::LedgerMoment,
 };
@@ -34,6 +34,8 @@ pub struct WatchedRun {
     current: WatchedMigration,
     pub(super) migrations: Vec<WatchedMigration>,
     schema: SchemaAtEnds,
+    /// The query for the schema.
+    description: OwnQuery,
     /// Number of descriptions of the schema at the ends of migrations.
     descriptions: u32,
     /// The failure after which no statement came.
@@ -68,7 +70,13 @@ impl WatchedRun {
     pub async fn begin(client: &Client, ledger: WatchedLedger, pending: Vec<MigrationId>) -> Result<Self, Fault> {
         let first = read_catalog(client).await?;
         let began = Instant::now();
-        let schema = SchemaDescription::from_rows(&query_rows(client, &description_query()).await?)?;
+        let mut description = description_query_by_function();
+        let mut rows = query_rows(client, &description).await;
+        if rows.is_err() {
+            description = description_query();
+            rows = query_rows(client, &description).await;
+        }
+        let schema = SchemaDescription::from_rows(&rows?)?;
         let descriptions = affordable_descriptions(began.elapsed());
         Ok(Self {
             first,
@@ -79,6 +87,7 @@ impl WatchedRun {
             current: WatchedMigration::default(),
             migrations: Vec::new(),
             schema: SchemaAtEnds::new(schema),
+            description,
             descriptions,
             failed: None,
         })
@@ -88,7 +97,8 @@ impl WatchedRun {
     #[must_use]
     pub fn watch(&self) -> (SessionWatch, mpsc::UnboundedReceiver<Exchange>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (session_watch(sender, self.ledger.clone(), self.descriptions), receiver)
+        let probe = SessionProbe::new(self.ledger.clone(), self.description.to_string(), self.descriptions);
+        (probe.watch(sender), receiver)
     }
 
     /// Takes what has passed up to an answer of the server.
@@ -187,7 +197,9 @@ impl WatchedRun {
             LedgerMoment::Start => std::mem::replace(&mut self.current, WatchedMigration::default().of(id)),
         };
         current.id.iter().for_each(|ended| self.schema.end_migration(ended));
-        let described = exchange.after.as_ref().filter(|rows| rows.tagged(RowTag::SchemaStatement).next().is_some());
+        let is_described =
+            |rows: &&Rows| !exchange.after_failed && rows.tagged(RowTag::SchemaStatement).next().is_some();
+        let described = exchange.after.as_ref().filter(is_described);
         if let Some(schema) = described.and_then(|rows| SchemaDescription::from_rows(rows).ok()) {
             self.schema.take(schema);
         }
@@ -232,6 +244,7 @@ mod tests {
                 current: WatchedMigration::default(),
                 migrations: Vec::new(),
                 schema: SchemaAtEnds::new(SchemaDescription::default()),
+                description: description_query(),
                 descriptions: 0,
                 failed: None,
             };

@@ -12,6 +12,7 @@ use crate::{
     rehearsal::{CopyServer, FailedStatement, RehearsedScript, WatchedRun, WatchedScripts, install_lock_report},
     review::{Scales, WorkRates, allowed_losses},
     run::{RehearsalFacts, event::Event},
+    schema::description_function,
     stage::single_fault,
 };
 
@@ -36,7 +37,7 @@ pub(super) async fn rehearse_tool(
 ) -> Result<(), Vec<Fault>> {
     let no_ledger = || Fault::new(Code::Bug, "there is no ledger by which the tool's statements are known");
     let ledger = subject.ledger.clone().ok_or_else(no_ledger).map_err(single_fault)?;
-    if let Err(fault) = report_locks(original, (server, copies)).await {
+    if let Err(fault) = install_reports(original, (server, copies)).await {
         if fault.code.ends_session() {
             return Err(single_fault(fault));
         }
@@ -53,9 +54,11 @@ pub(super) async fn rehearse_tool(
     ended.map_err(|faults| with_failed_statement(faults, copies, &watched))
 }
 
-async fn report_locks(original: OriginalRun<'_>, (server, copies): (&CopyServer, &MadeCopies)) -> Result<(), Fault> {
+async fn install_reports(original: OriginalRun<'_>, (server, copies): (&CopyServer, &MadeCopies)) -> Result<(), Fault> {
     let target = DatabaseTarget { role: None, ..copies.for_rounds.clone() };
     let session = server.open_session(&target, &SessionSettings::named(LOOKING), original.events).await?;
+    // Without the function, the text of its query is sent each time.
+    drop(session.client.batch_execute(&description_function()).await);
     let installed = install_lock_report(&session.client).await;
     session.close().await;
     installed

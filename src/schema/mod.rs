@@ -15,4 +15,6 @@ pub use change::SchemaChange;
 pub use description::SchemaDescription;
 pub use difference::{changes_of_run, differences_of_copy};
 pub use file::{SchemaFile, parse_schema_file};
-pub use question::{description_query, description_query_with_own_schema};
+pub use question::{
+    description_function, description_query, description_query_by_function, description_query_with_own_schema,
+};

@@ -57,21 +57,56 @@ pub fn description_query_with_own_schema() -> OwnQuery {
 const OWN_SCHEMA_EXCLUDED: &str = "('information_schema', 'bastion_migrate')";
 
 fn query_of(objects: &str) -> OwnQuery {
-    let kinds = KINDS.join("UNION ALL\n");
-    let objects = format!(
-        "{objects} SELECT {}, o.rank, o.address, o.parent, o.head, o.tail, o.undo, o.parts FROM ({COLUMNS} UNION ALL\n{kinds}) o",
-        RowTag::SchemaStatement
-    );
-    let dependencies = format!("SELECT {}, o.* FROM ({DEPENDENCIES}) o", RowTag::SchemaDependency);
-    OwnQuery::read_only(format!("{}; {objects}; {dependencies}", size_check())).preceded_by(SETTINGS)
+    let [objects, dependencies] = selects(objects);
+    let check = format!("DO $bastion_migrate$ {} $bastion_migrate$", size_check());
+    OwnQuery::read_only(format!("{check}; {objects}; {dependencies}")).preceded_by(SETTINGS)
 }
 
-/// Returns a statement that fails if the schema is too large to be described. A view locks its tables until the end of
+/// The function by which a copy describes its schema.
+const FUNCTION: &str = "bastion_migrate.described_schema";
+
+/// Returns the query for the schema of a copy that has the function.
+#[must_use]
+pub fn description_query_by_function() -> OwnQuery {
+    OwnQuery::read_only(format!("SELECT * FROM {FUNCTION}()")).preceded_by(SETTINGS)
+}
+
+/// Returns the statements that create the function in a copy. A session plans the queries of a function once, and planning
+/// these takes longer than running them (PostgreSQL manual, 43.11.2).
+#[must_use]
+pub fn description_function() -> String {
+    let [objects, dependencies] = selects(OBJECTS);
+    format!(
+        "CREATE SCHEMA IF NOT EXISTS bastion_migrate; GRANT USAGE ON SCHEMA bastion_migrate TO PUBLIC; \
+         CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS TABLE (tag text, rank text, address text, parent text, head text, \
+         tail text, undo text, parts text) LANGUAGE plpgsql STABLE AS $bastion_migrate$\n#variable_conflict use_column\n\
+         BEGIN {}; RETURN QUERY {objects}; RETURN QUERY {dependencies}; END $bastion_migrate$",
+        size_check()
+    )
+}
+
+/// Returns the queries for the objects and for their dependencies, which have the same columns.
+fn selects(objects: &str) -> [String; 2] {
+    let kinds = KINDS.join("UNION ALL\n");
+    let objects = format!(
+        "{objects} SELECT {}::text, o.rank::text, o.address, o.parent, o.head, o.tail, o.undo, o.parts::text \
+         FROM ({COLUMNS} UNION ALL\n{kinds}) o",
+        RowTag::SchemaStatement
+    );
+    let dependencies = format!(
+        "SELECT {}::text, o.address, o.needed, o.default_of, NULL::text, NULL::text, NULL::text, NULL::text \
+         FROM ({DEPENDENCIES}) o (address, needed, default_of)",
+        RowTag::SchemaDependency
+    );
+    [objects, dependencies]
+}
+
+/// Returns a block that fails if the schema is too large to be described. A view locks its tables until the end of
 /// the transaction, so there may be only half as many as the server has room for (PostgreSQL manual,
 /// `max_locks_per_transaction`).
 fn size_check() -> String {
     format!(
-        "DO $bastion_migrate$ DECLARE columns bigint; views bigint; room bigint; BEGIN \
+        "DECLARE columns bigint; views bigint; room bigint; BEGIN \
          SELECT COALESCE(pg_catalog.sum(c.relnatts), 0), pg_catalog.count(*) FILTER (WHERE c.relkind IN ('v', 'm')) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' \
@@ -83,7 +118,7 @@ fn size_check() -> String {
          MESSAGE = pg_catalog.format('its tables have %s columns, more than {MAX_COLUMNS}', columns); END IF; \
          IF views > room THEN RAISE EXCEPTION USING ERRCODE = '{TOO_LARGE}', \
          MESSAGE = pg_catalog.format('it has %s views, more than %s, half of the locks of the server', views, room); END IF; \
-         END $bastion_migrate$"
+         END"
     )
 }
 

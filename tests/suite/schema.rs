@@ -10,8 +10,14 @@ use crate::{
         venv::{DJANGO_4_2, DJANGO_5_2},
     },
 };
+use bastion_migrate::{
+    postgres::{OwnQuery, query_rows},
+    schema::{SchemaDescription, description_function, description_query, description_query_by_function},
+};
 use serde_json::Value;
 use std::{fs, time::Duration};
+use tokio::runtime::Builder;
+use tokio_postgres::{Config, NoTls};
 
 const EVERY_KIND: &str = include_str!("schema/every_kind.sql");
 
@@ -80,6 +86,29 @@ fn the_description_of_every_kind_of_object_makes_the_same_schema_again() {
         .pending(["0001_first"])
         .error("`migrations")
         .done();
+}
+
+#[test]
+fn the_function_of_a_copy_describes_every_kind_of_object_as_the_query_does() {
+    for role in ROLES {
+        drop(shared().database().session().try_sql(&format!("create role {role}")));
+    }
+    let lab = Lab::new();
+    lab.database.sql(EVERY_KIND);
+    lab.database.sql(&description_function());
+    let describe = |query: OwnQuery| {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+        runtime.block_on(async {
+            let (client, connection) = lab.database.url().parse::<Config>().unwrap().connect(NoTls).await.unwrap();
+            let driving = tokio::spawn(connection);
+            let rows = query_rows(&client, &query).await;
+            driving.abort();
+            SchemaDescription::from_rows(&rows.expect("it can be described")).expect("it can be read").to_file()
+        })
+    };
+    let [by_query, by_function] = [description_query(), description_query_by_function()].map(describe);
+    assert!(by_query.len() > 10_000, "{by_query}");
+    expect_same(&by_function, &by_query);
 }
 
 #[test]

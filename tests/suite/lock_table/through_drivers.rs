@@ -18,6 +18,7 @@ use bastion_migrate::{
     postgres::{DatabaseTarget, SessionSettings, SslMode},
     proxy::{ClientTls, ProxyListener, StandIn},
     rehearsal::{WatchedEnd, WatchedLedger, WatchedRun, install_lock_report},
+    run::MigrationId,
     secret::Secret,
     tool::LedgerMoment,
     transport::Transport,
@@ -131,8 +132,10 @@ fn watch(database: &Database, driver: &str, forms: &[String], transaction: Trans
             client.batch_execute("drop schema if exists bastion_migrate cascade").await.unwrap();
             install_lock_report(&client).await.unwrap();
         }
-        let ledger = WatchedLedger { tables: Vec::new(), moment: LedgerMoment::End };
-        let mut run = WatchedRun::begin(&client, ledger, Vec::new()).await.unwrap();
+        let ledger = WatchedLedger { tables: vec!["ledger_of_tool".to_owned()], moment: LedgerMoment::End };
+        let pending = ["0001_small", "0002_large", "0003_last"];
+        let pending = pending.map(|name| MigrationId { name: name.to_owned(), ..MigrationId::default() });
+        let mut run = WatchedRun::begin(&client, ledger, pending.to_vec()).await.unwrap();
         driving.abort();
         let settings = SessionSettings::named("tool").with_role_of(Some(&target));
         let listener = ProxyListener::bind((Ipv4Addr::LOCALHOST, 0).into(), ClientTls::Terminated, settings);
@@ -233,6 +236,32 @@ fn a_copy_reports_what_a_statement_outside_of_a_transaction_holds_through_every_
     for driver in ["psql", "psycopg2", "psycopg", "psycopg pipeline", "asyncpg"] {
         forms.are_seen(driver, Transaction::Alone);
     }
+}
+
+#[test]
+fn a_description_that_fails_does_not_fail_the_transaction_of_the_tool() {
+    let database = lab::shared().database();
+    database.sql(&format!("create role watched_{} login superuser password 'watched'", database.name()));
+    database.sql("create table ledger_of_tool (name text)");
+    // More columns than are described.
+    let columns = "(select string_agg(format('a%s int', n), ', ') from generate_series(1, 1500) n)";
+    let large = format!(
+        "do $$ begin for number in 1..34 loop execute format('create table t%s (%s)', number, {columns}); end loop; end $$"
+    );
+    let row = |name: &str| format!("insert into ledger_of_tool values ('{name}')");
+    let sent = [
+        "create table small ()",
+        &row("0001_small"),
+        &large,
+        &row("0002_large"),
+        "create table last ()",
+        &row("0003_last"),
+    ];
+    let run = watch(&database, "psql", &[sent.join(";\n")], Transaction::Begun);
+    let failed: Vec<_> = run.observed().filter(|(_, seen)| seen.error.is_some()).collect();
+    assert!(failed.is_empty() && run.observed().any(|(text, _)| text.contains("table last")), "{failed:?}");
+    let [small] = run.changes() else { panic!("{:?}", run.changes()) };
+    assert_eq!(small.migrations[0].name, "0001_small");
 }
 
 #[test]
