@@ -89,8 +89,8 @@ layout-tools: setup peers ## Round trips of layouts with the tools that they bel
 
 # Not part of `test`: the packages take minutes to install.
 frameworks: NEEDS += rails:ruby-rails,ruby-pg php:php-cli,php-pgsql,php-laravel-framework
-frameworks: setup ## Starts of real apps of Rails and Laravel.
-	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" cargo test --locked --test suite -- --include-ignored starts_of_frameworks
+frameworks: setup ## Real apps of Rails and Laravel: their starts and rehearsals.
+	$(AS_ROOT) env "PATH=$$PATH" "HOME=$$HOME" cargo test --locked --test suite -- --include-ignored frameworks::
 
 # Not part of `test`: takes minutes, and 20 GB of disk in TMPDIR, which it frees again.
 backup-size: setup ## A backup of 5 GB: the memory that it takes, and that its restore equals the original.

@@ -56,6 +56,7 @@ mod files;
 #[cfg(test)]
 mod first_tries;
 mod flights;
+mod frameworks;
 #[cfg(test)]
 mod host_certificates;
 #[cfg(test)]
@@ -154,7 +155,6 @@ mod sqlx;
 #[cfg(test)]
 mod start_when;
 mod starts;
-mod starts_of_frameworks;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]

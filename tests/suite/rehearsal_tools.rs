@@ -70,7 +70,7 @@ const SHOP: [(&str, &str); 4] = [
 const IN_PROJECT: &str = "set -euo pipefail\ncd ~/ProjectMeats/backend\nsource ../venv/bin/activate";
 
 /// Starts a server for copies. Returns a database there, and the server's URL.
-fn copies() -> (Database, String) {
+pub(crate) fn copies() -> (Database, String) {
     let database = Postgres::start(&Options::default()).database();
     database.sql(&format!("create role maker login superuser password '{MAKER_PASSWORD}'"));
     let url = format!("postgres://maker:{MAKER_PASSWORD}@127.0.0.1:{}/{}", database.server().port(), database.name());
@@ -78,7 +78,7 @@ fn copies() -> (Database, String) {
 }
 
 /// Returns what rehearsals have left in the server: databases, and roles of their own.
-fn left_in(database: &Database) -> String {
+pub(crate) fn left_in(database: &Database) -> String {
     database.sql(
         "select string_agg(name, ' ') from (select datname::text as name from pg_database where datname like 'bastion%' \
          union all select rolname::text from pg_roles r join pg_shdescription d on d.objoid = r.oid) x",
@@ -119,13 +119,13 @@ fn rehearse<'a>(lab: &'a Lab, server: &'a Server, url: &str) -> Action<'a> {
 }
 
 /// Returns the rehearsal in the output `report`.
-fn rehearsal(finished: &Finished) -> Value {
+pub(crate) fn rehearsal(finished: &Finished) -> Value {
     let report: Value = serde_json::from_str(&finished.outputs["report"]).expect("the report is JSON");
     report["rehearsal"].clone()
 }
 
 /// Returns a statement of the rehearsal that begins with these words.
-fn statement<'r>(rehearsal: &'r Value, words: &str) -> &'r Value {
+pub(crate) fn statement<'r>(rehearsal: &'r Value, words: &str) -> &'r Value {
     let statements = rehearsal["statements"].as_array().expect("there are statements");
     let found = statements
         .iter()
@@ -134,7 +134,7 @@ fn statement<'r>(rehearsal: &'r Value, words: &str) -> &'r Value {
 }
 
 /// Returns the lines of the changes of the schema by a migration alone.
-fn changes_of(rehearsal: &Value, name: &str) -> String {
+pub(crate) fn changes_of(rehearsal: &Value, name: &str) -> String {
     let entries = rehearsal["migrations"].as_array().into_iter().flatten();
     let mut own = entries.filter(|entry| {
         entry["migrations"].as_array().is_some_and(|ids| matches!(ids.as_slice(), [id] if id["name"] == name))
@@ -236,7 +236,6 @@ fn a_failing_migration_of_a_tool_fails_the_rehearsal_and_shows_no_row() {
     assert_eq!((lab.database.contents(), left_in(&copy)), (contents, String::new()));
 }
 
-/// The settings of the app take the database from a file, whatever the environment is.
 /// Code that prints rows, sends them as values, and fails for one of them.
 const READS_ROWS: &str = "from django.db import migrations\n\
      def read(apps, schema_editor):\n\
@@ -309,6 +308,7 @@ fn names_that_a_tool_makes_of_rows_are_not_shown() {
     }
 }
 
+/// The settings of the app take the database from a file, whatever the environment is.
 #[test]
 fn a_tool_that_is_led_by_its_own_settings_never_migrates_the_database_itself() {
     let (lab, (copy, url)) = (Lab::new(), copies());

@@ -1,11 +1,12 @@
-//! Starts of real apps of Rails and Laravel, which take minutes to install, so `make frameworks` runs these tests. The
-//! apps count their starts themselves.
+//! Real apps of Rails and Laravel, which take minutes to install, so `make frameworks` runs these tests. The apps count their
+//! starts themselves.
 
 use crate::{
     lab::{
         Lab,
         server::{Server, from_the_server},
     },
+    rehearsal_tools::{changes_of, copies, left_in, rehearsal, statement},
     starts::App,
 };
 use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -110,7 +111,7 @@ fn rails() -> App {
         .file("shop/db/migrate/20240101000002_add_age.rb", RAILS_AGE);
     fs::set_permissions(server.path("shop/bin/rails"), fs::Permissions::from_mode(0o755)).expect("it is there");
     let url = from_the_server(&lab.database);
-    let setup = format!("export RAILS_ENV=production SECRET_KEY_BASE=none DATABASE_URL='{url}'");
+    let setup = format!("export RAILS_ENV=production SECRET_KEY_BASE=none DATABASE_URL=${{DATABASE_URL:-{url}}}");
     App { lab, server, tool: "rails", directory: "shop", setup }
 }
 
@@ -151,7 +152,13 @@ fn laravel() -> App {
     // Laravel writes its caches at the first start.
     let caches = "mkdir -p /tmp/caches-$USER; export APP_SERVICES_CACHE=/tmp/caches-$USER/services.php \
                   APP_PACKAGES_CACHE=/tmp/caches-$USER/packages.php";
-    App { lab, server, tool: "laravel", directory: "shop", setup: format!("export DATABASE_URL='{url}'\n{caches}") }
+    App {
+        lab,
+        server,
+        tool: "laravel",
+        directory: "shop",
+        setup: format!("export DATABASE_URL=${{DATABASE_URL:-{url}}}\n{caches}"),
+    }
 }
 
 /// Expects each command to take one start.
@@ -204,4 +211,42 @@ fn a_migration_of_laravel_that_fails_in_the_common_start_is_reported() {
     let names = ["2024_01_01_000001_create_users", "2024_01_01_000002_create_items"];
     let failed = app.step("migrate").run().fails("tool-failed", 6).applied(names);
     app.has_started(1, failed.pending(["2024_01_01_000003_failing"]).error("division by zero"));
+}
+
+/// Expects that the app is rehearsed, that each migration has its statements and its changes, and that only the copy has
+/// them.
+fn is_rehearsed(app: &App, migrations: [(&str, &str, &str); 2]) {
+    let (copy, url) = copies();
+    let step = app.step("rehearse").input("env", "DATABASE_URL=${DATABASE_URL}").secret("rehearse", &url);
+    let finished = step.run();
+    let seen = rehearsal(&finished);
+    for (name, words, change) in migrations {
+        let sent = statement(&seen, words);
+        assert_eq!(sent["migration"]["name"].as_str(), Some(name), "{seen:#}");
+        let changes = changes_of(&seen, name);
+        assert!(changes.contains(change), "{name}: {changes}");
+    }
+    let rounds: Vec<&str> =
+        seen["rounds"].as_array().into_iter().flatten().filter_map(|round| round.as_str()).collect();
+    assert_eq!((rounds.len(), rounds[1]), (4, "a second run had nothing to do"), "{rounds:?}");
+    finished.has_pending().pending(migrations.map(|(name, ..)| name)).done();
+    drop(fs::remove_file(app.server.path("starts")));
+    assert_eq!((app.lab.database.contents(), left_in(&copy)), (String::new(), String::new()));
+}
+
+#[test]
+#[ignore = "`make frameworks` installs Rails"]
+fn rails_is_rehearsed_and_each_migration_has_its_statements() {
+    let users = ("20240101000001", "create table \"users\"", "CREATE TABLE public.users");
+    is_rehearsed(&rails(), [users, ("20240101000002", "alter table \"users\" add", "age")]);
+}
+
+#[test]
+#[ignore = "`make frameworks` installs Laravel"]
+fn laravel_is_rehearsed_and_each_migration_has_its_statements() {
+    let users = ("2024_01_01_000001_create_users", "create table \"users\"", "CREATE TABLE public.users");
+    is_rehearsed(
+        &laravel(),
+        [users, ("2024_01_01_000002_create_items", "create table \"items\"", "CREATE TABLE public.items")],
+    );
 }
