@@ -33,5 +33,7 @@ RUN touch src/main.rs src/lib.rs src/tool/embed.rs \
 FROM scratch
 LABEL org.opencontainers.image.source="https://github.com/bastion-migrate/bastion-migrate" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
+# Threads read and weigh files, and the C library would keep what each has freed for that thread alone (mallopt(3), `M_ARENA_MAX`).
+ENV MALLOC_ARENA_MAX=1
 COPY --from=build /image/ /
 ENTRYPOINT ["/bastion-migrate"]

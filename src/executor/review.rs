@@ -90,9 +90,10 @@ pub(super) async fn review_plan(
     };
     drop(facts);
     let mut plan = ReviewedPlan { review, ..ReviewedPlan::default() };
+    let effects_of: HashMap<usize, &[StatementEffect]> =
+        read.iter().map(|(script, effects)| (script.id.index, effects.as_slice())).collect();
     for statement in &mut plan.review.statements {
-        let found = read.iter().find(|(script, _)| script.id.index == statement.migration.index);
-        let effect = found.and_then(|(_, effects)| effects.get(statement.statement));
+        let effect = effects_of.get(&statement.migration.index).and_then(|effects| effects.get(statement.statement));
         statement.place = effect.and_then(|effect| place_of(statement.migration.index, effect.span.start));
     }
     plan.findings = findings

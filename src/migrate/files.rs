@@ -75,7 +75,9 @@ impl MigrationFiles {
     /// can run.
     #[must_use]
     pub fn into_migrations(self) -> (Vec<Migration>, Vec<MigrationId>) {
-        (self.files.into_iter().map(LoadedFile::into_migration).collect(), self.programs)
+        let mut migrations: Vec<Migration> = self.files.into_iter().map(LoadedFile::into_migration).collect();
+        migrations.shrink_to_fit();
+        (migrations, self.programs)
     }
 }
 

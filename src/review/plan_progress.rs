@@ -5,7 +5,7 @@ use super::{
     table_facts::TableFacts,
 };
 use crate::sql::QualifiedName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Words of a statement after which a table has a name that the database does not know yet.
 const NAME_CHANGES: [&str; 2] = ["RENAME", "SET SCHEMA"];
@@ -69,25 +69,21 @@ impl PlanProgress {
 
 /// Names of relations: the schemas that are written with each.
 #[derive(Debug, Clone, Default)]
-struct NameSet(BTreeMap<String, BTreeSet<Option<String>>>);
+struct NameSet(BTreeSet<(String, Option<String>)>);
 
 impl NameSet {
     fn insert(&mut self, name: &QualifiedName) {
-        self.0.entry(name.name.clone()).or_default().insert(name.schema.clone());
+        self.0.insert((name.name.clone(), name.schema.clone()));
     }
 
     fn remove(&mut self, name: &QualifiedName) {
-        if let Some(schemas) = self.0.get_mut(&name.name) {
-            schemas.remove(&name.schema);
-        }
+        self.0.remove(&(name.name.clone(), name.schema.clone()));
     }
 
     /// Returns whether the name is among them. A name without a schema can mean one with any.
     fn includes(&self, name: &QualifiedName) -> bool {
-        let schemas = self.0.get(&name.name);
-        schemas.is_some_and(|schemas| {
-            schemas.contains(&name.schema) || schemas.contains(&None) || (name.schema.is_none() && !schemas.is_empty())
-        })
+        let mut of_name = self.0.range((name.name.clone(), None)..).take_while(|(other, _)| *other == name.name);
+        of_name.any(|(_, schema)| name.schema.is_none() || schema.is_none() || *schema == name.schema)
     }
 }
 

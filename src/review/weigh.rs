@@ -39,7 +39,8 @@ pub struct Scales<'a> {
 /// Weighs the migrations of a plan in their order.
 #[must_use]
 pub fn weigh_plan(scripts: &[ScriptEffects<'_>], scales: &Scales<'_>) -> PlanReview {
-    let (mut progress, mut statements, mut notes) = (PlanProgress::default(), Vec::new(), Vec::new());
+    let count = scripts.iter().map(|script| script.effects.len()).sum();
+    let (mut progress, mut statements, mut notes) = (PlanProgress::default(), Vec::with_capacity(count), Vec::new());
     for script in scripts {
         let mut held: Vec<TargetLock> = Vec::new();
         for (index, effect) in script.effects.iter().enumerate() {
@@ -58,8 +59,12 @@ pub fn weigh_plan(scripts: &[ScriptEffects<'_>], scales: &Scales<'_>) -> PlanRev
         notes.extend(lock_room_note(script, &held, scales.facts));
     }
     notes.extend(server_notes(scripts, &statements, scales.facts));
-    // The sort is stable, so statements of the same weight stay in the order of the plan.
-    statements.sort_by_key(|review| Reverse((review.risk, review.estimate.as_ref().map(|estimate| estimate.to_ms))));
+    let weight =
+        |review: &StatementReview| Reverse((review.risk, review.estimate.as_ref().map(|estimate| estimate.to_ms)));
+    // The sort is stable, so statements of the same weight stay in the order of the plan. It takes the room of a second list.
+    if !statements.is_sorted_by_key(weight) {
+        statements.sort_by_key(weight);
+    }
     let risk = statements.iter().map(|review| review.risk).max().unwrap_or_default();
     PlanReview { risk, statements, notes }
 }

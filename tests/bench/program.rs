@@ -17,6 +17,9 @@ use std::{
 /// The variables by which the program recognises a runner.
 const RUNNER: [(&str, &str); 2] = [("GITHUB_ACTIONS", "true"), ("CI", "true")];
 
+/// The environment of the action's image (Dockerfile).
+const IMAGE: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
+
 /// Command files; writing them is a part of the measured work.
 const COMMAND_FILES: [&str; 2] = ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"];
 
@@ -67,7 +70,7 @@ pub(crate) fn step_of(
     bastion: u16,
 ) -> Command {
     let mut step = Command::new(program);
-    step.env_clear().envs(RUNNER).current_dir(world.home()).stdin(Stdio::null()).stdout(Stdio::piped());
+    step.env_clear().envs(RUNNER).envs(IMAGE).current_dir(world.home()).stdin(Stdio::null()).stdout(Stdio::piped());
     for name in COMMAND_FILES {
         let path = world.home().join(name);
         fs::write(&path, "").expect("there is room");

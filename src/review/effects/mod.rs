@@ -79,6 +79,8 @@ pub fn statement_effects(script: &MigrationScript, server_version: u32) -> Vec<S
     }
     effects.extend(unsplit_effects(text, &part));
     effects.sort_by_key(|effect| effect.span.start);
+    // There may be thousands of scripts, and a list begins with room for several.
+    effects.shrink_to_fit();
     effects
 }
 
@@ -195,8 +197,9 @@ fn unsplit_effects(text: &str, part: &SplitPart) -> Vec<StatementEffect> {
 
 fn finish_effect(statement: &str, span: Span, mut draft: EffectDraft, state: &ScriptState) -> StatementEffect {
     let locks = draft.take_locks(state.lock_duration());
-    let (mut work, destroys, creates, certainty) = draft.finish();
+    let (mut work, destroys, mut creates, certainty) = draft.finish();
     drop_lesser_work(&mut work);
+    creates.shrink_to_fit();
     StatementEffect { span, summary: summary::summarize(statement), locks, work, destroys, creates, certainty }
 }
 
