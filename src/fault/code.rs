@@ -14,7 +14,7 @@ pub enum Class {
     Connection,
     /// 4: another run holds the lock.
     Lock,
-    /// 5: the plan was refused; nothing was changed.
+    /// 5: the plan was refused; nothing was changed, unless files or tenants changed during the run.
     PlanRefused,
     /// 6: a migration failed.
     MigrationFailed,
@@ -98,7 +98,7 @@ macro_rules! codes {
 
 codes! {
     /// A required input has no value.
-    InputMissing "input-missing" Configuration Inputs "set the input; if it comes from a secret, check that the job names the secret's `environment:`, that a reusable workflow is called with `secrets: inherit`, and that the event is not a pull request from a fork, which gets no secrets";
+    InputMissing "input-missing" Configuration Inputs "set the input; if it comes from a secret, check that the job names the secret's `environment:`, that the call of a reusable workflow maps the secret by its name, and that the event is not a pull request from a fork, which gets no secrets";
     /// An input has a value that can't be used.
     InputInvalid "input-invalid" Configuration Inputs "correct the input's value";
     /// The file in `schema-file` can't be used.

@@ -53,7 +53,7 @@ fn a_job_without_secrets_gets_one_report_of_all_that_is_missing() {
     assert_refused(&lab, fork, "input-missing", &texts);
     // The same with a bastion whose address is not a secret.
     let half = migration(&lab).input("database-url", "").input("ssh-private-key", "").input("ssh-user", "");
-    fails_unchanged(&lab, half, "input-missing", &["secrets: inherit", "`environment:`", "`database-url`"])
+    fails_unchanged(&lab, half, "input-missing", &["maps the secret by its name", "`environment:`", "`database-url`"])
         .error("`ssh-user` has no value; neither `ssh-private-key` nor `ssh-password` has a value; ")
         .done();
 }
