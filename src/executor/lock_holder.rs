@@ -12,7 +12,7 @@ use crate::{
         preflight::{self, LockAttempt},
         query_rows,
         run_lock::{self, LockWait},
-        wait::{self, answer_within},
+        wait::{self, FIRST_PAUSE, answer_within},
     },
     run::event::{Event, Events},
     settings::{ExecutorSettings, Settings},
@@ -28,7 +28,7 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The interval of keep-alive queries on the session that holds the lock.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -272,31 +272,44 @@ impl<'a> LockHolder<'a> {
     }
 
     /// Reconnects and takes the lock again, over an open transport. Holding it proves that its previous holder has
-    /// ended.
+    /// ended. A new session may be lost as well: a server that notices a crash ends all sessions, also those that it has
+    /// accepted since.
     ///
     /// # Errors
     /// The reason why it can't.
     pub(super) async fn reconnect(&mut self, transport: &Transport) -> Result<(), Fault> {
         self.session.abort_driver().await;
         self.monitor.take();
-        let before = Some(self.session.pid());
-        let limit = self.settings.wait_timeout;
-        let timeout_fault = Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
-        let session = timeout(limit, async {
-            let startup = startup_settings(self.settings, self.runner);
-            let session = self.connect_beside(transport, startup).await?;
-            let wait = LockWait {
-                limit,
-                input: "wait-timeout",
-                previous_pids: before.as_slice(),
-                ..lock_wait(self.settings, self.runner)
-            };
-            run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await?;
-            Ok(session)
-        });
-        self.session = session.await.unwrap_or(Err(timeout_fault))?;
+        let mut previous_pids = vec![self.session.pid()];
+        let deadline = Instant::now() + self.settings.wait_timeout;
+        let session = loop {
+            match timeout_at(deadline, self.open_locked(transport, &mut previous_pids)).await {
+                Ok(Err(lost)) if lost.code == Code::DatabaseLost && Instant::now() + FIRST_PAUSE < deadline => {
+                    sleep(FIRST_PAUSE).await;
+                }
+                Ok(opened) => break opened?,
+                Err(_) => {
+                    return Err(Fault::new(Code::DatabaseTimeout, "the database did not respond again in time"));
+                }
+            }
+        };
+        self.session = session;
         self.is_unresponsive.set(false);
         Ok(())
+    }
+
+    /// Opens a session that holds the run lock. `previous_pids` has those of the lost ones, and gets that of this one.
+    async fn open_locked(&self, transport: &Transport, previous_pids: &mut Vec<i32>) -> Result<Session, Fault> {
+        let session = self.connect_beside(transport, startup_settings(self.settings, self.runner)).await?;
+        let wait = LockWait {
+            limit: self.settings.wait_timeout,
+            input: "wait-timeout",
+            previous_pids,
+            ..lock_wait(self.settings, self.runner)
+        };
+        let locked = run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, &self.events).await;
+        previous_pids.push(session.pid());
+        locked.map(|_| session)
     }
 
     /// Closes the session, which releases the lock.

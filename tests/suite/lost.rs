@@ -78,6 +78,21 @@ fn pending_files_are_counted_after_the_old_session_has_ended() {
 }
 
 #[test]
+fn a_new_connection_that_is_lost_as_well_is_opened_again() {
+    let lab = Lab::new();
+    let network = Flights::to(lab.database.server().port());
+    let gate = Gate::close(&lab.database, 3);
+    let running = lose_the_commit_response(&lab, &network, three_files(&lab, network.port()), 2);
+    network.thaw();
+    running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
+    network.cut();
+    let finished = running.finish().fails("database-lost", 3).applied(["0001_t", "0002_t"]).pending(["0003_t"]);
+    finished.logs("2 applied, 1 not, according to the ledger").done();
+    gate.open();
+    three_files(&lab, network.port()).run().succeeds().applied(["0003_t"]).done();
+}
+
+#[test]
 fn a_commit_is_in_doubt_if_the_database_does_not_come_back() {
     let lab = Lab::new();
     let network = Flights::to(lab.database.server().port());

@@ -24,7 +24,7 @@ use crate::{
 };
 use futures_util::future::{join, join_all};
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// The pause between two cancel requests: one that arrives between two statements has no effect.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(150);
@@ -129,22 +129,43 @@ impl PlannedSql<'_> {
 
     /// Reads the ledgers over a new connection, within `wait-timeout`. Holding the run lock proves that the lost
     /// sessions have ended, and their transactions with them; until then the new session must not be used. The lost
-    /// ones are closed first, as the server may still have them.
+    /// ones are closed first, as the server may still have them. A new one may be lost as well: a server that notices a
+    /// crash ends all sessions, also those that it has accepted since.
     async fn reconnect_and_read(&mut self, transport: &mut Transport) -> Result<DatabaseState, Fault> {
         let wait = self.plan.setup.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
-        for lane in [&mut self.main].into_iter().chain(&mut self.others) {
-            lane.session.abort_driver().await;
+        let mut previous_pids: Vec<i32> = self.lanes().map(|lane| lane.session.pid()).collect();
+        let deadline = Instant::now() + wait;
+        loop {
+            for lane in [&mut self.main].into_iter().chain(&mut self.others) {
+                lane.session.abort_driver().await;
+            }
+            let reconnected = timeout_at(deadline, self.reconnect_locked(transport, &mut previous_pids)).await;
+            let read = match reconnected.unwrap_or_else(|_| Err(late())) {
+                Ok(session) => {
+                    (self.main.session, self.main.lock) = (session, RunLockRequirement::Held);
+                    answer_within(wait, self.plan.read_after_stop(&self.main.session, self.main.lock)).await
+                }
+                Err(fault) => Err(fault),
+            };
+            match read {
+                Err(lost) if lost.code == Code::DatabaseLost && Instant::now() + wait::FIRST_PAUSE < deadline => {
+                    sleep(wait::FIRST_PAUSE).await;
+                }
+                result => return result,
+            }
         }
-        let session = timeout(wait, self.reconnect_locked(transport)).await.unwrap_or_else(|_| Err(late()))?;
-        (self.main.session, self.main.lock) = (session, RunLockRequirement::Held);
-        answer_within(wait, self.plan.read_after_stop(&self.main.session, self.main.lock)).await
     }
 
-    async fn reconnect_locked(&self, transport: &mut Transport) -> Result<Session, Fault> {
+    /// Opens a session that holds the run lock. `previous_pids` has those of the lost ones, and gets that of this one.
+    async fn reconnect_locked(
+        &self,
+        transport: &mut Transport,
+        previous_pids: &mut Vec<i32>,
+    ) -> Result<Session, Fault> {
         let SqlSetup { settings, runner, events, target, startup, .. } = &self.plan.setup;
-        let (began, wait) = (tokio::time::Instant::now(), settings.wait_timeout);
+        let (began, wait) = (Instant::now(), settings.wait_timeout);
         if transport.loss_fault().is_some() {
             *transport = Transport::connect(settings.route.as_ref(), &settings.way, events).await?;
         }
@@ -165,15 +186,15 @@ impl PlannedSql<'_> {
             events.emit_note(format!("transaction {xid} is, according to the server: {status}"));
         }
         let limit = wait.saturating_sub(began.elapsed());
-        let previous_pids: Vec<i32> = self.lanes().map(|lane| lane.session.pid()).collect();
         let wait = run_lock::LockWait {
             limit,
             input: "wait-timeout",
-            previous_pids: &previous_pids,
+            previous_pids,
             ..lock_holder::lock_wait(settings, runner)
         };
-        run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, events).await?;
-        Ok(session)
+        let locked = run_lock::acquire_lock(&session, run_lock::bastion_migrate_lock(), &wait, events).await;
+        previous_pids.push(session.pid());
+        locked.map(|_| session)
     }
 
     /// Reports every migration that is in its ledger and was not reported yet, and corrects the reports that a crash of
