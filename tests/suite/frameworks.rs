@@ -9,6 +9,7 @@ use crate::{
     rehearsal_tools::{changes_of, copies, left_in, rehearsal, statement},
     starts::App,
 };
+use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 const RAILS_APPLICATION: &str = "require_relative 'boot'
@@ -222,13 +223,13 @@ fn is_rehearsed(app: &App, migrations: [(&str, &str, &str); 2]) {
     let seen = rehearsal(&finished);
     for (name, words, change) in migrations {
         let sent = statement(&seen, words);
-        assert_eq!(sent["migration"]["name"].as_str(), Some(name), "{seen:#}");
+        assert_eq!(sent.pointer("/migration/name").and_then(Value::as_str), Some(name), "{seen:#}");
         let changes = changes_of(&seen, name);
         assert!(changes.contains(change), "{name}: {changes}");
     }
     let rounds: Vec<&str> =
-        seen["rounds"].as_array().into_iter().flatten().filter_map(|round| round.as_str()).collect();
-    assert_eq!((rounds.len(), rounds[1]), (4, "a second run had nothing to do"), "{rounds:?}");
+        seen.get("rounds").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    assert_eq!((rounds.len(), rounds.get(1)), (4, Some(&"a second run had nothing to do")), "{rounds:?}");
     finished.has_pending().pending(migrations.map(|(name, ..)| name)).done();
     drop(fs::remove_file(app.server.path("starts")));
     assert_eq!((app.lab.database.contents(), left_in(&copy)), (String::new(), String::new()));

@@ -100,10 +100,11 @@ fn the_function_of_a_copy_describes_every_kind_of_object_as_the_query_does() {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
         runtime.block_on(async {
             let (client, connection) = lab.database.url().parse::<Config>().unwrap().connect(NoTls).await.unwrap();
-            let driving = tokio::spawn(connection);
-            let rows = query_rows(&client, &query).await;
-            driving.abort();
-            SchemaDescription::from_rows(&rows.expect("it can be described")).expect("it can be read").to_file()
+            let rows = tokio::select! {
+                ended = connection => panic!("{ended:?}"),
+                rows = query_rows(&client, &query) => rows.expect("it can be described"),
+            };
+            SchemaDescription::from_rows(&rows).expect("it can be read").to_file()
         })
     };
     let [by_query, by_function] = [description_query(), description_query_by_function()].map(describe);

@@ -75,14 +75,12 @@ pub(super) fn run() {
         // The first run warms everything up.
         let runs = (0..=RUNS).map(|_| rehearse(&world, &copies, (&database, &server))).skip(1);
         let runs: Vec<[RoundTimes; 2]> = runs.collect();
-        let kinds: [(&str, fn(&RoundTimes) -> f64); 2] =
-            [("the process", |times| times.process), ("its migrations", |times| times.migrations)];
-        for (name, time) in kinds {
-            let [watched, unwatched] =
-                [0, 1].map(|round| Sample::of(runs.iter().map(|run| time(&run[round])).collect()));
+        for kind in [TimeOf::Process, TimeOf::Migrations] {
+            let watched = Sample::of(runs.iter().map(|[watched, _]| kind.of(watched)).collect());
+            let unwatched = Sample::of(runs.iter().map(|[_, unwatched]| kind.of(unwatched)).collect());
             let ratio = Target::AtMost(OVERHEAD).judge(watched.over(&unwatched));
             let [watched, unwatched] = [watched, unwatched].map(|sample| sample.to_string());
-            table.row([app.name(), name.to_owned(), RUNS.to_string(), watched, unwatched, ratio]);
+            table.row([app.name(), kind.name().to_owned(), RUNS.to_string(), watched, unwatched, ratio]);
         }
     }
     table.print();
@@ -155,6 +153,29 @@ fn with_app(server: Server, app: App) -> Server {
 struct RoundTimes {
     migrations: f64,
     process: f64,
+}
+
+/// A time of a round.
+#[derive(Debug, Clone, Copy)]
+enum TimeOf {
+    Process,
+    Migrations,
+}
+
+impl TimeOf {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "the process",
+            Self::Migrations => "its migrations",
+        }
+    }
+
+    const fn of(self, times: &RoundTimes) -> f64 {
+        match self {
+            Self::Process => times.process,
+            Self::Migrations => times.migrations,
+        }
+    }
 }
 
 /// Rehearses the app. Returns the times of the round that is watched, and of the last one.
