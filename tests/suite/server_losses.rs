@@ -535,6 +535,24 @@ fn the_tool_is_stopped_when_another_session_holds_the_run_lock() {
     step(&lab, &server, Proof::Ledger).run().succeeds().applied(LAST.iter().copied()).done();
 }
 
+/// A server that notices a crash ends all sessions, also those that it has accepted since.
+#[test]
+fn a_lock_session_that_is_lost_again_is_opened_again() {
+    let (lab, server) = server_with_gates();
+    let gate = Gate::close(&lab.database, 1);
+    let running = step(&lab, &server, Proof::Ledger).start();
+    gate.wait_until_reached();
+    server.sshd().stop();
+    let other = lab.database.session();
+    other.sql(&format!("select pg_advisory_lock({})", bastion_migrate::postgres::bastion_migrate_key()));
+    server.sshd().resume();
+    running.wait_for_line("waiting for the run lock", SOON);
+    assert_eq!(lab.database.terminate("bastion-migrate#%"), 1);
+    drop(other);
+    open_after_reconnect(&lab, gate, Proof::Ledger);
+    running.finish().succeeds_after_reconnect().done();
+}
+
 /// Reads the process list and the home directory all the time.
 #[test]
 fn no_secret_is_visible_on_the_server() {

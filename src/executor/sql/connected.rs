@@ -220,6 +220,8 @@ impl<'a> ConnectedSql<'a> {
             Some(source) => self.plan_takeover(&source, migrations, (&chosen, &before), rules)?,
             None => {
                 let work = plan_work(settings.command, &migrations, (&chosen.places, &before), &rules).await;
+                // The work has its own; with thousands of files these are many megabytes.
+                drop(migrations);
                 self.check_order(work, (&chosen, &before), &versions).await?
             }
         };
