@@ -12,7 +12,7 @@ use crate::{
         preflight::{self, LockAttempt},
         query_rows,
         run_lock::{self, LockWait},
-        wait::{self, FIRST_PAUSE, answer_within},
+        wait::{self, answer_within, retry_if_lost},
     },
     run::event::{Event, Events},
     settings::{ExecutorSettings, Settings},
@@ -272,8 +272,7 @@ impl<'a> LockHolder<'a> {
     }
 
     /// Reconnects and takes the lock again, over an open transport. Holding it proves that its previous holder has
-    /// ended. A new session may be lost as well: a server that notices a crash ends all sessions, also those that it has
-    /// accepted since.
+    /// ended.
     ///
     /// # Errors
     /// The reason why it can't.
@@ -282,18 +281,10 @@ impl<'a> LockHolder<'a> {
         self.monitor.take();
         let mut previous_pids = vec![self.session.pid()];
         let deadline = Instant::now() + self.settings.wait_timeout;
-        let session = loop {
-            match timeout_at(deadline, self.open_locked(transport, &mut previous_pids)).await {
-                Ok(Err(lost)) if lost.code == Code::DatabaseLost && Instant::now() + FIRST_PAUSE < deadline => {
-                    sleep(FIRST_PAUSE).await;
-                }
-                Ok(opened) => break opened?,
-                Err(_) => {
-                    return Err(Fault::new(Code::DatabaseTimeout, "the database did not respond again in time"));
-                }
-            }
-        };
-        self.session = session;
+        let late = || Fault::new(Code::DatabaseTimeout, "the database did not respond again in time");
+        let opening = retry_if_lost(deadline, async || self.open_locked(transport, &mut previous_pids).await);
+        let opened = timeout_at(deadline, opening).await;
+        self.session = opened.unwrap_or_else(|_| Err(late()))?;
         self.is_unresponsive.set(false);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// The first pause between two tries; it doubles up to [`LONGEST_PAUSE`].
-pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Connects as soon as the database accepts a session, within `wait`.
@@ -49,6 +49,25 @@ pub async fn wait_for_session(
         reason = fault;
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Tries again until the deadline if the session of an attempt is lost: a server that notices a crash ends all sessions, also
+/// those that it has accepted since.
+///
+/// # Errors
+/// Any other fault of an attempt at once; after the deadline the loss of the last one.
+pub async fn retry_if_lost<T>(
+    deadline: Instant,
+    mut attempt: impl AsyncFnMut() -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    loop {
+        match attempt().await {
+            Err(lost) if lost.code == Code::DatabaseLost && Instant::now() + FIRST_PAUSE < deadline => {
+                sleep(FIRST_PAUSE).await;
+            }
+            result => return result,
+        }
     }
 }
 

@@ -67,7 +67,7 @@ impl PlanProgress {
     }
 }
 
-/// Names of relations: the schemas that are written with each.
+/// Names of relations, each with the schema that is written with it.
 #[derive(Debug, Clone, Default)]
 struct NameSet(BTreeSet<(String, Option<String>)>);
 

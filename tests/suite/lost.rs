@@ -61,15 +61,16 @@ fn a_commit_with_a_lost_response_is_resolved_after_the_loss_of_the_bastion() {
     running.finish().succeeds().applied(["0001_t", "0002_t", "0003_t"]).logs("the ledger confirms it").done();
 }
 
-/// The old session still waits at the gate when the new one connects: the run lock shows when it has ended.
-#[test]
-fn pending_files_are_counted_after_the_old_session_has_ended() {
+/// Expects the truth about the files after a loss. The old session still waits at the gate when the new one connects: the
+/// run lock shows when it has ended. Meanwhile `disturb` has its turn.
+fn are_counted_after_the_old_session(disturb: impl FnOnce(&Flights)) {
     let lab = Lab::new();
     let network = Flights::to(lab.database.server().port());
     let gate = Gate::close(&lab.database, 3);
     let running = lose_the_commit_response(&lab, &network, three_files(&lab, network.port()), 2);
     network.thaw();
     running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
+    disturb(&network);
     let finished = running.finish().fails("database-lost", 3).applied(["0001_t", "0002_t"]).pending(["0003_t"]);
     let finished = finished.logs("held by this run's own previous session (pid ");
     finished.logs("2 applied, 1 not, according to the ledger").done();
@@ -78,18 +79,13 @@ fn pending_files_are_counted_after_the_old_session_has_ended() {
 }
 
 #[test]
+fn pending_files_are_counted_after_the_old_session_has_ended() {
+    are_counted_after_the_old_session(|_| {});
+}
+
+#[test]
 fn a_new_connection_that_is_lost_as_well_is_opened_again() {
-    let lab = Lab::new();
-    let network = Flights::to(lab.database.server().port());
-    let gate = Gate::close(&lab.database, 3);
-    let running = lose_the_commit_response(&lab, &network, three_files(&lab, network.port()), 2);
-    network.thaw();
-    running.wait_for_line("waiting for the run lock", Duration::from_secs(10));
-    network.cut();
-    let finished = running.finish().fails("database-lost", 3).applied(["0001_t", "0002_t"]).pending(["0003_t"]);
-    finished.logs("2 applied, 1 not, according to the ledger").done();
-    gate.open();
-    three_files(&lab, network.port()).run().succeeds().applied(["0003_t"]).done();
+    are_counted_after_the_old_session(Flights::cut);
 }
 
 #[test]

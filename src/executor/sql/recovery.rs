@@ -17,14 +17,14 @@ use crate::{
         fault::statement_fault,
         own_query::{OwnQuery, RunLockRequirement},
         pooler, query_rows, run_lock,
-        wait::{self, answer_within},
+        wait::{self, answer_within, retry_if_lost},
     },
     run::event::Event,
     transport::Transport,
 };
 use futures_util::future::{join, join_all};
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// The pause between two cancel requests: one that arrives between two statements has no effect.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(150);
@@ -129,33 +129,23 @@ impl PlannedSql<'_> {
 
     /// Reads the ledgers over a new connection, within `wait-timeout`. Holding the run lock proves that the lost
     /// sessions have ended, and their transactions with them; until then the new session must not be used. The lost
-    /// ones are closed first, as the server may still have them. A new one may be lost as well: a server that notices a
-    /// crash ends all sessions, also those that it has accepted since.
+    /// ones are closed first, as the server may still have them.
     async fn reconnect_and_read(&mut self, transport: &mut Transport) -> Result<DatabaseState, Fault> {
         let wait = self.plan.setup.settings.wait_timeout;
         let late =
             || Fault::new(Code::DatabaseTimeout, format!("no answer within {} s (`wait-timeout`)", wait.as_secs()));
         let mut previous_pids: Vec<i32> = self.lanes().map(|lane| lane.session.pid()).collect();
         let deadline = Instant::now() + wait;
-        loop {
+        let attempt = async || {
             for lane in [&mut self.main].into_iter().chain(&mut self.others) {
                 lane.session.abort_driver().await;
             }
             let reconnected = timeout_at(deadline, self.reconnect_locked(transport, &mut previous_pids)).await;
-            let read = match reconnected.unwrap_or_else(|_| Err(late())) {
-                Ok(session) => {
-                    (self.main.session, self.main.lock) = (session, RunLockRequirement::Held);
-                    answer_within(wait, self.plan.read_after_stop(&self.main.session, self.main.lock)).await
-                }
-                Err(fault) => Err(fault),
-            };
-            match read {
-                Err(lost) if lost.code == Code::DatabaseLost && Instant::now() + wait::FIRST_PAUSE < deadline => {
-                    sleep(wait::FIRST_PAUSE).await;
-                }
-                result => return result,
-            }
-        }
+            self.main.session = reconnected.unwrap_or_else(|_| Err(late()))?;
+            self.main.lock = RunLockRequirement::Held;
+            answer_within(wait, self.plan.read_after_stop(&self.main.session, self.main.lock)).await
+        };
+        retry_if_lost(deadline, attempt).await
     }
 
     /// Opens a session that holds the run lock. `previous_pids` has those of the lost ones, and gets that of this one.
